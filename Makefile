@@ -1,0 +1,36 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+
+help:  ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.demo: requirements.lock pyproject.toml scripts/setup.sh
+	scripts/setup.sh $(VENV) requirements.lock && touch $@
+
+$(VENV)/.test: requirements.lock requirements-test.lock pyproject.toml scripts/setup.sh
+	scripts/setup.sh $(VENV) requirements-test.lock && touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## set up, then train a VAE on the built-in digits (under a minute)
+	$(BIN)/genlab train
+
+test: $(VENV)/.test check  ## set up, then run the checks and the tests (about 10 minutes on two cores)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+check: $(VENV)/.test  ## lint, format, types, import direction
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+acceptance: $(VENV)/.test  ## the published figures and 200 kills, on real data (GENLAB_DATA); about an hour
+	$(BIN)/python scripts/acceptance.py
+
+lock:  ## pin the dependencies anew, with hashes (needs uv)
+	scripts/lock.sh
+
+clean:  ## remove the environment and caches; runs under outputs/ stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build
+
+.PHONY: help demo test check acceptance lock clean

@@ -1,0 +1,34 @@
+"""genlab: a command-line lab for unsupervised and generative image models.
+
+`genlab.train(overrides)` is the same run as `genlab train ...`; `genlab.load(run)` gives a trained model back.
+Importing this package loads neither torch nor torchvision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from genlab.model import Model
+    from genlab.train import Result
+
+__version__ = "0.1.0"
+
+
+def train(overrides: Sequence[str] = ()) -> Result:
+    """Run what `genlab train OVERRIDES` runs, in this process.
+
+    Raises `genlab.errors.GenlabError`, whose `code` is the exit code that the command would give.
+    """
+    from genlab.train import train as run
+
+    return run(list(overrides))
+
+
+def load(run: str | Path = "last") -> Model:
+    """The trained model of a run folder (or of the `last` run), in evaluation mode, with its capabilities."""
+    from genlab.train import load as load_run
+
+    return load_run(run).model

@@ -1,0 +1,135 @@
+"""Configuration → objects: data, model, trainer, loggers; and a run folder → its trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genlab import checkpoint, noise, runs, runtime
+from genlab.errors import CheckpointError, ConfigError
+from genlab.model import Model
+from genlab.optimizers import check_phases, phase_spec
+from genlab.progress import store_progress
+from genlab.registry import (
+    DATASETS,
+    EVALUATORS,
+    LOGGERS,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULES,
+    discover,
+    load_plugins,
+)
+from genlab.results import Loggers
+from genlab.runtime import Runtime
+from genlab.settings import Saving, Settings
+from genlab.trainer import Trainer
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Data
+
+
+def load_registry(plugins: Sequence[str] = ()) -> None:
+    """Register everything of ours, then what `plugins` names."""
+    discover()
+    load_plugins(plugins)
+
+
+def build_data(settings: Mapping[str, Any], place: Runtime) -> Data:
+    """The data set on its device; a store is built first if there is none."""
+    dataset = DATASETS.build(settings["dataset"], "dataset", seed=settings["seed"])
+    dataset.check()
+    with store_progress() as show:
+        return dataset.open(place.device, show if place.main else None)
+
+
+def build_model(settings: Mapping[str, Any], data: Data, place: Runtime) -> Model:
+    """The model on its device, its initial weights given by the seed; the same on every rank."""
+    noise.seed(settings["seed"])
+    model = MODELS.build(settings["model"], "model", image_shape=data.shape, num_classes=data.num_classes)
+    if "label" in model.inputs and data.num_classes is None:
+        raise ConfigError(
+            f"model '{settings['model']['name']}' needs labels",
+            f"dataset {data.name} has none",
+            "choose a labelled data set: genlab list datasets",
+        )
+    check_phases(settings["optimizer"], [phase.name for phase in model.phases()])
+    return model.to(place.device)
+
+
+def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime) -> Trainer:
+    """The trainer with its optimisers, schedule and evaluators, as the configuration says."""
+
+    def optimizer(phase: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        return OPTIMIZERS.build(phase_spec(settings["optimizer"], phase), "optimizer", params=parameters)
+
+    evaluators = {
+        key: EVALUATORS.build(spec, f"evaluator.{key}") for key, spec in settings["evaluator"].items() if spec
+    }
+    return Trainer(
+        model,
+        data,
+        place,
+        Settings(**settings["trainer"]),
+        Saving(**settings["checkpoint"]),
+        seed=settings["seed"],
+        optimizer=optimizer,
+        schedule=SCHEDULES.build(settings["schedule"], "schedule"),
+        evaluators=evaluators,
+    )
+
+
+def build_loggers(settings: Mapping[str, Any], path: Path, resumed_at: int | None) -> Loggers:
+    """The loggers that the configuration names; those of a resumed run drop what came after its checkpoint."""
+    specs = {key: spec for key, spec in settings["logger"].items() if spec}
+    return Loggers(
+        LOGGERS.build(spec, f"logger.{key}", folder=path, resumed_at=resumed_at) for key, spec in specs.items()
+    )
+
+
+def parameter_counts(model: Model) -> dict[str, int]:
+    """Trainable parameters of each direct child of a model, and of the model's own."""
+    counts = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
+    own = sum(p.numel() for p in model.parameters(recurse=False))
+    return counts | ({"own": own} if own else {})
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained model in evaluation mode, with what is known of its run."""
+
+    path: Path
+    model: Model
+    config: dict[str, Any]
+    record: dict[str, Any]
+    runtime: Runtime
+    step: int
+    weights: str  # "ema" or "raw"
+
+    def data(self) -> Data:
+        """The run's data set on the run's device; DataError if it is no longer there."""
+        return DATASETS.build(self.config["dataset"], "dataset", seed=self.config["seed"]).open(self.runtime.device)
+
+
+def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] = ()) -> LoadedRun:
+    """Open a run folder without running any code from it; averaged weights are taken where there are some."""
+    path = runs.find(str(run))
+    stored, record = runs.read_config(path), runs.read_record(path)
+    load_registry(plugins)
+    MODELS.check(stored["model"], "model")
+    found = checkpoint.Checkpoints(path / "ckpt").newest()
+    if found is None:
+        raise CheckpointError("the run has no checkpoint yet", f"run {path}", "train it further: genlab resume")
+    settings = Settings(**{**stored["trainer"], "device": device})
+    place = runtime.start(settings.device, settings.precision, settings.deterministic, settings.threads)
+    facts = record["data"]
+    model = MODELS.build(stored["model"], "model", image_shape=tuple(facts["shape"]), num_classes=facts["num_classes"])
+    weights = "ema" if "ema" in found.state["structure"] else "model"
+    checkpoint.unpack({weights: model}, found.tensors, {weights: found.state["structure"][weights]})
+    model = model.to(place.device).eval().requires_grad_(False)
+    label = "ema" if weights == "ema" else "raw"
+    return LoadedRun(path, model, stored, record, place, found.step, label)

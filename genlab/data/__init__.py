@@ -1,0 +1,1 @@
+"""Data sets: readers, the decoded uint8 store, splits and batches. Each reader registers itself by name."""

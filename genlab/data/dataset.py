@@ -1,0 +1,93 @@
+"""What every data set shares: from a reader's source to splits on a device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from genlab.data import store
+from genlab.data.batching import Data, Split, Table
+from genlab.data.fingerprint import fingerprint
+from genlab.data.memory import free_memory
+from genlab.data.splits import Held, carve, limited
+from genlab.data.store import Show, Source, Store
+
+__all__ = ["Data", "Dataset", "Options", "Split"]
+
+RESIDENT_SHARE = 1 / 4  # of the device's free memory: a larger set is read from the memory-mapped store
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keys that data sets have in common. `held` is what to carve from train for splits that lack."""
+
+    root: str | None
+    size: int | None
+    held: dict[str, Held]
+    flip: bool
+    limit: int | None
+    seed: int
+    form: dict[str, Any] = field(default_factory=dict)  # what else decides about pixels
+
+
+class Dataset:
+    """A reader says which files it is made of (`files`) and reads them (`read`); the rest is common.
+
+    A reader never writes where the files lie. Errors: DataError for what is missing or damaged.
+    """
+
+    name: ClassVar[str]
+    contiguous: ClassVar[bool] = False  # splits carved from the end, not drawn: neighbouring rows look alike
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def files(self) -> Sequence[Path]:
+        """The files and folders of the set; DataError says which one is missing and where to put it."""
+        raise NotImplementedError
+
+    def read(self) -> Source:
+        """The set's pictures and labels, checked."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Whether the set is there (MNIST and Fashion-MNIST are fetched if it is not). Cheap: reads no pictures."""
+        self.files()
+
+    def prepare(self, show: Show | None = None, verify: bool = False) -> Store:
+        """The decoded store, built if need be; with `verify`, its files' hashes are checked and it is mended."""
+        return store.obtain(self.name, self._facts(), self.read, show, verify)
+
+    def open(self, device: torch.device, show: Show | None = None) -> Data:
+        """The set, ready to be read on `device`. `show(done, total)` is called while a store is being built."""
+        opened, options = self.prepare(show), self.options
+        splits = carve(opened.parts, opened.labels, options.held, options.seed, self.contiguous)
+        splits["train"] = limited(splits["train"], options.limit, options.seed)
+        columns = {"image": torch.from_numpy(opened.images)}
+        if opened.labels is not None:
+            columns["label"] = torch.from_numpy(opened.labels)
+        resident = opened.images.nbytes <= RESIDENT_SHARE * free_memory(device)
+        return Data(
+            Table(self.name, columns, device, resident),
+            {name: torch.from_numpy(rows) for name, rows in splits.items()},
+            opened.label_names,
+            self._fingerprint(),
+            options.seed,
+            options.flip,
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        """All that decides about the store's bytes."""
+        options = self.options
+        return {"reader": self.name, "source": fingerprint(self.files()), "size": options.size, **options.form}
+
+    def _fingerprint(self) -> str:
+        options = self.options
+        facts = {**self._facts(), "held": options.held, "limit": options.limit, "seed": options.seed}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

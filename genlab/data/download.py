@@ -1,0 +1,70 @@
+"""Fetching a file that may be fetched: verified by its hash, never half there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from genlab.data.lock import lock
+from genlab.errors import ConfigError, DataError
+
+TIMEOUT = 10.0  # seconds without a byte
+LONGEST = 2**30  # bytes; no file fetched here is nearly as long
+
+
+def fetch(name: str, mirrors: Sequence[str], md5: str, folder: Path) -> Path:
+    """`folder/name`, fetched from the first of `mirrors` that has it with this MD5.
+
+    Written beside its place and renamed once verified; a second process that wants it waits for the first.
+    DataError, saying which file to put where, if no mirror can be reached.
+    """
+    place = folder / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock(folder / ".lock", name):
+            return place if place.is_file() else _from_any(name, mirrors, md5, place)
+    except OSError as error:
+        raise ConfigError(
+            f"{place} cannot be written ({error})",
+            "the cache",
+            "point the environment variable GENLAB_CACHE to a folder that can",
+        ) from None
+
+
+def _from_any(name: str, mirrors: Sequence[str], md5: str, place: Path) -> Path:
+    temporary = place.with_name(f".{name}.part")  # the lock is held: nobody else writes it
+    reasons = []
+    try:
+        for mirror in mirrors:
+            reason = _download(mirror + name, temporary, md5)
+            if reason is None:
+                os.replace(temporary, place)
+                return place
+            reasons.append(f"{mirror}: {reason}")
+    finally:
+        temporary.unlink(missing_ok=True)
+    raise DataError(f"{name} is missing and cannot be fetched", ", ".join(reasons), f"put it at {place}")
+
+
+def _download(url: str, to: Path, md5: str) -> str | None:
+    """None, or why there is no such file at `to`."""
+    digest, length = hashlib.md5(usedforsecurity=False), 0
+    with to.open("wb") as out:
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+                while chunk := response.read(2**16):
+                    length += len(chunk)
+                    digest.update(chunk)
+                    if length > LONGEST:
+                        return "too long"
+                    out.write(chunk)
+        except Exception as error:  # DNS, refused, timed out, cut short, bad status, bad protocol, ...
+            return str(getattr(error, "reason", None) or error or type(error).__name__)
+        out.flush()
+        os.fsync(out.fileno())
+    if digest.hexdigest() != md5:
+        return f"what it sent ({length} bytes) has another MD5"
+    return None

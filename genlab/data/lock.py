@@ -1,0 +1,35 @@
+"""A lock between processes, held by a file."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_threads = threading.RLock()  # POSIX locks belong to the process: threads need their own
+
+
+@contextlib.contextmanager
+def lock(path: Path, what: str, poll: float = 0.2) -> Iterator[None]:
+    """Hold the lock file at `path`; wait, saying so once, while another process holds it.
+
+    The system frees it however its holder ends, and child processes do not inherit it (lockf, not flock).
+    Waiting is by polling, so that a signal is attended to.
+    """
+    import fcntl
+
+    with _threads, path.open("a") as file:
+        said = False
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except (BlockingIOError, PermissionError):
+                if not said:
+                    print(f"genlab: another process is preparing {what}; waiting for it", file=sys.stderr)
+                said = True
+                time.sleep(poll)
+        yield

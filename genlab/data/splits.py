@@ -1,0 +1,81 @@
+"""Train, validation and test rows: the official ones, and what is carved from train where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import numpy as np
+import torch
+from annotated_types import Ge, Lt
+from numpy.typing import NDArray
+
+from genlab.data.order import generator
+from genlab.errors import ConfigError
+from genlab.registry import NonNegativeInt
+
+Rows = NDArray[np.int64]
+# How much to hold out of train: an integer counts images, a number below 1 is a share of train.
+Held = NonNegativeInt | Annotated[float, Ge(0), Lt(1)]
+
+
+def carve(
+    parts: Mapping[str, Rows],
+    labels: NDArray[np.generic] | None,
+    held: Mapping[str, Held],
+    seed: int,
+    contiguous: bool = False,
+) -> dict[str, Rows]:
+    """Rows of `train`, `valid` and `test`, each sorted, disjoint.
+
+    `parts` are the official splits; one that is missing or empty takes `held[name]` rows of train: drawn by
+    `seed`, with each class in proportion if `labels` (N,) are classes, or, if `contiguous`, from the end of train.
+    """
+    splits = {name: np.asarray(parts.get(name, ()), dtype=np.int64) for name in ("train", "valid", "test")}
+    wanted = {
+        name: count(held[name], len(splits["train"]), name)
+        for name in ("test", "valid")
+        if name in held and not len(splits[name])
+    }
+    pool = splits["train"]
+    if sum(wanted.values()) >= max(len(pool), 1):
+        raise ConfigError(
+            f"holding out {sum(wanted.values())} images leaves none of {len(pool)} to train on",
+            "keys dataset.valid, dataset.test",
+            "hold out fewer",
+        )
+    if wanted and not contiguous:
+        pool = pool[_drawn(len(pool), None if labels is None else labels[pool], seed)]
+    for name, n in wanted.items():
+        pool, splits[name] = pool[: len(pool) - n], np.sort(pool[len(pool) - n :])
+    return {**splits, "train": np.sort(pool)}
+
+
+def count(held: Held, of: int, name: str) -> int:
+    """How many images `held` means; a share of more than none is at least one image."""
+    if isinstance(held, int):
+        if held and held >= of:
+            raise ConfigError(
+                f"cannot hold out {held} of {of} training images", f"key dataset.{name}", "hold out fewer"
+            )
+        return held
+    return max(1, round(held * of)) if held > 0 else 0
+
+
+def limited(train: Rows, limit: int | None, seed: int) -> Rows:
+    """`limit` rows of train, drawn by seed; a smaller limit's rows are among a larger one's."""
+    if limit is None or limit >= len(train):
+        return train
+    return np.sort(train[_drawn(len(train), None, seed)[:limit]])
+
+
+def _drawn(n: int, labels: NDArray[np.generic] | None, seed: int) -> Rows:
+    """A permutation of n rows by seed; with classes, every stretch of it holds them in nearly equal proportion."""
+    order = torch.randperm(n, generator=generator(seed, "split")).numpy()
+    if labels is None or labels.ndim != 1:
+        return order
+    depth = np.empty(n)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels[order] == label)
+        depth[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return order[np.argsort(depth, kind="stable")]

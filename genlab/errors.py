@@ -1,0 +1,93 @@
+"""What can go wrong, each kind with its documented exit code (docs/errors.md).
+
+A message says what, where and what to do, in one line. Nothing here knows what raised it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+from collections.abc import Iterable
+
+
+class GenlabError(Exception):
+    """`what; where; what to do`, printed as one line; `code` is the process's exit code."""
+
+    code = 1
+
+    def __init__(self, what: str, where: str = "", remedy: str = "") -> None:
+        super().__init__("; ".join(" ".join(part.split()) for part in (what, where, remedy) if part))
+
+
+class ConfigError(GenlabError):
+    """The command line or a configuration file is wrong."""
+
+    code = 2
+
+
+class DataError(GenlabError):
+    """A data file is missing, damaged or not what it should be."""
+
+    code = 3
+
+
+class CheckpointError(GenlabError):
+    """A checkpoint or run folder is damaged, or belongs to another configuration."""
+
+    code = 4
+
+
+class ResourceError(GenlabError):
+    """Out of disk or memory, or a device was lost."""
+
+    code = 5
+
+
+class DivergedError(GenlabError):
+    """A loss or gradient is no longer finite."""
+
+    code = 6
+
+
+class BusyError(GenlabError):
+    """Another process is using the run folder."""
+
+    code = 7
+
+
+class SweepError(GenlabError):
+    """A sweep ended and some of its jobs failed."""
+
+    code = 8
+
+
+class Stopped(GenlabError):
+    """The run was asked to stop by a signal; it saved its state and can be resumed."""
+
+    def __init__(self, signum: int, what: str, where: str = "", remedy: str = "") -> None:
+        super().__init__(what, where, remedy)
+        self.code = 128 + signum
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'?` for the closest known name, else the whole list of names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(names) or '(none)'}"
+
+
+def resource_error(error: BaseException, batch_size: int | None = None) -> ResourceError | None:
+    """Out of memory or disk, or a lost device, as a ResourceError; None for anything else.
+
+    torch reports CPU memory as a plain RuntimeError, so its text is read.
+    """
+    text = str(error)
+    kind = type(error).__name__
+    size = f"trainer.batch_size is {batch_size}" if batch_size else "the batch"
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "DefaultCPUAllocator" in text:
+        return ResourceError("out of memory", size, "use a smaller trainer.batch_size, or trainer.accumulate=4")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ResourceError("out of disk space", f"{error.filename or 'the run folder'}", "free some and resume")
+    if kind == "AcceleratorError" or "CUDA error" in text:
+        return ResourceError(f"the device was lost ({text.splitlines()[0][:120]})", "CUDA", "resume in a new process")
+    return None

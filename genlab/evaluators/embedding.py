@@ -1,0 +1,50 @@
+"""Latent codes to walk around in, in TensorBoard's projector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from genlab.errors import ConfigError
+from genlab.model import Encodes, Model
+from genlab.registry import EVALUATORS, Duration, PositiveInt
+from genlab.results import Embedding, Value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genlab.data.dataset import Split
+
+
+@EVALUATORS("embedding")
+class Codes:
+    """The codes of a split's first images, the images as thumbnails, and their labels where there are any."""
+
+    split: str | None = "valid"
+
+    def __init__(self, n: PositiveInt = 1000, every: Duration | None = None) -> None:
+        self.n = n
+        self.every = every
+
+    def applies(self, model: Model) -> bool:
+        return isinstance(model, Encodes)
+
+    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
+        assert split is not None
+        assert isinstance(model, Encodes)
+        n = min(self.n, len(split))
+        (image,) = split.first(n, ("image",))
+        codes = model.encode(image).flatten(1)
+        yield "codes", Embedding(codes.float().cpu(), image.cpu(), _labels(split, n))
+
+    def protocol(self) -> dict[str, Any]:
+        return {"images": self.n}
+
+
+def _labels(split: Split, n: int) -> Tensor | None:
+    """One class an image, or None: the data have no labels, or several attributes an image."""
+    try:
+        (label,) = split.first(n, ("label",))
+    except ConfigError:
+        return None
+    return label.cpu() if label.ndim == 1 else None

@@ -1,0 +1,65 @@
+"""The model's own objective on data that it does not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from genlab.model import Model, Phase
+from genlab.registry import EVALUATORS, Duration, PositiveInt
+from genlab.results import Value
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Split
+
+
+@EVALUATORS("objective")
+class Objective:
+    """The mean over every image of a split of all that the phases' objectives return.
+
+    The same functions as in training, in evaluation mode. An objective averages over its batch; batches count
+    by their size, so the last, smaller one does not weigh more than its share. Names are those of training:
+    plain (`elbo`) for a model of one phase, `<phase>/<name>` (`discriminator/loss`) for several. A phase
+    without a module (PCA's update) is no objective and is left out.
+    """
+
+    split: str | None = "valid"
+
+    def __init__(self, batch_size: PositiveInt = 500, every: Duration | None = "5%") -> None:
+        self.batch_size = batch_size
+        self.every = every
+
+    def applies(self, model: Model) -> bool:
+        return bool(_objectives(model))
+
+    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
+        assert split is not None
+        totals: dict[str, Tensor] = {}
+        rows = 0
+        for columns in split.batches(model.inputs, self.batch_size):
+            n = len(columns[0])
+            rows += n
+            drawn = model.draw(*columns)
+            for prefix, phase in _objectives(model):
+                for name, value in phase.objective(*drawn).items():
+                    total = value.detach().double() * n
+                    totals[prefix + name] = totals.get(prefix + name, torch.zeros_like(total)) + total
+        if totals:
+            means = (torch.stack(list(totals.values())) / rows).tolist()  # the one wait for the device
+            yield from zip(totals, means, strict=True)
+
+    def protocol(self) -> dict[str, Any]:
+        return {
+            "mean": "over the images of the split",
+            "batch_size": self.batch_size,
+            "units": "as the model's losses",
+        }
+
+
+def _objectives(model: Model) -> list[tuple[str, Phase]]:
+    """The phases that descend, each with the prefix of its names."""
+    phases = model.phases()
+    return [("" if len(phases) == 1 else f"{phase.name}/", phase) for phase in phases if phase.module is not None]

@@ -1,0 +1,108 @@
+"""What a model draws: samples, reconstructions, traversals of its code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genlab.grid import image_grid
+from genlab.model import Decodes, Encodes, Model, Reconstructs, Samples
+from genlab.registry import EVALUATORS, Duration, PositiveFloat, PositiveInt
+from genlab.results import Value
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Split
+
+
+@EVALUATORS("samples")
+class SamplesGrid:
+    """A grid of images from the model's distribution; the caller's seed fixes the noise."""
+
+    split: str | None = None
+
+    def __init__(self, n: PositiveInt = 64, every: Duration | None = "10%") -> None:
+        self.n = n
+        self.every = every
+
+    def applies(self, model: Model) -> bool:
+        return isinstance(model, Samples)
+
+    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
+        assert isinstance(model, Samples)
+        yield "samples", image_grid(model.sample(self.n))
+
+    def protocol(self) -> dict[str, Any]:
+        return {"images": self.n}
+
+
+@EVALUATORS("reconstructions")
+class Reconstructions:
+    """The first images of a split, each row of originals above the row of their reconstructions."""
+
+    split: str | None = "valid"
+
+    def __init__(self, n: PositiveInt = 32, columns: PositiveInt = 8, every: Duration | None = "10%") -> None:
+        self.n = n
+        self.columns = columns
+        self.every = every
+
+    def applies(self, model: Model) -> bool:
+        return isinstance(model, Reconstructs)
+
+    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
+        assert split is not None
+        assert isinstance(model, Reconstructs)
+        n = min(self.n, len(split))
+        columns = min(self.columns, n)
+        (image,) = split.first(n - n % columns, ("image",))  # whole rows, so that the pairs stay above each other
+        rows = zip(image.split(columns), model.reconstruct(image).split(columns), strict=True)
+        yield "reconstructions", image_grid(torch.cat([row for pair in rows for row in pair]), columns)
+
+    def protocol(self) -> dict[str, Any]:
+        return {"images": self.n}
+
+
+@EVALUATORS("traversals")
+class Traversals:
+    """One image's code, changed along one latent dimension a row, those that vary most coming first.
+
+    A row runs from the mean minus `reach` standard deviations to the mean plus as much, mean and deviation
+    being those of the codes of the split's first 500 images; the other dimensions keep the first code.
+    """
+
+    split: str | None = "valid"
+
+    def __init__(
+        self,
+        dimensions: PositiveInt = 10,
+        columns: PositiveInt = 11,
+        reach: PositiveFloat = 2.0,
+        every: Duration | None = "10%",
+    ) -> None:
+        self.dimensions = dimensions
+        self.columns = columns
+        self.reach = reach
+        self.every = every
+
+    def applies(self, model: Model) -> bool:
+        return isinstance(model, Encodes) and isinstance(model, Decodes)
+
+    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
+        assert split is not None
+        assert isinstance(model, Encodes)
+        assert isinstance(model, Decodes)
+        (image,) = split.first(min(500, len(split)), ("image",))
+        codes = model.encode(image).flatten(1)
+        mean, deviation = codes.mean(0), codes.std(0, correction=0)
+        rows = []
+        for dimension in deviation.argsort(descending=True, stable=True)[: self.dimensions]:
+            row = codes[:1].repeat(self.columns, 1)
+            steps = torch.linspace(-self.reach, self.reach, self.columns, device=codes.device)
+            row[:, dimension] = mean[dimension] + steps * deviation[dimension]
+            rows.append(row)
+        yield "traversals", image_grid(model.decode(torch.cat(rows)), self.columns)
+
+    def protocol(self) -> dict[str, Any]:
+        return {"dimensions": self.dimensions, "reach": self.reach}

@@ -1,0 +1,154 @@
+"""Files that survive a crash, and reading that a hostile file cannot exploit.
+
+Needs the standard library only. Everything is written to a temporary sibling, flushed to the disk and renamed, so a
+reader sees the old content or the new, never a mixture. Everything is read with a limit on its size and without
+following a link.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from genlab.errors import ResourceError
+
+JSON_LIMIT = 8 * 2**20  # bytes; the worst JSON of this size takes about 150 MB once parsed
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Entry(NamedTuple):
+    """What a manifest says of a file: its size in bytes and the SHA-256 of its content, in hex."""
+
+    size: int
+    sha256: str
+
+
+def dump_json(value: Any, indent: int | None = 1) -> bytes:
+    """Plain ASCII JSON. ValueError for NaN and infinities, TypeError for what JSON has no word for."""
+    return json.dumps(value, indent=indent, allow_nan=False).encode()
+
+
+def parse_json(data: bytes) -> Any:
+    """The value in UTF-8 `data`. ValueError for anything but strict JSON: duplicate keys, NaN, too deep nesting."""
+    try:
+        return json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return result
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+def open_regular(path: str | Path, dir_fd: int | None = None) -> int:
+    """A descriptor to read `path`. ValueError unless it is a regular file; OSError if it is a link."""
+    # non-blocking: opening a pipe that somebody put there must not hang
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise ValueError(f"{path} is not a regular file")
+    return fd
+
+
+def read_bounded(path: str | Path, limit: int, dir_fd: int | None = None) -> bytes:
+    """The whole of a small regular file. ValueError if it is longer than `limit` bytes or no regular file."""
+    with open(open_regular(path, dir_fd), "rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{path} is longer than {size_text(limit)}")
+    return data
+
+
+def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> Entry:
+    """Write `chunks` one after the other and flush them to the disk; OSError if that fails."""
+    digest, size = hashlib.sha256(), 0
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+            rest = memoryview(chunk)
+            while rest:  # one call writes at most 2 GiB, and less on a disk that is nearly full
+                rest = rest[os.write(fd, rest) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return Entry(size, digest.hexdigest())
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`: after a crash it holds the old content or the new. One writer at a time."""
+    temporary = path.with_name(f".tmp-{path.name}")
+    try:
+        write_file(temporary, [data])
+        os.replace(temporary, path)
+        fsync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise disk_full(error, path, len(data)) from None
+        raise
+
+
+def fsync_folder(folder: Path) -> None:
+    """Flush a folder's list of names, so that a rename in it survives a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot
+            raise
+    finally:
+        os.close(fd)
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that may still be written where `folder` is, or would be made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def check_space(folder: Path, needed_bytes: int) -> None:
+    """ResourceError unless the disk that holds `folder` has room for `needed_bytes` more."""
+    free = free_bytes(folder)
+    if free < needed_bytes:
+        raise ResourceError(
+            f"not enough disk space: {size_text(needed_bytes)} needed, {size_text(free)} free",
+            str(folder),
+            "free some space or choose another disk",
+        )
+
+
+def disk_full(error: OSError, path: Path, needed_bytes: int) -> ResourceError:
+    """The error to raise when writing `needed_bytes` to `path` failed with `error`."""
+    return ResourceError(
+        f"{path.name} could not be written ({error.strerror}): {size_text(needed_bytes)} needed, "
+        f"{size_text(free_bytes(path.parent))} free",
+        str(path.parent),
+        "what was saved before is intact; free some space and resume",
+    )
+
+
+def size_text(count: int) -> str:
+    """Bytes for people: 734 B, 1.5 MB (powers of 1000, as disks are sold)."""
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.0f} B" if units[0] == "B" else f"{size:.1f} {units[0]}"

@@ -1,0 +1,50 @@
+"""Many small images as one picture to look at, and pictures as PNG files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genlab.results import Picture
+
+PAPER = 255  # uint8 value of the gaps between images
+
+
+def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: int = 64) -> Picture:
+    """Images (N, C, H, W) in [0, 1], C 1 or 3, in rows of `columns` (None: nearly square), as uint8.
+
+    Images less than `side` pixels high are enlarged by a whole factor, so that 8-pixel digits can be seen: a
+    pixel becomes a square of pixels. `gap` white pixels stand around each image.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
+        raise ValueError(f"a grid takes images (N, 1 or 3, H, W), not {tuple(images.shape)}")
+    pixels = images.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
+    factor = max(1, side // pixels.shape[2])
+    pixels = pixels.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+    n, channels, height, width = pixels.shape
+    columns = min(n, columns or int((n - 1) ** 0.5) + 1)
+    rows = -(-n // columns)
+    sheet = torch.full((channels, gap + rows * (height + gap), gap + columns * (width + gap)), PAPER, dtype=torch.uint8)
+    for i, image in enumerate(pixels):
+        top = gap + i // columns * (height + gap)
+        left = gap + i % columns * (width + gap)
+        sheet[:, top : top + height, left : left + width] = image
+    return Picture(sheet)
+
+
+def save_png(path: Path, picture: Picture) -> None:
+    """Write a picture as PNG; the file appears whole or not at all. Raises OSError."""
+    from PIL import Image
+
+    array = picture.pixels.permute(1, 2, 0).contiguous().numpy()
+    image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        image.save(temporary, format="PNG")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

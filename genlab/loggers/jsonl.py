@@ -1,0 +1,90 @@
+"""metrics.jsonl: the truth about a run, one flat JSON record a line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from genlab.errors import ResourceError
+from genlab.registry import LOGGERS
+from genlab.results import Logger
+
+
+@LOGGERS("jsonl")
+class JsonLines(Logger):
+    """Appends `{"step", "time" (unix seconds), "split", then names: numbers}` to RUN/metrics.jsonl.
+
+    A run that resumes at step k first drops what was logged after k, and any torn line. A number that is not
+    finite is written as null, for JSON has no other word for it. Raises ResourceError where it cannot write.
+    """
+
+    essential = True
+
+    def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
+        self.path = folder / "metrics.jsonl"
+        with self._writing():
+            _keep(self.path, -1 if resumed_at is None else resumed_at)
+            self._file = self.path.open("ab", buffering=0)  # nothing waits in a buffer for a full disk
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ResourceError(
+                f"cannot write the metrics ({error.strerror or error})",
+                str(self.path),
+                "make room or give access, then run the same command again: it goes on",
+            ) from error
+
+    def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        record: dict[str, Any] = {"step": step, "time": round(time.time(), 3), "split": split}
+        record |= {name: value if math.isfinite(value) else None for name, value in values.items()}
+        line = memoryview(json.dumps(record, allow_nan=False).encode() + b"\n")
+        with self._writing():
+            while line:  # a nearly full disk takes a part of it
+                line = line[self._file.write(line) :]
+
+    def flush(self) -> None:
+        with self._writing():
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self.flush()
+            self._file.close()
+
+
+def _keep(path: Path, last_step: int) -> None:
+    """Rewrite the file, atomically, with only its valid records of steps up to `last_step`."""
+    if not path.exists():
+        return
+    temporary = path.with_name(f".{path.name}.tmp")
+    with path.open("rb") as old, temporary.open("wb") as new:
+        for line in old:
+            if _step(line) <= last_step:
+                new.write(line.rstrip(b"\n") + b"\n")
+        new.flush()
+        os.fsync(new.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _step(line: bytes) -> float:
+    """The step of a record; infinity for a line that is not a whole record."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return math.inf
+    step = record.get("step") if isinstance(record, dict) else None
+    return step if isinstance(step, int) else math.inf

@@ -1,0 +1,169 @@
+"""TensorBoard: events, the projector's files and hparams, all in the run folder itself."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genlab.grid import image_grid, save_png
+from genlab.registry import LOGGERS
+from genlab.results import Embedding, Logger, Picture
+
+THUMBNAIL, SHEET = 64, 8192  # pixels: a thumbnail's side, and the largest sheet of them that browsers take
+ENTRY = "entry.pbtxt"
+WATCHING = ("evaluator", "logger", "checkpoint", "plugins", "dry_run")  # sections that are no hyperparameters
+
+
+@LOGGERS("tensorboard")
+class TensorBoard(Logger):
+    """Scalars named `split/name`, pictures, embeddings and hparams of a run, as TensorBoard reads them.
+
+    A run that resumes at step k tells TensorBoard to forget what an earlier process logged after k. `start`
+    comes before everything else. Raises OSError in the very call that cannot write.
+    """
+
+    def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
+        self._folder = folder
+        self._forget = 0 if resumed_at is None else resumed_at + 1
+        self._events: Events | None = None
+
+    def start(self, first_step: int, last_step: int, title: str) -> None:
+        self._events = Events(self._folder, self._forget)
+
+    def _add(self, summary: Any, step: int = 0) -> None:
+        assert self._events is not None, "start() comes first"
+        self._events.add(summary, step)
+
+    def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        from torch.utils.tensorboard.summary import scalar
+
+        for name, value in values.items():
+            self._add(scalar(f"{split}/{name}", value), step)
+
+    def picture(self, step: int, name: str, picture: Picture) -> None:
+        from torch.utils.tensorboard.summary import image
+
+        self._add(image(name, picture.pixels, dataformats="CHW"), step)
+
+    def embedding(self, step: int, name: str, embedding: Embedding) -> None:
+        write_embedding(self._folder, name, embedding)
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Columns of the HPARAMS tab: what the weights depend on, and those metrics that are curves of this run."""
+        from torch.utils.tensorboard.summary import hparams
+
+        columns = {name: value for name, value in metrics.items() if "/" in name}
+        chosen = {key: value for key, value in config.items() if key not in WATCHING}
+        for summary in hparams(flat(chosen), columns):
+            self._add(summary)
+
+    def close(self) -> None:
+        if self._events:
+            self._events.close()
+
+
+class Events:
+    """An event file, written in the calling thread.
+
+    `SummaryWriter` writes in a thread of its own: a full disk prints a traceback there, and is raised in some
+    later, unrelated call. Here the call that fails is the call that raises, and nothing waits in a buffer.
+    """
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        """`first_step`: readers forget what earlier event files of this folder hold from this step on."""
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event = Event
+        # readers take files in the order of their names: microseconds keep a quick restart behind the start
+        name = f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._file = (folder / name).open("wb", buffering=0)
+        self._records = RecordWriter(self._file)
+        self._write(file_version="brain.Event:2")
+        self._write(step=first_step, session_log=SessionLog(status=SessionLog.START))
+
+    def _write(self, **fields: Any) -> None:
+        self._records.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+
+    def add(self, summary: Any, step: int) -> None:
+        self._write(step=step, summary=summary)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """A nested configuration as dotted keys; lists become text, nulls are left out."""
+    out: dict[str, bool | int | float | str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            out |= flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            out[f"{prefix}{key}"] = value if isinstance(value, bool | int | float | str) else json.dumps(value)
+    return out
+
+
+def write_embedding(folder: Path, name: str, embedding: Embedding) -> None:
+    """Write FOLDER/projector/<name>/, in place of an earlier one of that name, and the projector's list."""
+    place = folder / "projector" / name.replace("/", "-")
+    place.mkdir(parents=True, exist_ok=True)
+    rows = ("\t".join(f"{number:.6g}" for number in code) for code in embedding.codes.tolist())
+    (place / "tensors.tsv").write_text("\n".join(rows) + "\n")
+    if embedding.labels is not None:  # a file of one column has no header
+        (place / "metadata.tsv").write_text("\n".join(str(label) for label in embedding.labels.tolist()) + "\n")
+    thumbnails = _thumbnails(embedding.thumbnails)
+    save_png(place / "sprite.png", _sprite(thumbnails))
+    (place / ENTRY).write_text(_entry(place.relative_to(folder), thumbnails, embedding.labels is not None))
+    entries = [entry.read_text() for entry in sorted(folder.glob(f"projector/*/{ENTRY}"))]
+    (folder / "projector_config.pbtxt").write_text("".join(entries))
+
+
+def _thumbnails(images: Tensor) -> Tensor:
+    """Images small enough for all of them to fit on one sheet."""
+    side = min(THUMBNAIL, SHEET // _side(len(images)))
+    height, width = images.shape[2:]
+    if max(height, width) <= side:
+        return images
+    scale = side / max(height, width)
+    return F.interpolate(images.float(), size=(max(1, int(height * scale)), max(1, int(width * scale))), mode="area")
+
+
+def _side(n: int) -> int:
+    """Rows and columns of the smallest square that holds n."""
+    return math.isqrt(n - 1) + 1
+
+
+def _sprite(thumbnails: Tensor) -> Picture:
+    """All thumbnails side by side, as many rows as columns: the projector divides the sheet so."""
+    side = _side(len(thumbnails))
+    blank = thumbnails.new_ones(side * side - len(thumbnails), *thumbnails.shape[1:])
+    return image_grid(torch.cat([thumbnails, blank]), columns=side, gap=0, side=1)
+
+
+def _entry(place: Path, thumbnails: Tensor, labelled: bool) -> str:
+    """One `embeddings` message of the projector's configuration, as protocol-buffer text."""
+    lines = [
+        f"  tensor_name: {json.dumps(place.name)}",
+        f"  tensor_path: {json.dumps(f'{place}/tensors.tsv')}",
+    ]
+    if labelled:
+        lines.append(f"  metadata_path: {json.dumps(f'{place}/metadata.tsv')}")
+    height, width = thumbnails.shape[2:]
+    lines += [
+        "  sprite {",
+        f"    image_path: {json.dumps(f'{place}/sprite.png')}",
+        f"    single_image_dim: {width}",
+        f"    single_image_dim: {height}",
+        "  }",
+    ]
+    return "\n".join(["embeddings {", *lines, "}\n"])

@@ -1,0 +1,114 @@
+"""What a model is to the rest of genlab: its phases, and what it can do once trained.
+
+A model file knows its networks and its losses, and nothing of devices, precision, optimisers, ranks, logging or
+paths. Images are float in [0, 1] with shape (N, C, H, W) at every public boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from genlab import noise
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One player's move in a training step.
+
+    `objective` takes what `Model.draw` returned and gives scalars: `loss` is minimised, the others are logged.
+    `module` is what descends; None means an update without gradients that the objective makes itself.
+    `every` moves this player only each that many steps; `window` is the share of training in which it moves at
+    all (greedy layer-wise training is consecutive windows).
+    """
+
+    name: str
+    objective: Callable[..., dict[str, Tensor]]
+    module: nn.Module | None = None
+    every: int = 1
+    window: tuple[float, float] = (0.0, 1.0)
+
+
+class Model(nn.Module):
+    """Base of every family. `inputs` names the data columns that `draw` and the objectives take."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("image",)
+    # the validation quantity that tells a better run from a worse one, smaller is better; None: there is none
+    monitor: ClassVar[str | None] = "loss"
+
+    def draw(self, *columns: Any, **named: Any) -> tuple[Tensor, ...]:
+        """Once a step, with gradients: what the phases share (a GAN's fakes). By default the batch itself."""
+        return columns
+
+    # Any: a family names the columns it takes, loss(self, image) or loss(self, image, label)
+    def loss(self, *columns: Any, **named: Any) -> dict[str, Tensor]:
+        """The objective of a one-player model: scalars in nats, summed over pixels, averaged over the batch."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither loss() nor phases()")
+
+    def phases(self) -> list[Phase]:
+        return [Phase("model", self.loss, self)]
+
+    def normal(self, rows: int, *shape: int) -> Tensor:
+        """Standard normal numbers where this model lives."""
+        return noise.normal(rows, *shape, like=next(self.parameters()))
+
+
+@runtime_checkable
+class Samples(Protocol):
+    def sample(self, n: int) -> Tensor:
+        """n images (n, C, H, W) in [0, 1] from the model's distribution."""
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] to their reconstructions, same shape and range."""
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    def encode(self, image: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] to codes (N, D)."""
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    def decode(self, code: Tensor) -> Tensor:
+        """Codes (N, D) to images (N, C, H, W) in [0, 1]."""
+
+
+@runtime_checkable
+class HasPrior(Protocol):
+    def prior(self, n: int) -> Tensor:
+        """n codes (n, D) from the distribution that generation starts from."""
+
+
+@runtime_checkable
+class Translates(Protocol):
+    def translate(self, image: Tensor) -> Tensor:
+        """Images of one domain to the other, in [0, 1]."""
+
+
+@runtime_checkable
+class Scores(Protocol):
+    def score(self, image: Tensor) -> Tensor:
+        """Anomaly score (N,), larger is stranger."""
+
+
+@runtime_checkable
+class HasFilters(Protocol):
+    def filters(self) -> Tensor:
+        """Learned filters as images (K, C, H, W), any range."""
+
+
+CAPABILITIES = (Samples, Reconstructs, Encodes, Decodes, HasPrior, Translates, Scores, HasFilters)
+
+
+def capabilities(model: Model) -> list[str]:
+    """The names of what a model can do, for `genlab info` and error messages."""
+    return [capability.__name__ for capability in CAPABILITIES if isinstance(model, capability)]

@@ -1,0 +1,102 @@
+"""DCGAN's two networks: strided 4x4 convolutions, batch norm, no fully connected hidden layers.
+
+The generator starts from a small map that is doubled up to the image; the discriminator is its mirror.
+Radford, Metz & Chintala, Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
+Networks, ICLR 2016 (arXiv:1511.06434): section 3's guidelines and figure 1.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+
+from genlab.errors import ConfigError
+from genlab.networks.shapes import Image, Size, misfit
+from genlab.registry import NETWORKS, PositiveInt
+
+LARGEST_BASE = 8
+
+
+@NETWORKS("dcgan_generator")
+def dcgan_generator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Sequential:
+    """Code (N, inp) to image logits (N, C, H, W), whose tanh is the image in [-1, 1].
+
+    `width` counts the feature maps next to the image, doubled at each halving: 64 as in the authors' released
+    code; 128 gives figure 1's 1024-512-256-128 at 64 pixels.
+    """
+    if not isinstance(inp, int) or isinstance(out, int):
+        raise misfit("dcgan_generator", "a vector to an image", inp, out)
+    base, doublings = _base("dcgan_generator", out)
+    widths = [width * 2**i for i in reversed(range(doublings))]
+    # "project and reshape": a transposed convolution of a 1x1 map
+    layers: list[nn.Module] = [
+        nn.Unflatten(1, (inp, 1, 1)),
+        nn.ConvTranspose2d(inp, widths[0], base, bias=False),
+    ]
+    for a, b in pairwise(widths):
+        layers += [
+            nn.BatchNorm2d(a),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(a, b, 4, 2, padding=1, bias=False),
+        ]
+    layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+    # no batch norm on the generator's output layer
+    layers.append(nn.ConvTranspose2d(width, out[0], 4, 2, padding=1, bias=False))
+    return _initialised(nn.Sequential(*layers))
+
+
+@NETWORKS("dcgan_discriminator")
+def dcgan_discriminator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Sequential:
+    """Images (N, C, H, W) in [-1, 1] to logits (N, out). `width` as in `dcgan_generator`."""
+    if isinstance(inp, int) or not isinstance(out, int):
+        raise misfit("dcgan_discriminator", "an image to a vector", inp, out)
+    base, halvings = _base("dcgan_discriminator", inp)
+    widths = [width * 2**i for i in range(halvings)]
+    # no batch norm on the discriminator's input layer
+    layers: list[nn.Module] = [
+        nn.Conv2d(inp[0], width, 4, 2, padding=1, bias=False),
+        nn.LeakyReLU(0.2, inplace=True),
+    ]
+    for a, b in pairwise(widths):
+        layers += [
+            nn.Conv2d(a, b, 4, 2, padding=1, bias=False),
+            nn.BatchNorm2d(b),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+    layers += [nn.Conv2d(widths[-1], out, base, bias=False), nn.Flatten()]
+    return _initialised(nn.Sequential(*layers))
+
+
+def _base(network: str, image: Image) -> tuple[tuple[int, int], int]:
+    """The map that the generator starts from, and how often it is doubled to become the image."""
+    sides, halvings = _halve(image[1:])
+    if halvings == 0 or max(sides) > LARGEST_BASE:
+        shorter = min(image[1:])
+        works = [n for n in range(8, 257) if max(_halve((n, n))[0]) <= LARGEST_BASE]
+        size = min(works, key=lambda n: abs(n - shorter))
+        raise ConfigError(
+            f"network '{network}' cannot make {image[1]}x{image[2]} images by doubling a map of at most "
+            f"{LARGEST_BASE}x{LARGEST_BASE}",
+            "halving the image ends at " + "x".join(map(str, sides)),
+            f"use dataset.size={size}",
+        )
+    return sides, halvings
+
+
+def _halve(sides: tuple[int, int]) -> tuple[tuple[int, int], int]:
+    halvings = 0
+    while min(sides) > 4 and sides[0] % 2 == sides[1] % 2 == 0:
+        sides, halvings = (sides[0] // 2, sides[1] // 2), halvings + 1
+    return sides, halvings
+
+
+def _initialised(network: nn.Sequential) -> nn.Sequential:
+    """Weights from N(0, 0.02) (section 4); batch norm's scale from N(1, 0.02), shift 0 (authors' code)."""
+    for module in network:
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+    return network

@@ -1,0 +1,163 @@
+"""Optimisers, learning-rate schedules and the moving average of weights, by name.
+
+A schedule is a function of the share of training done, so resuming it needs no state.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Lt
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from genlab.errors import ConfigError, nearest
+from genlab.registry import OPTIMIZERS, SCHEDULES, Fraction, NonNegativeFloat, PositiveFloat, Spec
+
+Params = Iterable[nn.Parameter]
+Decay = Annotated[float, Ge(0), Lt(1)]
+Schedule = Callable[[float], float]  # share of training done in [0, 1] -> factor on the learning rate
+
+
+@OPTIMIZERS("adam")
+def adam(
+    params: Params,
+    lr: PositiveFloat = 1e-3,
+    betas: tuple[Decay, Decay] = (0.9, 0.999),
+    eps: PositiveFloat = 1e-8,
+    weight_decay: NonNegativeFloat = 0.0,
+) -> Optimizer:
+    """Adam (Kingma & Ba 2015), fused: one kernel over all parameters."""
+    return torch.optim.Adam(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+
+
+@OPTIMIZERS("adamw")
+def adamw(
+    params: Params,
+    lr: PositiveFloat = 1e-3,
+    betas: tuple[Decay, Decay] = (0.9, 0.999),
+    eps: PositiveFloat = 1e-8,
+    weight_decay: NonNegativeFloat = 0.01,
+) -> Optimizer:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), fused."""
+    return torch.optim.AdamW(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+
+
+@OPTIMIZERS("sgd")
+def sgd(
+    params: Params,
+    lr: PositiveFloat = 0.01,
+    momentum: Decay = 0.9,
+    nesterov: bool = False,
+    weight_decay: NonNegativeFloat = 0.0,
+) -> Optimizer:
+    """Stochastic gradient descent with (Nesterov) momentum, fused."""
+    if nesterov and momentum == 0:
+        raise ConfigError("Nesterov momentum needs a momentum", "key optimizer.momentum", "give optimizer.momentum=0.9")
+    return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
+
+
+@OPTIMIZERS("rmsprop")
+def rmsprop(
+    params: Params,
+    lr: PositiveFloat = 1e-4,
+    alpha: Decay = 0.99,
+    eps: PositiveFloat = 1e-8,
+    momentum: Decay = 0.0,
+    weight_decay: NonNegativeFloat = 0.0,
+) -> Optimizer:
+    """RMSprop (Tieleman & Hinton 2012)."""
+    return torch.optim.RMSprop(
+        params, lr=lr, alpha=alpha, eps=eps, momentum=momentum, weight_decay=weight_decay, foreach=True
+    )
+
+
+def phase_spec(spec: Spec, phase: str) -> dict[str, Any]:
+    """The optimiser spec of one phase: the common one with `phases.<phase>` laid over it."""
+    common = {key: value for key, value in spec.items() if key != "phases"}
+    return {**common, **(spec.get("phases") or {}).get(phase, {})}
+
+
+def check_optimizer(spec: Spec) -> None:
+    """ConfigError unless the common spec and each phase's are right."""
+    OPTIMIZERS.check(phase_spec(spec, ""), "optimizer")
+    for phase in spec.get("phases") or {}:
+        if not isinstance(spec["phases"][phase], dict):
+            raise ConfigError(
+                f"'optimizer.phases.{phase}' is no group of keys",
+                "the configuration",
+                f"write optimizer.phases.{phase}.lr=...",
+            )
+        OPTIMIZERS.check(phase_spec(spec, phase), f"optimizer.phases.{phase}")
+
+
+def check_phases(spec: Spec, phases: Iterable[str]) -> None:
+    """ConfigError if `optimizer.phases` names a player that the model does not have."""
+    known = list(phases)
+    for phase in spec.get("phases") or {}:
+        if phase not in known:
+            raise ConfigError(
+                f"the model has no phase '{phase}'", f"key optimizer.phases.{phase}", nearest(phase, known)
+            )
+
+
+def _warm(warmup: float, schedule: Schedule) -> Schedule:
+    return lambda done: min(1.0, done / warmup) * schedule(done) if warmup else schedule(done)
+
+
+@SCHEDULES("constant")
+def constant(warmup: Fraction = 0.0) -> Schedule:
+    """Factor 1."""
+    return _warm(warmup, lambda done: 1.0)
+
+
+@SCHEDULES("linear")
+def linear(warmup: Fraction = 0.0, start: Fraction = 0.0, final: Fraction = 0.0) -> Schedule:
+    """Factor 1 until `start`, then straight down to `final`."""
+    return _warm(warmup, lambda done: 1 - (1 - final) * max(0.0, done - start) / max(1 - start, 1e-9))
+
+
+@SCHEDULES("cosine")
+def cosine(warmup: Fraction = 0.0, final: Fraction = 0.0) -> Schedule:
+    """Half a cosine from 1 to `final` (Loshchilov & Hutter 2017, eq. 5, one cycle)."""
+    return _warm(warmup, lambda done: final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@SCHEDULES("multistep")
+def multistep(
+    warmup: Fraction = 0.0, milestones: tuple[Fraction, ...] = (0.5, 0.75), factor: Fraction = 0.1
+) -> Schedule:
+    """The factor is multiplied in at each milestone passed."""
+    return _warm(warmup, lambda done: factor ** sum(done >= m for m in milestones))
+
+
+class Average:
+    """Exponential moving average of a model's weights; `model` is the averaged copy, buffers follow the original.
+
+    The decay is warmed up, min(decay, (1 + t) / (10 + t)), so that a short run is not left near its first weights.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self._source: list[Tensor] = list(model.parameters())
+        self._target: list[Tensor] = list(self.model.parameters())
+        self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after `step` optimiser steps."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._target, self._source, 1 - decay)
+        for mine, theirs in self._buffers:
+            mine.copy_(theirs)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.model.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.model.load_state_dict(state)

@@ -1,0 +1,66 @@
+"""Where a run came from: the state of the code and the versions of the libraries. Imports none of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("genlab", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "safetensors", "scikit-learn",
+            "tensorboard", "pydantic", "pillow")  # fmt: skip
+GIT_SECONDS = 5.0
+
+
+def versions() -> dict[str, str]:
+    """Version of Python and of each package that is installed and can change a result."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(folder: Path = Path()) -> dict[str, Any] | None:
+    """`{"commit": hash, "dirty": bool}` of the checkout that `folder` lies in; None outside one, or without git.
+
+    `dirty` looks at tracked files only: outputs lie in the checkout too.
+    """
+    # fsmonitor would run a program named in the checkout's own configuration; locks would disturb the user's git
+    command = ["git", "-c", "core.fsmonitor=false", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    try:
+        answer = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=GIT_SECONDS,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = answer.stdout.splitlines()
+    commits = [line.removeprefix("# branch.oid ") for line in lines if line.startswith("# branch.oid ")]
+    if answer.returncode != 0 or not commits or commits[0] == "(initial)":
+        return None
+    return {"commit": commits[0], "dirty": any(not line.startswith("#") for line in lines)}
+
+
+def process_facts() -> dict[str, Any]:
+    """Which process is running this, on which machine."""
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """16 hex digits that tell one resolved configuration from another; the order of the keys does not count."""
+    text = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

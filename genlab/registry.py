@@ -1,0 +1,209 @@
+"""Names to constructors.
+
+A spec is a mapping `{"name": ..., **kwargs}`. The constructor's signature is its schema: types, bounds
+(`Annotated[int, Gt(0)]`) and choices (`Literal[...]`) are read by pydantic, so a key is checked in one place,
+before anything is built. Facts known only at run time (an image's shape, a parameter list) are named when the
+registry is made, never stand in YAML, and are passed by the caller of `build`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import json
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError, create_model
+
+from genlab.errors import ConfigError, nearest
+
+Spec = Mapping[str, Any]
+T = TypeVar("T", bound=Callable[..., Any])
+
+PositiveInt = Annotated[int, Gt(0), Lt(2**31)]
+NonNegativeInt = Annotated[int, Ge(0), Lt(2**31)]
+PositiveFloat = Annotated[float, Gt(0), Lt(1e30)]
+NonNegativeFloat = Annotated[float, Ge(0), Lt(1e30)]
+Fraction = Annotated[float, Ge(0), Le(1)]
+# A length of training: an integer counts optimiser steps; "2ep" epochs; "5%" a share of the whole run.
+Duration = PositiveInt | Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(%|ep|epochs?)$")]
+
+
+def signature_schema(target: Callable[..., Any], exclude: Sequence[str] = ()) -> type[BaseModel]:
+    """The pydantic model of a callable's keyword parameters, `exclude` left out; unknown keys are errors."""
+    function = target.__init__ if inspect.isclass(target) else target
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for p in inspect.signature(target).parameters.values():
+        if p.name in exclude or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL, p.POSITIONAL_ONLY):
+            continue
+        fields[p.name] = (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
+    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+    return create_model(getattr(target, "__name__", "spec"), __config__=config, **fields)
+
+
+def check_keywords(schema: type[BaseModel], values: Spec, where: str) -> dict[str, Any]:
+    """`values` with their types settled (lists become tuples where asked); ConfigError names the key at fault.
+
+    Checked as JSON because that is what a configuration can hold: a list fits a tuple, a bool is no int.
+    """
+    try:
+        checked = schema.model_validate_json(json.dumps(dict(values), default=str))
+    except ValidationError as error:
+        raise _as_config_error(error, schema, where) from None
+    return {key: getattr(checked, key) for key in values}
+
+
+def _as_config_error(error: ValidationError, schema: type[BaseModel], where: str) -> ConfigError:
+    first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, SpecError):  # a spec inside this spec already knows what is wrong
+        return ConfigError(cause.what, f"key {'.'.join([where, *map(str, first['loc']), *cause.path])}", cause.remedy)
+    location = [where] if where else []
+    # pydantic appends the union member it tried (e.g. "constrained-str"): only real keys and indices are shown
+    location += [str(part) for part in first["loc"][:1]]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        return ConfigError(
+            f"unknown key '{key}'",
+            f"{where or 'the configuration'} has no such key",
+            nearest(str(first["loc"][0]), schema.model_fields),
+        )
+    if first["type"] == "missing":
+        return ConfigError(f"missing value for '{key}'", "it has no default", f"add {key}=...")
+    given = json.dumps(first["input"], default=str)
+    return ConfigError(f"bad value {given[:80]} for '{key}'", first["msg"].rstrip("."), f"give another {key}=...")
+
+
+class SpecError(ValueError):
+    """A nested spec is wrong: `path` is the key below the one that holds the spec."""
+
+    def __init__(self, what: str, path: Sequence[str], remedy: str) -> None:
+        super().__init__(what)
+        self.what, self.path, self.remedy = what, list(path), remedy
+
+
+class Registry:
+    """A table of constructors by name. `runtime` names the parameters that callers of `build` supply."""
+
+    def __init__(self, kind: str, runtime: Sequence[str] = ()) -> None:
+        self.kind = kind
+        self.runtime = tuple(runtime)
+        self._entries: dict[str, Callable[..., Any]] = {}
+
+    def __call__(self, name: str) -> Callable[[T], T]:
+        """Decorator: register a class or function under `name`; a name can be taken only once."""
+
+        def register(target: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"{self.kind} '{name}' is registered twice: {self._entries[name]} and {target}")
+            self._entries[name] = target
+            return target
+
+        return register
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def names(self) -> list[str]:
+        return sorted(self._entries)
+
+    def get(self, name: Any, where: str = "") -> Callable[..., Any]:
+        if name not in self._entries:
+            raise ConfigError(
+                f"unknown {self.kind} '{name}'",
+                f"key {where or self.kind}.name",
+                nearest(str(name), self._entries),
+            )
+        return self._entries[name]
+
+    def schema(self, name: str) -> type[BaseModel]:
+        return _schema(self.get(name), self.runtime)
+
+    def check(self, spec: Spec, where: str = "") -> dict[str, Any]:
+        """The keyword arguments of `spec`, checked against its constructor; builds nothing."""
+        where = where or self.kind
+        if not isinstance(spec, Mapping) or "name" not in spec:
+            raise ConfigError(
+                f"'{where}' does not say which {self.kind} it is",
+                f"key {where}.name",
+                f"choose one of: {', '.join(self.names())}",
+            )
+        self.get(spec["name"], where)
+        values = {key: value for key, value in spec.items() if key != "name"}
+        return check_keywords(self.schema(spec["name"]), values, where)
+
+    def build(self, spec: Spec, where: str = "", **runtime: Any) -> Any:
+        """Check `spec`, then call its constructor with it and those `runtime` facts that it takes."""
+        keywords = self.check(spec, where)
+        target = self.get(spec["name"])
+        accepted = inspect.signature(target).parameters
+        return target(**keywords, **{key: value for key, value in runtime.items() if key in accepted})
+
+    def spec_type(self) -> Any:
+        """The annotation of a parameter that holds a spec of this registry, checked along with its owner."""
+
+        def check(spec: dict[str, Any]) -> dict[str, Any]:
+            try:
+                self.check(spec, self.kind)
+            except ConfigError as error:
+                what, *rest = str(error).split("; ")
+                raise SpecError(what.replace(f"'{self.kind}.", "'"), [], "; ".join(rest)) from None
+            return spec
+
+        return Annotated[dict[str, Any], AfterValidator(check)]
+
+
+@functools.cache
+def _schema(target: Callable[..., Any], runtime: tuple[str, ...]) -> type[BaseModel]:
+    return signature_schema(target, exclude=runtime)
+
+
+MODELS = Registry("model", runtime=("image_shape", "num_classes"))
+NETWORKS = Registry("network", runtime=("inp", "out"))
+DATASETS = Registry("dataset", runtime=("seed",))
+OPTIMIZERS = Registry("optimizer", runtime=("params",))
+SCHEDULES = Registry("schedule")
+EVALUATORS = Registry("evaluator")
+LOGGERS = Registry("logger", runtime=("folder", "resumed_at"))
+
+NetworkSpec = NETWORKS.spec_type()
+
+PACKAGES = ("networks", "models", "data", "evaluators", "loggers")
+broken_plugins: dict[str, str] = {}
+
+
+@functools.cache
+def discover() -> None:
+    """Import every module that registers something, then the installed plug-ins (entry points `genlab.plugins`).
+
+    A plug-in that cannot be imported is noted in `broken_plugins` (shown by `genlab doctor`) and left out.
+    """
+    importlib.import_module("genlab.optimizers")
+    for package in PACKAGES:
+        module = importlib.import_module(f"genlab.{package}")
+        for info in pkgutil.iter_modules(module.__path__, f"{module.__name__}."):
+            importlib.import_module(info.name)
+    for point in entry_points(group="genlab.plugins"):
+        try:
+            point.load()
+        except Exception as error:  # a stranger's package may raise anything
+            broken_plugins[point.name] = f"{type(error).__name__}: {error}"
+
+
+def load_plugins(names: Sequence[str]) -> None:
+    """Import the modules that `plugins=[...]` on the command line names; they register themselves."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            raise ConfigError(
+                f"plug-in '{name}' cannot be imported ({type(error).__name__}: {error})",
+                "key plugins",
+                "install it or put its folder on PYTHONPATH",
+            ) from error

@@ -1,0 +1,170 @@
+"""What a finished run leaves to look at: report.html, and the closing table in the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from genlab import page
+from genlab.charts import line_chart
+from genlab.units import duration, number
+
+EARLIER = 3  # pictures of a name shown beside the last one
+LAST_CHARTS = ("gradient_norm", "learning_rate", "images_per_second")  # of less interest than losses
+UNITS = "the last values; losses in nats, summed over an image, averaged over images"
+
+
+def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> Path:
+    """RUN/report.html, one file, from run.json, the configuration, metrics.jsonl and images/. Raises OSError."""
+    title = f"{record['model']['name']} on {record['data']['name']}"
+    html = page.page(
+        title,
+        [
+            page.header(title, record["status"], _facts(record), str(run)),
+            page.section("Figures", page.cards(_figures(record)), UNITS),
+            page.section("Pictures", page.gallery("pictures", _pictures(run / "images"))),
+            page.section("Curves", page.gallery("curves", _charts(run / "metrics.jsonl")), "over optimiser steps"),
+            page.section("What next", page.table(next_commands(run, record), code=0)),
+            page.section("How the figures were made", page.table(_protocol(record, config), code=1)),
+            page.section("Configuration", page.text(_yaml(config))),
+        ],
+    )
+    path = run / "report.html"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(html, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def closing_table(run: Path, record: Mapping[str, Any]) -> None:
+    """Print what was reached, how long it took, where the pictures are and what to try next."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    # outside a terminal: no colours and no folding, since lines are for grep and for copying
+    width = None if terminal else 1000
+    console = Console(force_terminal=terminal, no_color=not terminal, width=width, highlight=False)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in _closing_rows(run, record):
+        table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
+    console.print(table)
+    console.print(Text("\nNext:", style="bold"))
+    for command, use in next_commands(run, record):
+        console.print(Text.assemble(f"  {command}", (f"  # {use}", "dim")), soft_wrap=True)
+
+
+def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What to try next with a run: a command, and what it is for. Only what this run's model can do."""
+    where = shlex.quote(str(run))
+    drawn = _by_name(run / "images")
+    if any(run.glob("events.out.tfevents.*")):
+        yield f"tensorboard --logdir {where}", "curves, pictures and latent codes in the browser"
+    if "samples" in drawn:
+        yield f"genlab sample {where} n=64", "draw more from the model"
+    if "reconstructions" in drawn:
+        yield f"genlab reconstruct {where}", "test images beside what the model makes of them"
+    yield f"genlab eval {where}", "the objective on the test split"
+    if record.get("steps"):
+        yield f"genlab resume {where} trainer.steps={2 * record['steps']}", "train on, to twice the length"
+
+
+def _closing_rows(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    took = f" in {duration(record['seconds'])}" if "seconds" in record else ""
+    yield record["status"], f"{record.get('step', 0)} of {record.get('steps', 0)} steps{took}"
+    for name, value, note in _figures(record):
+        yield name, f"{value} {note}".rstrip()
+    for name, paths in sorted(_by_name(run / "images").items()):
+        yield name, str(paths[-1])
+    if (run / "report.html").exists():
+        yield "report", str(run / "report.html")
+
+
+def _facts(record: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{record.get('step', 0):,} steps"
+    if "seconds" in record:
+        yield duration(record["seconds"])
+    yield f"{sum(record['model'].get('parameters', {}).values()):,} parameters"
+    if record.get("ended"):
+        yield f"ended {time.strftime('%Y-%m-%d %H:%M', time.localtime(record['ended']))}"
+
+
+def _figures(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, value and note of each number that the run ended with."""
+    if best := record.get("best"):
+        yield f"best {best['metric']}", number(best["value"]), f"at step {best['step']:,}"
+    for name, value in record.get("metrics", {}).items():
+        yield name, "not finite" if value is None else number(value), ""
+
+
+def _pictures(folder: Path) -> Iterator[str]:
+    """For each name the last picture, with some earlier ones, evenly spread over the run."""
+    for name, paths in sorted(_by_name(folder).items()):
+        captioned = [(f"step {_step(path):,}", path) for path in paths]
+        *earlier, last = captioned
+        few = min(EARLIER, len(earlier))
+        yield page.picture(name, last, [earlier[i * len(earlier) // few] for i in range(few)])
+
+
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    """The pictures that the run's `images` logger drew, in the order of their steps."""
+    names: dict[str, list[Path]] = {}
+    drawn = [path for path in folder.glob("*.png") if re.search(r".-\d{8,}$", path.stem)]
+    for path in sorted(drawn, key=_step):
+        names.setdefault(path.stem.rpartition("-")[0], []).append(path)
+    return names
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
+
+
+def _charts(path: Path) -> Iterator[str]:
+    curves = _curves(path)
+    for name in sorted(curves, key=lambda name: name.rpartition("/")[2] in LAST_CHARTS):
+        if drawing := line_chart(curves[name]):
+            yield page.chart(name, drawing, curves[name])
+
+
+def _curves(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """name -> split -> (step, value), from metrics.jsonl; lines that are not whole records are passed over."""
+    curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        step, split, _ = record.pop("step"), record.pop("split"), record.pop("time")
+        for name, value in record.items():
+            points = curves.setdefault(name, {}).setdefault(split, [])
+            points.append((step, math.nan if value is None else value))
+    return curves
+
+
+def _protocol(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Everything that a figure of this run depends on."""
+    yield "weights evaluated", "averaged (EMA)" if config["trainer"]["ema"] else "raw"
+    yield "evaluators", json.dumps({key: spec for key, spec in config["evaluator"].items() if spec})
+    for key in ("command", "seed", "data", "model", "device", "precision", "threads", "world", "versions", "git",
+                "config_hash"):  # fmt: skip
+        value = record.get(key)
+        if value is not None:
+            yield key.replace("_", " "), value if isinstance(value, str) else json.dumps(value)
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))

@@ -1,0 +1,95 @@
+"""What evaluators give and loggers take: scalars, pictures, embeddings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image to look at: uint8 (C, H, W), C 1 or 3, on the host."""
+
+    pixels: Tensor
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Latent codes float32 (N, D), their thumbnails float (N, C, H, W) in [0, 1], and labels (N,) or None."""
+
+    codes: Tensor
+    thumbnails: Tensor
+    labels: Tensor | None = None
+
+
+Value = float | Tensor | Picture | Embedding
+
+
+class Logger:
+    """Takes what training reports. Every method does nothing unless a logger overrides it."""
+
+    def start(self, first_step: int, last_step: int, title: str) -> None:
+        """Training begins at `first_step` (0, or where a resumed run goes on) and ends at `last_step`."""
+
+    def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        """Numbers of one split ("train", "valid") after `step` optimiser steps."""
+
+    def picture(self, step: int, name: str, picture: Picture) -> None: ...
+
+    def embedding(self, step: int, name: str, embedding: Embedding) -> None: ...
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Once, at the end: the configuration and the final metrics."""
+
+    def flush(self) -> None:
+        """Everything logged so far reaches the disk: called before each checkpoint."""
+
+    def close(self) -> None: ...
+
+
+class Loggers(Logger):
+    """Sends everything to several loggers. One that fails on the disk is warned about once and left out.
+
+    `essential` loggers (metrics.jsonl, the truth) are not guarded: their failure ends the run.
+    """
+
+    def __init__(self, loggers: Iterable[Logger]) -> None:
+        self._loggers = list(loggers)
+
+    def _each(self, call: Callable[[Logger], None]) -> None:
+        for logger in list(self._loggers):
+            try:
+                call(logger)
+            except OSError as error:
+                if getattr(logger, "essential", False):
+                    raise
+                self._loggers.remove(logger)
+                print(
+                    f"genlab: warning: {type(logger).__name__} stopped logging ({error}); training goes on",
+                    file=sys.stderr,
+                )
+
+    def start(self, first_step: int, last_step: int, title: str) -> None:
+        self._each(lambda logger: logger.start(first_step, last_step, title))
+
+    def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        self._each(lambda logger: logger.scalars(step, split, values))
+
+    def picture(self, step: int, name: str, picture: Picture) -> None:
+        self._each(lambda logger: logger.picture(step, name, picture))
+
+    def embedding(self, step: int, name: str, embedding: Embedding) -> None:
+        self._each(lambda logger: logger.embedding(step, name, embedding))
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        self._each(lambda logger: logger.hparams(config, metrics))
+
+    def flush(self) -> None:
+        self._each(lambda logger: logger.flush())
+
+    def close(self) -> None:
+        self._each(lambda logger: logger.close())

@@ -1,0 +1,146 @@
+"""Device, precision, determinism and ranks: what a model file must not know."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from genlab import noise
+from genlab.errors import ConfigError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how tensors are computed, and which of how many processes this is."""
+
+    device: torch.device
+    precision: str = "fp32"
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def main(self) -> bool:
+        """True in the one process that writes files."""
+        return self.rank == 0
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context in which networks run: half precision where `precision` asks for it."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
+
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """A loss scaler of its own for each optimiser under fp16, whose gradients underflow; else None."""
+        return torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given: only where a measurement or a log needs it."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def average(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace gradients by their mean over ranks, in one all-reduce of a flat buffer."""
+        if self.world == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        dist.all_reduce(flat)
+        flat /= self.world
+        parts = flat.split([g.numel() for g in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The mean over ranks of scalars to be logged."""
+        if self.world == 1:
+            return values
+        stacked = torch.stack([value.detach().float() for value in values.values()])
+        dist.all_reduce(stacked)
+        return dict(zip(values, stacked / self.world, strict=True))
+
+    def largest(self, number: int) -> int:
+        """The largest of an integer over ranks: how all of them learn that one was asked to stop."""
+        if self.world == 1:
+            return number
+        flag = torch.tensor(number, device=self.device)
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return int(flag)
+
+    def from_main(self, value: Any) -> Any:
+        """A small object of rank 0, on every rank."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+
+def start(device: str, precision: str, deterministic: bool, threads: int | None) -> Runtime:
+    """Settle device, precision, threads and ranks (torchrun's environment) for this process."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
+    noise.share(rank, world)
+    return Runtime(chosen, choose_precision(precision, chosen), rank, world)
+
+
+def choose_device(device: str, local_rank: int = 0) -> torch.device:
+    """`auto` is CUDA where there is one (each rank its own), else the CPU; ConfigError if it is not there."""
+    if device == "auto":
+        device = f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise ConfigError(f"unknown device '{device}'", "key trainer.device", "choose one of: auto, cpu, cuda, cuda:N")
+    chosen = torch.device(device)
+    if chosen.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigError(
+                "this machine has no CUDA device that torch can use",
+                "key trainer.device",
+                "run `genlab doctor`, or use trainer.device=cpu",
+            )
+        chosen = torch.device("cuda", local_rank if chosen.index is None else chosen.index)
+        if chosen.index >= torch.cuda.device_count():
+            raise ConfigError(
+                f"there are {torch.cuda.device_count()} CUDA devices",
+                f"trainer.device={device}",
+                f"choose cuda:0 to cuda:{torch.cuda.device_count() - 1}",
+            )
+    return chosen
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """`auto` is bf16 on a GPU that has it, else fp16 on a GPU, else fp32."""
+    if precision == "auto":
+        if device.type == "cpu":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if precision == "fp16" and device.type == "cpu":
+        raise ConfigError("fp16 has no use on a CPU", "key trainer.precision", "use bf16 or fp32")
+    return precision
+
+
+def stop() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+    noise.share(0, 1)

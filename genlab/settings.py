@@ -1,0 +1,53 @@
+"""The keys of the `trainer` and `checkpoint` sections: their types and bounds are their schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Gt, Lt
+
+from genlab.errors import ConfigError
+from genlab.registry import Duration, PositiveFloat, PositiveInt
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The `trainer` section; configs/trainer/default.yaml says what each key means."""
+
+    steps: PositiveInt | None = None
+    epochs: PositiveFloat | None = 20
+    batch_size: PositiveInt = 128
+    accumulate: PositiveInt = 1
+    clip: PositiveFloat | None = None
+    ema: Annotated[float, Gt(0), Lt(1)] | None = None
+    log_every: PositiveInt = 50
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    deterministic: bool = False
+    threads: Annotated[int, Gt(0), Lt(4096)] | None = None
+
+    def total(self, per_epoch: float) -> int:
+        """Optimiser steps of the whole run, where an epoch has `per_epoch` of them."""
+        if self.steps is not None:
+            return self.steps
+        if self.epochs is None:
+            raise ConfigError("the run has no length", "keys trainer.steps and trainer.epochs", "give one of them")
+        return max(1, round(self.epochs * per_epoch))
+
+
+@dataclass(frozen=True)
+class Saving:
+    """The `checkpoint` section."""
+
+    every: Duration = 500
+    keep: Annotated[int, Gt(1), Lt(10_000)] = 2
+
+
+def in_steps(duration: Duration, per_epoch: float, total: int) -> int:
+    """A duration ("5%", "2ep" or a number of steps) in optimiser steps, at least one."""
+    if isinstance(duration, int):
+        return duration
+    if duration.endswith("%"):
+        return max(1, round(float(duration[:-1]) / 100 * total))
+    return max(1, round(float(duration.rstrip("epochs")) * per_epoch))

@@ -1,0 +1,305 @@
+"""The one entrypoint: configuration → objects → fit, in a run folder that can be stopped and gone on with."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genlab import checkpoint, config, provenance, runs, runtime
+from genlab.build import (
+    build_data,
+    build_loggers,
+    build_model,
+    build_trainer,
+    load_registry,
+    parameter_counts,
+)
+from genlab.dryrun import rehearse
+from genlab.errors import CheckpointError, ConfigError, DivergedError, GenlabError, Stopped, resource_error
+from genlab.report import closing_table, write_report
+from genlab.results import Loggers
+from genlab.settings import Settings
+from genlab.signals import StopRequest
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Data
+    from genlab.model import Model
+    from genlab.runtime import Runtime
+    from genlab.trainer import Trainer
+
+# What may differ from the stored configuration when a run goes on. Nothing here changes the path of the weights but
+# the device and the number of threads, of which a warning tells, and the length where a schedule depends on it.
+FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.threads", "trainer.log_every",
+             "checkpoint", "evaluator", "logger", "dataset.root", "dry_run", "plugins")  # fmt: skip
+INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its folder (None after a dry run) and its last metrics by name (`valid/elbo`, ...)."""
+
+    run_dir: Path | None
+    metrics: dict[str, float]
+
+
+def train(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), allow_change: bool = False) -> Result:
+    """`genlab train OVERRIDES`: start a run, or go on with the one in `hydra.run.dir`.
+
+    Raises GenlabError; `allow_change` accepts a changed configuration or data set when going on.
+    """
+    composed = config.compose(overrides, config_dirs)
+    load_registry(composed.plugins)
+    config.check(composed.config)
+    if composed.config["dry_run"]:
+        return _dry_run(composed.config)
+    command = shlex.join(["genlab", "train", *overrides])
+    where = composed.run_dir
+    with StopRequest() as stop:
+        if where is not None and (where / "run.json").exists():
+            return _go_on(where, composed.config, command, stop, allow_change)
+        return _start(where or composed.default_dir, composed.config, command, stop, exact=where is not None)
+
+
+def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = False) -> Result:
+    """`genlab resume RUN`: go on from the newest whole checkpoint with the run's own configuration."""
+    path = runs.find(str(run))
+    keys = [item for item in overrides if not item.startswith("plugins=")]
+    changed = config.override_stored(runs.read_config(path), keys)
+    load_registry(config.plugin_names(overrides))
+    config.check(changed)
+    with StopRequest() as stop:
+        return _go_on(path, changed, shlex.join(["genlab", "resume", str(run), *overrides]), stop, allow_change)
+
+
+# ---------------------------------------------------------------------- starting and going on
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything of a run but its folder: built first, so that what is wrong leaves no folder behind."""
+
+    config: dict[str, Any]
+    place: Runtime
+    data: Data
+    model: Model
+    trainer: Trainer
+
+    @classmethod
+    def build(cls, settings: dict[str, Any], place: Runtime) -> Job:
+        data = build_data(settings, place)
+        model = build_model(settings, data, place)
+        return cls(settings, place, data, model, build_trainer(settings, data, model, place))
+
+
+def _runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime:
+    keys = Settings(**settings["trainer"])
+    return runtime.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads)
+
+
+def _start(where: Path, settings: dict[str, Any], command: str, stop: StopRequest, exact: bool) -> Result:
+    place = _runtime(settings)
+    try:
+        job = Job.build(settings, place)
+        folder = runs.RunFolder.claim(where, exact) if place.main else None
+        path = place.from_main(folder.path if folder else None)
+        if folder:
+            folder.write_config(settings)
+            folder.update(command=command, started=time.time(), **_facts(job))
+        return _run(job, path, folder, stop, None)
+    finally:
+        runtime.stop()
+
+
+def _dry_run(settings: dict[str, Any]) -> Result:
+    place = _runtime(settings)
+    try:
+        report = rehearse(Job.build(settings, place))
+        if place.main:
+            print(report)
+        return Result(None, {"images_per_second": settings["trainer"]["batch_size"] / report.step_seconds})
+    finally:
+        runtime.stop()
+
+
+def _go_on(path: Path, settings: dict[str, Any], command: str, stop: StopRequest, allow_change: bool) -> Result:
+    record, stored = runs.read_record(path), runs.read_config(path)
+    place = _runtime(settings, record.get("threads"))
+    folder = None
+    try:
+        folder = runs.RunFolder.open(path) if place.main else None
+        _refuse_changes(path, stored, settings, record, place, allow_change)
+        if record["status"] == "done" and settings["trainer"] == stored["trainer"]:
+            return _finished(path, record, place)
+        found = checkpoint.Checkpoints(path / "ckpt").newest()
+        job = Job.build(settings, place)
+        if record["data"]["fingerprint"] != job.data.fingerprint and not allow_change:
+            raise CheckpointError(
+                "the data have changed since the run began",
+                f"run {path}, dataset {job.data.name}",
+                "bring the old data back, start a new run, or use --allow-change",
+            )
+        if found:
+            job.trainer.restore(found.tensors, found.state)
+        if folder:
+            folder.write_config(settings)
+            folder.update(status="running", code=None, error=None, ended=None, command=command,
+                          resumed=[*record.get("resumed", []), time.time()], **provenance.process_facts())  # fmt: skip
+        return _run(job, path, folder, stop, found.step if found else None)
+    finally:
+        if folder:
+            folder.release()
+        runtime.stop()
+
+
+def _finished(path: Path, record: dict[str, Any], place: Runtime) -> Result:
+    if place.main:
+        print(f"genlab: this run is finished ({record['step']} steps): {path}", file=sys.stderr)
+        closing_table(path, record)
+    return Result(path, record["metrics"])
+
+
+# ---------------------------------------------------------------------- running
+
+
+def _run(job: Job, path: Path, folder: runs.RunFolder | None, stop: StopRequest, resumed_at: int | None) -> Result:
+    """Fit, and write down how it ended, whatever happens."""
+    try:
+        return Result(path, _fit(job, path, folder, stop, resumed_at))
+    except BaseException as error:
+        problem = _as_problem(error, job.config, path)
+        if folder:
+            status = "stopped" if isinstance(problem, Stopped) else "failed"
+            folder.update(status=status, code=problem.code, error=str(problem), ended=time.time())
+        if problem is error:
+            raise
+        raise problem from error
+    finally:
+        if folder:
+            folder.release()
+
+
+def _fit(
+    job: Job, path: Path, folder: runs.RunFolder | None, stop: StopRequest, resumed_at: int | None
+) -> dict[str, float]:
+    keeper = checkpoint.Checkpoints(path / "ckpt", job.config["checkpoint"]["keep"])
+    facts = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
+
+    def save(step: int, objects: Mapping[str, Any], state: dict[str, Any]) -> None:
+        tensors, structure = checkpoint.pack(objects)
+        if not checkpoint.all_finite(tensors):
+            raise DivergedError(
+                f"a weight, buffer or moment is not finite at step {step}",
+                "it was not saved",
+                "try a lower optimizer.lr or trainer.precision=fp32",
+            )
+        keeper.save(step, tensors, {**state, **facts, "structure": structure})
+        if folder:
+            folder.update(step=step, metrics=state["metrics"], best=state["best"])
+
+    if folder:
+        keeper.sweep()
+        folder.update(steps=job.trainer.total)
+        print(f"genlab: {'training in' if resumed_at is None else 'going on in'} {path}", file=sys.stderr)
+    logger = build_loggers(job.config, path, resumed_at) if folder else Loggers([])
+    began = time.perf_counter()
+    try:
+        metrics = job.trainer.fit(logger, save, lambda: stop.signum)
+        logger.hparams(job.config, metrics)
+    finally:
+        logger.close()
+    if folder:
+        seconds = round(folder.record.get("seconds", 0) + time.perf_counter() - began, 1)
+        folder.update(status="done", code=0, step=job.trainer.step, metrics=metrics, best=job.trainer.best,
+                      ended=time.time(), seconds=seconds)  # fmt: skip
+        write_report(path, folder.record, job.config)
+        closing_table(path, folder.record)
+    return metrics
+
+
+def _as_problem(error: BaseException, settings: Mapping[str, Any], path: Path) -> GenlabError:
+    """Any exception as one with an exit code; an unknown one leaves its traceback in the run folder."""
+    go_on = f"resume with: genlab resume {shlex.quote(str(path))}"
+    kept = any((path / "ckpt").glob("step-*"))
+    if isinstance(error, GenlabError):
+        again: GenlabError = type(error).__new__(type(error))
+        again.__dict__.update(error.__dict__)
+        GenlabError.__init__(again, str(error), go_on if kept else "")
+        return again
+    if isinstance(error, KeyboardInterrupt):
+        return Stopped(2, "stopped at once", f"run {path}", go_on if kept else "nothing was saved yet")
+    known = resource_error(error, settings["trainer"]["batch_size"])
+    if known:
+        return _as_problem(known, settings, path)
+    if settings["trainer"]["deterministic"] and "deterministic" in str(error):
+        said = str(error).splitlines()[0][:120]
+        return ConfigError(
+            f"an operation of this model has no deterministic form ({said})",
+            "key trainer.deterministic",
+            "use trainer.deterministic=false",
+        )
+    log = path / "error.log"
+    log.write_text(traceback.format_exc(), encoding="utf-8")
+    return GenlabError(f"a bug in genlab: {type(error).__name__}: {error}", f"the traceback is in {log}", "report it")
+
+
+# ---------------------------------------------------------------------- what is written down, and compared
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    """What run.json says of a run from its start."""
+    data, place = job.data, job.place
+    return {
+        "status": "running",
+        "seed": job.config["seed"],
+        "config_hash": provenance.config_hash(job.config),
+        "versions": provenance.versions(),
+        "git": provenance.git_state(),
+        "device": str(place.device),
+        "precision": place.precision,
+        "threads": torch.get_num_threads(),
+        "world": place.world,
+        "data": {
+            "name": data.name,
+            "shape": list(data.shape),
+            "num_classes": data.num_classes,
+            "label_names": data.label_names,
+            "fingerprint": data.fingerprint,
+        },
+        "model": {"name": job.config["model"]["name"], "parameters": parameter_counts(job.model)},
+        **provenance.process_facts(),
+    }
+
+
+def _refuse_changes(
+    path: Path,
+    stored: dict[str, Any],
+    now: dict[str, Any],
+    record: dict[str, Any],
+    place: Runtime,
+    allowed: bool,
+) -> None:
+    """CheckpointError if going on would mix two configurations; a warning where only exactness is lost."""
+    changed = runs.differences(stored, now)
+    strict = [key for key in changed if not any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)]
+    if place.world != record.get("world", 1):
+        strict.append(f"processes ({record.get('world', 1)} then, {place.world} now)")
+    if strict and not allowed:
+        raise CheckpointError(
+            f"the run was made with another configuration: {', '.join(strict[:8])}",
+            f"run {path}",
+            "use the same command, another hydra.run.dir, or --allow-change",
+        )
+    inexact = strict + [key for key in changed if key in INEXACT_KEYS]
+    if inexact and place.main:
+        print(
+            f"genlab: warning: {', '.join(inexact)} changed: not bit for bit what one run would have given",
+            file=sys.stderr,
+        )

@@ -1,0 +1,309 @@
+"""The loop: batch → phase → loss → backward → average → clip → step → average of weights. Nothing else.
+
+Adversarial training is data here: a list of phases, walked once a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from genlab import checkpoint, noise
+from genlab.clock import Clock
+from genlab.errors import CheckpointError, DivergedError, Stopped
+from genlab.evaluation import Evaluator, evaluate, numbers
+from genlab.model import Model, Phase
+from genlab.optimizers import Average, Schedule
+from genlab.results import Embedding, Logger, Picture
+from genlab.runtime import Runtime
+from genlab.settings import Saving, Settings, in_steps
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Data
+
+SMALLEST_SCALE = 2.0**-14  # a loss scale below this means that every step is being skipped
+
+Save = Callable[[int, Mapping[str, Any], dict[str, Any]], None]  # step, objects with a state, plain state
+
+
+@dataclass
+class Player:
+    """A phase with what moves it."""
+
+    phase: Phase
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer | None
+    scaler: torch.amp.GradScaler | None
+    rates: list[float] = field(default_factory=list)  # learning rates before the schedule
+
+    def due(self, step: int, total: int) -> bool:
+        start, end = self.phase.window
+        return step % self.phase.every == 0 and start * total <= step < end * total
+
+
+class Trainer:
+    """Trains `model` on `data` up to `total` optimiser steps; `step` counts those done."""
+
+    def __init__(
+        self,
+        model: Model,
+        data: Data,
+        runtime: Runtime,
+        settings: Settings,
+        saving: Saving,
+        *,
+        seed: int,
+        optimizer: Callable[[str, list[nn.Parameter]], torch.optim.Optimizer],
+        schedule: Schedule,
+        evaluators: Mapping[str, Evaluator],
+    ) -> None:
+        self.model, self.data, self.runtime, self.settings, self.seed = model, data, runtime, settings, seed
+        self.schedule = schedule
+        self._logger: Logger = Logger()
+        self._save: Save = lambda step, objects, state: None
+        self._stop: Callable[[], int] = lambda: 0
+        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world)
+        self.batches.at(0, 0, settings.accumulate)  # a batch that cannot be cut so is refused now, not at step 1
+        self.total = settings.total(self.batches.per_epoch)
+        self.players = [self._player(phase, optimizer) for phase in model.phases()]
+        self.average = Average(model, settings.ema) if settings.ema else None
+        self.step = 0
+        self.metrics: dict[str, float] = {}
+        self.best: dict[str, Any] | None = None
+        sizes = data.sizes()
+        self.evaluators = {
+            key: e for key, e in evaluators.items() if e.applies(model) and (e.split is None or sizes[e.split])
+        }
+        self._cadence = {
+            key: in_steps(e.every, self.batches.per_epoch, self.total) if e.every else self.total
+            for key, e in self.evaluators.items()
+        }
+        self._save_every = in_steps(saving.every, self.batches.per_epoch, self.total)
+        self._moving: set[str] | None = None
+        self._finite = torch.ones((), dtype=torch.bool, device=runtime.device)
+        self._clock = Clock(settings.batch_size)
+        self._counted = 0  # the step up to which the clock has counted
+
+    # ------------------------------------------------------------------ what must survive
+
+    def objects(self) -> dict[str, Any]:
+        """Everything that a checkpoint must hold, by name."""
+        named: dict[str, Any] = {"model": self.model}
+        if self.average:
+            named["ema"] = self.average
+        for player in self.players:
+            if player.optimizer:
+                named[f"optimizer/{player.phase.name}"] = player.optimizer
+            if player.scaler:
+                named[f"scaler/{player.phase.name}"] = player.scaler
+        return named
+
+    def state(self) -> dict[str, Any]:
+        return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best}
+
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go on from a checkpoint; CheckpointError if it is not this run's, and then nothing has changed."""
+        checkpoint.unpack(self.objects(), tensors, state["structure"])
+        if state["step"] > self.total:
+            raise CheckpointError(
+                f"the checkpoint is at step {state['step']}, the run ends at {self.total}",
+                "key trainer.steps",
+                "give at least as many steps as are done",
+            )
+        self.step, self.metrics, self.best = state["step"], state["metrics"], state["best"]
+
+    # ------------------------------------------------------------------ the loop
+
+    def fit(self, logger: Logger, save: Save, stop: Callable[[], int]) -> dict[str, float]:
+        """Train to the end and give the last metrics: `valid/...` and `images_per_second`.
+
+        `save` is called with what must survive; `stop` gives the number of a signal that asked to stop, or 0.
+        Raises DivergedError before a non-finite update is made, and Stopped after saving when asked to stop.
+        """
+        self._logger, self._save, self._stop = logger, save, stop
+        self._logger.start(self.step, self.total, type(self.model).__name__)
+        self.model.train()
+        self._counted = self.step
+        self._clock.go()
+        while self.step < self.total:
+            self._after_step(self.train_step())
+        return self.metrics
+
+    def train_step(self) -> dict[str, Tensor]:
+        """One optimiser step of every phase that is due; what they logged, by name, still on the device."""
+        due = [player for player in self.players if player.due(self.step, self.total)]
+        self._set_rates()
+        values: dict[str, Tensor] = {}
+        shared = self._draw(due, 0) if self.settings.accumulate == 1 else None
+        for player in due:
+            said = self._move(player, shared)
+            prefix = "" if len(self.players) == 1 else f"{player.phase.name}/"
+            values.update({prefix + name: value for name, value in said.items()})
+        self.step += 1
+        if self.average:
+            self.average.update(self.step)
+        return values
+
+    def _draw(self, due: list[Player], part: int) -> tuple[Tensor, ...]:
+        """What the phases share: seeded by step and part, so that it can be had again and resumed exactly."""
+        parts = self.settings.accumulate
+        columns = self.batches.at(self.step, part, parts)
+        noise.seed(self.seed, self.step, part)
+        self._only(due)
+        with self.runtime.autocast():
+            return tuple(self.model.draw(*columns))
+
+    def _move(self, player: Player, shared: tuple[Tensor, ...] | None) -> dict[str, Tensor]:
+        parts = self.settings.accumulate
+        said: dict[str, Tensor] = {}
+        for part in range(parts):
+            drawn = shared if shared is not None else self._draw([player], part)
+            self._only([player])
+            with self.runtime.autocast():
+                values = player.phase.objective(*drawn)
+            if player.optimizer:
+                loss = values["loss"] / parts if parts > 1 else values["loss"]
+                (player.scaler.scale(loss) if player.scaler else loss).backward()
+            for name, value in values.items():
+                said[name] = said[name] + value.detach() if name in said else value.detach()
+        if parts > 1:
+            said = {name: value / parts for name, value in said.items()}
+        if player.optimizer:
+            said["gradient_norm"] = self._descend(player, said["loss"])
+        return said
+
+    def _descend(self, player: Player, loss: Tensor) -> Tensor:
+        """Average, check, clip, step. Never steps on a non-finite loss or gradient."""
+        optimizer, scaler = player.optimizer, player.scaler
+        assert optimizer is not None
+        self.runtime.average(player.parameters)
+        if scaler:
+            scaler.unscale_(optimizer)
+        gradients = [p.grad for p in player.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.settings.clip:
+            torch.nn.utils.clip_grads_with_norm_(player.parameters, self.settings.clip, norm)
+        if scaler:  # skips the step by itself when a gradient overflowed, and lowers its scale
+            self._finite &= loss.isfinite()
+            scaler.step(optimizer)
+            scaler.update()
+        else:
+            finite = (loss + norm).isfinite()
+            self._finite &= finite
+            if self.runtime.device.type == "cpu" or not hasattr(optimizer, "_step_supports_amp_scaling"):
+                self._check_finite(player.phase.name)
+            else:  # a fused optimiser skips the update on the device; the host learns of it at the next log step
+                optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _check_finite(self, name: str) -> None:
+        if not self._finite:
+            raise DivergedError(
+                f"the loss or a gradient of phase '{name}' is not finite at step {self.step}",
+                "nothing was updated",
+                "try a lower optimizer.lr, trainer.clip=1 or precision=fp32",
+            )
+
+    def _only(self, players: Iterable[Player]) -> None:
+        """Only these players' parameters take gradients."""
+        names = {player.phase.name for player in players}
+        if names == self._moving:
+            return
+        self._moving = names
+        for player in self.players:
+            if player.phase.name not in names:
+                for parameter in player.parameters:
+                    parameter.requires_grad_(False)
+        for player in self.players:
+            if player.phase.name in names:
+                for parameter in player.parameters:
+                    parameter.requires_grad_(True)
+
+    def _set_rates(self) -> None:
+        factor = self.schedule(self.step / self.total)
+        for player in self.players:
+            if player.optimizer:
+                for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
+                    group["lr"] = rate * factor
+
+    def _player(self, phase: Phase, optimizer: Callable[[str, list[nn.Parameter]], torch.optim.Optimizer]) -> Player:
+        if phase.module is None:
+            return Player(phase, [], None, None)
+        parameters = [p for p in phase.module.parameters() if p.requires_grad]
+        built = optimizer(phase.name, parameters)
+        return Player(phase, parameters, built, self.runtime.scaler(), [group["lr"] for group in built.param_groups])
+
+    # ------------------------------------------------------------------ between steps
+
+    def _after_step(self, values: dict[str, Tensor]) -> None:
+        last = self.step == self.total
+        logs = last or self.step % self.settings.log_every == 0
+        saves = last or self.step % self._save_every == 0
+        due = [key for key, every in self._cadence.items() if last or self.step % every == 0]
+        signum = self.runtime.largest(self._stop())
+        if not (logs or saves or due or signum):
+            return
+        if logs:
+            self.runtime.synchronize()  # so that the clock counts what the device has really done
+        self._clock.pause(self.step - self._counted)
+        self._counted = self.step
+        if logs:
+            self._log(values)
+        if self.runtime.main:
+            self._evaluate(due)
+        if saves or signum:
+            self._keep()
+        self._clock.go()
+        if signum and not last:
+            raise Stopped(signum, f"stopped at step {self.step} of {self.total}", "state saved")
+
+    def _log(self, values: dict[str, Tensor]) -> None:
+        self._check_finite("+".join(player.phase.name for player in self.players))
+        for player in self.players:
+            if player.scaler and player.scaler.get_scale() < SMALLEST_SCALE:
+                raise DivergedError(
+                    f"the loss scale of phase '{player.phase.name}' fell below {SMALLEST_SCALE:g}",
+                    f"step {self.step}",
+                    "every step was skipped: use trainer.precision=bf16 or fp32",
+                )
+        said = {name: float(value) for name, value in self.runtime.mean(values).items()}
+        rates = [player.optimizer.param_groups[0]["lr"] for player in self.players if player.optimizer]
+        if rates:
+            said["learning_rate"] = rates[0]
+        said["images_per_second"] = round(self._clock.recent(), 1)
+        if self.runtime.main:
+            self._logger.scalars(self.step, "train", said)
+
+    def _evaluate(self, due: Iterable[str]) -> None:
+        subject = self.average.model if self.average else self.model
+        for evaluator in (self.evaluators[key] for key in due):
+            found = evaluate(evaluator, subject, self.data, self.runtime, self.seed)  # type: ignore[arg-type]
+            scalars = numbers(found)
+            if scalars:
+                split = evaluator.split or "train"
+                self._logger.scalars(self.step, split, scalars)
+                self.metrics.update({f"{split}/{name}": value for name, value in scalars.items()})
+                self._note_best()
+            for name, value in found:
+                if isinstance(value, Picture):
+                    self._logger.picture(self.step, name, value)
+                elif isinstance(value, Embedding):
+                    self._logger.embedding(self.step, name, value)
+
+    def _note_best(self) -> None:
+        name = f"valid/{self.model.monitor}"
+        if name in self.metrics and (self.best is None or self.metrics[name] < self.best["value"]):
+            self.best = {"metric": name, "value": self.metrics[name], "step": self.step}
+
+    def _keep(self) -> None:
+        self._check_finite("+".join(player.phase.name for player in self.players))
+        if self.runtime.main:
+            self.metrics["images_per_second"] = round(self._clock.overall(), 1)
+            self._logger.flush()
+            self._save(self.step, self.objects(), self.state())

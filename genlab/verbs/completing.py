@@ -1,0 +1,122 @@
+"""genlab __complete LINE: what may follow, one candidate a line. Reads YAML files and folder names; no torch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from genlab.verbs.options import Parser
+from genlab.verbs.yamltext import KINDS, options, values
+
+FLAGS = {"train": ["-m", "--cfg", "--config-dir", "--jobs", "--allow-change"], "resume": ["--allow-change"]}
+COMPOSING = ("train", "prepare", "info")
+KEYS = {  # key=value options of the verbs that take a RUN
+    "sample": ["n=", "seed=", "columns=", "out="],
+    "reconstruct": ["n=", "split=", "columns=", "seed=", "out="],
+    "interpolate": ["n=", "steps=", "mode=", "between=", "seed=", "out="],
+    "eval": ["evaluator=", "split=", "seed="],
+    "resume": ["trainer.steps=", "trainer.epochs="],
+}
+CHOICES = {"split": ["train", "valid", "test"], "mode": ["lerp", "slerp", "both"], "between": ["auto", "prior", "data"]}
+
+
+def parser() -> Parser:
+    parse = Parser("__complete", "Candidates for the shell.")
+    parse.add_argument("line", nargs="*")
+    return parse
+
+
+def run(given: argparse.Namespace) -> int:
+    print("\n".join(candidates(" ".join(given.line))))
+    return 0
+
+
+def candidates(line: str) -> list[str]:
+    """Completions of the last word of a command line that starts with `genlab`."""
+    *words, last = line.split(" ")
+    words = [word for word in words if word][1:]
+    return sorted({found for found in _possible(words, last) if found.startswith(last)})
+
+
+def _possible(words: list[str], last: str) -> list[str]:
+    from genlab.cli import VERBS
+
+    if not words:
+        return [*VERBS, "--help", "--version"]
+    verb, given = words[0], words[1:]
+    flags = [*FLAGS.get(verb, []), "--help", "--debug"] if last.startswith("-") else []
+    if verb in COMPOSING:
+        return flags + _overrides(given, last)
+    if verb == "list":
+        return flags + list(KINDS)
+    if verb == "completion":
+        return flags + ["bash", "zsh", "fish"]
+    if verb in KEYS:
+        runs = [] if any("=" not in word for word in given) else _runs()
+        return flags + (_run_options(verb, last) if not runs else runs)
+    return flags
+
+
+def _overrides(given: list[str], last: str) -> list[str]:
+    """`group=`, `group=option`, and the dotted keys of the options chosen so far."""
+    from genlab.config import search_path
+
+    folder = search_path()
+    groups = [path.name for path in folder.iterdir() if path.is_dir()]
+    group, equals, _ = last.partition("=")
+    if equals:
+        return [f"{group}={name}" for name in options(group, [folder])] if group in groups else _values(group)
+    root = values(folder / "train.yaml")
+    chosen = _defaults(folder) | dict(word.split("=", 1) for word in given if "=" in word)
+    keys = [f"{key}=" for key in _flatten(root, "") if not key.startswith("hydra")] + ["hydra.run.dir="]
+    for name in groups:
+        file = options(name, [folder]).get(chosen.get(name, ""))
+        if file and name in ("evaluator", "logger"):
+            keys += [f"{name}.{key}=" for key in _flatten(values(file), "")]
+        elif file and name not in ("recipe", "experiment", "debug"):
+            keys += [f"{name}.{key}=" for key in _flatten(values(file), "") if key != "name"]
+    return [f"{name}=" for name in groups] + keys
+
+
+def _values(key: str) -> list[str]:
+    fixed = {"trainer.device": ["auto", "cpu", "cuda"], "trainer.precision": ["auto", "fp32", "bf16", "fp16"],
+             "trainer.deterministic": ["true", "false"], "dry_run": ["true", "false"]}  # fmt: skip
+    return [f"{key}={value}" for value in fixed.get(key, [])]
+
+
+def _defaults(folder: Path) -> dict[str, str]:
+    """The option that the root configuration takes of each group."""
+    import yaml
+
+    entries: list[Any] = yaml.safe_load((folder / "train.yaml").read_text(encoding="utf-8"))["defaults"]
+    chosen: dict[str, str] = {}
+    for entry in entries:
+        if isinstance(entry, dict):
+            chosen |= {str(key): str(value) for key, value in entry.items()}
+    return chosen
+
+
+def _flatten(tree: dict[str, Any], prefix: str) -> list[str]:
+    found: list[str] = []
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            found += _flatten(value, f"{prefix}{key}.")
+        else:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def _runs() -> list[str]:
+    from genlab import runs
+
+    return ["last", *(str(record["path"]) for record in runs.scan(Path("outputs")))]
+
+
+def _run_options(verb: str, last: str) -> list[str]:
+    key, equals, _ = last.partition("=")
+    if equals and key == "evaluator":
+        from genlab.config import search_path
+
+        return [f"evaluator={name}" for name in options("evaluator", [search_path()])]
+    return [f"{key}={value}" for value in CHOICES.get(key, [])] if equals else KEYS[verb]

@@ -1,0 +1,102 @@
+"""genlab eval: measure a trained model, and write down how it was measured."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, Literal
+
+from genlab.errors import ConfigError
+from genlab.registry import EVALUATORS, NonNegativeInt
+from genlab.verbs import pictures
+from genlab.verbs.options import Parser, keywords, run_argument
+from genlab.verbs.tables import show
+
+if TYPE_CHECKING:
+    from genlab.build import LoadedRun
+    from genlab.results import Value
+
+EXAMPLES = """\
+  genlab eval last                                  the model's objective on the test split
+  genlab eval last evaluator=objective split=valid
+  genlab eval last evaluator=samples n=100          an evaluator's own keys follow
+"""
+
+
+def parser() -> Parser:
+    parse = Parser("eval", "Measure a trained model; the result is RUN/eval/EVALUATOR-SPLIT.json.", EXAMPLES)
+    run_argument(parse)
+    parse.add_argument("options", nargs="*", metavar="KEY=VALUE",
+                       help="evaluator: name (objective); split: train, valid or test; seed; keys of the evaluator")
+    pictures.add_loading(parse)
+    return parse
+
+
+def run(options: argparse.Namespace) -> int:
+    own = ("evaluator", "split", "seed")
+    keys = keywords(measure, [item for item in options.options if item.partition("=")[0] in own], "loaded", "changes")
+    others = [item for item in options.options if item.partition("=")[0] not in own]
+    for item in others:
+        if "=" not in item:
+            raise ConfigError(f"{item[:60]!r} is no option", "genlab eval", "write key=value, e.g. split=valid")
+    measure(pictures.open_run(options), others, **keys)
+    return 0
+
+
+def measure(
+    loaded: LoadedRun,
+    changes: list[str],
+    evaluator: str = "objective",
+    split: Literal["train", "valid", "test"] = "test",
+    seed: NonNegativeInt | None = None,
+) -> dict[str, Any]:
+    """Run one evaluator and write its numbers with their protocol, pictures as PNG beside them."""
+    from genlab import __version__, evaluation, files
+
+    judge = _build(loaded, evaluator, changes)
+    if not judge.applies(loaded.model):
+        raise ConfigError(f"evaluator '{evaluator}' does not apply to model '{loaded.config['model']['name']}'",
+                          f"run {loaded.path}", "choose another: genlab list evaluators")
+    seed = loaded.config["seed"] if seed is None else seed
+    data = loaded.data()
+    reads = judge.split is not None
+    values = evaluation.evaluate(judge, loaded.model, data, loaded.runtime, seed, split if reads else None)
+    protocol = {
+        **judge.protocol(), "evaluator": evaluator, "split": split if reads else None,
+        "count": len(data.split(split)) if reads else None, "seed": seed, "weights": loaded.weights,
+        "step": loaded.step, "dataset": data.name, "data_fingerprint": data.fingerprint,
+        "device": str(loaded.runtime.device), "precision": loaded.runtime.precision, "genlab": __version__,
+    }  # fmt: skip
+    result = {"metrics": evaluation.numbers(values), "protocol": protocol}
+    stem = f"{evaluator}-{split}"
+    path = loaded.path / "eval" / f"{stem}.json"
+    path.parent.mkdir(exist_ok=True)
+    files.write_atomic(path, files.dump_json(result))
+    _print(result["metrics"], f"{evaluator} on {split}" if reads else evaluator)
+    _save_pictures(values, loaded, stem)
+    print(path)
+    return result
+
+
+def _build(loaded: LoadedRun, name: str, changes: list[str]) -> Any:
+    """The evaluator as the run was configured, with the changes given here."""
+    from genlab.registry import signature_schema
+
+    target = EVALUATORS.get(name, "evaluator")
+    stored = next((spec for spec in loaded.config["evaluator"].values() if spec and spec["name"] == name), {})
+    given = keywords(target, changes) if changes else {}
+    known = signature_schema(target).model_fields
+    kept = {key: value for key, value in stored.items() if key in known}
+    return EVALUATORS.build({"name": name, **kept, **given}, f"evaluator {name}")
+
+
+def _print(metrics: dict[str, float], title: str) -> None:
+    if metrics:
+        show(["metric", "value"], [[name, f"{value:.6g}"] for name, value in metrics.items()], title)
+
+
+def _save_pictures(values: list[tuple[str, Value]], loaded: LoadedRun, stem: str) -> None:
+    from genlab.results import Picture
+
+    for name, value in values:
+        if isinstance(value, Picture):
+            pictures.save(loaded.path / "eval" / f"{stem}-{name.replace('/', '-')}.png", value)

@@ -1,0 +1,64 @@
+"""How verbs read their arguments: flags by argparse, `key=value` checked against a function's signature."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from genlab.errors import ConfigError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line errors, flags anywhere among the arguments, and examples below the help."""
+
+    def __init__(self, verb: str, about: str, examples: str = "") -> None:
+        super().__init__(
+            f"genlab {verb}", description=about, epilog=f"examples:\n{examples}" if examples else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        )  # fmt: skip
+        self.verb = verb
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        return self.parse_intermixed_args(list(arguments))
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        if unknown:
+            raise ConfigError(f"unknown argument '{unknown[1][:60]}'", f"genlab {self.verb}", nearest(unknown[1], flags))
+        raise ConfigError(message[:200], f"genlab {self.verb}", f"see genlab {self.verb} --help")
+
+
+def run_argument(parser: Parser) -> None:
+    """The RUN that most verbs take."""
+    parser.add_argument("run", metavar="RUN", help="a run folder, or 'last'")
+
+
+def keywords(function: Callable[..., Any], arguments: Sequence[str], *supplied: str) -> dict[str, Any]:
+    """`["n=64", "mode=lerp"]` as keyword arguments of `function`; `supplied` names those that the caller gives.
+
+    ConfigError for an unknown key or a value that the signature does not allow.
+    """
+    from genlab import guard
+    from genlab.registry import check_keywords, signature_schema
+
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        guard.text(argument, f"argument {argument[:60]!r}")
+        if not key or not equals:
+            raise ConfigError(f"{argument[:60]!r} is no option", "command line", "write key=value, e.g. n=64")
+        values[key] = _scalar(value)
+    return check_keywords(signature_schema(function, exclude=supplied), values, "")
+
+
+def _scalar(text: str) -> Any:
+    """A number, true, false, null, or the text itself."""
+    named = {"true": True, "false": False, "null": None}
+    if text.lower() in named:
+        return named[text.lower()]
+    if re.fullmatch(r"[+-]?\d{1,18}", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d{1,3})?", text[:40]) else text

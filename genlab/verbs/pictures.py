@@ -1,0 +1,84 @@
+"""What the verbs that draw pictures share: opening a run, asking what its model can do, saving the PNG."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genlab.errors import ConfigError, ResourceError, resource_error
+from genlab.verbs.options import Parser, run_argument
+
+if TYPE_CHECKING:
+    from genlab.build import LoadedRun
+    from genlab.results import Picture
+
+# verb that shows a capability, to suggest another one in its place
+SHOWN_BY = {"Samples": "sample", "Reconstructs": "reconstruct", "Decodes": "interpolate"}
+
+
+def picture_parser(verb: str, about: str, keys: str, examples: str) -> Parser:
+    parse = Parser(verb, about, examples)
+    run_argument(parse)
+    parse.add_argument("options", nargs="*", metavar="KEY=VALUE", help=keys)
+    add_loading(parse)
+    return parse
+
+
+def add_loading(parse: Parser) -> None:
+    parse.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parse.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="outside code the run needs")
+
+
+def open_run(options: argparse.Namespace) -> LoadedRun:
+    """The trained model that the arguments name."""
+    from genlab.build import load
+
+    return load(options.run, device=options.device, plugins=options.plugin)
+
+
+def require(loaded: LoadedRun, *wanted: type) -> None:
+    """ConfigError if the model lacks a capability; it says what the model can do instead."""
+    from genlab.model import capabilities
+
+    missing = [capability.__name__ for capability in wanted if not isinstance(loaded.model, capability)]
+    if missing:
+        able = capabilities(loaded.model)
+        verbs = [f"genlab {SHOWN_BY[name]}" for name in able if name in SHOWN_BY]
+        raise ConfigError(
+            f"model '{loaded.config['model']['name']}' cannot do this: it lacks {' and '.join(missing)}",
+            f"run {loaded.path}",
+            f"try {' or '.join(verbs)}" if verbs else f"it can do: {', '.join(able) or 'nothing that is drawn'}",
+        )
+
+
+def destination(out: str | None, loaded: LoadedRun, name: str) -> Path:
+    """Where the picture goes: `out`, else `name`.png in the run's images/."""
+    if out is None:
+        return loaded.path / "images" / f"{name}.png"
+    path = Path(out).expanduser()
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"'{out}' is no PNG file", "key out", "give a name ending in .png")
+    return path
+
+
+def save(path: Path, picture: Picture) -> None:
+    """Write the PNG and say where it is."""
+    from genlab.grid import save_png
+
+    try:
+        save_png(path, picture)
+    except OSError as error:
+        known: ResourceError | None = resource_error(error)
+        raise known or ConfigError(f"cannot write it ({error.strerror})", f"file {path}", "give another out=...") from None
+    print(path)
+
+
+def in_parts(count: int, part: int = 256) -> Sequence[int]:
+    """`count` images in parts that fit in memory: [256, 256, 88]."""
+    return [part] * (count // part) + ([count % part] if count % part else [])
+
+
+def keys_text(**meanings: Any) -> str:
+    return "; ".join(f"{key}: {meaning}" for key, meaning in meanings.items())

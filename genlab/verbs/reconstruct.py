@@ -1,0 +1,59 @@
+"""genlab reconstruct: images of the data set, and what a trained model makes of them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Literal
+
+from genlab.registry import NonNegativeInt, PositiveInt
+from genlab.verbs import pictures
+from genlab.verbs.options import Parser, keywords
+
+if TYPE_CHECKING:
+    from genlab.build import LoadedRun
+
+KEYS = pictures.keys_text(n="how many (32)", split="train, valid or test", columns="per row (8)", seed="of the noise (0)",
+                          out="PNG file")  # fmt: skip
+EXAMPLES = """\
+  genlab reconstruct last
+  genlab reconstruct last n=64 split=valid out=reconstructions.png
+"""
+
+
+def parser() -> Parser:
+    return pictures.picture_parser("reconstruct", "Rows of originals, each above its reconstructions.", KEYS, EXAMPLES)
+
+
+def run(options: argparse.Namespace) -> int:
+    keys = keywords(reconstruct, options.options, "loaded")
+    reconstruct(pictures.open_run(options), **keys)
+    return 0
+
+
+def reconstruct(
+    loaded: LoadedRun,
+    n: PositiveInt = 32,
+    split: Literal["train", "valid", "test"] = "test",
+    columns: PositiveInt = 8,
+    seed: NonNegativeInt = 0,
+    out: str | None = None,
+) -> None:
+    """The first n images of a split, in whole rows of `columns`, each row above the row of its reconstructions."""
+    import torch
+
+    from genlab import noise
+    from genlab.grid import image_grid
+    from genlab.model import Reconstructs
+
+    path = pictures.destination(out, loaded, f"reconstructions-{split}-n{n}")
+    pictures.require(loaded, Reconstructs)
+    assert isinstance(loaded.model, Reconstructs)
+    rows = loaded.data().split(split)
+    n = min(n, len(rows))
+    columns = min(columns, n)
+    (images,) = rows.first(n - n % columns, ("image",))
+    noise.seed(seed)
+    with torch.no_grad():
+        made = torch.cat([loaded.model.reconstruct(part) for part in images.split(256)])
+    pairs = zip(images.split(columns), made.split(columns), strict=True)
+    pictures.save(path, image_grid(torch.cat([row.cpu() for pair in pairs for row in pair]), columns))

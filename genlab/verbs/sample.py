@@ -1,0 +1,52 @@
+"""genlab sample: draw images from a trained model."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from genlab.registry import NonNegativeInt, PositiveInt
+from genlab.verbs import pictures
+from genlab.verbs.options import Parser, keywords
+
+if TYPE_CHECKING:
+    from genlab.build import LoadedRun
+
+KEYS = pictures.keys_text(n="how many (64)", seed="of the noise (0)", columns="per row (a square)", out="PNG file")
+EXAMPLES = """\
+  genlab sample last
+  genlab sample outputs/dcgan-mnist/2026-11-20_14-03-12 n=100 seed=7 out=samples.png
+"""
+
+
+def parser() -> Parser:
+    return pictures.picture_parser("sample", "Draw images from a trained model's distribution.", KEYS, EXAMPLES)
+
+
+def run(options: argparse.Namespace) -> int:
+    keys = keywords(sample, options.options, "loaded")
+    sample(pictures.open_run(options), **keys)
+    return 0
+
+
+def sample(
+    loaded: LoadedRun,
+    n: PositiveInt = 64,
+    seed: NonNegativeInt = 0,
+    columns: PositiveInt | None = None,
+    out: str | None = None,
+) -> None:
+    """n samples as one grid; the same seed gives the same images on the same device."""
+    import torch
+
+    from genlab import noise
+    from genlab.grid import image_grid
+    from genlab.model import Samples
+
+    path = pictures.destination(out, loaded, f"samples-n{n}-seed{seed}")
+    pictures.require(loaded, Samples)
+    assert isinstance(loaded.model, Samples)
+    noise.seed(seed)
+    with torch.no_grad():
+        images = torch.cat([loaded.model.sample(part).cpu() for part in pictures.in_parts(n)])
+    pictures.save(path, image_grid(images, columns))

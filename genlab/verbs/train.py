@@ -1,0 +1,45 @@
+"""genlab train: one run, a sweep, or a look at the configuration."""
+
+from __future__ import annotations
+
+import argparse
+
+from genlab.verbs.options import Parser
+
+EXAMPLES = """\
+  genlab train                                              a VAE on built-in digits
+  genlab train model=dcgan dataset=mnist trainer.epochs=5
+  genlab train model=vae dataset=mnist optimizer.lr=3e-4 model.latent_dim=2
+  genlab train experiment=quick                             a preset; see genlab list experiments
+  genlab train dry_run=true model=dcgan                     sizes and one measured step, no run folder
+  genlab train hydra.run.dir=outputs/mine                   the same command again goes on
+  genlab train -m model=vae,autoencoder seed=1,2,3          a sweep: six runs
+"""
+
+
+def parser() -> Parser:
+    parse = Parser("train", "Train a model. OVERRIDES are group=option and key=value, in Hydra's grammar.", EXAMPLES)
+    parse.add_argument("overrides", nargs="*", metavar="OVERRIDES")
+    parse.add_argument("-m", "--multirun", action="store_true", help="run every combination of the values given")
+    parse.add_argument("--jobs", type=int, default=1, metavar="N", help="with -m: how many runs at a time")
+    parse.add_argument("--cfg", choices=["job"], help="print the resolved configuration and stop")
+    parse.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own groups")
+    parse.add_argument("--allow-change", action="store_true", help="go on although configuration or data changed")
+    return parse
+
+
+def run(options: argparse.Namespace) -> int:
+    from genlab import config
+
+    if options.multirun:
+        from genlab.verbs.sweep import sweep
+
+        return sweep(options.overrides, options.config_dir, options.jobs, show_only=options.cfg is not None)
+    composed = config.compose(options.overrides, options.config_dir)  # says what is wrong before torch is loaded
+    if options.cfg:
+        print(config.as_yaml(composed.config), end="")
+        return 0
+    from genlab.train import train
+
+    train(options.overrides, options.config_dir, allow_change=options.allow_change)
+    return 0

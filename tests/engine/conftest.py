@@ -1,0 +1,37 @@
+"""Small trainers on the built-in digits, for the tests of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from genlab import config
+from genlab.build import build_data, build_model, build_trainer, load_registry
+from genlab.runtime import Runtime
+from genlab.trainer import Trainer
+
+TINY = ["dataset=digits", "evaluator=none", "trainer.batch_size=16", "trainer.steps=12", "trainer.log_every=1"]
+FAMILIES = {
+    "vae": ["model=vae", "model.network.hidden=[16]", "model.latent_dim=3"],
+    "autoencoder": ["model=autoencoder", "model.network.hidden=[16]", "model.latent_dim=3"],
+    "dcgan": ["model=dcgan", "model.generator.width=8", "model.discriminator.width=8", "model.latent_dim=4"],
+}
+MakeTrainer = Callable[..., Trainer]
+
+
+@pytest.fixture
+def make_trainer() -> MakeTrainer:
+    """`make_trainer("vae", "trainer.ema=0.9", ...)`: a trainer that logs to nobody."""
+    load_registry()
+
+    def make(family: str, *overrides: str, runtime: Runtime | None = None) -> Trainer:
+        settings: dict[str, Any] = config.compose([*TINY, *FAMILIES[family], *overrides]).config
+        config.check(settings)
+        place = runtime or Runtime(torch.device("cpu"), settings["trainer"]["precision"].replace("auto", "fp32"))
+        data = build_data(settings, place)
+        return build_trainer(settings, data, build_model(settings, data, place), place)
+
+    return make

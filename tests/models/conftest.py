@@ -1,0 +1,61 @@
+"""Every YAML of configs/model, composed as Hydra composes it, and shrunk so that the contracts run in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from genlab.model import Model, Shape
+from genlab.registry import MODELS, discover
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+PRESETS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
+SHAPES = [(c, h, w) for c in (1, 3) for h, w in ((8, 8), (28, 28), (28, 20), (32, 32), (64, 64))]
+LARGE_SHAPES = [(3, 128, 128), (1, 256, 256)]
+
+
+def spec_of(name: str) -> dict[str, Any]:
+    """The model section of configs/model/NAME.yaml, its defaults list followed."""
+    own: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / "model" / f"{name}.yaml"))
+    merged: dict[str, Any] = {}
+    for entry in own.pop("defaults", []):
+        if isinstance(entry, str) and entry != "_self_":
+            merged.update(spec_of(entry))
+    return merged | own
+
+
+def shrunk(spec: dict[str, Any]) -> dict[str, Any]:
+    """The same spec with every width small: shapes, laws and losses stay."""
+    small: dict[str, Any] = {}
+    for key, value in spec.items():
+        if isinstance(value, dict):
+            small[key] = shrunk(value)
+        elif key in ("hidden", "channels"):
+            small[key] = [4 + i for i in range(len(value))]
+        else:
+            small[key] = {"width": 2, "latent_dim": 5}.get(key, value)
+    return small
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _registered() -> None:
+    discover()
+
+
+@pytest.fixture(params=PRESETS)
+def preset(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def small(preset: str) -> Callable[[Shape], Model]:
+    """Builds the preset at a tenth of its size for an image shape."""
+
+    def build(shape: Shape) -> Model:
+        return MODELS.build(shrunk(spec_of(preset)), "model", image_shape=shape, num_classes=10)
+
+    return build

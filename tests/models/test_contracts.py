@@ -1,0 +1,139 @@
+"""What every model promises, for every YAML of configs/model and every shape a data set can have."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from genlab import noise
+from genlab.model import Decodes, Encodes, HasPrior, Model, Reconstructs, Samples, Shape, capabilities
+from genlab.registry import MODELS
+from tests.models.conftest import CONFIGS, LARGE_SHAPES, SHAPES, spec_of
+
+Build = Callable[[Shape], Model]
+N = 4
+
+
+def a_step(model: Model, image: Tensor, seed: int = 0) -> dict[str, Tensor]:
+    """Every phase's scalars for one batch, drawn once, named phase/quantity."""
+    noise.seed(seed)
+    drawn = model.draw(image)
+    return {f"{p.name}/{key}": value for p in model.phases() for key, value in p.objective(*drawn).items()}
+
+
+def test_yaml_keys_are_the_constructors_parameters(preset: str) -> None:
+    spec = spec_of(preset)
+    parameters = inspect.signature(MODELS.get(spec["name"])).parameters
+    assert set(spec) - {"name"} == set(parameters) - set(MODELS.runtime)
+
+
+def test_every_line_of_the_yaml_is_explained(preset: str) -> None:
+    first, *lines = (CONFIGS / "model" / f"{preset}.yaml").read_text().splitlines()
+    assert first.startswith("# ")
+    keys = [line for line in lines if ":" in line and not line.strip().startswith(("#", "name:", "defaults:"))]
+    sections = [line for line in keys if line.rstrip().endswith(":")]
+    assert [line for line in keys if "#" not in line and line not in sections] == []
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64)])
+def test_the_yaml_as_it_stands_builds(preset: str, shape: Shape) -> None:
+    model = MODELS.build(spec_of(preset), "model", image_shape=shape, num_classes=None)
+    assert isinstance(model, Model)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, *LARGE_SHAPES], ids=str)
+def test_losses_are_finite_and_gradients_fill_the_phase(small: Build, shape: Shape) -> None:
+    model = small(shape)
+    drawn = model.draw(torch.rand(N, *shape))
+    for phase in model.phases():
+        model.zero_grad(set_to_none=True)
+        values = phase.objective(*drawn)
+        assert all(value.shape == () and value.isfinite() for value in values.values())
+        values["loss"].backward(retain_graph=True)
+        assert phase.module is not None
+        for name, parameter in phase.module.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+        assert sum(p.grad.abs().sum() for p in phase.module.parameters() if p.grad is not None) > 0
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, *LARGE_SHAPES], ids=str)
+def test_capabilities_give_what_they_say(small: Build, shape: Shape) -> None:
+    model, image = small(shape).eval(), torch.rand(N, *shape)
+    assert capabilities(model)
+    pictures, codes = [], []
+    with torch.no_grad():
+        if isinstance(model, Samples):
+            pictures.append(model.sample(N))
+        if isinstance(model, Reconstructs):
+            pictures.append(model.reconstruct(image))
+        if isinstance(model, HasPrior):
+            codes.append(model.prior(N))
+        if isinstance(model, Encodes):
+            codes.append(model.encode(image))
+        if isinstance(model, Decodes):
+            pictures += [model.decode(code) for code in codes]
+    for code in codes:
+        assert code.shape == (N, 5)
+    for picture in pictures:
+        assert picture.shape == (N, *shape)
+        assert picture.dtype == torch.float32
+        assert picture.min() >= 0
+        assert picture.max() <= 1
+
+
+def test_the_noise_seed_decides_everything(small: Build) -> None:
+    shape, image = (1, 8, 8), torch.rand(N, 1, 8, 8)
+    model = small(shape).eval()  # batch norm's averages stand still
+    first, again, other = a_step(model, image), a_step(model, image), a_step(model, image, seed=1)
+    assert first == again
+    if isinstance(model, HasPrior):
+        assert first != other
+        noise.seed(3)
+        prior = model.prior(N)
+        noise.seed(3)
+        assert torch.equal(prior, model.prior(N))
+
+
+def test_two_ranks_draw_what_one_draws(small: Build) -> None:
+    model = small((1, 8, 8))
+    if not isinstance(model, HasPrior):
+        pytest.skip("draws no noise")
+    noise.seed(0)
+    whole = model.prior(6)
+    halves = []
+    try:
+        for rank in (0, 1):
+            noise.share(rank, 2)
+            noise.seed(0)
+            halves.append(model.prior(3))
+    finally:
+        noise.share(0, 1)
+    assert torch.equal(torch.cat(halves), whole)
+
+
+def test_the_state_goes_round(small: Build) -> None:
+    torch.manual_seed(0)
+    model, image = small((3, 8, 8)), torch.rand(N, 3, 8, 8)
+    a_step(model, image)  # batch norm's averages move
+    twin = small((3, 8, 8))
+    assert a_step(model.eval(), image) != a_step(twin.eval(), image)
+    twin.load_state_dict(model.state_dict())
+    assert a_step(model, image) == a_step(twin, image)
+
+
+def test_what_is_monitored_is_logged(small: Build) -> None:
+    model = small((1, 8, 8))
+    names = {key for phase in model.phases() for key in phase.objective(*model.draw(torch.rand(N, 1, 8, 8)))}
+    assert model.monitor is None or model.monitor in names
+
+
+def test_bfloat16_autocast_keeps_losses_in_float32(small: Build) -> None:
+    model = small((1, 28, 28))
+    with torch.autocast("cpu", torch.bfloat16):
+        values = a_step(model, torch.rand(N, 1, 28, 28))
+    assert all(value.dtype == torch.float32 and value.isfinite() for value in values.values())
