@@ -13,8 +13,9 @@ Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 380, 230
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 30  # margins of the plot, in the same units
 POINTS = 300  # of a line; more are averaged in groups
-START = 0.05  # share of the run whose values may be cut off,
-WILD = 3  # where they would make the vertical range this many times larger
+START = 0.05  # share of the run whose values may be cut off ...
+WILD = 3  # ... if they would make the vertical range this many times larger ...
+MANY = 20  # ... and there are so many points
 
 
 def line_chart(series: Mapping[str, Points]) -> str:
@@ -67,7 +68,7 @@ def _thin(points: Points) -> Points:
 def _heights(points: Points, after: float) -> tuple[float, float]:
     """The vertical range: of all points, or of the later ones where the first are far outside."""
     values, later = [y for _, y in points], [y for x, y in points if x >= after]
-    wild = max(values) - min(values) > WILD * (max(later) - min(later)) > 0
+    wild = len(values) >= MANY and max(values) - min(values) > WILD * (max(later) - min(later)) > 0
     return _wide(min(later if wild else values), max(later if wild else values), margin=0.05)
 
 

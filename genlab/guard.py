@@ -43,15 +43,19 @@ def text(value: str, where: str) -> None:
         raise ConfigError(f"a value of {len(value)} characters", where, f"the limit is {MAX_TEXT}")
     if "${" in ALLOWED_INTERPOLATION.sub("", value):
         raise ConfigError(
-            f"interpolation {value[:80]!r} is not allowed: what it reads, a secret perhaps, would be stored", where,
+            f"interpolation {value[:80]!r} is not allowed: what it reads, a secret perhaps, would be stored",
+            where,
             "write the value, or use a plain ${key}, ${now:...}, ${oc.select:...} or ${hydra:runtime.choices.GROUP}",
         )
 
 
 def key(name: str, where: str) -> None:
     if RESERVED.fullmatch(name.strip()):
-        raise ConfigError(f"'{name.strip()}' is refused: no configuration can call code", where,
-                          "say which registered object is meant with 'name: ...'")
+        raise ConfigError(
+            f"'{name.strip()}' is refused: no configuration can call code",
+            where,
+            "say which registered object is meant with 'name: ...'",
+        )
     text(name, where)
 
 
@@ -76,17 +80,6 @@ def tree(value: Any, path: str = "", depth: int = 0) -> None:
         raise ConfigError(f"the value {value} is not finite", where, "give a finite number")
     elif not isinstance(value, bool | int | float | None):
         raise ConfigError(f"a value of type {type(value).__name__}", where, "use text, numbers, lists and mappings")
-
-
-def run_path(value: str, where: str) -> Path:
-    """A folder named on the command line: no climbing out with `..`, no name that could be taken for an option."""
-    path = Path(value)
-    bad = next((part for part in path.parts if part == ".." or part.startswith(("-", "~"))
-                or part != part.strip() or len(part.encode()) > 255), None)
-    if bad is not None or not value.strip() or len(value.encode()) > MAX_TEXT:
-        raise ConfigError(f"bad folder {value[:80]!r}", where,
-                          "name a folder below this one, or an absolute path, without '..', leading '-' or spaces")
-    return path
 
 
 def config_files(folder: Path) -> dict[str, Path]:
@@ -165,8 +158,11 @@ def _events(content: str, where: str) -> None:
     depth = 0
     for count, event in enumerate(yaml.parse(content, Loader=_loader())):
         if isinstance(event, yaml.AliasEvent):
-            raise ConfigError("YAML aliases (*name) are not supported", f"{where}, line {event.start_mark.line + 1}",
-                              "repeat the value, or refer to it with ${key}")
+            raise ConfigError(
+                "YAML aliases (*name) are not supported",
+                f"{where}, line {event.start_mark.line + 1}",
+                "repeat the value, or refer to it with ${key}",
+            )
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise ConfigError("too deeply nested", where, f"at most {MAX_DEPTH} levels")
@@ -188,8 +184,9 @@ def _nodes(node: Any, where: str) -> None:
             _nodes(value, where)
     else:
         if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag or node.tag.endswith("binary"):
-            raise ConfigError(f"the YAML tag '{node.tag}' is refused", f"{where}, line {node.start_mark.line + 1}",
-                              "use plain values")
+            raise ConfigError(
+                f"the YAML tag '{node.tag}' is refused", f"{where}, line {node.start_mark.line + 1}", "use plain values"
+            )
         text(node.value, f"{where}, line {node.start_mark.line + 1}")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from genlab import guard
 from genlab.errors import ConfigError, nearest
+from genlab.folders import check_path
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -46,8 +47,11 @@ def parse(overrides: Sequence[str], known: Groups, sweep: bool = False) -> list[
         override = _grammar(argument)
         _allowed(override, argument)
         if override.is_sweep_override() and not sweep:
-            raise ConfigError(f"'{argument[:80]}' is a sweep over several values", "command line",
-                              "add -m to run them all, or write [a,b] for a list and 'a,b' in quotes for text")
+            raise ConfigError(
+                f"'{argument[:80]}' is a sweep over several values",
+                "command line",
+                "add -m to run them all, or write [a,b] for a list and 'a,b' in quotes for text",
+            )
         _option(override, argument, known)
         parsed.append(override)
     return parsed
@@ -114,8 +118,11 @@ def _allowed(override: Override, argument: str) -> None:
     if package and re.split(r"[./]", package)[0] == "hydra":
         raise ConfigError(f"'{key}@{package}' is refused", where, guard.HYDRA_ADVICE)
     if override.is_delete() and not (key == "recipe" or key.startswith(DELETABLE)):
-        raise ConfigError(f"'{key}' cannot be removed", where,
-                          "give another value; only recipe, evaluator.NAME, logger.NAME, optimizer.phases.NAME can go")
+        raise ConfigError(
+            f"'{key}' cannot be removed",
+            where,
+            "give another value; only recipe, evaluator.NAME, logger.NAME, optimizer.phases.NAME can go",
+        )
     if key.startswith("plugins."):
         raise ConfigError(f"'{key}' is refused", where, "give the whole list: plugins=[package]")
     for value in _values(override):
@@ -129,16 +136,15 @@ def _hydra(override: Override, key: str, where: str) -> None:
     if "/" in key and value != "basic":
         raise ConfigError(f"'{key}={value}' is not supported", where, f"only {key}=basic: one process per job")
     if key.endswith(".dir"):
-        guard.run_path(value if isinstance(value, str) else str(value or ""), where)
+        check_path(value if isinstance(value, str) else str(value or ""))
 
 
 def _values(override: Override) -> list[Any]:
-    """The value, or every value of a sweep, with Hydra's quoted strings turned into text."""
+    """The value, or those that a sweep lists, with Hydra's quoted strings turned into text."""
+    value: Any = override.value()
     if not override.is_sweep_override():
-        return [override.value()]
-    if override.is_discrete_sweep() and hasattr(override.value(), "list"):
-        return [override._convert_value(value) for value in override.value().list]
-    return []
+        return [value]
+    return [override._convert_value(item) for item in getattr(value, "list", [])]
 
 
 def _option(override: Override, argument: str, known: Groups) -> None:
@@ -153,7 +159,9 @@ def _option(override: Override, argument: str, known: Groups) -> None:
             if name is None and group in OPTIONAL:
                 continue
             if isinstance(name, dict | list):
-                raise ConfigError(f"'{group}' takes the name of an option", where, f"write {group}=NAME {group}.KEY=VALUE")
+                raise ConfigError(
+                    f"'{group}' takes the name of an option", where, f"write {group}=NAME {group}.KEY=VALUE"
+                )
             if str(name) not in known[group]:
                 shown = "null" if name is None else str(name)[:60]
                 raise ConfigError(f"unknown {group} '{shown}'", where, nearest(shown, known[group]))

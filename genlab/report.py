@@ -15,6 +15,8 @@ from typing import Any
 
 from genlab import page
 from genlab.charts import line_chart
+from genlab.configfile import dump_config
+from genlab.files import write_atomic
 from genlab.units import duration, number
 
 EARLIER = 3  # pictures of a name shown beside the last one
@@ -23,7 +25,10 @@ UNITS = "the last values; losses in nats, summed over an image, averaged over im
 
 
 def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> Path:
-    """RUN/report.html, one file, from run.json, the configuration, metrics.jsonl and images/. Raises OSError."""
+    """RUN/report.html, one file, from run.json, the configuration, metrics.jsonl and images/.
+
+    Raises OSError or ResourceError if it cannot be written.
+    """
     title = f"{record['model']['name']} on {record['data']['name']}"
     html = page.page(
         title,
@@ -34,16 +39,11 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
             page.section("Curves", page.gallery("curves", _charts(run / "metrics.jsonl")), "over optimiser steps"),
             page.section("What next", page.table(next_commands(run, record), code=0)),
             page.section("How the figures were made", page.table(_protocol(record, config), code=1)),
-            page.section("Configuration", page.text(_yaml(config))),
+            page.section("Configuration", page.text(dump_config(dict(config)).decode())),
         ],
     )
     path = run / "report.html"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(html, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomic(path, html.encode())
     return path
 
 
@@ -135,7 +135,7 @@ def _charts(path: Path) -> Iterator[str]:
     curves = _curves(path)
     for name in sorted(curves, key=lambda name: name.rpartition("/")[2] in LAST_CHARTS):
         if drawing := line_chart(curves[name]):
-            yield page.chart(name, drawing, curves[name])
+            yield page.chart(name, drawing, sorted(curves[name]))
 
 
 def _curves(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -162,9 +162,3 @@ def _protocol(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[
         value = record.get(key)
         if value is not None:
             yield key.replace("_", " "), value if isinstance(value, str) else json.dumps(value)
-
-
-def _yaml(config: Mapping[str, Any]) -> str:
-    import yaml
-
-    return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))

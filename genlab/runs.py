@@ -17,10 +17,6 @@ from genlab.errors import CheckpointError, ConfigError, nearest
 from genlab.files import dump_json, parse_json, read_bounded, write_atomic
 from genlab.folders import check_path, make_exact, make_new, unmake, writable
 from genlab.locking import Lock, is_held
-from genlab.provenance import config_hash, git_state, process_facts, versions
-
-__all__ = ["RunFolder", "config_hash", "differences", "find", "git_state", "is_run", "process_facts", "read_config",
-           "read_record", "scan", "versions"]  # fmt: skip
 
 RECORD, CONFIG, LOCK = "run.json", "config.yaml", "lock"
 RECORD_LIMIT, CONFIG_LIMIT = 4 * 2**20, 2**18  # bytes

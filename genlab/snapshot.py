@@ -6,11 +6,12 @@ the other two. Reading runs no code, follows no link, and takes each file once.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from genlab.tensorfile import read_tensors, write_tensors
 FORMAT = 1
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 MANIFEST_LIMIT = 4096  # bytes
+REMEDY = "use another checkpoint"
 
 
 @dataclass(frozen=True)
@@ -57,43 +59,47 @@ def step_of(name: str) -> int | None:
 
 
 def read(path: Path, verify: bool = True) -> Loaded:
-    """The checkpoint in folder `path`. CheckpointError if anything about it is wrong; ResourceError if it does not
-    fit in memory."""
+    """The checkpoint in folder `path`; `verify=False` leaves out comparing the hashes, not the other checks.
+
+    CheckpointError if anything about it is wrong, ResourceError if it does not fit in memory.
+    """
     path = Path(path)
-    try:
-        folder = _open_folder(path)
-        try:
-            manifest = _manifest(folder)
-            text = read_bounded(STATE, JSON_LIMIT, folder)
-            if verify:
-                _compare(STATE, Entry(len(text), hashlib.sha256(text).hexdigest()), manifest)
-            step, state = _parse_state(text)
-            tensors, entry = read_tensors(TENSORS, folder)
-            if verify:
-                _compare(TENSORS, entry, manifest)
-        finally:
-            os.close(folder)
-        if path.name.startswith("step-") and path.name != folder_name(step):
-            raise ValueError(f"it holds step {step}")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _read_error(path, error) from error
+    with _opened(path) as folder:
+        manifest = _manifest(folder)
+        step, state, entry = _read_state(path, folder)
+        if verify:
+            _compare(STATE, entry, manifest)
+        tensors, entry = read_tensors(TENSORS, folder)
+        if verify:
+            _compare(TENSORS, entry, manifest)
     return Loaded(step, tensors, state, path)
 
 
 def verify(path: Path) -> None:
-    """CheckpointError unless the files in `path` are those that its manifest names, byte for byte."""
+    """CheckpointError unless `path` is a whole checkpoint, byte for byte; loads no tensors."""
+    with _opened(path) as folder:
+        manifest = _manifest(folder)
+        _compare(STATE, _read_state(path, folder)[2], manifest)
+        with open(open_regular(TENSORS, folder), "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            _compare(TENSORS, Entry(file.tell(), digest), manifest)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A descriptor of the folder, which is no link; whatever is found wrong inside becomes a CheckpointError."""
     try:
-        folder = _open_folder(path)
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            manifest = _manifest(folder)
-            for name in manifest:
-                with open(open_regular(name, folder), "rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                    _compare(name, Entry(file.tell(), digest), manifest)
+            yield folder
         finally:
             os.close(folder)
-    except (OSError, ValueError) as error:
-        raise _read_error(path, error) from error
+    except OSError as error:
+        linked = error.errno in (errno.ELOOP, errno.ENOTDIR)
+        reason = "a link or file is where a folder or file should be" if linked else str(error.strerror)
+        raise CheckpointError(f"{path.name} cannot be used: {reason}", str(path), REMEDY) from error
+    except ValueError as error:
+        raise CheckpointError(f"{path.name} cannot be used: {error}", str(path), REMEDY) from error
 
 
 def write(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -140,24 +146,14 @@ def _compare(name: str, found: Entry, manifest: Mapping[str, Entry]) -> None:
         raise ValueError(f"{name} was changed: its SHA-256 is another")
 
 
-def _parse_state(text: bytes) -> tuple[int, dict[str, Any]]:
+def _read_state(path: Path, folder: int) -> tuple[int, dict[str, Any], Entry]:
+    text = read_bounded(STATE, JSON_LIMIT, folder)
     value = parse_json(text)
     if not isinstance(value, dict) or value.keys() != {"step", "state"} or type(value["step"]) is not int:
         raise ValueError(f"{STATE} is malformed")
-    state = decode(value["state"])
+    step, state = value["step"], decode(value["state"])
     if not isinstance(state, dict):
         raise ValueError(f"{STATE} is malformed")
-    return value["step"], state
-
-
-def _open_folder(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-
-def _read_error(path: Path, error: Exception) -> CheckpointError:
-    if isinstance(error, OSError):
-        linked = error.errno in (errno.ELOOP, errno.ENOTDIR)
-        reason = "a link or file is where a folder or file should be" if linked else str(error.strerror)
-    else:
-        reason = str(error)
-    return CheckpointError(f"checkpoint {path.name} cannot be used: {reason}", str(path), "use another checkpoint")
+    if path.name.startswith("step-") and path.name != folder_name(step):
+        raise ValueError(f"it was saved at step {step}")
+    return step, state, Entry(len(text), hashlib.sha256(text).hexdigest())

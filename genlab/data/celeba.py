@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +45,7 @@ class CelebA(Dataset):
     ) -> None:
         self.on_error = on_error
         self.form = Form(size, crop=CROP)
-        facts = {"on_error": on_error, **self.form.facts()}
+        facts = {"on_error": on_error, **asdict(self.form)}
         super().__init__(Options(root, size, {"valid": valid, "test": test}, flip, limit, seed, facts))
 
     def files(self) -> list[Path]:

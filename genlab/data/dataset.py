@@ -14,6 +14,7 @@ import torch
 from genlab.data import store
 from genlab.data.batching import Data, Split, Table
 from genlab.data.fingerprint import fingerprint
+from genlab.data.images import PROCESSING
 from genlab.data.memory import free_memory
 from genlab.data.splits import Held, carve, limited
 from genlab.data.store import Show, Source, Store
@@ -61,12 +62,13 @@ class Dataset:
         self.files()
 
     def prepare(self, show: Show | None = None, verify: bool = False) -> Store:
-        """The decoded store, built if need be; with `verify`, its files' hashes are checked and it is mended."""
+        """The decoded store, built if need be; with `verify`, all its files' hashes are checked and it is mended."""
         return store.obtain(self.name, self._facts(), self.read, show, verify)
 
     def open(self, device: torch.device, show: Show | None = None) -> Data:
         """The set, ready to be read on `device`. `show(done, total)` is called while a store is being built."""
-        opened, options = self.prepare(show), self.options
+        options, facts = self.options, self._facts()
+        opened = store.obtain(self.name, facts, self.read, show)
         splits = carve(opened.parts, opened.labels, options.held, options.seed, self.contiguous)
         splits["train"] = limited(splits["train"], options.limit, options.seed)
         columns = {"image": torch.from_numpy(opened.images)}
@@ -77,7 +79,7 @@ class Dataset:
             Table(self.name, columns, device, resident),
             {name: torch.from_numpy(rows) for name, rows in splits.items()},
             opened.label_names,
-            self._fingerprint(),
+            self._fingerprint(facts),
             options.seed,
             options.flip,
         )
@@ -85,9 +87,11 @@ class Dataset:
     def _facts(self) -> dict[str, Any]:
         """All that decides about the store's bytes."""
         options = self.options
-        return {"reader": self.name, "source": fingerprint(self.files()), "size": options.size, **options.form}
+        source = fingerprint(self.files())
+        return {"reader": self.name, "source": source, "size": options.size, **PROCESSING, **options.form}
 
-    def _fingerprint(self) -> str:
+    def _fingerprint(self, facts: dict[str, Any]) -> str:
+        """A hash of what decides about the images that training sees, wherever the files lie."""
         options = self.options
-        facts = {**self._facts(), "held": options.held, "limit": options.limit, "seed": options.seed}
+        facts = {**facts, "held": options.held, "limit": options.limit, "seed": options.seed, "flip": options.flip}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

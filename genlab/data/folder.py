@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -45,7 +46,7 @@ class Folder(Dataset):
     ) -> None:
         self.on_error = on_error
         self.form = Form(size, channels)
-        facts = {"on_error": on_error, **self.form.facts()}
+        facts = {"on_error": on_error, **asdict(self.form)}
         super().__init__(Options(root, size, {"valid": valid, "test": test}, flip, limit, seed, facts))
 
     def files(self) -> list[Path]:

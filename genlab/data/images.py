@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 
+# How pixels are made, a part of every store's key: count the version up when any of them changes.
+PROCESSING = {"resample": "bilinear", "jpeg_scale": "at least twice the size", "version": 1}
 MAX_PIXELS = 50_000_000  # a larger header is taken for a decompression bomb
 MAX_BYTES = 256 * 2**20  # nor is a longer file read
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # not EPS: it would run another program
@@ -28,17 +30,14 @@ class BadImage(Exception):
 class Form:
     """How a picture becomes a row: `crop` is the side of the central square kept (None: the shorter side).
 
-    The square is resized to `size` by an antialiased triangle filter (Pillow's and torchvision's BILINEAR). A JPEG may be decoded at a reduced scale that
-    leaves no less than twice `size`, which keeps the antialiasing's headroom.
+    The square is resized to `size` by an antialiased triangle filter (Pillow's and torchvision's BILINEAR). A JPEG
+    may be decoded at a reduced scale that leaves twice `size`, which keeps the antialiasing's headroom. At the
+    square's edges the filter sees the picture around it, as if the picture were resized first and cropped then.
     """
 
     size: int
     channels: int = 3
     crop: int | None = None
-    version: int = 1  # count up when the pixels change
-
-    def facts(self) -> dict[str, Any]:
-        return {**asdict(self), "resample": "bilinear", "jpeg_scale": "at least twice the size"}
 
 
 def decode(data: bytes, form: Form) -> Pixels:

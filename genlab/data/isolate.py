@@ -55,9 +55,10 @@ def run(jobs: Sequence[Job], what: str) -> Iterator[Any]:
 
 
 def _start(job: Job, answers: queue.Queue[Any]) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    # what this process can import, and nothing that happens to lie in the working folder (-P)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     child = subprocess.Popen(
-        [sys.executable, "-m", "genlab.data.isolate"],
+        [sys.executable, "-P", "-m", "genlab.data.isolate"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -42,7 +43,7 @@ class LSUN(Dataset):
     ) -> None:
         self.category, self.on_error = category, on_error
         self.form = Form(size)
-        facts = {"category": category, "on_error": on_error, **self.form.facts()}
+        facts = {"category": category, "on_error": on_error, **asdict(self.form)}
         super().__init__(Options(root, size, {"valid": valid}, flip, limit, seed, facts))
 
     def files(self) -> list[Path]:

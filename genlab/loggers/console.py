@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -31,7 +32,7 @@ class Console(Logger):
         self._every = every
         self._first = self._last = self._step = 0
         self._title = ""
-        self._began = self._printed = 0.0
+        self._began, self._printed = 0.0, -math.inf
         self._values: dict[str, dict[str, float]] = {}  # by split
         self._live: Live | None = None
 
@@ -50,7 +51,7 @@ class Console(Logger):
 
     def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
         self._step = step
-        self._values[split] = dict(values)
+        self._values = {**self._values, split: dict(values)}  # replaced whole: the view's thread reads it
         if self._live is None:
             self._line(split)
 

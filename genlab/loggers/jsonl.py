@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.errors import ResourceError
+from genlab.files import write_atomic
 from genlab.registry import LOGGERS
 from genlab.results import Logger
 
@@ -63,21 +64,9 @@ class JsonLines(Logger):
 
 def _keep(path: Path, last_step: int) -> None:
     """Rewrite the file, atomically, with only its valid records of steps up to `last_step`."""
-    if not path.exists():
-        return
-    temporary = path.with_name(f".{path.name}.tmp")
-    with path.open("rb") as old, temporary.open("wb") as new:
-        for line in old:
-            if _step(line) <= last_step:
-                new.write(line.rstrip(b"\n") + b"\n")
-        new.flush()
-        os.fsync(new.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if path.exists():
+        lines = path.read_bytes().split(b"\n")
+        write_atomic(path, b"".join(line + b"\n" for line in lines if _step(line) <= last_step))
 
 
 def _step(line: bytes) -> float:

@@ -12,9 +12,10 @@ from torch import Tensor
 class _BernoulliNLL(torch.autograd.Function):
     """softplus(l) − l·x, summed over pixels, whose gradient is sigmoid(l) − x.
 
-    torch's binary_cross_entropy_with_logits and softplus take log1p, which is not vectorised on a CPU: value
-    and gradient are five times slower than here. softplus(l) = max(l, 0) − log sigmoid(|l|) serves any l:
-    sigmoid(|l|) lies in [½, 1], so that its logarithm neither overflows nor cancels.
+    torch's binary_cross_entropy_with_logits and softplus take log1p, which is slow on some CPUs: for 128 images of
+    784 pixels, value and gradient on one thread, 1.3 ms against 0.23 ms here (0.21 ms where it is fast).
+    softplus(l) = max(l, 0) − log sigmoid(|l|) serves any l: sigmoid(|l|) lies in [½, 1], so that its logarithm
+    neither overflows nor cancels.
     """
 
     @staticmethod

@@ -44,10 +44,10 @@ class VAE(Model):
         self.decoder = NETWORKS.build(decoder or network, "model.decoder", inp=latent_dim, out=image_shape)
         if likelihood == "bernoulli":
             return
-        if isinstance(sigma, float):
-            self.register_buffer("log_sigma", torch.tensor(math.log(sigma)))
-        else:  # learned: its optimum is the root mean squared error of a pixel (Rybkin et al., section 3)
+        if sigma == "learned":  # its optimum is the root mean squared error of a pixel (Rybkin et al., section 3)
             self.log_sigma = nn.Parameter(torch.zeros(()))
+        else:
+            self.register_buffer("log_sigma", torch.tensor(math.log(float(sigma))))
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
         """`loss` minimises reconstruction + β·kl; `elbo` is the true bound, β left out. All in nats."""

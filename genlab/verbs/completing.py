@@ -51,10 +51,10 @@ def _possible(words: list[str], last: str) -> list[str]:
     if verb == "list":
         return flags + list(KINDS)
     if verb == "completion":
-        return flags + ["bash", "zsh", "fish"]
+        return [*flags, "bash", "zsh", "fish"]
     if verb in KEYS:
-        runs = [] if any("=" not in word for word in given) else _runs()
-        return flags + (_run_options(verb, last) if not runs else runs)
+        named = any("=" not in word for word in given)  # the RUN is there already: its options follow
+        return flags + (_run_options(verb, last) if named else _runs())
     return flags
 
 

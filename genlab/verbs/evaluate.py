@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from genlab.errors import ConfigError
@@ -22,41 +23,52 @@ EXAMPLES = """\
 """
 
 
+@dataclass(frozen=True)
+class Keys:
+    """What may be given as key=value, beside the evaluator's own keys."""
+
+    evaluator: str = "objective"
+    split: Literal["train", "valid", "test"] = "test"
+    seed: NonNegativeInt | None = None
+
+
 def parser() -> Parser:
     parse = Parser("eval", "Measure a trained model; the result is RUN/eval/EVALUATOR-SPLIT.json.", EXAMPLES)
     run_argument(parse)
-    parse.add_argument("options", nargs="*", metavar="KEY=VALUE",
-                       help="evaluator: name (objective); split: train, valid or test; seed; keys of the evaluator")
+    parse.add_argument(
+        "options",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="evaluator: name (objective); split: train, valid or test; seed; keys of the evaluator",
+    )
     pictures.add_loading(parse)
     return parse
 
 
 def run(options: argparse.Namespace) -> int:
-    own = ("evaluator", "split", "seed")
-    keys = keywords(measure, [item for item in options.options if item.partition("=")[0] in own], "loaded", "changes")
+    own = [field.name for field in fields(Keys)]
+    keys = Keys(**keywords(Keys, [item for item in options.options if item.partition("=")[0] in own]))
     others = [item for item in options.options if item.partition("=")[0] not in own]
     for item in others:
         if "=" not in item:
             raise ConfigError(f"{item[:60]!r} is no option", "genlab eval", "write key=value, e.g. split=valid")
-    measure(pictures.open_run(options), others, **keys)
+    measure(pictures.open_run(options), keys, others)
     return 0
 
 
-def measure(
-    loaded: LoadedRun,
-    changes: list[str],
-    evaluator: str = "objective",
-    split: Literal["train", "valid", "test"] = "test",
-    seed: NonNegativeInt | None = None,
-) -> dict[str, Any]:
+def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]:
     """Run one evaluator and write its numbers with their protocol, pictures as PNG beside them."""
     from genlab import __version__, evaluation, files
 
+    evaluator, split = keys.evaluator, keys.split
     judge = _build(loaded, evaluator, changes)
     if not judge.applies(loaded.model):
-        raise ConfigError(f"evaluator '{evaluator}' does not apply to model '{loaded.config['model']['name']}'",
-                          f"run {loaded.path}", "choose another: genlab list evaluators")
-    seed = loaded.config["seed"] if seed is None else seed
+        raise ConfigError(
+            f"evaluator '{evaluator}' does not apply to model '{loaded.config['model']['name']}'",
+            f"run {loaded.path}",
+            "choose another: genlab list evaluators",
+        )
+    seed = loaded.config["seed"] if keys.seed is None else keys.seed
     data = loaded.data()
     reads = judge.split is not None
     values = evaluation.evaluate(judge, loaded.model, data, loaded.runtime, seed, split if reads else None)
@@ -82,7 +94,9 @@ def _build(loaded: LoadedRun, name: str, changes: list[str]) -> Any:
     from genlab.registry import signature_schema
 
     target = EVALUATORS.get(name, "evaluator")
-    stored = next((spec for spec in loaded.config["evaluator"].values() if spec and spec["name"] == name), {})
+    stored: dict[str, Any] = next(
+        (spec for spec in loaded.config["evaluator"].values() if spec and spec["name"] == name), {}
+    )
     given = keywords(target, changes) if changes else {}
     known = signature_schema(target).model_fields
     kept = {key: value for key, value in stored.items() if key in known}

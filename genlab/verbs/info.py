@@ -6,13 +6,16 @@ import argparse
 import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.verbs.options import Parser
 from genlab.verbs.tables import show
 from genlab.verbs.yamltext import comments, first_comment, options
+
+if TYPE_CHECKING:
+    from genlab.registry import Registry
 
 EXAMPLES = """\
   genlab info model=dcgan
@@ -37,9 +40,11 @@ def run(given: argparse.Namespace) -> int:
 
     group, _, option = given.overrides[0].partition("=")
     if group not in SHOWN or not option:
-        raise ConfigError(f"'{given.overrides[0][:60]}' does not say what to describe", "genlab info",
-                          f"write GROUP=NAME with GROUP one of {', '.join(SHOWN)}"
-                          if group in SHOWN else nearest(group, SHOWN))
+        raise ConfigError(
+            f"'{given.overrides[0][:60]}' does not say what to describe",
+            "genlab info",
+            f"write GROUP=NAME with GROUP one of {', '.join(SHOWN)}" if group in SHOWN else nearest(group, SHOWN),
+        )
     # a recipe holds numbers for one pair of model and data set: not what describes either
     composed = config.compose(["recipe=null", *given.overrides], given.config_dir)
     discover()
@@ -52,7 +57,9 @@ def run(given: argparse.Namespace) -> int:
     if group in ("evaluator", "logger"):
         for key in sorted(section):
             if section[key]:
-                _describe(group, section[key], f"{group}.{key}", {k.removeprefix(f"{key}."): v for k, v in notes.items()})
+                _describe(
+                    group, section[key], f"{group}.{key}", {k.removeprefix(f"{key}."): v for k, v in notes.items()}
+                )
         return 0
     _describe(group, section, group, notes)
     if group == "model":
@@ -60,21 +67,42 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(group: str, spec: Mapping[str, Any], where: str, notes: Mapping[str, str]) -> None:
-    from genlab import registry
+def _registries() -> dict[str, Registry]:
+    from genlab.registry import DATASETS, EVALUATORS, LOGGERS, MODELS, OPTIMIZERS, SCHEDULES
 
-    table = {"model": registry.MODELS, "dataset": registry.DATASETS, "optimizer": registry.OPTIMIZERS,
-             "schedule": registry.SCHEDULES, "evaluator": registry.EVALUATORS, "logger": registry.LOGGERS}[group]  # fmt: skip
+    tables = (MODELS, DATASETS, OPTIMIZERS, SCHEDULES, EVALUATORS, LOGGERS)
+    return dict(zip(SHOWN, tables, strict=True))
+
+
+def _describe(group: str, spec: Mapping[str, Any], where: str, notes: Mapping[str, str]) -> None:
+
+    table = _registries()[group]
     target = table.get(spec["name"])
-    texts = [inspect.getdoc(sys.modules[target.__module__]) if group in ("model", "dataset") else None,
-             inspect.getdoc(target)]
+    texts = [
+        inspect.getdoc(sys.modules[target.__module__]) if group in ("model", "dataset") else None,
+        inspect.getdoc(target),
+    ]
     print("\n\n".join(text for text in texts if text) + "\n")
-    allowed = _allowed(table.schema(spec["name"]))
-    rows = [[f"{where}.{key}", _value(value), allowed.get(key, ""), notes.get(key, "")]
-            for key, value in spec.items() if key != "name"]
+    rows = list(_rows(spec, where, "", table, notes))
     if rows:
         show(["parameter", "value", "may be", "meaning"], rows)
         print()
+
+
+def _rows(spec: Mapping[str, Any], where: str, path: str, table: Any, notes: Mapping[str, str]) -> Iterator[list[str]]:
+    """A line per parameter; a network's own parameters follow the key that holds it."""
+    from genlab.registry import NETWORKS
+
+    allowed = _allowed(table.schema(spec["name"]))
+    for key, value in spec.items():
+        if key == "name" and not path:
+            continue
+        inner = f"{path}{key}"
+        if isinstance(value, dict) and str(value.get("name")) in NETWORKS:
+            yield [f"{where}.{inner}", value["name"], "a network", notes.get(inner, "")]
+            yield from _rows(value, where, f"{inner}.", NETWORKS, notes)
+        elif key != "name":
+            yield [f"{where}.{inner}", _value(value), allowed.get(key, ""), notes.get(inner, "")]
 
 
 def _value(value: Any) -> str:
@@ -142,13 +170,9 @@ def _phases(model: Any, shape: tuple[int, int, int]) -> list[tuple[Any, list[str
     columns = {"image": torch.rand(8, *shape), "label": torch.arange(8)}
     found = []
     for phase in model.phases():
-        logged = _attempt(lambda phase=phase: list(phase.objective(*model.draw(*(columns[c] for c in model.inputs)))))
-        found.append((phase, logged or []))
+        try:
+            logged = list(phase.objective(*model.draw(*(columns[name] for name in model.inputs))))
+        except (KeyError, RuntimeError, ValueError):  # a column or shape that this model alone knows of
+            logged = []
+        found.append((phase, logged))
     return found
-
-
-def _attempt(action: Callable[[], list[str]]) -> list[str] | None:
-    try:
-        return action()
-    except (KeyError, RuntimeError, ValueError):  # a column or shape that this model alone knows of
-        return None

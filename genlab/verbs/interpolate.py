@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Gt, Lt
@@ -28,42 +29,47 @@ EXAMPLES = """\
 """
 
 
+@dataclass(frozen=True)
+class Keys:
+    """What may be given as key=value."""
+
+    n: PositiveInt = 8
+    steps: Steps = 10
+    mode: Literal["lerp", "slerp", "both"] = "both"
+    between: Literal["auto", "prior", "data"] = "auto"
+    seed: NonNegativeInt = 0
+    out: str | None = None
+
+
 def parser() -> Parser:
     return pictures.picture_parser("interpolate", "Images along walks between codes.", KEYS, EXAMPLES)
 
 
 def run(options: argparse.Namespace) -> int:
-    keys = keywords(interpolate, options.options, "loaded")
-    interpolate(pictures.open_run(options), **keys)
+    keys = Keys(**keywords(Keys, options.options))
+    interpolate(pictures.open_run(options), keys)
     return 0
 
 
-def interpolate(
-    loaded: LoadedRun,
-    n: PositiveInt = 8,
-    steps: Steps = 10,
-    mode: Literal["lerp", "slerp", "both"] = "both",
-    between: Literal["auto", "prior", "data"] = "auto",
-    seed: NonNegativeInt = 0,
-    out: str | None = None,
-) -> None:
-    """n walks of `steps` images, ends included; under "both", each lerp row above the slerp row of the same ends."""
+def interpolate(loaded: LoadedRun, keys: Keys) -> None:
+    """`n` walks of `steps` images, ends included; under "both", each lerp row above the slerp row of the same ends."""
     import torch
 
     from genlab import noise
     from genlab.grid import image_grid
     from genlab.model import Decodes
 
-    path = pictures.destination(out, loaded, f"interpolation-{mode}-seed{seed}")
+    path = pictures.destination(keys.out, loaded, f"interpolation-{keys.mode}-seed{keys.seed}")
     pictures.require(loaded, Decodes)
     assert isinstance(loaded.model, Decodes)
-    noise.seed(seed)
+    noise.seed(keys.seed)
     with torch.no_grad():
-        start, end = _ends(loaded, n, between)
-        walks = [walk(start, end, steps) for name, walk in (("lerp", lerp), ("slerp", slerp)) if mode in (name, "both")]
+        start, end = _ends(loaded, keys.n, keys.between)
+        ways = {"lerp": lerp, "slerp": slerp}
+        walks = [walk(start, end, keys.steps) for name, walk in ways.items() if keys.mode in (name, "both")]
         codes = torch.stack(walks, dim=1).flatten(0, 2)  # walk by walk, lerp before slerp, step by step
         images = torch.cat([loaded.model.decode(part).cpu() for part in codes.split(256)])
-    pictures.save(path, image_grid(images, steps))
+    pictures.save(path, image_grid(images, keys.steps))
 
 
 def lerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
@@ -105,8 +111,11 @@ def _ends(loaded: LoadedRun, n: int, between: str) -> tuple[Tensor, Tensor]:
         (images,) = loaded.data().split("test").first(2 * n, ("image",))
         codes = model.encode(images)
     else:
-        raise ConfigError(f"model '{loaded.config['model']['name']}' has no codes from {between}", f"run {loaded.path}",
-                          "try between=auto")
+        raise ConfigError(
+            f"model '{loaded.config['model']['name']}' has no codes from {between}",
+            f"run {loaded.path}",
+            "try between=auto",
+        )
     if len(codes) < 2:
         raise ConfigError("fewer than two test images", f"run {loaded.path}", "try between=prior")
     return codes[0::2][: len(codes) // 2], codes[1::2]

@@ -27,7 +27,9 @@ class Parser(argparse.ArgumentParser):
         unknown = re.match(r"unrecognized arguments: (\S+)", message)
         flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
         if unknown:
-            raise ConfigError(f"unknown argument '{unknown[1][:60]}'", f"genlab {self.verb}", nearest(unknown[1], flags))
+            raise ConfigError(
+                f"unknown argument '{unknown[1][:60]}'", f"genlab {self.verb}", nearest(unknown[1], flags)
+            )
         raise ConfigError(message[:200], f"genlab {self.verb}", f"see genlab {self.verb} --help")
 
 
@@ -36,8 +38,8 @@ def run_argument(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder, or 'last'")
 
 
-def keywords(function: Callable[..., Any], arguments: Sequence[str], *supplied: str) -> dict[str, Any]:
-    """`["n=64", "mode=lerp"]` as keyword arguments of `function`; `supplied` names those that the caller gives.
+def keywords(target: Callable[..., Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """`["n=64", "mode=lerp"]` as keyword arguments of a class or function.
 
     ConfigError for an unknown key or a value that the signature does not allow.
     """
@@ -51,7 +53,7 @@ def keywords(function: Callable[..., Any], arguments: Sequence[str], *supplied: 
         if not key or not equals:
             raise ConfigError(f"{argument[:60]!r} is no option", "command line", "write key=value, e.g. n=64")
         values[key] = _scalar(value)
-    return check_keywords(signature_schema(function, exclude=supplied), values, "")
+    return check_keywords(signature_schema(target), values, "")
 
 
 def _scalar(text: str) -> Any:

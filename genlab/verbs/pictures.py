@@ -71,7 +71,9 @@ def save(path: Path, picture: Picture) -> None:
         save_png(path, picture)
     except OSError as error:
         known: ResourceError | None = resource_error(error)
-        raise known or ConfigError(f"cannot write it ({error.strerror})", f"file {path}", "give another out=...") from None
+        raise known or ConfigError(
+            f"cannot write it ({error.strerror})", f"file {path}", "give another out=..."
+        ) from None
     print(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from genlab.registry import NonNegativeInt, PositiveInt
@@ -12,12 +13,24 @@ from genlab.verbs.options import Parser, keywords
 if TYPE_CHECKING:
     from genlab.build import LoadedRun
 
-KEYS = pictures.keys_text(n="how many (32)", split="train, valid or test", columns="per row (8)", seed="of the noise (0)",
-                          out="PNG file")  # fmt: skip
+KEYS = pictures.keys_text(
+    n="how many (32)", split="train, valid or test", columns="per row (8)", seed="of the noise (0)", out="PNG file"
+)
 EXAMPLES = """\
   genlab reconstruct last
   genlab reconstruct last n=64 split=valid out=reconstructions.png
 """
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What may be given as key=value."""
+
+    n: PositiveInt = 32
+    split: Literal["train", "valid", "test"] = "test"
+    columns: PositiveInt = 8
+    seed: NonNegativeInt = 0
+    out: str | None = None
 
 
 def parser() -> Parser:
@@ -25,19 +38,12 @@ def parser() -> Parser:
 
 
 def run(options: argparse.Namespace) -> int:
-    keys = keywords(reconstruct, options.options, "loaded")
-    reconstruct(pictures.open_run(options), **keys)
+    keys = Keys(**keywords(Keys, options.options))
+    reconstruct(pictures.open_run(options), keys)
     return 0
 
 
-def reconstruct(
-    loaded: LoadedRun,
-    n: PositiveInt = 32,
-    split: Literal["train", "valid", "test"] = "test",
-    columns: PositiveInt = 8,
-    seed: NonNegativeInt = 0,
-    out: str | None = None,
-) -> None:
+def reconstruct(loaded: LoadedRun, keys: Keys) -> None:
     """The first n images of a split, in whole rows of `columns`, each row above the row of its reconstructions."""
     import torch
 
@@ -45,14 +51,14 @@ def reconstruct(
     from genlab.grid import image_grid
     from genlab.model import Reconstructs
 
-    path = pictures.destination(out, loaded, f"reconstructions-{split}-n{n}")
+    path = pictures.destination(keys.out, loaded, f"reconstructions-{keys.split}-n{keys.n}")
     pictures.require(loaded, Reconstructs)
     assert isinstance(loaded.model, Reconstructs)
-    rows = loaded.data().split(split)
-    n = min(n, len(rows))
-    columns = min(columns, n)
+    rows = loaded.data().split(keys.split)
+    n = min(keys.n, len(rows))
+    columns = min(keys.columns, n)
     (images,) = rows.first(n - n % columns, ("image",))
-    noise.seed(seed)
+    noise.seed(keys.seed)
     with torch.no_grad():
         made = torch.cat([loaded.model.reconstruct(part) for part in images.split(256)])
     pairs = zip(images.split(columns), made.split(columns), strict=True)

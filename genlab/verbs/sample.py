@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from genlab.registry import NonNegativeInt, PositiveInt
@@ -19,23 +20,27 @@ EXAMPLES = """\
 """
 
 
+@dataclass(frozen=True)
+class Keys:
+    """What may be given as key=value."""
+
+    n: PositiveInt = 64
+    seed: NonNegativeInt = 0
+    columns: PositiveInt | None = None
+    out: str | None = None
+
+
 def parser() -> Parser:
     return pictures.picture_parser("sample", "Draw images from a trained model's distribution.", KEYS, EXAMPLES)
 
 
 def run(options: argparse.Namespace) -> int:
-    keys = keywords(sample, options.options, "loaded")
-    sample(pictures.open_run(options), **keys)
+    keys = Keys(**keywords(Keys, options.options))
+    sample(pictures.open_run(options), keys)
     return 0
 
 
-def sample(
-    loaded: LoadedRun,
-    n: PositiveInt = 64,
-    seed: NonNegativeInt = 0,
-    columns: PositiveInt | None = None,
-    out: str | None = None,
-) -> None:
+def sample(loaded: LoadedRun, keys: Keys) -> None:
     """n samples as one grid; the same seed gives the same images on the same device."""
     import torch
 
@@ -43,10 +48,10 @@ def sample(
     from genlab.grid import image_grid
     from genlab.model import Samples
 
-    path = pictures.destination(out, loaded, f"samples-n{n}-seed{seed}")
+    path = pictures.destination(keys.out, loaded, f"samples-n{keys.n}-seed{keys.seed}")
     pictures.require(loaded, Samples)
     assert isinstance(loaded.model, Samples)
-    noise.seed(seed)
+    noise.seed(keys.seed)
     with torch.no_grad():
-        images = torch.cat([loaded.model.sample(part).cpu() for part in pictures.in_parts(n)])
-    pictures.save(path, image_grid(images, columns))
+        images = torch.cat([loaded.model.sample(part).cpu() for part in pictures.in_parts(keys.n)])
+    pictures.save(path, image_grid(images, keys.columns))

@@ -68,7 +68,11 @@ def values(path: Path) -> dict[str, Any]:
         own = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, OSError, UnicodeDecodeError):
         return merged
-    return merged | {str(key): value for key, value in own.items() if key != "defaults"} if isinstance(own, dict) else merged
+    return (
+        merged | {str(key): value for key, value in own.items() if key != "defaults"}
+        if isinstance(own, dict)
+        else merged
+    )
 
 
 def _bases(path: Path) -> list[Path]:

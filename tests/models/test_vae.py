@@ -90,7 +90,8 @@ def test_only_a_learned_sigma_is_a_parameter() -> None:
     learned, fixed = vae(likelihood="gaussian"), vae(likelihood="gaussian", sigma=0.5)
     assert "log_sigma" in dict(learned.named_parameters())
     assert "log_sigma" not in dict(fixed.named_parameters())
-    assert "log_sigma" in fixed.state_dict()
+    assert fixed.state_dict()["log_sigma"].exp().item() == pytest.approx(0.5)
+    assert vae(likelihood="gaussian", sigma=1).state_dict()["log_sigma"].item() == 0
     assert not any("sigma" in name for name in vae().state_dict())
 
 

@@ -1,0 +1,134 @@
+"""Hydra's composition, from parsed overrides to plain data, its many exceptions turned into one line.
+
+Everything that calls Hydra is here, and only its compose API is called: no logging, no launcher, no folder.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genlab import guard, overrides
+from genlab.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+ROOT = "train"  # the root configuration: configs/train.yaml
+KINDS = ("run", "sweep")
+
+
+def compose(parsed: Sequence[Override], folders: Sequence[Path]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The resolved configuration, and `{"run": ..., "sweep": ...}`: the folders that it names.
+
+    `folders` are searched in order; the first holds the root configuration. Raises only ConfigError.
+    """
+    tree = _compose(parsed, folders)
+    raw = _read(lambda: _container(tree, resolve=False), "the configuration")
+    hydra = raw.pop("hydra")
+    guard.tree({**raw, "hydra": {kind: hydra[kind]["dir"] for kind in KINDS}})
+    config = {name: _read(lambda name=name: _value(tree, name), name) for name in raw}
+    guard.tree(config)
+    return config, {kind: str(_read(lambda kind=kind: tree.hydra[kind].dir, f"hydra.{kind}.dir")) for kind in KINDS}
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Every dotted key of a nested mapping with its value, mappings included."""
+    found: list[tuple[str, Any]] = []
+    for name, value in tree.items():
+        found.append((f"{prefix}{name}", value))
+        if isinstance(value, Mapping):
+            found += flatten(value, f"{prefix}{name}.")
+    return found
+
+
+def _compose(parsed: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
+    try:
+        return _hydra_compose(overrides.arguments(parsed), folders)
+    except Exception as error:  # Hydra, OmegaConf, YAML and Python itself, according to what was typed
+        unknown = _unknown_key(folders, parsed)
+        if unknown is not None:
+            raise unknown from None
+        raise ConfigError(
+            f"the configuration cannot be composed ({_one_line(error)})",
+            "command line or YAML",
+            "correct the override or file named here",
+        ) from None
+
+
+def _hydra_compose(arguments: list[str], folders: Sequence[Path]) -> DictConfig:
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+    paths = [QuotedString(f"file://{folder}", Quote.single).with_quotes() for folder in folders[1:]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Hydra's advice on its own versions is not for our users
+        with hydra.initialize_config_dir(str(folders[0]), job_name="genlab", **base):
+            tree = hydra.compose(ROOT, [*arguments, f"hydra.searchpath=[{','.join(paths)}]"], return_hydra_config=True)
+            HydraConfig.instance().set_config(tree)  # what ${hydra:runtime.choices.model} reads
+    return tree
+
+
+def _unknown_key(folders: Sequence[Path], parsed: Sequence[Override]) -> ConfigError | None:
+    """If some override names a key that the chosen groups do not have: the error that says which is nearest."""
+    known = overrides.groups(folders)
+    chosen = [override for override in parsed if override.key_or_group in known]
+    try:
+        plain = _container(_hydra_compose(overrides.arguments(chosen), folders), resolve=False)
+    except Exception:  # the groups alone do not compose: another fault than an unknown key
+        return None
+    del plain["hydra"]
+    keys = [name for name, _ in flatten(plain)]
+    for override in parsed:
+        key = override.key_or_group
+        adds = override.get_key_element()[0] == "+" or key.startswith((overrides.OPEN, "hydra"))
+        if key in known or adds or key in keys:
+            continue
+        parent = key.rpartition(".")[0]
+        siblings = {name for name in keys if name.rpartition(".")[0] == parent} or set(keys)
+        return ConfigError(
+            f"unknown key '{key[:80]}'",
+            f"override {str(override.input_line)[:60]!r}",
+            nearest(key, siblings.union(() if parent else known)),
+        )
+    return None
+
+
+def _container(tree: DictConfig, resolve: bool) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(tree, resolve=resolve, throw_on_missing=resolve)
+    assert isinstance(plain, dict)
+    return {str(name): value for name, value in plain.items()}
+
+
+def _value(tree: DictConfig, name: str) -> Any:
+    from omegaconf import OmegaConf
+
+    value = tree[name]
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
+
+
+def _read(read: Callable[[], Any], key: str) -> Any:
+    try:
+        return read()
+    except Exception as error:
+        key = getattr(error, "full_key", None) or key
+        if type(error).__name__ == "MissingMandatoryValue":
+            raise ConfigError(f"missing value for '{key}'", f"key {key}", f"give {key}=...") from None
+        raise ConfigError(
+            f"bad interpolation ({_one_line(error)})", f"key {key}", "refer to a key that exists"
+        ) from None
+
+
+def _one_line(error: BaseException) -> str:
+    """The first line that says something, from the cause where Hydra wraps one."""
+    while not str(error).strip() and error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

@@ -1,0 +1,242 @@
+"""genlab train -m: one process per run, so that nothing one of them does can end the others.
+
+    <sweep>/sweep.json     the jobs, their state and final figures: replaced whole after every change
+    <sweep>/0/ <sweep>/1/  the runs      <sweep>/0.log  what a run printed
+
+The same command with the same hydra.sweep.dir runs what is not finished yet; a job that was stopped goes on from
+its checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from genlab import files
+from genlab.errors import CheckpointError, ConfigError, SweepError
+from genlab.folders import make_exact, make_new, unmake, writable
+from genlab.locking import Lock, is_held
+from genlab.sweepplan import Job, Plan, plan
+from genlab.verbs.tables import show
+
+POLL = 0.1  # seconds between looks at the children
+PATIENCE = 60  # seconds that a stopped child has to save its state
+LEDGER, LOCK = "sweep.json", "lock"
+MAX_LEDGER = 16 * 2**20
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def sweep(arguments: Sequence[str], config_dirs: Sequence[str], parallel: int, show_only: bool = False) -> int:
+    """Run every job; the exit code. SweepError (8) if some failed; KeyboardInterrupt passes on (130)."""
+    if parallel < 1:
+        raise ConfigError(f"--jobs {parallel}", "genlab train -m", "give at least 1")
+    planned = plan(arguments, config_dirs)
+    if show_only:
+        print("\n".join(" ".join(job.varies) or "(no values vary)" for job in planned.jobs))
+        return 0
+    ledger = Ledger.open(planned)
+    try:
+        _run_all(planned.jobs, ledger, config_dirs, parallel)
+    finally:
+        ledger.table()
+        ledger.lock.release()
+    failed = [str(index) for index, entry in enumerate(ledger.entries) if entry["status"] != "done"]
+    if failed:
+        raise SweepError(f"{len(failed)} of {len(ledger.entries)} jobs failed: {', '.join(failed[:20])}",
+                         f"sweep {ledger.folder}", "see the logs there; run them again with the same command and "
+                         f"hydra.sweep.dir={ledger.folder}")  # fmt: skip
+    return 0
+
+
+@dataclass
+class Ledger:
+    """sweep.json: one entry per job, by number. The folder is locked: one sweep at a time runs in it."""
+
+    folder: Path
+    entries: list[dict[str, Any]]
+    lock: Lock
+
+    @classmethod
+    def open(cls, planned: Plan) -> Ledger:
+        """A new ledger, or the one in the folder if it is of the same jobs."""
+        fresh = [{"overrides": job.varies, "key": job.key, "status": "waiting"} for job in planned.jobs]
+        made: list[Path] = []
+        try:
+            with writable(planned.folder):
+                make = make_exact if planned.named else make_new
+                folder = make(planned.folder, made)
+                lock = Lock(folder / LOCK)
+            ledger = cls(folder, _same(folder, fresh), lock)
+            ledger.write()
+        except BaseException:
+            unmake(made, planned.folder / LOCK)
+            raise
+        return ledger
+
+    def set(self, index: int, **facts: Any) -> None:
+        self.entries[index].update(facts)
+        self.write()
+
+    def write(self) -> None:
+        files.write_atomic(self.folder / LEDGER, files.dump_json({"jobs": self.entries}))
+
+    def table(self) -> None:
+        """What became of each job, with its final metric."""
+        rows = [[str(index), " ".join(entry["overrides"]) or "-", entry["status"], str(entry.get("code", "-")),
+                 entry.get("metric", "-"), str(self.folder / str(index))]
+                for index, entry in enumerate(self.entries)]  # fmt: skip
+        show(["job", "overrides", "status", "code", "metric", "folder"], rows)
+
+
+def _same(folder: Path, fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries that the folder's ledger holds; `fresh` ones if it has none."""
+    path = folder / LEDGER
+    if not path.exists():
+        if any(entry.name != LOCK for entry in folder.iterdir()):
+            raise ConfigError(f"'{folder}' is not empty and is no sweep", "key hydra.sweep.dir", "name a new folder")
+        return fresh
+    try:
+        entries = files.parse_json(files.read_bounded(path, MAX_LEDGER))["jobs"]
+        keys = [entry["key"] for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"the ledger cannot be read ({error})", f"file {path}", "use a new hydra.sweep.dir"
+        ) from None
+    if keys != [entry["key"] for entry in fresh]:
+        raise CheckpointError(
+            "the folder holds a sweep of other jobs", f"file {path}", "use the same command, or a new hydra.sweep.dir"
+        )
+    return list(entries)
+
+
+@dataclass
+class Child:
+    """A job's process with its log, open while it runs."""
+
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+
+    def stop(self) -> None:
+        """Ask it to save and stop, as Ctrl-C would."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+
+    def wait(self, seconds: float) -> None:
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _run_all(jobs: Sequence[Job], ledger: Ledger, config_dirs: Sequence[str], parallel: int) -> None:
+    waiting = [index for index in range(len(jobs)) if ledger.entries[index]["status"] != "done"]
+    if len(waiting) < len(jobs):
+        print(f"genlab: {len(jobs) - len(waiting)} of {len(jobs)} jobs are done already", file=sys.stderr)
+    running: dict[int, Child] = {}
+    with _termination():
+        try:
+            while waiting or running:
+                while waiting and len(running) < parallel:
+                    index = waiting.pop(0)
+                    running[index] = _start(index, jobs[index], ledger, config_dirs)
+                for index in [i for i, child in running.items() if child.process.poll() is not None]:
+                    _finish(index, running.pop(index), ledger)
+                time.sleep(POLL)
+        except BaseException:
+            for child in running.values():
+                child.stop()
+            for index, child in running.items():
+                child.wait(PATIENCE)
+                _finish(index, child, ledger, "stopped")
+            raise
+
+
+@contextlib.contextmanager
+def _termination() -> Any:
+    """SIGTERM stops the sweep as Ctrl-C does."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _start(index: int, job: Job, ledger: Ledger, config_dirs: Sequence[str]) -> Child:
+    folder = ledger.folder / str(index)
+    _until_free(folder)
+    if folder.is_dir() and not (folder / "ckpt").is_dir():
+        shutil.rmtree(folder)  # it failed before its first checkpoint: nothing to go on from
+    where = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    dirs = [argument for name in config_dirs for argument in ("--config-dir", name)]
+    command = [sys.executable, "-m", "genlab", "train", *dirs, *job.overrides, f"hydra.run.dir='{where}'"]
+    print(f"genlab: job {index}: {' '.join(job.varies) or 'as given'}", file=sys.stderr)
+    ledger.set(index, status="running", started=time.time())
+    log = open(ledger.folder / f"{index}.log", "ab")  # noqa: SIM115  # closed when the child has ended
+    # its own session: a Ctrl-C in the terminal reaches it through us, once
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=_die_with_parent
+    )
+    return Child(process, log)
+
+
+def _until_free(folder: Path) -> None:
+    """Wait for a job of a sweep that was killed: it is saving its state."""
+    deadline = time.monotonic() + PATIENCE
+    while is_held(folder / LOCK) and time.monotonic() < deadline:
+        time.sleep(POLL)
+
+
+def _die_with_parent() -> None:
+    """In the child: if the sweep is killed, be asked to save and stop (Linux; elsewhere the job runs to its end)."""
+    if _LIBC is not None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _finish(index: int, child: Child, ledger: Ledger, otherwise: str = "failed") -> None:
+    """Note how a job ended, from its exit status and its run.json."""
+    child.log.close()
+    code = child.process.returncode
+    record = _record(ledger.folder / str(index))
+    done = code == 0 and record.get("status") == "done"
+    stopped = "stopped" if code in (130, 143) else otherwise
+    status = "done" if done else ("killed" if code < 0 else stopped)
+    ledger.set(index, status=status, code=code if code >= 0 else 128 - code, ended=time.time(),
+               metric=_metric(record), error=None if done else _last_line(ledger.folder / f"{index}.log"))  # fmt: skip
+    print(f"genlab: job {index} {status}", file=sys.stderr)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    from genlab import runs
+
+    try:
+        return runs.read_record(folder)
+    except CheckpointError:
+        return {}  # it failed before it had a folder, or damaged it
+
+
+def _metric(record: dict[str, Any]) -> str:
+    """The final value of what the run was judged by, else of its first metric."""
+    metrics = {key: value for key, value in (record.get("metrics") or {}).items() if isinstance(value, int | float)}
+    name = (record.get("best") or {}).get("metric")
+    name = name if name in metrics else next(iter(metrics), None)
+    return f"{name} {metrics[name]:.5g}" if name else "-"
+
+
+def _last_line(path: Path) -> str:
+    """The last line that a job printed: its error."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+        lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,82 @@
+"""A split that is held in memory, and models whose every number is known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genlab import noise
+from genlab.errors import ConfigError
+from genlab.model import Model, Phase
+
+
+class MemorySplit:
+    """What evaluators may ask of a split, over two tensors."""
+
+    def __init__(self, image: Tensor, label: Tensor | None = None) -> None:
+        self.name = "valid"
+        self.columns = {"image": image} | ({} if label is None else {"label": label})
+
+    def __len__(self) -> int:
+        return len(self.columns["image"])
+
+    def first(self, n: int, columns: tuple[str, ...]) -> tuple[Tensor, ...]:
+        if not set(columns) <= set(self.columns):
+            raise ConfigError("no such column")
+        return tuple(self.columns[name][:n] for name in columns)
+
+    def batches(self, columns: tuple[str, ...], batch_size: int) -> Iterator[tuple[Tensor, ...]]:
+        yield from zip(*(self.columns[name].split(batch_size) for name in columns), strict=True)
+
+
+class Shrinker(Model):
+    """Encodes an image as its first pixels, decodes to a flat image, samples noise."""
+
+    def __init__(self, latent_dim: int = 3) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.latent_dim = latent_dim
+
+    def loss(self, image: Tensor) -> dict[str, Tensor]:
+        return {"loss": image.sum((1, 2, 3)).mean(), "largest": image.flatten(1).amax(1).mean()}
+
+    def sample(self, n: int) -> Tensor:
+        return noise.uniform(n, 1, 4, 4, like=self.scale)
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        return 1 - image
+
+    def encode(self, image: Tensor) -> Tensor:
+        return image.flatten(1)[:, : self.latent_dim]
+
+    def decode(self, code: Tensor) -> Tensor:
+        return code[:, :1, None, None].expand(-1, 1, 4, 4)
+
+
+class Players(Model):
+    """Two phases that descend and one that is an update; the last must never be run by an evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(1, 1), nn.Linear(1, 1)
+
+    def draw(self, *columns: Tensor) -> tuple[Tensor, ...]:
+        return columns[0], columns[0] * 2
+
+    def phases(self) -> list[Phase]:
+        return [
+            Phase("discriminator", lambda real, fake: {"loss": real.mean()}, self.one),
+            Phase("generator", lambda real, fake: {"loss": fake.mean()}, self.two),
+            Phase("statistics", self.update),
+        ]
+
+    def update(self, *columns: Tensor) -> dict[str, Tensor]:
+        raise AssertionError("an evaluation must not update the model")
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(10, 1, 4, 4, generator=torch.Generator().manual_seed(0))

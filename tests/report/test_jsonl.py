@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import errno
+import json
+import math
+import time
+from pathlib import Path
+
+import pytest
+
+from genlab.errors import ResourceError
+from genlab.loggers.jsonl import JsonLines
+
+
+def records(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def write(folder: Path, steps: range) -> None:
+    logger = JsonLines(folder)
+    for step in steps:
+        logger.scalars(step, "train", {"loss": step / 3})
+    logger.close()
+
+
+def test_records_are_flat_in_order_and_exact(tmp_path: Path) -> None:
+    logger = JsonLines(tmp_path)
+    logger.scalars(7, "valid", {"loss": 1 / 3, "kl": 2.0})
+    (record,) = records(tmp_path)  # there before any flush
+    assert list(record) == ["step", "time", "split", "loss", "kl"]
+    assert record["step"] == 7
+    assert record["split"] == "valid"
+    assert record["loss"] == 1 / 3  # every bit of a double
+    assert abs(record["time"] - time.time()) < 60
+    assert round(record["time"], 3) == record["time"]
+    logger.close()
+
+
+def test_not_finite_is_null_and_still_json(tmp_path: Path) -> None:
+    logger = JsonLines(tmp_path)
+    logger.scalars(1, "train", {"a": math.nan, "b": math.inf, "c": 1.0})
+    logger.close()
+    line = (tmp_path / "metrics.jsonl").read_text()
+    record = json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert (record["a"], record["b"], record["c"]) == (None, None, 1.0)
+
+
+@pytest.mark.parametrize("torn", ["", '{"step": 9, "lo', '{"step": 4}extra\n', "[1, 2]\n", "\0\0\0\0", '"text"\n'])
+def test_resume_keeps_only_whole_lines_up_to_the_step(tmp_path: Path, torn: str) -> None:
+    write(tmp_path, range(1, 9))
+    path = tmp_path / "metrics.jsonl"
+    whole = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(whole) + torn)
+    logger = JsonLines(tmp_path, resumed_at=5)
+    assert path.read_text() == "".join(whole[:5])  # byte for byte
+    logger.scalars(6, "train", {"loss": 0.0})
+    logger.close()
+    assert [record["step"] for record in records(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_resume_at_a_torn_last_line_loses_only_that_line(tmp_path: Path) -> None:
+    write(tmp_path, range(1, 4))
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-4])
+    JsonLines(tmp_path, resumed_at=3).close()
+    assert [record["step"] for record in records(tmp_path)] == [1, 2]
+
+
+def test_starting_over_empties_the_file(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    JsonLines(tmp_path).close()
+    assert records(tmp_path) == []
+
+
+def test_resume_without_a_file_starts_one(tmp_path: Path) -> None:
+    JsonLines(tmp_path, resumed_at=5).close()
+    assert records(tmp_path) == []
+
+
+def test_disk_full_ends_the_run_with_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = JsonLines(tmp_path)
+
+    class Full:
+        closed = False
+
+        def write(self, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(logger, "_file", Full())
+    with pytest.raises(ResourceError, match=r"No space left.*metrics\.jsonl") as caught:
+        logger.scalars(1, "train", {"loss": 1.0})
+    assert caught.value.code == 5
+    assert "\n" not in str(caught.value)
+
+
+def test_a_disk_that_takes_half_a_line_gets_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = JsonLines(tmp_path)
+    taken = bytearray()
+
+    class Slow:
+        def write(self, data: bytes) -> int:
+            taken.extend(data[:5])
+            return min(5, len(data))
+
+    monkeypatch.setattr(logger, "_file", Slow())
+    logger.scalars(1, "train", {"loss": 1.0})
+    assert json.loads(bytes(taken))["loss"] == 1.0

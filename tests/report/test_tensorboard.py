@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import errno
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from google.protobuf import text_format
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+from torch import Tensor
+
+from genlab.grid import image_grid
+from genlab.loggers.images import Images
+from genlab.loggers.jsonl import JsonLines
+from genlab.loggers.tensorboard import Events, TensorBoard, flat
+from genlab.results import Embedding, Logger, Loggers, Picture
+
+
+def read(folder: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+    return accumulator.Reload()
+
+
+def both(folder: Path, resumed_at: int | None = None) -> Loggers:
+    logger = Loggers([JsonLines(folder, resumed_at), TensorBoard(folder, resumed_at)])
+    logger.start(resumed_at or 0, 100, "test")
+    return logger
+
+
+def scalars(accumulator: EventAccumulator) -> dict[tuple[str, int], float]:
+    return {(tag, e.step): e.value for tag in accumulator.Tags()["scalars"] for e in accumulator.Scalars(tag)}
+
+
+def lines(folder: Path) -> dict[tuple[str, int], float]:
+    found = {}
+    for line in (folder / "metrics.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        step, split = record.pop("step"), record.pop("split")
+        del record["time"]
+        found |= {(f"{split}/{name}", step): value for name, value in record.items()}
+    return found
+
+
+def test_every_scalar_is_in_both_even_after_a_resume(tmp_path: Path) -> None:
+    first = both(tmp_path)
+    for step in range(1, 8):
+        first.scalars(step, "train", {"loss": step / 7, "discriminator/loss": -step})
+    first.scalars(7, "valid", {"loss": 0.1})
+    first.flush()  # and killed here: no close
+    again = both(tmp_path, resumed_at=4)
+    for step in range(5, 10):
+        again.scalars(step, "train", {"loss": step / 9, "discriminator/loss": -2 * step})
+    again.hparams({"seed": 1}, {"valid/loss": 0.3, "images_per_second": 5.0})
+    again.close()
+    wanted = lines(tmp_path)
+    assert set(wanted) == {(f"train/{name}", s) for name in ("loss", "discriminator/loss") for s in range(1, 10)}
+    assert scalars(read(tmp_path)) == pytest.approx(wanted, rel=1e-6)  # TensorBoard keeps float32
+
+
+def test_hparams_are_in_the_run_itself(tmp_path: Path) -> None:
+    logger = both(tmp_path)
+    logger.scalars(3, "valid", {"elbo": -2.0})
+    config = {"seed": 3, "model": {"name": "vae", "network": {"hidden": [8, 4]}, "decoder": None},
+              "logger": {"jsonl": {"name": "jsonl"}}}  # fmt: skip
+    logger.hparams(config, {"valid/elbo": -2.0, "images_per_second": 10.0})
+    logger.close()
+    assert not [entry for entry in tmp_path.iterdir() if entry.is_dir()]
+    accumulator = read(tmp_path)
+    content = accumulator.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    given = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert set(given) == {"seed", "model.name", "model.network.hidden"}
+    assert given["seed"].number_value == 3
+    assert given["model.name"].string_value == "vae"
+    experiment = accumulator.SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
+    columns = plugin_data_pb2.HParamsPluginData.FromString(experiment).experiment.metric_infos
+    tags = [column.name.tag for column in columns]
+    assert tags == ["valid/elbo"]
+    assert set(tags) <= set(accumulator.Tags()["scalars"])  # every column has values to show
+
+
+def test_flat_configuration() -> None:
+    assert flat({"a": {"b": 1, "c": {"d": "x"}}, "e": [1, 2], "f": None, "g": True}) == {
+        "a.b": 1, "a.c.d": "x", "e": "[1, 2]", "g": True}  # fmt: skip
+
+
+def test_pictures_come_back_pixel_for_pixel(tmp_path: Path, images: Tensor) -> None:
+    picture = image_grid(images.repeat(1, 3, 1, 1))
+    logger = TensorBoard(tmp_path)
+    logger.start(0, 1, "")
+    logger.picture(5, "samples", picture)
+    logger.close()
+    (event,) = read(tmp_path).Images("samples")
+    image = Image.open(io.BytesIO(event.encoded_image_string))
+    assert event.step == 5
+    assert torch.equal(torch.tensor(np.asarray(image)).permute(2, 0, 1), picture.pixels)
+
+
+def test_projector_lists_each_embedding_once(tmp_path: Path) -> None:
+    logger = TensorBoard(tmp_path)
+    logger.start(0, 1, "")
+    codes = torch.arange(20.0).reshape(5, 4)
+    thumbnails = torch.zeros(5, 1, 8, 6)
+    thumbnails[4] = 1
+    logger.embedding(1, "codes", Embedding(codes * 0, thumbnails, torch.zeros(5)))
+    logger.embedding(2, "codes", Embedding(codes, thumbnails, torch.arange(5)))
+    logger.embedding(2, "other", Embedding(codes, torch.rand(5, 3, 256, 128)))
+    config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), ProjectorConfig())
+    entries = {entry.tensor_name: entry for entry in config.embeddings}
+    assert sorted(entries) == ["codes", "other"]
+    assert len(config.embeddings) == 2
+    entry = entries["codes"]
+    rows = [list(map(float, row.split("\t"))) for row in (tmp_path / entry.tensor_path).read_text().splitlines()]
+    assert rows == codes.tolist()
+    assert (tmp_path / entry.metadata_path).read_text().split() == list("01234")
+    assert list(entry.sprite.single_image_dim) == [6, 8]  # width, then height
+    sprite = Image.open(tmp_path / entry.sprite.image_path)
+    assert sprite.size == (3 * 6, 3 * 8)  # the smallest square that holds five
+    assert (sprite.getpixel((6, 8)), sprite.getpixel((0, 8))) == (255, 0)  # the fifth, and the fourth
+    other = entries["other"]
+    assert other.metadata_path == ""
+    assert list(other.sprite.single_image_dim) == [32, 64]  # shrunk, its shape kept
+
+
+def test_a_full_disk_stops_that_logger_alone_with_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = both(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Events, "add", full)
+    for step in range(5):
+        logger.scalars(step, "train", {"loss": 1.0})
+    logger.close()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 5
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "TensorBoard" in said
+    assert "No space left" in said
+
+
+def test_tensorboard_that_cannot_even_start_does_not_stop_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = Loggers([JsonLines(tmp_path), TensorBoard(tmp_path / "missing"), Logger()])
+    logger.start(0, 1, "")
+    logger.scalars(1, "train", {"loss": 1.0})
+    logger.close()
+    assert len(lines(tmp_path)) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_images_are_named_by_step_and_later_ones_go_on_resume(tmp_path: Path) -> None:
+    picture = Picture(torch.arange(2 * 3 * 3, dtype=torch.uint8).reshape(2, 3, 3)[:1])
+    logger = Images(tmp_path)
+    for step in (5, 10, 15):
+        logger.picture(step, "samples", picture)
+    (tmp_path / "images" / "mine.png").write_bytes(b"")
+    names = [f"samples-{step:08d}.png" for step in (5, 10, 15)]
+    assert sorted(p.name for p in (tmp_path / "images").iterdir()) == ["mine.png", *names]
+    assert np.asarray(Image.open(tmp_path / "images" / names[0])).ravel().tolist() == list(range(9))
+    Images(tmp_path, resumed_at=10).start(10, 20, "")
+    assert sorted(p.name for p in (tmp_path / "images").iterdir()) == ["mine.png", *names[:2]]
