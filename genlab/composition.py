@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,12 @@ def compose(parsed: Sequence[Override], folders: Sequence[Path]) -> tuple[dict[s
     `folders` are searched in order; the first holds the root configuration. Raises only ConfigError.
     """
     tree = _compose(parsed, folders)
-    raw = _read(lambda: _container(tree, resolve=False), "the configuration")
+    raw = _container(tree, resolve=False)
     hydra = raw.pop("hydra")
     guard.tree({**raw, "hydra": {kind: hydra[kind]["dir"] for kind in KINDS}})
-    config = {name: _read(lambda name=name: _value(tree, name), name) for name in raw}
+    config = {name: _read(partial(_value, tree, name), name) for name in raw}
     guard.tree(config)
-    return config, {kind: str(_read(lambda kind=kind: tree.hydra[kind].dir, f"hydra.{kind}.dir")) for kind in KINDS}
+    return config, {kind: str(_read(partial(_value, tree.hydra[kind], "dir"), f"hydra.{kind}.dir")) for kind in KINDS}
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

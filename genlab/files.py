@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from genlab.errors import ResourceError
 
-JSON_LIMIT = 8 * 2**20  # bytes; the worst JSON of this size takes about 150 MB once parsed
+JSON_LIMIT = 4 * 2**20  # bytes: 30,000 tensors; the worst JSON of this size takes about 100 MB once parsed
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genlab import guard
+from genlab.errors import ConfigError
 from genlab.registry import (
     DATASETS,
     EVALUATORS,
@@ -33,8 +34,8 @@ class Root:
     schedule: dict[str, Any]
     trainer: dict[str, Any]
     checkpoint: dict[str, Any]
-    evaluator: dict[str, dict[str, Any] | None]
-    logger: dict[str, dict[str, Any] | None]
+    evaluator: dict[str, Any]
+    logger: dict[str, Any]
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -48,6 +49,8 @@ def check(config: Mapping[str, Any]) -> None:
     MODELS.check(config["model"], "model")
     DATASETS.check(config["dataset"], "dataset")
     SCHEDULES.check(config["schedule"], "schedule")
+    if not isinstance(config["optimizer"].get("phases", {}), dict):
+        raise ConfigError("bad value for 'optimizer.phases'", "it holds a mapping", "give optimizer.phases.NAME.lr=...")
     check_optimizer(config["optimizer"])
     for section, registry in (("evaluator", EVALUATORS), ("logger", LOGGERS)):
         for entry, spec in config[section].items():

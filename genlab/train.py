@@ -23,7 +23,15 @@ from genlab.build import (
     parameter_counts,
 )
 from genlab.dryrun import rehearse
-from genlab.errors import CheckpointError, ConfigError, DivergedError, GenlabError, Stopped, resource_error
+from genlab.errors import (
+    CheckpointError,
+    ConfigError,
+    DivergedError,
+    GenlabError,
+    ResourceError,
+    Stopped,
+    resource_error,
+)
 from genlab.report import closing_table, write_report
 from genlab.results import Loggers
 from genlab.settings import Settings
@@ -219,7 +227,10 @@ def _fit(
         seconds = round(folder.record.get("seconds", 0) + time.perf_counter() - began, 1)
         folder.update(status="done", code=0, step=job.trainer.step, metrics=metrics, best=job.trainer.best,
                       ended=time.time(), seconds=seconds)  # fmt: skip
-        write_report(path, folder.record, job.config)
+        try:
+            write_report(path, folder.record, job.config)
+        except (OSError, ResourceError) as error:  # the run itself is done and saved
+            print(f"genlab: warning: report.html could not be written ({error})", file=sys.stderr)
         closing_table(path, folder.record)
     return metrics
 

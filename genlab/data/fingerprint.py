@@ -23,7 +23,7 @@ SAMPLE = 64  # files sampled in a folder
 def fingerprint(paths: Sequence[Path]) -> str:
     """sha256 (hex) over the files and folders in `paths`, by name and content, wherever they lie."""
     memory = _memory(paths)
-    known = _recall(memory)
+    known = _recall(memory, paths)
     if known:
         return known
     try:
@@ -84,11 +84,13 @@ def _memory(paths: Sequence[Path]) -> Path:
     return cache_folder() / "store" / "seen" / f"{key[:32]}.json"
 
 
-def _recall(memory: Path) -> str | None:
+def _recall(memory: Path, paths: Sequence[Path]) -> str | None:
     try:
         known = json.loads(memory.read_text())
-        if all(_times(path) == times for path, times in known["watched"].items()):
-            return str(known["fingerprint"])
+        watched, value = known["watched"], known["fingerprint"]
+        complete = len(value) == 64 and all(str(path) in watched for path in paths)
+        if complete and all(_times(path) == times for path, times in watched.items()):
+            return str(value)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # nothing remembered, or a damaged or outdated memory: look again
     return None

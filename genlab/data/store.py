@@ -142,8 +142,7 @@ def _build(path: Path, source: Source, facts: dict[str, Any], show: Show | None)
     try:
         skipped = _write_images(temporary / "images.npy", source, show)
         if source.labels is not None:
-            with (temporary / "labels.npy").open("wb") as file:
-                np.save(file, source.labels, allow_pickle=False)
+            _save(temporary / "labels.npy", source.labels)
         meta = {
             "facts": facts,
             "parts": source.parts,
@@ -168,7 +167,7 @@ def _write_images(file: Path, source: Source, show: Show | None) -> list[int]:
     count = sum(source.parts.values())
     if isinstance(images, np.ndarray):
         _need(file, images.nbytes)
-        np.save(file, np.ascontiguousarray(images), allow_pickle=False)
+        _save(file, images)
         if show:
             show(count, count)
         return []
@@ -192,6 +191,14 @@ def _write_images(file: Path, source: Source, show: Show | None) -> list[int]:
             file=sys.stderr,
         )
     return sorted(bad)
+
+
+def _save(file: Path, array: NDArray[Any]) -> None:
+    """A .npy file. numpy's own writer hides the system's error number when the disk is full."""
+    array = np.ascontiguousarray(array)
+    with file.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(array))
+        out.write(array.data)
 
 
 def _need(file: Path, size: int) -> None:

@@ -17,13 +17,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from genlab import files
-from genlab.errors import CheckpointError, ConfigError, SweepError
+from genlab.errors import CheckpointError, ConfigError, Stopped, SweepError
 from genlab.folders import make_exact, make_new, unmake, writable
 from genlab.locking import Lock, is_held
 from genlab.sweepplan import Job, Plan, plan
@@ -38,7 +38,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def sweep(arguments: Sequence[str], config_dirs: Sequence[str], parallel: int, show_only: bool = False) -> int:
-    """Run every job; the exit code. SweepError (8) if some failed; KeyboardInterrupt passes on (130)."""
+    """Run every job; the exit code. SweepError (8) if some failed, Stopped (130, 143)."""
     if parallel < 1:
         raise ConfigError(f"--jobs {parallel}", "genlab train -m", "give at least 1")
     planned = plan(arguments, config_dirs)
@@ -145,7 +145,7 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, config_dirs: Sequence[str], pa
     if len(waiting) < len(jobs):
         print(f"genlab: {len(jobs) - len(waiting)} of {len(jobs)} jobs are done already", file=sys.stderr)
     running: dict[int, Child] = {}
-    with _termination():
+    with _signals(ledger.folder):
         try:
             while waiting or running:
                 while waiting and len(running) < parallel:
@@ -164,13 +164,19 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, config_dirs: Sequence[str], pa
 
 
 @contextlib.contextmanager
-def _termination() -> Any:
-    """SIGTERM stops the sweep as Ctrl-C does."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _signals(folder: Path) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the sweep, once its jobs have saved their state."""
+
+    def stop(signum: int, frame: object) -> None:
+        raise Stopped(signum, "the sweep was stopped", f"sweep {folder}",
+                      f"go on with the same command and hydra.sweep.dir={folder}")
+
+    previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
 
 def _start(index: int, job: Job, ledger: Ledger, config_dirs: Sequence[str]) -> Child:
@@ -178,17 +184,26 @@ def _start(index: int, job: Job, ledger: Ledger, config_dirs: Sequence[str]) -> 
     _until_free(folder)
     if folder.is_dir() and not (folder / "ckpt").is_dir():
         shutil.rmtree(folder)  # it failed before its first checkpoint: nothing to go on from
-    where = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    dirs = [argument for name in config_dirs for argument in ("--config-dir", name)]
-    command = [sys.executable, "-m", "genlab", "train", *dirs, *job.overrides, f"hydra.run.dir='{where}'"]
     print(f"genlab: job {index}: {' '.join(job.varies) or 'as given'}", file=sys.stderr)
     ledger.set(index, status="running", started=time.time())
     log = open(ledger.folder / f"{index}.log", "ab")  # noqa: SIM115  # closed when the child has ended
     # its own session: a Ctrl-C in the terminal reaches it through us, once
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=_die_with_parent
+        command(job, folder, config_dirs),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,
     )
     return Child(process, log)
+
+
+def command(job: Job, folder: Path, config_dirs: Sequence[str]) -> list[str]:
+    """The words of a job's process."""
+    where = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    dirs = [argument for name in config_dirs for argument in ("--config-dir", name)]
+    return [sys.executable, "-m", "genlab", "train", *dirs, *job.overrides, f"hydra.run.dir='{where}'"]
 
 
 def _until_free(folder: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
     batches = make().batches(("label",), 4)
     for step in (29, 3, 17, 17, 0, 12):  # any order, as a resumed run would ask
         assert batches.at(step)[0].tolist() == forward[step]
-    assert seen(make(seed=4), 4, range(30)) != sum(forward, [])
+    assert seen(make(seed=4), 4, range(30)) != [row for batch in forward for row in batch]
 
 
 @pytest.mark.parametrize(("world", "parts"), [(2, 1), (1, 3), (2, 3), (6, 2)])

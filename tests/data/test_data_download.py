@@ -121,6 +121,6 @@ def test_without_a_network_it_says_what_to_put_where(fresh: Path, monkeypatch: p
 
 def test_a_root_that_was_named_is_the_only_one(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MNIST, "mirrors", (server.url,))
-    with pytest.raises(DataError, match="key dataset.root"):
+    with pytest.raises(DataError, match=r"key dataset\.root"):
         MNIST(str(tmp_path)).check()
     assert server.asked == []

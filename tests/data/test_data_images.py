@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import tracemalloc
@@ -159,10 +160,8 @@ def test_mutations_decode_or_are_bad_and_nothing_else(kind: str) -> None:
         data = bytearray(whole[: rng.integers(1, len(whole) + 1)])
         for place in rng.integers(0, len(data), rng.integers(1, 12)):
             data[place] = rng.integers(256)
-        try:
+        with contextlib.suppress(BadImage):
             assert decode(bytes(data), Form(8)).shape == (3, 8, 8)
-        except BadImage as error:
-            assert str(error)
 
 
 def test_ready_arrays_are_cropped_and_resized() -> None:

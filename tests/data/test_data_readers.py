@@ -166,7 +166,7 @@ def test_a_corrupted_lmdb_never_takes_the_process_down(tmp_path: Path) -> None:
     file = home / "bedroom_train_lmdb" / "data.mdb"
     whole = file.read_bytes()
     rng = np.random.default_rng(3)
-    outcomes = set()
+    messages = []
     for _ in range(6):
         data = bytearray(whole)
         for place in rng.integers(8192, len(data), 400):
@@ -174,11 +174,10 @@ def test_a_corrupted_lmdb_never_takes_the_process_down(tmp_path: Path) -> None:
         file.write_bytes(data)
         try:
             LSUN(str(tmp_path), size=8, valid=1).open(CPU)
-            outcomes.add("unnoticed")
         except DataError as error:
-            assert "bedroom_train_lmdb" in str(error)
-            outcomes.add("named")
-    assert "named" in outcomes
+            messages.append(str(error))
+    assert messages
+    assert all("bedroom_train_lmdb" in message for message in messages)
 
 
 def test_a_folder_of_pictures_with_labels(tmp_path: Path) -> None:
@@ -207,7 +206,7 @@ def test_a_folder_without_labels(tmp_path: Path) -> None:
 
 
 def test_what_a_folder_must_be(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="dataset.root=PATH"):
+    with pytest.raises(ConfigError, match=r"dataset\.root=PATH"):
         Folder().check()
     with pytest.raises(DataError, match="is no folder"):
         Folder(str(tmp_path / "nowhere")).check()
@@ -260,7 +259,7 @@ def test_frey_faces_in_the_films_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("frames", [np.zeros((561, 9), np.uint8), np.zeros((560, 9)), np.zeros((560, 0), np.uint8)])
 def test_other_matrices_are_no_frey_faces(tmp_path: Path, frames: np.ndarray) -> None:
     frey(tmp_path / "FreyFaces", frames)
-    with pytest.raises(DataError, match="frey_rawface.mat is not the Frey faces' file"):
+    with pytest.raises(DataError, match=r"frey_rawface\.mat is not the Frey faces' file"):
         FreyFaces(str(tmp_path)).open(CPU)
 
 

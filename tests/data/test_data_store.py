@@ -127,10 +127,10 @@ def test_processes_that_build_at_once_make_one(tmp_path: Path, fresh: Path) -> N
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     running = [
         subprocess.Popen([sys.executable, "-c", BUILD, str(root)], env=environment, stdout=-1, stderr=-1, text=True)
-        for _ in range(3)
+        for _ in range(2)
     ]
     answers = [process.communicate(timeout=120) for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], answers
+    assert [process.returncode for process in running] == [0, 0], answers
     assert len({out for out, _ in answers}) == 1
     assert sum("built" in err for _, err in answers) == 1
     assert len(stores(fresh)) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import content, is_intact, save
+from durable_tools import content, is_intact, save
 from safetensors.torch import load_file, save_file
 
 from genlab.checkpoint import Checkpoints, check_space, read
@@ -254,5 +254,5 @@ def test_what_a_file_cannot_hold_is_a_bug_and_leaves_nothing(saved: Path) -> Non
     with pytest.raises(TypeError, match="state/model is a object"):
         checkpoints.save(3, {}, {"model": object()})
     with pytest.raises(ValueError, match="more than"):
-        checkpoints.save(3, {}, {"text": "x" * 9 * 2**20})
+        checkpoints.save(3, {}, {"text": "x" * 5 * 2**20})
     assert sorted(os.listdir(saved)) == ["step-00000001", "step-00000002"]

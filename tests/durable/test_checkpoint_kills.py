@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import content, hooked, in_child, is_intact, save
+from durable_tools import content, hooked, in_child, is_intact, save
 
 from genlab.checkpoint import Checkpoints
 from genlab.errors import ResourceError
