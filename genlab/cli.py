@@ -6,6 +6,7 @@ Importing this module, and `genlab --help`, load neither torch nor Hydra nor ric
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -59,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Errors are one line on stderr, unless --debug asks for more."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without Greek letters still gets its table
     try:
         code = _dispatch([argument for argument in arguments if argument != "--debug"])
         sys.stdout.flush()
@@ -81,8 +84,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"genlab {__version__}")
         return 0
     if verb not in VERBS | HIDDEN:
-        shown = verb[:60].encode("ascii", "backslashreplace").decode()
-        raise ConfigError(f"unknown verb '{shown}'", "command line", nearest(verb, VERBS))
+        raise ConfigError(f"unknown verb {verb[:60]!r}", "command line", nearest(verb, VERBS))
     module = importlib.import_module(f"genlab.verbs.{(VERBS | HIDDEN)[verb][0]}")
     options = module.parser().parse(rest)
     return int(module.run(options) or 0)
@@ -101,8 +103,7 @@ def _report(error: BaseException, debug: bool) -> int:
         known = GenlabError(f"this is a bug in genlab ({type(error).__name__}: {text})", kept, "please report it")
     word = "stopped" if isinstance(known, Stopped) else "error"
     if os.environ.get("RANK", "0") == "0" or known.code not in (2, 3):  # every rank would say the same
-        line = " ".join(str(known).split()).encode(sys.stderr.encoding or "utf-8", "backslashreplace")
-        print(f"genlab: {word}: {line.decode(sys.stderr.encoding or 'utf-8')}", file=sys.stderr)
+        print(f"genlab: {word}: {' '.join(str(known).split())}", file=sys.stderr)
     return known.code
 
 

@@ -47,7 +47,7 @@ def evaluate(
     name = split or evaluator.split
     rows = data.split(name) if evaluator.split is not None and name else None
     try:
-        with runtime.autocast():
+        with noise.alone(), runtime.autocast():
             return [(key, _on_host(value)) for key, value in evaluator.run(model, rows)]
     finally:
         model.train(training)

@@ -173,21 +173,31 @@ def _events(content: str, where: str) -> None:
 def _nodes(node: Any, where: str) -> None:
     import yaml
 
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            if not isinstance(name, yaml.ScalarNode):
-                raise ConfigError("a key that is no text", f"{where}, line {name.start_mark.line + 1}", "correct it")
-            key(name.value, f"{where}, line {name.start_mark.line + 1}")
-            _nodes(value, where)
-    elif isinstance(node, yaml.SequenceNode):
+    line = f"{where}, line {node.start_mark.line + 1}"
+    if not re.fullmatch(r"tag:yaml\.org,2002:(map|seq|str|int|float|bool|null|timestamp|merge)", node.tag):
+        raise ConfigError(f"the YAML tag '{node.tag[:80]}' is refused", line, "use plain values")
+    if isinstance(node, yaml.SequenceNode):
         for value in node.value:
             _nodes(value, where)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for name, value in node.value:
+            _key_node(name, seen, where)
+            _nodes(value, where)
     else:
-        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag or node.tag.endswith("binary"):
-            raise ConfigError(
-                f"the YAML tag '{node.tag}' is refused", f"{where}, line {node.start_mark.line + 1}", "use plain values"
-            )
-        text(node.value, f"{where}, line {node.start_mark.line + 1}")
+        text(node.value, line)
+
+
+def _key_node(node: Any, seen: set[str], where: str) -> None:
+    import yaml
+
+    line = f"{where}, line {node.start_mark.line + 1}"
+    if not isinstance(node, yaml.ScalarNode):
+        raise ConfigError("a key that is no text", line, "correct it")
+    key(node.value, line)
+    if node.value in seen:
+        raise ConfigError(f"duplicate key '{node.value[:60]}'", line, "keep one")
+    seen.add(node.value)
 
 
 def _hydra_node(name: str, node: Any, where: str) -> None:

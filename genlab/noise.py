@@ -7,7 +7,8 @@ never mentions ranks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -19,6 +20,17 @@ def share(rank: int, world: int) -> None:
     """Say once, at start-up, which part of a global batch this process holds."""
     global _rank, _world
     _rank, _world = rank, world
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Meanwhile draws are this process's own: an evaluation is made by one rank for all."""
+    before = _rank, _world
+    share(0, 1)
+    try:
+        yield
+    finally:
+        share(*before)
 
 
 def seed(*numbers: int) -> None:

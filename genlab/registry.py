@@ -23,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, V
 from genlab.errors import ConfigError, nearest
 
 Spec = Mapping[str, Any]
+SELF = "‹self›"  # stands for the key of a nested spec until its owner is known
 T = TypeVar("T", bound=Callable[..., Any])
 
 PositiveInt = Annotated[int, Gt(0), Lt(2**31)]
@@ -60,10 +61,11 @@ def check_keywords(schema: type[BaseModel], values: Spec, where: str) -> dict[st
 
 
 def _as_config_error(error: ValidationError, schema: type[BaseModel], where: str) -> ConfigError:
-    first = error.errors(include_url=False)[0]
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, SpecError):  # a spec inside this spec already knows what is wrong
-        return ConfigError(cause.what, f"key {'.'.join([where, *map(str, first['loc']), *cause.path])}", cause.remedy)
+    # a misspelt key is both unknown and missing: the unknown one says what was meant
+    first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
+    if SELF in first["msg"]:  # a spec inside this spec says what is wrong; only here is its place known
+        owner = ".".join([where, *map(str, first["loc"])])
+        return ConfigError(first["msg"].removeprefix("Value error, ").replace(SELF, owner))
     location = [where] if where else []
     # pydantic appends the union member it tried (e.g. "constrained-str"): only real keys and indices are shown
     location += [str(part) for part in first["loc"][:1]]
@@ -78,14 +80,6 @@ def _as_config_error(error: ValidationError, schema: type[BaseModel], where: str
         return ConfigError(f"missing value for '{key}'", "it has no default", f"add {key}=...")
     given = json.dumps(first["input"], default=str)
     return ConfigError(f"bad value {given[:80]} for '{key}'", first["msg"].rstrip("."), f"give another {key}=...")
-
-
-class SpecError(ValueError):
-    """A nested spec is wrong: `path` is the key below the one that holds the spec."""
-
-    def __init__(self, what: str, path: Sequence[str], remedy: str) -> None:
-        super().__init__(what)
-        self.what, self.path, self.remedy = what, list(path), remedy
 
 
 class Registry:
@@ -150,10 +144,9 @@ class Registry:
 
         def check(spec: dict[str, Any]) -> dict[str, Any]:
             try:
-                self.check(spec, self.kind)
+                self.check(spec, SELF)
             except ConfigError as error:
-                what, *rest = str(error).split("; ")
-                raise SpecError(what.replace(f"'{self.kind}.", "'"), [], "; ".join(rest)) from None
+                raise ValueError(str(error)) from None
             return spec
 
         return Annotated[dict[str, Any], AfterValidator(check)]

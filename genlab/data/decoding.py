@@ -72,10 +72,17 @@ def decode_rows(job: DecodeJob) -> Iterator[Progress]:
             stop = min(start + BLOCK, len(job.pictures))
             bad: dict[int, str] = {}
             rows = np.concatenate([_row(job, index, bad) for index in range(start, stop)])
-            os.pwrite(out, rows.tobytes(), job.offset + (job.first + start) * row_bytes)
+            _write(out, rows.tobytes(), job.offset + (job.first + start) * row_bytes)
             yield stop - start, bad
     finally:
         os.close(out)
+
+
+def _write(out: int, data: bytes, offset: int) -> None:
+    """All of it: the last write before a disk is full is short without an error, the next one fails."""
+    while data:
+        written = os.pwrite(out, data, offset)
+        data, offset = data[written:], offset + written
 
 
 def _row(job: DecodeJob, index: int, bad: dict[int, str]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from genlab import cli
 from tests.cli.conftest import Refused
 
 GRAMMAR = [
@@ -66,7 +67,6 @@ NAMES = {  # override -> what the line must hold
     "+trainer.batch_size=3": "cannot be composed",
     "+model.network.foo=1": "foo",
     "+optimizer.foo=1": "unknown key 'optimizer.foo'",
-    "optimizer.phases.nobody.lr=1e-3": "the model has no phase 'nobody'",
     "optimizer.phases.model.rl=1e-3": "rl",
     "optimizer.phases.model=3": "optimizer.phases.model",
     "+evaluator.mine.name=nope": "unknown evaluator 'nope'",
@@ -239,6 +239,12 @@ def test_verbs(arguments: tuple[str, ...], refused: Refused) -> None:
 
 def test_a_message_repeats_little_of_a_long_argument(refused: Refused) -> None:
     assert len(refused("train", "model=" + "v" * 3000)) < 400
+
+
+def test_a_phase_that_the_model_lacks(refused: Refused, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["prepare"]) == 0
+    capsys.readouterr()
+    assert "the model has no phase 'nobody'" in refused("train", "optimizer.phases.nobody.lr=1e-3")
 
 
 def test_too_many_overrides(refused: Refused) -> None:

@@ -41,14 +41,14 @@ RESOLVERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("group", "target"), itertools.product(GROUPS, TARGETS))
+@pytest.mark.parametrize(("group", "target"), list(itertools.product(GROUPS, TARGETS)))
 def test_no_target_on_the_command_line(group: str, target: str, refused: Refused) -> None:
     assert "'_target_' is refused" in refused("train", f"+{group}._target_={target}")
 
 
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("text", ["+{}=1", "++{}=1", "{}=1", "model.{}=1", "+model={{{}:os.system}}", "+x={{a:{{b:{{{}:1}}}}}}",
-                                  "optimizer.betas=[{{{}:1}}]", "+x=[[{{'{}':1}}]]", "model@{}=vae", "~model.{}", "seed=[{{{}:1}}],2"])  # fmt: skip
+                                  "optimizer.betas=[{{{}:1}}]", "+x=[[{{{}:1}}]]", "model@{}=vae", "~model.{}", "seed=[{{{}:1}}],2"])  # fmt: skip
 def test_no_reserved_key_anywhere(word: str, text: str, refused: Refused) -> None:
     assert f"'{word}' is refused" in refused("train", text.format(word))
 
@@ -134,19 +134,7 @@ BAD_FILES = {
     "\ta: 1": "YAML",
     "{a: 1}: 2": "key",
     "? [1, 2]\n: 3": "key",
-    "a: .nan": "not finite",
-    "a: [.inf]": "not finite",
     "a: 1\na: 2": "duplicate",
-    "1: 2": "unknown key",
-    "a: ???": "missing",
-    "name: nope": "nope",
-    "latent_dimm: 3": "latent_dim",
-    "defaults: [nope]": "nope",
-    "defaults: 3": "cannot be composed",
-    "defaults: [mine]": "cannot be composed",
-    "defaults: [{override /dataset: nope}]": "nope",
-    "# @package _global_\nfoo: 1": "foo",
-    "# @package trainer\nstepz: 1": "stepz",
     "a: " + "[" * 100 + "]" * 100: "nested",
     "a: " + "[" * 400_000: "nested",
     "a: [" + "1," * 20_000 + "1]": "too many",
@@ -171,9 +159,44 @@ def test_bad_files(content: str, refused: Refused, tmp_path: Path) -> None:
     began = time.process_time()
     line = refused("train", "--config-dir", "mine", "model=mine")
     assert BAD_FILES[content] in line
-    assert "mine" in line or "nope" in line
+    assert "mine.yaml" in line
     assert time.process_time() - began < 2
     assert not (tmp_path / "canary").exists()
+
+
+WRONG_FILES = {  # well-formed, but wrong: seen when composed or checked
+    "a: .nan": "not finite",
+    "a: [.inf]": "not finite",
+    "1: 2": "not text",
+    "a: ???": "missing value for 'model.a'",
+    "a: ${nowhere}": "bad interpolation",
+    "name: nope": "unknown model 'nope'",
+    "latent_dimm: 3": "did you mean 'latent_dim'?",
+    "latent_dim: many": "'model.latent_dim'",
+    "latent_dim: -1": "'model.latent_dim'",
+    "beta: 1e-x": "'model.beta'",
+    "network: {name: mlp, hiden: [3]}": "hiden",
+}
+WRONG_DEFAULTS = {
+    "defaults: [nope]": "nope",
+    "defaults: 3": "cannot be composed",
+    "defaults: [mine]": "cannot be composed",
+    "defaults: [vae, {override /dataset: nope}]": "cannot be composed",
+    "defaults: [vae, {/dataset: mnist}]": "dataset",
+    "# @package _global_\nfoo: 1": "unknown key 'foo'",
+}
+
+
+@pytest.mark.parametrize("content", WRONG_FILES)
+def test_wrong_files(content: str, refused: Refused, tmp_path: Path) -> None:
+    _file(tmp_path, f"defaults: [vae]\n{content}\n".encode())
+    assert WRONG_FILES[content] in refused("train", "--config-dir", "mine", "model=mine")
+
+
+@pytest.mark.parametrize("content", WRONG_DEFAULTS)
+def test_wrong_defaults(content: str, refused: Refused, tmp_path: Path) -> None:
+    _file(tmp_path, content.encode())
+    assert WRONG_DEFAULTS[content] in refused("train", "--config-dir", "mine", "model=mine")
 
 
 @pytest.mark.parametrize("name", BINARY)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lmdb
@@ -93,3 +94,9 @@ def folder(root: Path, parts: dict[str, int], kind: str = "PNG") -> Path:
         for i in range(n):
             (root / place / f"{i:03d}.{kind.lower()}").write_bytes(encoded(photo(i), kind))
     return root
+
+
+def crash() -> Iterator[None]:
+    """A job for a child process that ends as one whose C library met a damaged file."""
+    os.abort()
+    yield

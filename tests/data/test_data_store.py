@@ -28,6 +28,14 @@ def folder(tmp_path: Path, n: int = 12, **keys: object) -> Folder:
     return Folder(str(root), size=8, **keys)
 
 
+def plain(tmp_path: Path) -> MNIST:
+    """A set that needs no decoding, so no child process."""
+    root = tmp_path / "root"
+    if not root.exists():
+        synthetic.mnist(root)
+    return MNIST(str(root), valid=10)
+
+
 def contents(path: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
 
@@ -162,39 +170,39 @@ def flip(file: Path) -> None:
 def test_a_damaged_store_is_rebuilt_with_one_warning(
     tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = folder(tmp_path).prepare().path
+    path = plain(tmp_path).prepare().path
     whole = contents(path)
     DAMAGE[how](path)
-    folder(tmp_path).open(CPU)
+    plain(tmp_path).open(CPU)
     assert contents(path) == whole
     assert capsys.readouterr().err.count("warning") == 1
-    folder(tmp_path).open(CPU)
+    plain(tmp_path).open(CPU)
     assert capsys.readouterr().err == ""
 
 
 def test_verify_finds_what_opening_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "SMALL", 0)  # as if images.npy were large
-    path = folder(tmp_path).prepare().path
+    path = plain(tmp_path).prepare().path
     whole = contents(path)
     flip(path / "images.npy")
-    folder(tmp_path).prepare()
+    plain(tmp_path).prepare()
     assert contents(path) != whole
-    folder(tmp_path).prepare(verify=True)
+    plain(tmp_path).prepare(verify=True)
     assert contents(path) == whole
 
 
 def test_a_run_cannot_write_into_the_store(tmp_path: Path) -> None:
-    built = folder(tmp_path).prepare()
+    built = plain(tmp_path).prepare()
     whole = contents(built.path)
     built.images[:] = 0
     assert contents(built.path) == whole
 
 
 def test_what_a_killed_builder_left_is_swept(tmp_path: Path) -> None:
-    path = folder(tmp_path).prepare().path
+    path = plain(tmp_path).prepare().path
     leftover = path.with_name(f".{path.name}.123")
     path.rename(leftover)
-    folder(tmp_path).prepare()
+    plain(tmp_path).prepare()
     assert path.is_dir()
     assert not leftover.exists()
 
@@ -228,18 +236,18 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 ) -> None:
     import resource
 
-    synthetic.mnist(tmp_path / "root")
+    plain(tmp_path)  # writes its source files
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # EFBIG, as a full disk gives ENOSPC
     try:
         with pytest.raises(ResourceError, match="disk is full"):
-            MNIST(str(tmp_path / "root"), valid=10).open(CPU)
+            plain(tmp_path).open(CPU)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert stores(fresh) == []
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("", (), {"free": 1000}))
     with pytest.raises(ResourceError, match="needs 47040 bytes and 1000 are free"):
-        MNIST(str(tmp_path / "root"), valid=10).open(CPU)
+        plain(tmp_path).open(CPU)
 
 
 def test_a_full_disk_in_a_child_is_a_resource_error(tmp_path: Path) -> None:
@@ -271,14 +279,9 @@ def test_a_large_set_stays_on_the_disk(tmp_path: Path, monkeypatch: pytest.Monke
         assert torch.equal(a, b)
 
 
-def _die() -> object:
-    os.abort()
-    yield
-
-
 def test_a_child_that_crashes_is_a_data_error() -> None:
     with pytest.raises(DataError, match=r"read x.mdb died \(signal SIGABRT\)"):
-        list(isolate.run([(_die, ())], "x.mdb"))
+        list(isolate.run([(synthetic.crash, ())], "x.mdb"))
 
 
 def test_a_file_in_the_working_folder_is_not_imported_by_children(tmp_path: Path) -> None:

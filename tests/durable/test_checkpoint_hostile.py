@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +121,8 @@ def _refused(folder: Path) -> None:
 
 
 @pytest.fixture
-def folder(place: Path) -> Iterator[Path]:
-    yield place / "step-00000003"
+def folder(place: Path) -> Path:
+    return place / "step-00000003"
 
 
 def test_the_good_one_is_read(folder: Path) -> None:

@@ -122,7 +122,7 @@ def test_training_goes_on_to_the_bit(kind: str, tmp_path: Path) -> None:
 def test_a_snapshot_does_not_follow_training() -> None:
     objects = _objects("fused Adam")
     _train(objects, range(1))
-    tensors, structure = pack(objects)
+    tensors, _ = pack(objects)
     before = {name: tensor.clone() for name, tensor in tensors.items()}
     _train(objects, range(1, 2))
     assert all(tensor.equal(before[name]) for name, tensor in tensors.items())

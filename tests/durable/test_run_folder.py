@@ -323,9 +323,8 @@ def test_the_record_is_plain_json(tmp_path: Path) -> None:
     run.update(status="done", code=0)
     run.release()
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record == {
-        "status": "done", "metrics": {"a": 0.5, "b": 2, "c": None, "d": None, "e": [1, "x"]}, "name": "é\udcff", "code": 0,
-    }  # fmt: skip
+    assert record["metrics"] == {"a": 0.5, "b": 2, "c": None, "d": None, "e": [1, "x"]}
+    assert (record["status"], record["code"], record["name"]) == ("done", 0, "é\udcff")
     assert runs.read_record(tmp_path / "run") == record
 
 
@@ -380,7 +379,7 @@ def test_a_damaged_record(text: str, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text(text, encoding="latin1")
     for read in (lambda: RunFolder.open(tmp_path / "run"), lambda: RunFolder.claim(tmp_path / "run", exact=True)):
-        with pytest.raises(CheckpointError, match="run.json"):
+        with pytest.raises(CheckpointError, match=r"run\.json"):
             read()
     assert [record["status"] for record in scan(tmp_path)] == ["damaged"]
     assert not locking.is_held(tmp_path / "run" / "lock")

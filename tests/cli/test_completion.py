@@ -1,0 +1,90 @@
+"""Shell completion: the right candidates, and scripts that a shell accepts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import genlab
+from genlab import cli
+from genlab.verbs.completing import candidates
+
+
+def test_verbs() -> None:
+    assert candidates("genlab tr") == ["train"]
+    assert set(cli.VERBS) <= set(candidates("genlab "))
+
+
+def test_groups_options_and_keys() -> None:
+    assert candidates("genlab train mode") == [
+        "model.beta=", "model.decoder=", "model.latent_dim=", "model.likelihood=", "model.network.activation=",
+        "model.network.hidden=", "model.network.name=", "model.sigma=", "model=",
+    ]  # fmt: skip
+    assert candidates("genlab train model=dc") == ["model=dcgan"]
+    assert "dataset=mnist" in candidates("genlab prepare dataset=")
+    assert "experiment=quick" in candidates("genlab train experiment=")
+    assert {"seed=", "trainer.steps=", "checkpoint.every=", "hydra.run.dir=", "evaluator.samples.n="} <= set(
+        candidates("genlab train ")
+    )
+    assert candidates("genlab train trainer.precision=b") == ["trainer.precision=bf16"]
+
+
+def test_keys_follow_the_options_chosen() -> None:
+    keys = candidates("genlab train model=dcgan model.")
+    assert "model.generator.width=" in keys
+    assert "model.beta=" not in keys
+    assert "optimizer.momentum=" in candidates("genlab train optimizer=sgd optimizer.")
+
+
+def test_every_key_offered_is_accepted() -> None:
+    from genlab import config
+
+    known = dict(config.flatten(config.compose(["recipe=null"]).config))
+    dotted = [key[:-1] for key in candidates("genlab train recipe=null ") if "." in key and not key.startswith("hydra")]
+    assert len(dotted) > 30
+    assert [key for key in dotted if key not in known] == []
+
+
+def test_runs_and_their_options(tmp_path: Path) -> None:
+    run = tmp_path / "outputs" / "vae-digits" / "now"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"status": "done"}))
+    assert candidates("genlab sample ") == ["last", "outputs/vae-digits/now"]
+    assert candidates("genlab resume outputs/v") == ["outputs/vae-digits/now"]
+    assert candidates("genlab interpolate last mode=s") == ["mode=slerp"]
+    assert candidates("genlab sample last n") == ["n="]
+    assert "evaluator=objective" in candidates("genlab eval last evaluator=")
+
+
+def test_the_rest() -> None:
+    assert candidates("genlab list mod") == ["models"]
+    assert candidates("genlab completion ") == ["bash", "fish", "zsh"]
+    assert "--config-dir" in candidates("genlab train --c")
+    assert candidates("genlab nonsense ") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_scripts_are_valid(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "genlab __complete" in script
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell} here")
+    subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+def test_in_bash(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out.replace("genlab __complete", f"{sys.executable} -m genlab __complete")
+    line = "genlab train model=dc"
+    code = f"{script}\nCOMP_LINE='{line}'; COMP_POINT={len(line)}; _genlab; echo \"${{COMPREPLY[@]}}\""
+    environment = {**os.environ, "PYTHONPATH": str(Path(genlab.__file__).parents[1])}
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "dcgan", done.stderr  # bash has 'model=' already

@@ -1,0 +1,141 @@
+"""Composition: what wins over what, private folders, plug-ins, stored configurations."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from genlab import cli, config, overrides
+from genlab.errors import ConfigError
+from genlab.registry import discover
+
+OPTIONS = [(group, name) for group, names in overrides.groups([config.search_path()]).items() for name in names]
+
+
+@pytest.mark.parametrize(("group", "name"), OPTIONS)
+def test_every_option_composes_and_is_right(group: str, name: str) -> None:
+    discover()
+    composed = config.compose([f"{group}={name}"])
+    config.check(composed.config)
+
+
+@pytest.mark.parametrize(("group", "name"), OPTIONS)
+def test_every_file_says_what_it_is(group: str, name: str) -> None:
+    from genlab.verbs.yamltext import first_comment
+
+    text = first_comment(config.search_path() / group / f"{name}.yaml")
+    assert 10 < len(text) < 140
+
+
+def test_defaults() -> None:
+    composed = config.compose([])
+    assert composed.config["model"]["name"] == "vae"
+    assert composed.config["dataset"]["name"] == "digits"
+    assert composed.run_dir is None
+    assert composed.default_dir.parts[:2] == ("outputs", "vae-digits")
+    assert composed.sweep_dir.parts[:2] == ("outputs", "sweeps")
+    assert "hydra" not in composed.config
+
+
+def test_the_command_line_wins_over_model_recipe_and_experiment() -> None:
+    assert config.compose(["model=dcgan"]).config["optimizer"]["betas"] == [0.5, 0.999]
+    assert config.compose(["model=dcgan", "optimizer=sgd"]).config["optimizer"]["name"] == "sgd"
+    assert config.compose(["model=dcgan", "optimizer.lr=0.5"]).config["optimizer"]["lr"] == 0.5
+    assert config.compose([]).config["model"]["latent_dim"] != 20  # recipe vae-digits
+    assert config.compose(["recipe=null"]).config["model"]["latent_dim"] == 20
+    assert config.compose(["model.latent_dim=3"]).config["model"]["latent_dim"] == 3
+    assert config.compose(["experiment=quick", "trainer.steps=7"]).config["trainer"]["steps"] == 7
+
+
+def test_the_last_of_two_equal_overrides_counts() -> None:
+    composed = config.compose(["seed=1", "model=dcgan", "model=vae", "seed=2"])
+    assert composed.config["model"]["name"] == "vae"
+    assert composed.config["seed"] == 2
+
+
+def test_debug_overfit() -> None:
+    composed = config.compose(["debug=overfit", "experiment=quick"])
+    assert composed.config["dataset"]["limit"] == 32
+    assert composed.config["dataset"]["flip"] is False
+    assert composed.config["trainer"]["steps"] == 400  # debug comes after experiment
+
+
+def test_optional_groups_can_be_null() -> None:
+    assert config.compose(["experiment=null", "debug=null"]).config == config.compose([]).config
+
+
+def test_entries_can_be_turned_off_and_phases_added() -> None:
+    settings = config.compose(["evaluator.samples=null", "~logger.console", "optimizer.phases.model.lr=0.5"]).config
+    assert settings["evaluator"]["samples"] is None
+    assert "console" not in settings["logger"]
+    assert settings["optimizer"]["phases"] == {"model": {"lr": 0.5}}
+    discover()
+    config.check(settings)
+
+
+def test_a_private_folder_adds_options(tmp_path: Path) -> None:
+    folder = tmp_path / "it's mine (1)" / "model"
+    folder.mkdir(parents=True)
+    (folder / "small.yaml").write_text("# Mine\ndefaults: [vae]\nlatent_dim: 2\n")
+    composed = config.compose(["model=small", "recipe=null"], [str(folder.parent)])
+    assert composed.config["model"]["latent_dim"] == 2
+    assert composed.config_dirs == [str(folder.parent)]
+    assert composed.default_dir.parts[1] == "small-digits"
+    with pytest.raises(ConfigError, match="unknown model 'small'"):
+        config.compose(["model=small"])
+
+
+def test_two_private_folders(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "model").mkdir(parents=True)
+        (tmp_path / name / "model" / f"{name}.yaml").write_text("defaults: [vae]\n")
+    config.compose(["model=b"], [str(tmp_path / "a"), str(tmp_path / "b"), str(config.search_path())])
+    (tmp_path / "b" / "model" / "a.yaml").write_text("defaults: [dcgan]\n")
+    with pytest.raises(ConfigError, match="another name"):
+        config.compose(["model=b"], [str(tmp_path / "a"), str(tmp_path / "b")])
+
+
+def test_cfg_job_prints_what_would_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.main(["train", "--cfg", "job", "seed=5", "optimizer.lr=3e-4"]) == 0
+    out, err = capsys.readouterr()
+    assert yaml.safe_load(out) == config.compose(["seed=5", "optimizer.lr=3e-4"]).config
+    assert err == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plugins_are_named_on_the_command_line() -> None:
+    assert config.compose(["plugins=[a,b.c]"]).plugins == ["a", "b.c"]
+    assert config.plugin_names(["trainer.steps=3", "plugins=[a,b.c]"]) == ["a", "b.c"]
+    assert config.plugin_names(["trainer.steps=3"]) == []
+
+
+def test_a_stored_configuration_changed() -> None:
+    stored = config.compose([]).config
+    changed = config.override_stored(stored, ["trainer.steps=5", "optimizer.betas=[0.1,0.2]", "dataset.root='/a b'"])
+    assert changed["trainer"]["steps"] == 5
+    assert changed["optimizer"]["betas"] == [0.1, 0.2]
+    assert changed["dataset"]["root"] == "/a b"
+    assert stored["trainer"]["steps"] is None
+    for bad in ("trainer.step=5", "model=dcgan", "+x=1", "~seed", "hydra.run.dir=x", "seed=${trainer.steps}", "seed.x=1", "x"):
+        with pytest.raises(ConfigError):
+            config.override_stored(stored, [bad])
+
+
+def test_global_state_of_hydra_is_left_alone() -> None:
+    from hydra.core.global_hydra import GlobalHydra
+
+    config.compose([])
+    with pytest.raises(ConfigError):
+        config.compose(["trainer.nope=1"])
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_importing_config_is_light() -> None:
+    code = "import sys, genlab.config; print({'torch', 'hydra', 'omegaconf', 'rich'} & set(sys.modules))"
+    path = str(Path(config.__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": path})
+    assert done.stdout.strip() == "set()", done.stderr

@@ -1,0 +1,209 @@
+"""Sweeps: what a grid is made of, and that no job can end the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import genlab
+from genlab import cli
+from genlab.sweepplan import Job, plan
+from genlab.verbs import sweep as sweeping
+
+ROOT = str(Path(genlab.__file__).parents[1])
+# What a job does in place of training: argv is its folder and its seed; it says how often it was started.
+CHILD = """
+import json, os, pathlib, signal, sys, time
+folder, seed = pathlib.Path(sys.argv[1]), sys.argv[2]
+folder.mkdir(exist_ok=True)
+(folder / "ckpt").mkdir(exist_ok=True)
+with open(folder / "starts", "a") as file:
+    file.write("x")
+healed = os.path.exists("healed")
+if seed == "2" and not healed:
+    {fault}
+(folder / "run.json").write_text(json.dumps({{"status": "done", "metrics": {{"valid/elbo": -float(seed)}}}}))
+print("end of", seed)
+"""
+FAULTS = {
+    "exception": ("raise ValueError('boom')", "failed", 1),
+    "exit": ("sys.exit(3)", "failed", 3),
+    "exit 0 unfinished": ("sys.exit(0)", "failed", 0),
+    "kill": ("os.kill(os.getpid(), signal.SIGKILL)", "killed", 137),
+    "bus error": ("os.kill(os.getpid(), signal.SIGBUS)", "killed", 135),
+    "abort": ("os.abort()", "killed", 134),
+    "memory": ("raise MemoryError", "failed", 1),
+}
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # noqa: ANN201
+    """`fake(fault)` makes jobs run CHILD with that fault at seed 2."""
+
+    def install(fault: str) -> None:
+        (tmp_path / "child.py").write_text(CHILD.format(fault=fault))
+
+        def command(job: Job, folder: Path, config_dirs: Sequence[str]) -> list[str]:
+            return [sys.executable, str(tmp_path / "child.py"), str(folder), str(job.composed.config["seed"])]
+
+        monkeypatch.setattr(sweeping, "command", command)
+
+    return install
+
+
+def entries(folder: str = "out") -> list[dict]:
+    return json.loads(Path(folder, "sweep.json").read_text())["jobs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["seed=1,2,3"], [["seed=1"], ["seed=2"], ["seed=3"]]),
+        (["model=vae,dcgan", "seed=1,2"], [["model=vae", "seed=1"], ["model=vae", "seed=2"], ["model=dcgan", "seed=1"], ["model=dcgan", "seed=2"]]),
+        (["seed=range(0,3)", "trainer.steps=5"], [["seed=0"], ["seed=1"], ["seed=2"]]),
+        (["seed=choice(4,7)"], [["seed=4"], ["seed=7"]]),
+        (["model=glob([*vae,dc*])"], [["model=conv_vae"], ["model=dcgan"], ["model=vae"]]),
+        (["optimizer.betas=[0.1,0.9],[0.2,0.9]"], [["optimizer.betas=[0.1,0.9]"], ["optimizer.betas=[0.2,0.9]"]]),
+        (["dataset.root='a,b',c"], [["dataset.root='a,b'"], ["dataset.root=c"]]),
+        (["seed=3"], [[]]),
+        ([], [[]]),
+    ],
+)  # fmt: skip
+def test_the_grid(arguments: list[str], expected: list[list[str]]) -> None:
+    planned = plan(arguments, [])
+    assert [job.varies for job in planned.jobs] == expected
+    assert len({job.key for job in planned.jobs}) == len(expected)
+    assert not planned.named
+
+
+def test_values_reach_the_jobs() -> None:
+    roots = [job.composed.config["dataset"]["root"] for job in plan(["dataset.root='a,b',c"], []).jobs]
+    assert roots == ["a,b", "c"]
+
+
+def test_cfg_shows_the_jobs_and_runs_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "-m", "--cfg", "job", "seed=1,2"]) == 0
+    assert capsys.readouterr().out == "seed=1\nseed=2\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("parallel", ["1", "3"])
+def test_a_job_that_fails_leaves_the_others_alone(
+    fault: str, parallel: str, fake, capsys: pytest.CaptureFixture[str]
+) -> None:  # noqa: ANN001
+    code, status, exit_code = FAULTS[fault]
+    fake(code)
+    command = ["train", "-m", "--jobs", parallel, "seed=1,2,3", "hydra.sweep.dir=out"]
+    assert cli.main(command) == 8
+    out, err = capsys.readouterr()
+    assert [entry["status"] for entry in entries()] == ["done", status, "done"]
+    assert entries()[1]["code"] == exit_code
+    assert [line.split()[2] for line in out.splitlines()[1:]] == ["done", status, "done"]
+    assert "valid/elbo -3" in out
+    assert "genlab: error: 1 of 3 jobs failed: 1; " in err.splitlines()[-1]
+    # the same command again runs that one job only
+    Path("healed").touch()
+    assert cli.main(command) == 0
+    assert [len(Path("out", str(i), "starts").read_text()) for i in range(3)] == [1, 2, 1]
+    assert [entry["status"] for entry in entries()] == ["done"] * 3
+
+
+def test_another_sweep_does_not_fit_in_the_folder(fake, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN001
+    fake("pass")
+    assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 0
+    assert cli.main(["train", "-m", "seed=1,3", "trainer.steps=9", "hydra.sweep.dir=out"]) == 4
+    assert "sweep of other jobs" in capsys.readouterr().err
+    Path("out", "sweep.json").write_text("{")
+    assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 4
+    Path("other").mkdir()
+    Path("other", "file").touch()
+    assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=other"]) == 2
+    assert [path.name for path in Path("other").iterdir()] == ["file", "lock"] or [
+        path.name for path in Path("other").iterdir()
+    ] == ["lock", "file"]
+
+
+def test_one_sweep_at_a_time_in_a_folder(fake, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:  # noqa: ANN001
+    fake("pass")
+    code = "import sys, time; from pathlib import Path; from genlab.locking import Lock; lock = Lock(Path('out/lock')); print(1, flush=True); time.sleep(60)"
+    Path("out").mkdir()
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ROOT})
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    try:
+        assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 7
+        assert str(holder.pid) in capsys.readouterr().err
+    finally:
+        holder.kill()
+        holder.wait()
+    assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 0
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopping_a_sweep(signum: int, code: int, fake, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN001
+    fake("signal.signal(signal.SIGINT, lambda *_: sys.exit(130)); time.sleep(30)")
+    pid = os.getpid()
+    killer = subprocess.Popen(
+        [sys.executable, "-c", f"import os, time\nwhile not os.path.exists('out/1/starts'): time.sleep(.05)\ntime.sleep(.3)\nos.kill({pid}, {int(signum)})"]
+    )  # fmt: skip
+    began = time.monotonic()
+    assert cli.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"]) == code
+    killer.wait()
+    assert time.monotonic() - began < 25
+    assert [entry["status"] for entry in entries()] == ["done", "stopped", "waiting"]
+    assert "hydra.sweep.dir" in capsys.readouterr().err
+    Path("healed").touch()
+    assert cli.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"]) == 0
+    assert [len(Path("out", str(i), "starts").read_text()) for i in range(3)] == [1, 2, 1]
+
+
+def test_default_folders_do_not_collide(fake, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+    fake("pass")
+    for _ in range(2):
+        assert cli.main(["train", "-m", "seed=1,3"]) == 0
+    assert len(list(Path("outputs/sweeps").iterdir())) == 2
+
+
+PLUGIN = """
+import os, signal, sys
+from genlab.models.autoencoder import Autoencoder
+from genlab.registry import MODELS, NetworkSpec
+
+@MODELS("faulty")
+class Faulty(Autoencoder):
+    def __init__(self, image_shape: tuple[int, int, int], network: NetworkSpec, fault: str = "none") -> None:
+        super().__init__(image_shape, latent_dim=2, network=network)
+        self.fault = fault
+
+    def loss(self, *columns):
+        {"none": int, "exit": lambda: sys.exit(3), "kill": lambda: os.kill(os.getpid(), signal.SIGKILL)}[self.fault]()
+        return super().loss(*columns)
+"""
+
+
+def test_real_jobs_with_a_faulty_plugin(tmp_path: Path) -> None:
+    (tmp_path / "faulty_models.py").write_text(textwrap.dedent(PLUGIN))
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "faulty.yaml").write_text(
+        "# Fails on purpose\nname: faulty\nfault: none\nnetwork: {name: mlp, hidden: [8], activation: relu}\n"
+    )
+    command = ["train", "-m", "--config-dir", "mine", "plugins=[faulty_models]", "model=faulty", "model.fault=exit,kill,none",
+               "trainer.steps=2", "evaluator=objective", "logger=jsonl", "hydra.sweep.dir=out"]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "genlab", *command], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, str(tmp_path)]), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 8, done.stderr
+    assert [entry["status"] for entry in entries()] == ["failed", "killed", "done"], Path("out/2.log").read_text()
+    assert "2 of 3 jobs failed: 0, 1" in done.stderr
+    assert Path("out/2/metrics.jsonl").is_file()

@@ -1,0 +1,230 @@
+"""What is done with trained runs: sample, reconstruct, interpolate, eval, runs, resume, info, prepare, doctor."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genlab import cli
+from genlab.errors import ConfigError
+from genlab.registry import PositiveInt
+from genlab.verbs.interpolate import lerp, slerp
+from genlab.verbs.options import keywords
+from tests.cli.conftest import Refused
+
+COMMON = ["trainer.steps=3", "trainer.batch_size=16", "evaluator=objective", "logger=jsonl"]
+SMALL_GAN = ["model=dcgan", "dataset.size=32", "model.generator.width=8", "model.discriminator.width=8"]
+SMALL_VAE = ["model.latent_dim=4", "model.network.hidden=[16]"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """outputs/ with a VAE and a DCGAN, three steps each."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("trained")
+        patch.chdir(root)
+        patch.setenv("GENLAB_CACHE", str(cache))
+        assert cli.main(["train", *SMALL_GAN, *COMMON, "hydra.run.dir=outputs/gan/a"]) == 0
+        assert cli.main(["train", *SMALL_VAE, *COMMON, "hydra.run.dir=outputs/vae/b"]) == 0
+    return root / "outputs"
+
+
+@pytest.fixture
+def outputs(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    shutil.copytree(trained, tmp_path / "outputs")
+    capsys.readouterr()
+    return tmp_path / "outputs"
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert cli.main(arguments) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("outputs")
+@pytest.mark.parametrize(
+    ("arguments", "rows", "columns"),
+    [
+        (["sample", "last"], 8, 8),
+        (["sample", "outputs/gan/a", "n=6", "columns=3"], 2, 3),
+        (["sample", "vae/b", "n=300", "columns=30"], 10, 30),  # more than one part
+        (["reconstruct", "last", "n=8", "columns=4"], 4, 4),
+        (["reconstruct", "last", "n=7", "columns=4", "split=train"], 2, 4),  # whole rows only
+        (["interpolate", "last", "n=3", "steps=5"], 6, 5),
+        (["interpolate", "last", "n=3", "steps=5", "mode=slerp"], 3, 5),
+        (["interpolate", "last", "n=3", "steps=5", "mode=lerp", "between=data"], 3, 5),
+        (["interpolate", "gan/a", "n=2", "steps=4"], 4, 4),
+    ],
+)
+def test_pictures(arguments: list[str], rows: int, columns: int, capsys: pytest.CaptureFixture[str]) -> None:
+    from genlab.grid import image_grid
+
+    path = Path(said(capsys, *arguments).strip())
+    side = 32 if any("gan" in argument for argument in arguments) else 8
+    pixels = image_grid(torch.zeros(rows * columns, 1, side, side), columns).pixels
+    assert path.parent.name == "images"
+    with Image.open(path) as image:
+        assert (image.height, image.width) == tuple(pixels.shape[1:])
+        assert np.asarray(image).std() > 0
+
+
+def test_the_seed_decides(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [Path(said(capsys, "sample", "last", f"seed={seed}", f"out=s{i}.png").strip()) for i, seed in enumerate((1, 1, 2))]
+    same, again, other = (file.read_bytes() for file in files)
+    assert same == again
+    assert same != other
+
+
+def test_rows_of_originals_above_their_reconstructions(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from genlab.build import load
+    from genlab.grid import image_grid
+
+    path = said(capsys, "reconstruct", "last", "n=4", "columns=2").strip()
+    (images,) = load("last").data().split("test").first(4, ("image",))
+    sheet = np.asarray(Image.open(path))
+    first_row = image_grid(images[:2], 2).pixels[0].numpy()
+    assert np.array_equal(sheet[: first_row.shape[0] - 2], first_row[:-2])
+    third_row = image_grid(images[2:], 2).pixels[0].numpy()
+    height = (sheet.shape[0] - 2) // 4
+    assert np.array_equal(sheet[2 * height : 3 * height], third_row[:-2])
+
+
+@pytest.mark.usefixtures("outputs")
+def test_what_a_model_cannot_do(refused: Refused) -> None:
+    line = refused("reconstruct", "gan/a")
+    assert "lacks Reconstructs" in line
+    assert "try genlab sample or genlab interpolate" in line
+    assert "no codes from data" in refused("interpolate", "gan/a", "between=data")
+    assert ".png" in refused("sample", "last", "out=x.jpg")
+    assert "cannot write" in refused("sample", "last", "out=/proc/nowhere/x.png")
+    assert "unknown evaluator" in refused("eval", "last", "evaluator=objectiv")
+    assert "does not apply" in refused("eval", "gan/a", "evaluator=reconstructions")
+    assert "'batch_size'" in refused("eval", "last", "batch_size=0")
+    assert "unknown key 'foo'" in refused("eval", "last", "foo=1")
+    assert "unknown key 'trainer.stepz'" in refused("resume", "last", "trainer.stepz=4")
+
+
+def test_eval_writes_numbers_with_their_protocol(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from genlab.build import load
+
+    out = said(capsys, "eval", "last", "batch_size=50")
+    path = outputs / "vae" / "b" / "eval" / "objective-test.json"
+    assert out.splitlines()[-1].endswith("eval/objective-test.json")
+    result = json.loads(path.read_text())
+    protocol = result["protocol"]
+    test = load("last").data().split("test")
+    assert {key: protocol[key] for key in ("evaluator", "split", "count", "seed", "weights", "step", "batch_size")} == {
+        "evaluator": "objective", "split": "test", "count": len(test), "seed": 0, "weights": "raw", "step": 3, "batch_size": 50,
+    }  # fmt: skip
+    assert result["metrics"]["loss"] == pytest.approx(-result["metrics"]["elbo"])
+    assert math.isclose(result["metrics"]["reconstruction"] + result["metrics"]["kl"], result["metrics"]["loss"], rel_tol=1e-5)
+    said(capsys, "eval", "last", "split=valid")
+    assert json.loads((path.parent / "objective-valid.json").read_text())["protocol"]["split"] == "valid"
+
+
+def test_eval_saves_pictures(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "eval", "last", "evaluator=samples", "n=4")
+    folder = outputs / "vae" / "b" / "eval"
+    assert json.loads((folder / "samples-test.json").read_text())["protocol"]["images"] == 4
+    assert (folder / "samples-test-samples.png").is_file()
+
+
+def test_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (outputs / "broken").mkdir()
+    (outputs / "broken" / "run.json").write_text("{")
+    (outputs / "odd").mkdir()
+    (outputs / "odd" / "run.json").write_text('{"status": 3, "model": [], "best": {"value": "x"}, "started": "y"}')
+    lines = said(capsys, "runs").splitlines()
+    assert lines[0].split() == ["status", "model", "data", "step", "best", "folder"]
+    rows = {line.split()[-1]: line.split() for line in lines[1:]}
+    assert rows["outputs/gan/a"][:4] == ["done", "gan", "digits", "3/3"]
+    assert rows["outputs/vae/b"][:5] == ["done", "vae", "digits", "3/3", "valid/loss"]
+    assert rows["outputs/broken"][0] == "damaged"
+    assert rows["outputs/odd"][0] == "3"
+
+
+def test_resume(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "resume", "last", "trainer.steps=5")
+    assert json.loads((outputs / "vae" / "b" / "run.json").read_text())["step"] == 5
+
+
+def test_dry_run_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "parameters" in said(capsys, "train", "dry_run=true", *SMALL_VAE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "texts"),
+    [
+        ("model=dcgan", ["Radford", "model.generator.width", "64", "phase discriminator", "real_probability", "Samples"]),
+        ("model=vae", ["Kingma", "model.latent_dim", "integer > 0", "bernoulli | gaussian", "logs loss, elbo, reconstruction, kl"]),
+        ("dataset=celeba", ["Liu", "dataset.size", "error | skip"]),
+        ("optimizer=adam_gan", ["optimizer.betas", "[0.5, 0.999]", "step size"]),
+        ("evaluator=samples", ["evaluator.samples.n", "images in the grid"]),
+        ("logger=default", ["logger.console.every"]),
+    ],
+)  # fmt: skip
+def test_info(choice: str, texts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    out = said(capsys, "info", choice)
+    assert [text for text in texts if text not in out] == []
+
+
+def test_prepare_builds_the_store_once(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+    assert "digits is ready" in said(capsys, "prepare", "dataset=digits")
+    built = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
+    said(capsys, "prepare", "dataset=digits")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")} == built
+    assert any((tmp_path / "cache").rglob("*"))
+
+
+def test_doctor_never_fails_and_fetches_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("the doctor went to the network"))
+    monkeypatch.setattr("genlab.verbs.doctor._machine", lambda: 1 / 0)
+    monkeypatch.setattr("genlab.registry.broken_plugins", {"theirs": "ImportError: gone"})
+    out = said(capsys, "doctor")
+    assert torch.__version__.split("+")[0] in out
+    assert "broken           ZeroDivisionError" in out
+    assert "digits           built in" in out
+    assert "auto picks" in out
+    assert not (tmp_path / "cache" / "data").exists()
+
+
+def test_doctor_finds_real_data(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"mnist            found in {real_data}" in said(capsys, "doctor")
+
+
+def test_lerp_and_slerp_against_closed_forms() -> None:
+    start = torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0], [1.0, 2.0, 3.0], [1.0, 0.0, 0.0]])
+    end = torch.tensor([[0.0, 1.0, 0.0], [0.0, 2.0, 0.0], [1.0, 2.0, 3.0], [-1.0, 0.0, 0.0]])
+    line, arc = lerp(start, end, 5), slerp(start, end, 5)
+    assert line.shape == arc.shape == (4, 5, 3)
+    assert torch.equal(line[:, 0], start)
+    assert torch.equal(line[:, -1], end)
+    assert torch.allclose(line[0, 2], torch.tensor([0.5, 0.5, 0.0]))
+    angles = torch.linspace(0, math.pi / 2, 5)
+    circle = torch.stack([angles.cos(), angles.sin(), torch.zeros(5)], dim=1)
+    assert torch.allclose(arc[0], circle, atol=1e-6)  # even steps along the circle
+    assert torch.allclose(arc[1], 2 * circle, atol=1e-6)  # its radius kept
+    assert torch.allclose(arc[2:], line[2:])  # the same or the opposite way: no circle to follow
+    assert torch.isfinite(arc).all()
+
+
+def test_key_value_options() -> None:
+    def target(n: PositiveInt = 1, name: str = "", share: float = 0.5, on: bool = False, rest: int | None = 3) -> None: ...
+
+    given = ["n=3", "name=a=b", "share=2", "on=true", "rest=null"]
+    assert keywords(target, given) == {"n": 3, "name": "a=b", "share": 2.0, "on": True, "rest": None}
+    for bad in ("n=0", "n=1.5", "n", "=1", "m=1", "share=nan", "on=1", "n=99999999999999999999999"):
+        with pytest.raises(ConfigError):
+            keywords(target, [bad])
