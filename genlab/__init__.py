@@ -29,6 +29,6 @@ def train(overrides: Sequence[str] = ()) -> Result:
 
 def load(run: str | Path = "last") -> Model:
     """The trained model of a run folder (or of the `last` run), in evaluation mode, with its capabilities."""
-    from genlab.train import load as load_run
+    from genlab.build import load as load_run
 
     return load_run(run).model

@@ -57,7 +57,9 @@ def rehearse(job: Job) -> Report:
     resident = data.nbytes if data.resident else 0
     counts = parameter_counts(model)
     batch = job.config["trainer"]["batch_size"]
-    shapes = [(name, " × ".join(map(str, t.shape))) for name, t in zip(model.inputs, trainer.batches.at(0), strict=True)]
+    shapes = [
+        (name, " × ".join(map(str, t.shape))) for name, t in zip(model.inputs, trainer.batches.at(0), strict=True)
+    ]
     lines = [
         ("model", f"{job.config['model']['name']} ({type(model).__name__})"),
         *((f"batch of '{name}'", shape) for name, shape in shapes),

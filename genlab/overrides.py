@@ -164,4 +164,6 @@ def _option(override: Override, argument: str, known: Groups) -> None:
                 )
             if str(name) not in known[group]:
                 shown = "null" if name is None else str(name)[:60]
-                raise ConfigError(f"unknown {group} '{shown}'", where, nearest(shown.lower().removesuffix(".yaml"), known[group]))
+                raise ConfigError(
+                    f"unknown {group} '{shown}'", where, nearest(shown.lower().removesuffix(".yaml"), known[group])
+                )

@@ -11,20 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from genlab import checkpoint, config, provenance, runs, runtime
+from genlab import checkpoint, config, continuation, provenance, runs, runtime
 from genlab.build import (
     build_data,
     build_loggers,
     build_model,
     build_trainer,
     load_registry,
-    parameter_counts,
 )
 from genlab.dryrun import rehearse
 from genlab.errors import (
-    CheckpointError,
     ConfigError,
     DivergedError,
     GenlabError,
@@ -42,12 +38,6 @@ if TYPE_CHECKING:
     from genlab.model import Model
     from genlab.runtime import Runtime
     from genlab.trainer import Trainer
-
-# What may differ from the stored configuration when a run goes on. Nothing here changes the path of the weights but
-# the device and the number of threads, of which a warning tells, and the length where a schedule depends on it.
-FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.threads", "trainer.log_every",
-             "checkpoint", "evaluator", "logger", "dataset.root", "dry_run", "plugins")  # fmt: skip
-INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
 
 
 @dataclass(frozen=True)
@@ -120,7 +110,9 @@ def _start(where: Path, settings: dict[str, Any], command: str, stop: StopReques
         path = place.from_main(folder.path if folder else None)
         if folder:
             folder.write_config(settings)
-            folder.update(command=command, started=time.time(), **_facts(job))
+            folder.update(
+                command=command, started=time.time(), **continuation.facts(job.config, job.data, job.model, place)
+            )
         return _run(job, path, folder, stop, None)
     finally:
         runtime.stop()
@@ -143,17 +135,13 @@ def _go_on(path: Path, settings: dict[str, Any], command: str, stop: StopRequest
     folder = None
     try:
         folder = runs.RunFolder.open(path) if place.main else None
-        _refuse_changes(path, stored, settings, record, place, allow_change)
+        continuation.refuse_changes(path, stored, settings, record, place, allow_change)
         if record["status"] == "done" and settings["trainer"] == stored["trainer"]:
             return _finished(path, record, place)
         found = checkpoint.Checkpoints(path / "ckpt").newest()
         job = Job.build(settings, place)
-        if record["data"]["fingerprint"] != job.data.fingerprint and not allow_change:
-            raise CheckpointError(
-                "the data have changed since the run began",
-                f"run {path}, dataset {job.data.name}",
-                "bring the old data back, start a new run, or use --allow-change",
-            )
+        if not allow_change:
+            continuation.refuse_other_data(path, record, job.data)
         if found:
             job.trainer.restore(found.tensors, found.state)
         if folder:
@@ -259,58 +247,3 @@ def _as_problem(error: BaseException, settings: Mapping[str, Any], path: Path) -
     log = path / "error.log"
     log.write_text(traceback.format_exc(), encoding="utf-8")
     return GenlabError(f"a bug in genlab: {type(error).__name__}: {error}", f"the traceback is in {log}", "report it")
-
-
-# ---------------------------------------------------------------------- what is written down, and compared
-
-
-def _facts(job: Job) -> dict[str, Any]:
-    """What run.json says of a run from its start."""
-    data, place = job.data, job.place
-    return {
-        "status": "running",
-        "seed": job.config["seed"],
-        "config_hash": provenance.config_hash(job.config),
-        "versions": provenance.versions(),
-        "git": provenance.git_state(),
-        "device": str(place.device),
-        "precision": place.precision,
-        "threads": torch.get_num_threads(),
-        "world": place.world,
-        "data": {
-            "name": data.name,
-            "shape": list(data.shape),
-            "num_classes": data.num_classes,
-            "label_names": data.label_names,
-            "fingerprint": data.fingerprint,
-        },
-        "model": {"name": job.config["model"]["name"], "parameters": parameter_counts(job.model)},
-        **provenance.process_facts(),
-    }
-
-
-def _refuse_changes(
-    path: Path,
-    stored: dict[str, Any],
-    now: dict[str, Any],
-    record: dict[str, Any],
-    place: Runtime,
-    allowed: bool,
-) -> None:
-    """CheckpointError if going on would mix two configurations; a warning where only exactness is lost."""
-    changed = runs.differences(stored, now)
-    strict = [key for key in changed if not any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)]
-    if place.world != record.get("world", 1):
-        strict.append(f"processes ({record.get('world', 1)} then, {place.world} now)")
-    if strict and not allowed:
-        raise CheckpointError(
-            f"the run was made with another configuration: {', '.join(strict[:8])}",
-            f"run {path}",
-            "use the same command, another hydra.run.dir, or --allow-change",
-        )
-    inexact = strict + [key for key in changed if key in INEXACT_KEYS]
-    if inexact and place.main:
-        print(
-            f"genlab: warning: {', '.join(inexact)} changed: not bit for bit what one run would have given",
-            file=sys.stderr,
-        )

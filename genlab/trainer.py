@@ -6,18 +6,18 @@ Adversarial training is data here: a list of phases, walked once a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genlab import checkpoint, noise
 from genlab.clock import Clock
 from genlab.errors import CheckpointError, DivergedError, Stopped
 from genlab.evaluation import Evaluator, evaluate, numbers
-from genlab.model import Model, Phase
+from genlab.model import Model
 from genlab.optimizers import Average, Schedule
+from genlab.player import MakeOptimizer, Player
 from genlab.results import Embedding, Logger, Picture
 from genlab.runtime import Runtime
 from genlab.settings import Saving, Settings, in_steps
@@ -25,24 +25,8 @@ from genlab.settings import Saving, Settings, in_steps
 if TYPE_CHECKING:
     from genlab.data.dataset import Data
 
-SMALLEST_SCALE = 2.0**-14  # a loss scale below this means that every step is being skipped
 
 Save = Callable[[int, Mapping[str, Any], dict[str, Any]], None]  # step, objects with a state, plain state
-
-
-@dataclass
-class Player:
-    """A phase with what moves it."""
-
-    phase: Phase
-    parameters: list[nn.Parameter]
-    optimizer: torch.optim.Optimizer | None
-    scaler: torch.amp.GradScaler | None
-    rates: list[float] = field(default_factory=list)  # learning rates before the schedule
-
-    def due(self, step: int, total: int) -> bool:
-        start, end = self.phase.window
-        return step % self.phase.every == 0 and start * total <= step < end * total
 
 
 class Trainer:
@@ -57,7 +41,7 @@ class Trainer:
         saving: Saving,
         *,
         seed: int,
-        optimizer: Callable[[str, list[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: MakeOptimizer,
         schedule: Schedule,
         evaluators: Mapping[str, Evaluator],
     ) -> None:
@@ -69,7 +53,7 @@ class Trainer:
         self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world)
         self.batches.at(0, 0, settings.accumulate)  # a batch that cannot be cut so is refused now, not at step 1
         self.total = settings.total(self.batches.per_epoch)
-        self.players = [self._player(phase, optimizer) for phase in model.phases()]
+        self.players = [Player.of(phase, optimizer, runtime) for phase in model.phases()]
         self.average = Average(model, settings.ema) if settings.ema else None
         self.step = 0
         self.metrics: dict[str, float] = {}
@@ -136,7 +120,9 @@ class Trainer:
     def train_step(self) -> dict[str, Tensor]:
         """One optimiser step of every phase that is due; what they logged, by name, still on the device."""
         due = [player for player in self.players if player.due(self.step, self.total)]
-        self._set_rates()
+        factor = self.schedule(self.step / self.total)
+        for player in due:
+            player.set_rate(factor)
         values: dict[str, Tensor] = {}
         shared = self._draw(due, 0) if self.settings.accumulate == 1 else None
         for player in due:
@@ -166,41 +152,18 @@ class Trainer:
             with self.runtime.autocast():
                 values = player.phase.objective(*drawn)
             if player.optimizer:
-                loss = values["loss"] / parts if parts > 1 else values["loss"]
-                (player.scaler.scale(loss) if player.scaler else loss).backward()
+                player.backward(values["loss"] / parts if parts > 1 else values["loss"])
             for name, value in values.items():
                 said[name] = said[name] + value.detach() if name in said else value.detach()
         if parts > 1:
             said = {name: value / parts for name, value in said.items()}
         if player.optimizer:
-            said["gradient_norm"] = self._descend(player, said["loss"])
-        return said
-
-    def _descend(self, player: Player, loss: Tensor) -> Tensor:
-        """Average, check, clip, step. Never steps on a non-finite loss or gradient."""
-        optimizer, scaler = player.optimizer, player.scaler
-        assert optimizer is not None
-        self.runtime.average(player.parameters)
-        if scaler:
-            scaler.unscale_(optimizer)
-        gradients = [p.grad for p in player.parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if self.settings.clip:
-            torch.nn.utils.clip_grads_with_norm_(player.parameters, self.settings.clip, norm)
-        if scaler:  # skips the step by itself when a gradient overflowed, and lowers its scale
-            self._finite &= loss.isfinite()
-            scaler.step(optimizer)
-            scaler.update()
-        else:
-            finite = (loss + norm).isfinite()
+            said["gradient_norm"], finite = player.descend(self.runtime, self.settings.clip, said["loss"])
             self._finite &= finite
-            if self.runtime.device.type == "cpu" or not hasattr(optimizer, "_step_supports_amp_scaling"):
+            if player.needs_check(self.runtime):
                 self._check_finite(player.phase.name)
-            else:  # a fused optimiser skips the update on the device; the host learns of it at the next log step
-                optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-            optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return norm
+            player.step()
+        return said
 
     def _check_finite(self, name: str) -> None:
         if not self._finite:
@@ -224,20 +187,6 @@ class Trainer:
             if player.phase.name in names:
                 for parameter in player.parameters:
                     parameter.requires_grad_(True)
-
-    def _set_rates(self) -> None:
-        factor = self.schedule(self.step / self.total)
-        for player in self.players:
-            if player.optimizer:
-                for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
-                    group["lr"] = rate * factor
-
-    def _player(self, phase: Phase, optimizer: Callable[[str, list[nn.Parameter]], torch.optim.Optimizer]) -> Player:
-        if phase.module is None:
-            return Player(phase, [], None, None)
-        parameters = [p for p in phase.module.parameters() if p.requires_grad]
-        built = optimizer(phase.name, parameters)
-        return Player(phase, parameters, built, self.runtime.scaler(), [group["lr"] for group in built.param_groups])
 
     # ------------------------------------------------------------------ between steps
 
@@ -266,12 +215,7 @@ class Trainer:
     def _log(self, values: dict[str, Tensor]) -> None:
         self._check_finite("+".join(player.phase.name for player in self.players))
         for player in self.players:
-            if player.scaler and player.scaler.get_scale() < SMALLEST_SCALE:
-                raise DivergedError(
-                    f"the loss scale of phase '{player.phase.name}' fell below {SMALLEST_SCALE:g}",
-                    f"step {self.step}",
-                    "every step was skipped: use trainer.precision=bf16 or fp32",
-                )
+            player.check_scale(self.step)
         said = {name: float(value) for name, value in self.runtime.mean(values).items()}
         rates = [player.optimizer.param_groups[0]["lr"] for player in self.players if player.optimizer]
         if rates:

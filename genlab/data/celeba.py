@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from genlab.data.dataset import Dataset, Options
 from genlab.data.encoded import Encoded, Files, Zip, open_zip
 from genlab.data.images import Form
-from genlab.data.paths import data_roots
 from genlab.data.splits import Held
 from genlab.data.store import Source
 from genlab.errors import DataError
+from genlab.paths import data_roots
 from genlab.registry import DATASETS, PositiveInt
 
 IMAGES = "img_align_celeba"

@@ -13,8 +13,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from genlab.data.paths import cache_folder
 from genlab.errors import DataError
+from genlab.paths import cache_folder
 
 HEAD = 65536  # bytes hashed at each end of a sampled file
 SAMPLE = 64  # files sampled in a folder

@@ -8,10 +8,10 @@ from genlab.data import isolate
 from genlab.data.dataset import Dataset, Options
 from genlab.data.frey_mat import frames
 from genlab.data.images import resize_all
-from genlab.data.paths import data_roots
 from genlab.data.splits import Held
 from genlab.data.store import Source
 from genlab.errors import DataError
+from genlab.paths import data_roots
 from genlab.registry import DATASETS, PositiveInt
 
 FILE = "frey_rawface.mat"

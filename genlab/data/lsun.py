@@ -12,10 +12,10 @@ from genlab.data import isolate, lmdb_file
 from genlab.data.dataset import Dataset, Options
 from genlab.data.encoded import Chain, Lmdb, lmdb_keys
 from genlab.data.images import Form
-from genlab.data.paths import data_roots
 from genlab.data.splits import Held
 from genlab.data.store import Source
 from genlab.errors import DataError
+from genlab.paths import data_roots
 from genlab.registry import DATASETS, PositiveInt
 
 Category = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")]

@@ -12,10 +12,10 @@ from genlab.data.dataset import Dataset, Options
 from genlab.data.download import fetch
 from genlab.data.idx import read_idx
 from genlab.data.images import Pixels, resize_all
-from genlab.data.paths import data_roots, downloads
 from genlab.data.splits import Held
 from genlab.data.store import Source
 from genlab.errors import DataError
+from genlab.paths import data_roots, downloads
 from genlab.registry import DATASETS, PositiveInt
 
 SIDE = 28

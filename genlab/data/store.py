@@ -27,8 +27,8 @@ from genlab.data.decoding import DecodeJob, decode_all, write_header
 from genlab.data.encoded import Encoded
 from genlab.data.images import Form, Pixels
 from genlab.data.lock import lock
-from genlab.data.paths import cache_folder
 from genlab.errors import ConfigError, DataError, ResourceError
+from genlab.paths import cache_folder
 
 FORMAT = 1
 SMALL = 16 * 2**20  # files up to this size are hashed at every opening, larger ones by `verify`

@@ -85,7 +85,7 @@ def _devices() -> Rows:
 
 def _folders() -> Rows:
     from genlab import config
-    from genlab.data.paths import cache_folder
+    from genlab.paths import cache_folder
 
     cache = cache_folder()
     yield "configurations", str(config.search_path())
@@ -97,7 +97,7 @@ def _folders() -> Rows:
 def _data(root: str | None) -> Rows:
     """Each data set at its defaults: where it was found, or which file goes where."""
     from genlab import config
-    from genlab.data.paths import data_roots
+    from genlab.paths import data_roots
     from genlab.registry import discover
     from genlab.verbs.yamltext import options
 

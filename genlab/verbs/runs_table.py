@@ -1,4 +1,4 @@
-"""genlab runs: what has been trained, newest last."""
+"""genlab runs: what has been trained, oldest first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     root = Path(options.root)
     if not root.is_dir():
         raise ConfigError(f"no folder '{root}'", "genlab runs", "train something first, or name another folder")
-    records = sorted(runs.scan(root), key=lambda record: (record.get("started") or 0, str(record["path"])))
+    records = runs.scan(root)
     if not records:
         print(f"no runs in {root}")
         return 0

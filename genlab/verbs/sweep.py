@@ -71,16 +71,21 @@ class Ledger:
     def open(cls, planned: Plan) -> Ledger:
         """A new ledger, or the one in the folder if it is of the same jobs."""
         fresh = [{"overrides": job.varies, "key": job.key, "status": "waiting"} for job in planned.jobs]
+        if planned.named:
+            _refuse_foreign(planned.folder)
         made: list[Path] = []
         try:
             with writable(planned.folder):
-                make = make_exact if planned.named else make_new
-                folder = make(planned.folder, made)
+                folder = (make_exact if planned.named else make_new)(planned.folder, made)
                 lock = Lock(folder / LOCK)
-            ledger = cls(folder, _same(folder, fresh), lock)
-            ledger.write()
         except BaseException:
             unmake(made, planned.folder / LOCK)
+            raise
+        try:
+            ledger = cls(folder, _same(folder / LEDGER, fresh), lock)
+            ledger.write()
+        except BaseException:
+            lock.release()
             raise
         return ledger
 
@@ -99,12 +104,14 @@ class Ledger:
         show(["job", "overrides", "status", "code", "metric", "folder"], rows)
 
 
-def _same(folder: Path, fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries that the folder's ledger holds; `fresh` ones if it has none."""
-    path = folder / LEDGER
+def _refuse_foreign(folder: Path) -> None:
+    if folder.is_dir() and not (folder / LEDGER).exists() and any(entry.name != LOCK for entry in folder.iterdir()):
+        raise ConfigError(f"'{folder}' is not empty and is no sweep", "key hydra.sweep.dir", "name a new folder")
+
+
+def _same(path: Path, fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries of the ledger at `path`, which must be of the same jobs; `fresh` ones if there is none."""
     if not path.exists():
-        if any(entry.name != LOCK for entry in folder.iterdir()):
-            raise ConfigError(f"'{folder}' is not empty and is no sweep", "key hydra.sweep.dir", "name a new folder")
         return fresh
     try:
         entries = files.parse_json(files.read_bounded(path, MAX_LEDGER))["jobs"]
@@ -168,8 +175,12 @@ def _signals(folder: Path) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the sweep, once its jobs have saved their state."""
 
     def stop(signum: int, frame: object) -> None:
-        raise Stopped(signum, "the sweep was stopped", f"sweep {folder}",
-                      f"go on with the same command and hydra.sweep.dir={folder}")
+        raise Stopped(
+            signum,
+            "the sweep was stopped",
+            f"sweep {folder}",
+            f"go on with the same command and hydra.sweep.dir={folder}",
+        )
 
     previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:

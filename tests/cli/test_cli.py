@@ -123,11 +123,13 @@ def test_what_looks_only_loads_neither_torch_nor_hydra(arguments: list[str]) -> 
 
 
 def test_help_starts_fast() -> None:
-    """At most 1.5 times as long as importing Hydra: the median of paired rounds, which a busy machine disturbs little."""
+    """At most 1.5 times as long as importing Hydra: the median of paired rounds, which a busy machine hardly disturbs."""
 
     def seconds(*arguments: str) -> float:
         began = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], capture_output=True, check=True, env={**os.environ, "PYTHONPATH": ROOT})
+        subprocess.run(
+            [sys.executable, *arguments], capture_output=True, check=True, env={**os.environ, "PYTHONPATH": ROOT}
+        )
         return time.perf_counter() - began
 
     ratios = sorted(seconds("-m", "genlab", "--help") / seconds("-c", "import hydra") for _ in range(5))
@@ -162,7 +164,9 @@ def test_a_terminal_that_is_not_utf8() -> None:
     done = subprocess.run([sys.executable, "-m", "genlab", "train", "modél=ü"], capture_output=True, env=environment)
     assert done.returncode == 2
     assert done.stderr.count(b"\n") == 1
-    assert subprocess.run([sys.executable, "-m", "genlab", "list"], capture_output=True, env=environment).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-m", "genlab", "list"], capture_output=True, env=environment).returncode == 0
+    )
 
 
 @pytest.mark.parametrize("kind", ["models", "model", "datasets", "optimizers", "recipes", "experiments", "debug"])

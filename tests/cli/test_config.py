@@ -120,7 +120,16 @@ def test_a_stored_configuration_changed() -> None:
     assert changed["optimizer"]["betas"] == [0.1, 0.2]
     assert changed["dataset"]["root"] == "/a b"
     assert stored["trainer"]["steps"] is None
-    for bad in ("trainer.step=5", "model=dcgan", "+x=1", "~seed", "hydra.run.dir=x", "seed=${trainer.steps}", "seed.x=1", "x"):
+    for bad in (
+        "trainer.step=5",
+        "model=dcgan",
+        "+x=1",
+        "~seed",
+        "hydra.run.dir=x",
+        "seed=${trainer.steps}",
+        "seed.x=1",
+        "x",
+    ):
         with pytest.raises(ConfigError):
             config.override_stored(stored, [bad])
 

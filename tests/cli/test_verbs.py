@@ -76,7 +76,10 @@ def test_pictures(arguments: list[str], rows: int, columns: int, capsys: pytest.
 
 
 def test_the_seed_decides(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = [Path(said(capsys, "sample", "last", f"seed={seed}", f"out=s{i}.png").strip()) for i, seed in enumerate((1, 1, 2))]
+    files = [
+        Path(said(capsys, "sample", "last", f"seed={seed}", f"out=s{i}.png").strip())
+        for i, seed in enumerate((1, 1, 2))
+    ]
     same, again, other = (file.read_bytes() for file in files)
     assert same == again
     assert same != other
@@ -124,7 +127,9 @@ def test_eval_writes_numbers_with_their_protocol(outputs: Path, capsys: pytest.C
         "evaluator": "objective", "split": "test", "count": len(test), "seed": 0, "weights": "raw", "step": 3, "batch_size": 50,
     }  # fmt: skip
     assert result["metrics"]["loss"] == pytest.approx(-result["metrics"]["elbo"])
-    assert math.isclose(result["metrics"]["reconstruction"] + result["metrics"]["kl"], result["metrics"]["loss"], rel_tol=1e-5)
+    assert math.isclose(
+        result["metrics"]["reconstruction"] + result["metrics"]["kl"], result["metrics"]["loss"], rel_tol=1e-5
+    )
     said(capsys, "eval", "last", "split=valid")
     assert json.loads((path.parent / "objective-valid.json").read_text())["protocol"]["split"] == "valid"
 
@@ -176,7 +181,9 @@ def test_info(choice: str, texts: list[str], capsys: pytest.CaptureFixture[str])
     assert [text for text in texts if text not in out] == []
 
 
-def test_prepare_builds_the_store_once(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepare_builds_the_store_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
     assert "digits is ready" in said(capsys, "prepare", "dataset=digits")
     built = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
@@ -221,7 +228,9 @@ def test_lerp_and_slerp_against_closed_forms() -> None:
 
 
 def test_key_value_options() -> None:
-    def target(n: PositiveInt = 1, name: str = "", share: float = 0.5, on: bool = False, rest: int | None = 3) -> None: ...
+    def target(
+        n: PositiveInt = 1, name: str = "", share: float = 0.5, on: bool = False, rest: int | None = 3
+    ) -> None: ...
 
     given = ["n=3", "name=a=b", "share=2", "on=true", "rest=null"]
     assert keywords(target, given) == {"n": 3, "name": "a=b", "share": 2.0, "on": True, "rest": None}

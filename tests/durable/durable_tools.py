@@ -16,7 +16,7 @@ import torch
 from genlab.checkpoint import Checkpoints
 
 # everything in genlab.checkpoint that changes the disk goes through one of these
-OPERATIONS = ("mkdir", "open", "write", "fsync", "rename", "unlink", "rmdir")
+OPERATIONS = ("mkdir", "open", "write", "fsync", "rename", "replace", "unlink", "rmdir")
 
 
 def in_child(action: Callable[[], object]) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from durable_tools import content, hooked, in_child, is_intact, save
 
-from genlab.checkpoint import Checkpoints
+from genlab.checkpoint import Checkpoints, read
 from genlab.errors import ResourceError
 
 # ---------------------------------------------------------------- five situations in which step 3 is saved
@@ -91,6 +91,9 @@ def test_kill_at_every_operation(prepare: Callable[[Path], None], saved: Path, p
         assert is_intact(found)
         assert found.step in ((1, 3) if prepare is _newest_damaged else (2, 3))
         outcomes.add(found.step)
+        if prepare is _ordinary:  # a half-deleted old one does not pose as a checkpoint
+            for step in Checkpoints(folder).steps():
+                read(folder / f"step-{step:08d}")
 
         again = Checkpoints(folder)  # the next process sweeps, saves, and leaves nothing but what is kept
         again.sweep()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -174,18 +175,23 @@ def test_one_process_cannot_hold_a_run_twice_or_lose_its_lock_by_looking(tmp_pat
 
 
 def test_a_look_does_not_make_a_start_fail(tmp_path: Path) -> None:
-    """`genlab runs` asks for the lock again and again while others come and go."""
-    path = tmp_path / "run"
+    """`genlab runs` asks whether the lock is held, and holds a shared one while it asks."""
+    path, (read_end, write_end) = tmp_path / "run", os.pipe()
     RunFolder.claim(path, exact=True).release()
     pid = os.fork()
     if pid == 0:
-        while True:
-            locking.is_held(path / "lock")
-    try:
-        for _ in range(30):
-            RunFolder.claim(path, exact=True).release()
-    finally:
-        kill(pid)
+        try:
+            with open(path / "lock", "rb") as file:
+                fcntl.lockf(file, fcntl.LOCK_SH)
+                os.write(write_end, b"x")
+                time.sleep(0.05)
+        finally:
+            os._exit(0)
+    os.read(read_end, 1)
+    RunFolder.claim(path, exact=True).release()
+    os.waitpid(pid, 0)
+    os.close(read_end)
+    os.close(write_end)
 
 
 def test_a_file_system_without_locks(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
@@ -326,6 +332,16 @@ def test_the_record_is_plain_json(tmp_path: Path) -> None:
     assert record["metrics"] == {"a": 0.5, "b": 2, "c": None, "d": None, "e": [1, "x"]}
     assert (record["status"], record["code"], record["name"]) == ("done", 0, "é\udcff")
     assert runs.read_record(tmp_path / "run") == record
+
+
+def test_the_record_is_replaced_not_rewritten(tmp_path: Path) -> None:
+    """Who has the file open while it is updated reads the whole old record."""
+    run = RunFolder.claim(tmp_path / "run", exact=True)
+    run.update(step=1)
+    with open(tmp_path / "run" / "run.json", "rb") as reader:
+        run.update(step=2)
+        assert json.load(reader) == {"step": 1}
+    run.release()
 
 
 def test_a_kill_inside_an_update_leaves_the_old_record_or_the_new(place: Path) -> None:

@@ -1,0 +1,79 @@
+"""What a run writes down of itself when it starts, and holds against what it finds when it goes on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genlab import provenance, runs
+from genlab.build import parameter_counts
+from genlab.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Data
+    from genlab.model import Model
+    from genlab.runtime import Runtime
+
+# What may differ from the stored configuration when a run goes on. Nothing here changes the path of the weights but
+# the device and the number of threads, of which a warning tells, and the length where a schedule depends on it.
+FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.threads", "trainer.log_every",
+             "checkpoint", "evaluator", "logger", "dataset.root", "dry_run", "plugins")  # fmt: skip
+INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
+
+
+def facts(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime) -> dict[str, Any]:
+    """What run.json says of a run from its start."""
+    return {
+        "status": "running",
+        "seed": settings["seed"],
+        "config_hash": provenance.config_hash(settings),
+        "versions": provenance.versions(),
+        "git": provenance.git_state(),
+        "device": str(place.device),
+        "precision": place.precision,
+        "threads": torch.get_num_threads(),
+        "world": place.world,
+        "data": {
+            "name": data.name,
+            "shape": list(data.shape),
+            "num_classes": data.num_classes,
+            "label_names": data.label_names,
+            "fingerprint": data.fingerprint,
+        },
+        "model": {"name": settings["model"]["name"], "parameters": parameter_counts(model)},
+        **provenance.process_facts(),
+    }
+
+
+def refuse_changes(
+    path: Path, stored: dict[str, Any], now: dict[str, Any], record: Mapping[str, Any], place: Runtime, allowed: bool
+) -> None:
+    """CheckpointError if going on would mix two configurations; a warning where only exactness is lost."""
+    changed = runs.differences(stored, now)
+    strict = [key for key in changed if not any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)]
+    if place.world != record.get("world", 1):
+        strict.append(f"processes ({record.get('world', 1)} then, {place.world} now)")
+    if strict and not allowed:
+        raise CheckpointError(
+            f"the run was made with another configuration: {', '.join(strict[:8])}",
+            f"run {path}",
+            "use the same command, another hydra.run.dir, or --allow-change",
+        )
+    inexact = strict + [key for key in changed if key in INEXACT_KEYS]
+    if inexact and place.main:
+        said = f"{', '.join(inexact)} changed: not bit for bit what one run would have given"
+        print(f"genlab: warning: {said}", file=sys.stderr)
+
+
+def refuse_other_data(path: Path, record: Mapping[str, Any], data: Data) -> None:
+    """CheckpointError if the data set is not the one that the run began with."""
+    if record["data"]["fingerprint"] != data.fingerprint:
+        raise CheckpointError(
+            "the data have changed since the run began",
+            f"run {path}, dataset {data.name}",
+            "bring the old data back, start a new run, or use --allow-change",
+        )
