@@ -61,7 +61,7 @@ def train(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), allow_
     command = shlex.join(["genlab", "train", *overrides])
     where = composed.run_dir
     with StopRequest() as stop:
-        if where is not None and (where / "run.json").exists():
+        if where is not None and runs.is_run(where):
             return _go_on(where, composed.config, command, stop, allow_change)
         return _start(where or composed.default_dir, composed.config, command, stop, exact=where is not None)
 
@@ -106,13 +106,18 @@ def _start(where: Path, settings: dict[str, Any], command: str, stop: StopReques
     place = _runtime(settings)
     try:
         job = Job.build(settings, place)
+        checkpoint.check_space(where, job.trainer.state_bytes() * settings["checkpoint"]["keep"])
         folder = runs.RunFolder.claim(where, exact) if place.main else None
-        path = place.from_main(folder.path if folder else None)
+        path, taken = place.from_main((folder.path, bool(folder.record)) if folder else None)
         if folder:
-            folder.write_config(settings)
-            folder.update(
-                command=command, started=time.time(), **continuation.facts(job.config, job.data, job.model, place)
-            )
+            if taken:  # another process has made this very run since we looked
+                folder.release()
+            else:
+                folder.write_config(settings)
+                known = continuation.facts(settings, job.data, job.model, place)
+                folder.update(command=command, started=time.time(), **known)
+        if taken:
+            return _go_on(path, settings, command, stop, allow_change=False)
         return _run(job, path, folder, stop, None)
     finally:
         runtime.stop()

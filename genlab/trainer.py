@@ -86,6 +86,11 @@ class Trainer:
                 named[f"scaler/{player.phase.name}"] = player.scaler
         return named
 
+    def state_bytes(self) -> int:
+        """About what a checkpoint takes: weights, their average, and two moments of each."""
+        weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
+        return weights * (4 if self.average else 3)
+
     def state(self) -> dict[str, Any]:
         return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best}
 

@@ -8,12 +8,19 @@ from genlab import cli
 from tests.cli.conftest import Refused
 
 GRAMMAR = [
-    "", " ", "=", "=x", "==", "a=b=c", "seed", "model", "vae", "seed=1 2=3 ,", "seed='1", 'seed="1', "seed=[1", "seed=1]", "seed={a:1",
-    "seed=}", "seed=(", "seed=)", "seed=f(", "seed=int(x)", "seed=int(", "seed=float('a')", "seed=choice(", "seed=range(", "seed=,",
-    "seed=1,", "seed=,1", "é=3", "モデル=vae", "model=モデル", "model=vaé", "seed=\x00", "seed=1\n2", "seed=1\r", "se\ted=1", "seed=\x1b[31m",
-    "seed=‮1", "🙂=🙂", "@=1", "@a=1", "model@=vae", "a.=1", ".a=1", "a..b=1", "model.=vae", "/=1", "a/=1", "++=1", "+=1", "~", "~~seed",
-    "~seed=3", "--=3", "-rf=1", "seed:=1", "seed=" + "[" * 40 + "]" * 40, "seed=" + "9" * 5000, "x" * 10_000 + "=1", "seed=" + "x" * 10_000,
-    "seed=\\", "seed=a\\", "seed='\\'", "$seed=1", "seed=$", "seed=${", "seed=${}", "seed=${seed", "#=1", "%=1", "seed!=1", "*=1", "?=1",
+    "", " ", "=", "=x", "==", "a=b=c", "seed", "model", "vae", "seed=1 2=3 ,", "seed='1", 'seed="1', "seed=[1",
+    "seed=1]", "seed={a:1",
+    "seed=}", "seed=(", "seed=)", "seed=f(", "seed=int(x)", "seed=int(", "seed=float('a')", "seed=choice(",
+    "seed=range(", "seed=,",
+    "seed=1,", "seed=,1", "é=3", "モデル=vae", "model=モデル", "model=vaé",
+    "seed=\x00", "seed=1\n2", "seed=1\r", "se\ted=1",
+    "seed=\x1b[31m",
+    "seed=‮1", "🙂=🙂", "@=1", "@a=1", "model@=vae", "a.=1", ".a=1", "a..b=1", "model.=vae", "/=1", "a/=1", "++=1",
+    "+=1", "~", "~~seed",
+    "~seed=3", "--=3", "-rf=1", "seed:=1", "seed=" + "[" * 40 + "]" * 40, "seed=" + "9" * 5000, "x" * 10_000 + "=1",
+    "seed=" + "x" * 10_000,
+    "seed=\\", "seed=a\\", "seed='\\'", "$seed=1", "seed=$", "seed=${", "seed=${}", "seed=${seed", "#=1", "%=1",
+    "seed!=1", "*=1", "?=1",
 ]  # fmt: skip
 NAMES = {  # override -> what the line must hold
     "model=dcgna": "did you mean 'dcgan'?",

@@ -106,7 +106,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"genlab {genlab.__version__}\n"
 
 
-LIGHT = [[], ["--help"], ["--version"], ["train", "--help"], ["sample", "--help"], ["list"], ["list", "models"], ["runs", "."],
+LIGHT = [[], ["--help"], ["--version"], ["train", "--help"], ["sample", "--help"], ["list"], ["list", "models"],
+    ["runs", "."],
          ["completion", "bash"], ["__complete", "genlab train model="], ["__complete", "genlab sample "]]  # fmt: skip
 
 
@@ -123,7 +124,7 @@ def test_what_looks_only_loads_neither_torch_nor_hydra(arguments: list[str]) -> 
 
 
 def test_help_starts_fast() -> None:
-    """At most 1.5 times as long as importing Hydra: the median of paired rounds, which a busy machine hardly disturbs."""
+    """At most 1.5 times as long as importing Hydra: the median of paired rounds, for machines are busy."""
 
     def seconds(*arguments: str) -> float:
         began = time.perf_counter()

@@ -13,14 +13,19 @@ from hypothesis import strategies as st
 from genlab import config
 from genlab.errors import ConfigError
 
-KEYS = ["seed", "model", "dataset", "model.latent_dim", "optimizer.lr", "trainer.steps", "evaluator", "evaluator.samples.n",
-        "experiment", "plugins", "hydra.run.dir", "hydra.job.name", "nowhere", "model.", "optimizer.phases.x.lr", "é"]  # fmt: skip
-VALUES = ["1", "vae", "digits", "null", "nan", "-inf", "1e999", "[1,2]", "{a:1}", "'x'", "a,b", "${seed}", "${oc.env:HOME}", "",
-          "range(3)", "int(3)", "glob(*)", "???", "../x", "true", "{_target_:x}", "[[[]]]", "choice(a,b)", "\\", "0x10", "1_000"]  # fmt: skip
+KEYS = ["seed", "model", "dataset", "model.latent_dim", "optimizer.lr", "trainer.steps", "evaluator",
+    "evaluator.samples.n",
+        "experiment", "plugins", "hydra.run.dir", "hydra.job.name", "nowhere", "model.", "optimizer.phases.x.lr",
+        "é"]  # fmt: skip
+VALUES = ["1", "vae", "digits", "null", "nan", "-inf", "1e999", "[1,2]", "{a:1}", "'x'", "a,b", "${seed}",
+    "${oc.env:HOME}", "",
+          "range(3)", "int(3)", "glob(*)", "???", "../x", "true", "{_target_:x}", "[[[]]]", "choice(a,b)", "\\",
+          "0x10", "1_000"]  # fmt: skip
 SYMBOLS = st.text(st.sampled_from("=,.:[]{}()'\"\\~+@/$ \t-_?!*#%aZ0é\0\n🙂"), max_size=12)
 overrides = st.lists(
     st.one_of(
-        st.builds("{}{}={}".format, st.sampled_from(["", "", "", "+", "++", "~"]), st.sampled_from(KEYS), st.sampled_from(VALUES)),
+        st.builds("{}{}={}".format, st.sampled_from(["", "", "", "+", "++", "~"]), st.sampled_from(KEYS),
+        st.sampled_from(VALUES)),
         st.builds("{}={}".format, st.sampled_from(KEYS), SYMBOLS),
         st.builds("{}{}".format, SYMBOLS, SYMBOLS),
         st.text(max_size=20),

@@ -14,29 +14,39 @@ from genlab import config
 from genlab.errors import ConfigError
 from tests.cli.conftest import Refused
 
-GROUPS = ("model", "dataset", "optimizer", "schedule", "trainer", "checkpoint", "evaluator", "logger", "evaluator.samples",
+GROUPS = ("model", "dataset", "optimizer", "schedule", "trainer", "checkpoint", "evaluator", "logger",
+    "evaluator.samples",
           "model.network", "optimizer.phases", "optimizer.phases.model")  # fmt: skip
 TARGETS = ("os.system", "logging.os.system", "posix.system", "builtins.eval", "torch.load", "pathlib.Path.write_text")
 WORDS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 HYDRA = [
-    "hydra.launcher=x", "hydra/launcher=joblib", "hydra/launcher=submitit_local", "hydra/sweeper=optuna", "hydra/sweeper=null",
-    "+hydra/sweeper=basic", "hydra.sweeper.params={seed:1}", "+hydra.callbacks.x._target_=os.system", "hydra.callbacks={x:{a:1}}",
+    "hydra.launcher=x", "hydra/launcher=joblib", "hydra/launcher=submitit_local", "hydra/sweeper=optuna",
+    "hydra/sweeper=null",
+    "+hydra/sweeper=basic", "hydra.sweeper.params={seed:1}", "+hydra.callbacks.x._target_=os.system",
+    "hydra.callbacks={x:{a:1}}",
     "+hydra/callbacks=x", "hydra.searchpath=[file:///tmp]", "+hydra.searchpath=[pkg://os]", "hydra.job.name=x",
     "hydra.job.chdir=true", "+hydra.job.env_set.PATH=/tmp", "hydra.job.env_copy=[HOME]", "hydra.output_subdir=x",
-    "hydra/job_logging=none", "hydra.job_logging.handlers={}", "hydra/hydra_logging=none", "hydra/help=x", "hydra/output=x",
+    "hydra/job_logging=none", "hydra.job_logging.handlers={}", "hydra/hydra_logging=none", "hydra/help=x",
+    "hydra/output=x",
     "hydra.run=x", "hydra.run.dirs=x", "+hydra.run.dir=x", "++hydra.run.dir=x", "~hydra.run.dir", "hydra.mode=MULTIRUN",
-    "hydra.runtime.cwd=/tmp", "hydra.sweep.subdir=x", "hydra=x", "+hydra=x", "hydra.x=1", "~hydra", "~hydra.launcher", "hydra.verbose.x=1",
+    "hydra.runtime.cwd=/tmp", "hydra.sweep.subdir=x", "hydra=x", "+hydra=x", "hydra.x=1", "~hydra", "~hydra.launcher",
+    "hydra.verbose.x=1",
     "model@hydra.launcher=vae", "+model@hydra.callbacks.x=vae", "dataset@_global_=digits",
 ]  # fmt: skip
 FOLDERS = [
-    "../x", "../../x", "a/../../x", "''", "-rf", "a/-rf", "'a\nb'", "'a\tb'", "'\x7f'", "a\x00b", "x" * 300, "'‮x'", "'a\u2028b'",
+    "../x", "../../x", "a/../../x", "''", "-rf", "a/-rf", "'a\nb'", "'a\tb'", "'\x7f'", "a\x00b", "x" * 300, "'‮x'",
+    "'a\u2028b'",
     "${oc.env:HOME}/x", "null", "[a]",
 ]  # fmt: skip
 RESOLVERS = [
-    "${oc.env:TOKEN}", "${oc.env:TOKEN,none}", "${ oc.env : TOKEN }", "x${oc.env:TOKEN}y", "${oc.decode:'1'}", "${oc.create:{}}",
-    "${oc.deprecated:seed}", "${oc.dict.keys:model}", "${oc.dict.values:model}", "${python_version:major}", "${hydra:job.name}",
-    "${hydra:runtime.cwd}", "${hydra.job.name}", "${now:${oc.env:TOKEN}}", "${oc.select:${oc.env:TOKEN}}", "${${oc.env:TOKEN}}",
-    "${oc.select:x,${oc.env:TOKEN}}", "${oc.${model.name}:TOKEN}", "$${oc.env:TOKEN}", "\\\\${oc.env:TOKEN}", "${oc.env:TOKEN",
+    "${oc.env:TOKEN}", "${oc.env:TOKEN,none}", "${ oc.env : TOKEN }", "x${oc.env:TOKEN}y", "${oc.decode:'1'}",
+    "${oc.create:{}}",
+    "${oc.deprecated:seed}", "${oc.dict.keys:model}", "${oc.dict.values:model}", "${python_version:major}",
+    "${hydra:job.name}",
+    "${hydra:runtime.cwd}", "${hydra.job.name}", "${now:${oc.env:TOKEN}}", "${oc.select:${oc.env:TOKEN}}",
+    "${${oc.env:TOKEN}}",
+    "${oc.select:x,${oc.env:TOKEN}}", "${oc.${model.name}:TOKEN}", "$${oc.env:TOKEN}", "\\\\${oc.env:TOKEN}",
+    "${oc.env:TOKEN",
     "${eval:1}", "${model[${oc.env:TOKEN}]}", "${${now:%Y}oc.env:TOKEN}",
 ]  # fmt: skip
 
@@ -47,8 +57,10 @@ def test_no_target_on_the_command_line(group: str, target: str, refused: Refused
 
 
 @pytest.mark.parametrize("word", WORDS)
-@pytest.mark.parametrize("text", ["+{}=1", "++{}=1", "{}=1", "model.{}=1", "+model={{{}:os.system}}", "+x={{a:{{b:{{{}:1}}}}}}",
-                                  "optimizer.betas=[{{{}:1}}]", "+x=[[{{{}:1}}]]", "model@{}=vae", "~model.{}", "seed=[{{{}:1}}],2"])  # fmt: skip
+@pytest.mark.parametrize("text", ["+{}=1", "++{}=1", "{}=1", "model.{}=1", "+model={{{}:os.system}}",
+"+x={{a:{{b:{{{}:1}}}}}}",
+                                  "optimizer.betas=[{{{}:1}}]", "+x=[[{{{}:1}}]]", "model@{}=vae", "~model.{}",
+                                  "seed=[{{{}:1}}],2"])  # fmt: skip
 def test_no_reserved_key_anywhere(word: str, text: str, refused: Refused) -> None:
     assert f"'{word}' is refused" in refused("train", text.format(word))
 
@@ -96,7 +108,8 @@ def test_pieces_do_not_add_up_to_a_resolver(monkeypatch: pytest.MonkeyPatch, ref
 
 def test_plain_interpolations_work() -> None:
     composed = config.compose(["dataset.root=/data/${model.name}-${seed}", "seed=${trainer.log_every}",
-                               "trainer.log_every=7", "hydra.run.dir='out/${hydra:runtime.choices.model}'"])  # fmt: skip
+                               "trainer.log_every=7",
+                               "hydra.run.dir='out/${hydra:runtime.choices.model}'"])  # fmt: skip
     assert composed.config["dataset"]["root"] == "/data/vae-7"
     assert composed.run_dir == Path("out/vae")
 

@@ -124,7 +124,8 @@ def test_eval_writes_numbers_with_their_protocol(outputs: Path, capsys: pytest.C
     protocol = result["protocol"]
     test = load("last").data().split("test")
     assert {key: protocol[key] for key in ("evaluator", "split", "count", "seed", "weights", "step", "batch_size")} == {
-        "evaluator": "objective", "split": "test", "count": len(test), "seed": 0, "weights": "raw", "step": 3, "batch_size": 50,
+        "evaluator": "objective", "split": "test", "count": len(test), "seed": 0, "weights": "raw", "step": 3,
+        "batch_size": 50,
     }  # fmt: skip
     assert result["metrics"]["loss"] == pytest.approx(-result["metrics"]["elbo"])
     assert math.isclose(
@@ -168,8 +169,10 @@ def test_dry_run_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("choice", "texts"),
     [
-        ("model=dcgan", ["Radford", "model.generator.width", "64", "phase discriminator", "real_probability", "Samples"]),
-        ("model=vae", ["Kingma", "model.latent_dim", "integer > 0", "bernoulli | gaussian", "logs loss, elbo, reconstruction, kl"]),
+        ("model=dcgan", ["Radford", "model.generator.width", "64", "phase discriminator", "real_probability",
+        "Samples"]),
+        ("model=vae", ["Kingma", "model.latent_dim", "integer > 0", "bernoulli | gaussian",
+        "logs loss, elbo, reconstruction, kl"]),
         ("dataset=celeba", ["Liu", "dataset.size", "error | skip"]),
         ("optimizer=adam_gan", ["optimizer.betas", "[0.5, 0.999]", "step size"]),
         ("evaluator=samples", ["evaluator.samples.n", "images in the grid"]),
