@@ -124,8 +124,8 @@ def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] 
     found = checkpoint.Checkpoints(path / "ckpt").newest()
     if found is None:
         raise CheckpointError("the run has no checkpoint yet", f"run {path}", "train it further: genlab resume")
-    settings = Settings(**{**stored["trainer"], "device": device})
-    place = runtime.start(settings.device, settings.precision, settings.deterministic, settings.threads)
+    chosen = runtime.choose_device(device)
+    place = Runtime(chosen, runtime.choose_precision("auto", chosen))
     facts = record["data"]
     model = MODELS.build(stored["model"], "model", image_shape=tuple(facts["shape"]), num_classes=facts["num_classes"])
     weights = "ema" if "ema" in found.state["structure"] else "model"

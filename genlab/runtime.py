@@ -140,7 +140,9 @@ def choose_precision(precision: str, device: torch.device) -> str:
 
 
 def stop() -> None:
-    """Leave the process group, if there is one."""
+    """Leave the process group, if there is one, and give the process back as it was: a caller goes on after a run."""
+    torch.set_flush_denormal(False)
+    torch.use_deterministic_algorithms(False)
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
     noise.share(0, 1)

@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor

@@ -1,1 +1,18 @@
 """One small module per verb: `parser()` says what it takes, `run(options)` does it."""
+
+# verb: module below genlab.verbs, what it does
+VERBS = {
+    "train": ("train", "train a model, or a sweep of them (-m)"),
+    "resume": ("resume", "go on with a run that was stopped"),
+    "eval": ("evaluate", "measure a trained model on the test split"),
+    "sample": ("sample", "draw images from a trained model"),
+    "reconstruct": ("reconstruct", "images and what a trained model makes of them"),
+    "interpolate": ("interpolate", "walk between codes of a trained model"),
+    "runs": ("runs_table", "a table of runs: status, step, best metric"),
+    "list": ("listing", "models, datasets, optimizers, experiments, ..."),
+    "info": ("info", "one model, data set, ...: paper, parameters, losses"),
+    "prepare": ("prepare", "decode a data set into its store beforehand"),
+    "doctor": ("doctor", "versions, devices, data found, broken plug-ins"),
+    "completion": ("completion", "a completion script for bash, zsh or fish"),
+}
+HIDDEN = {"__complete": ("completing", "candidates for the shell")}

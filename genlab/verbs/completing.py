@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from genlab.verbs import VERBS
 from genlab.verbs.options import Parser
 from genlab.verbs.yamltext import KINDS, options, values
 
@@ -40,8 +41,6 @@ def candidates(line: str) -> list[str]:
 
 
 def _possible(words: list[str], last: str) -> list[str]:
-    from genlab.cli import VERBS
-
     if not words:
         return [*VERBS, "--help", "--version"]
     verb, given = words[0], words[1:]

@@ -7,12 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import synthetic
 import torch
 
 from genlab.data.download import fetch
 from genlab.data.mnist import MNIST
 from genlab.errors import DataError
+from tests.data import synthetic
 
 BODY = bytes(range(256)) * 2000
 MD5 = hashlib.md5(BODY).hexdigest()

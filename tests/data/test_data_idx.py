@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import synthetic
 import torch
 
 from genlab.data.idx import read_idx
 from genlab.data.mnist import MNIST
 from genlab.errors import DataError
+from tests.data import synthetic
 
 CPU = torch.device("cpu")
 IMAGES = np.random.default_rng(1).integers(0, 256, (30, 28, 28), dtype=np.uint8)

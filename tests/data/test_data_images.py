@@ -9,9 +9,9 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic import encoded, photo
 
 from genlab.data.images import BadImage, Form, decode, resize_all
+from tests.data.synthetic import encoded, photo
 
 
 def reference(image: Image.Image, size: int, crop: int | None = None) -> np.ndarray:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import synthetic
 import torch
 
 from genlab.data import lmdb_file
@@ -17,6 +16,7 @@ from genlab.data.frey_faces import FreyFaces
 from genlab.data.images import Form, decode
 from genlab.data.lsun import LSUN
 from genlab.errors import ConfigError, DataError
+from tests.data import synthetic
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("fresh")

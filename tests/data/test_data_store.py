@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import synthetic
 import torch
 
 from genlab.data import decoding, isolate, store
@@ -16,6 +15,7 @@ from genlab.data.fingerprint import fingerprint
 from genlab.data.folder import Folder
 from genlab.data.mnist import MNIST
 from genlab.errors import ConfigError, DataError, ResourceError
+from tests.data import synthetic
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("fresh")

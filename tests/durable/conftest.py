@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from durable_tools import save
 
 from genlab.checkpoint import Checkpoints
+from tests.durable.durable_tools import save
 
 
 @pytest.fixture

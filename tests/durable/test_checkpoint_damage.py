@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from durable_tools import content, is_intact, save
 from safetensors.torch import load_file, save_file
 
 from genlab.checkpoint import Checkpoints, check_space, read
 from genlab.errors import CheckpointError, ConfigError, ResourceError
 from genlab.tensorfile import read_tensors
+from tests.durable.durable_tools import content, is_intact, save
 
 FILES = ("tensors.safetensors", "state.json", "manifest.json")
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from durable_tools import forge, in_child
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save as library_save
 
 from genlab.checkpoint import Checkpoints, read
 from genlab.errors import CheckpointError, ResourceError
+from tests.durable.durable_tools import forge, in_child
 
 GOOD_TENSORS = library_save({"a": torch.zeros(2)})
 GOOD_STATE = b'{"step": 3, "state": {}}'

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from durable_tools import content, hooked, in_child, is_intact, save
 
 from genlab.checkpoint import Checkpoints, read
 from genlab.errors import ResourceError
+from tests.durable.durable_tools import content, hooked, in_child, is_intact, save
 
 # ---------------------------------------------------------------- five situations in which step 3 is saved
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from durable_tools import in_child
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from genlab.configfile import dump_config, parse_config
 from genlab.errors import CheckpointError
 from genlab.provenance import config_hash, git_state, process_facts, versions
 from genlab.runs import RunFolder, read_config
+from tests.durable.durable_tools import in_child
 
 SHARED = [1, 2]
 CONFIG: dict[str, Any] = {

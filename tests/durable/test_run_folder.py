@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from durable_tools import hooked, in_child
 
 from genlab import locking, runs
 from genlab.errors import BusyError, CheckpointError, ConfigError, GenlabError, ResourceError
 from genlab.runs import RunFolder, differences, find, scan
+from tests.durable.durable_tools import hooked, in_child
 
 
 def hold(path: Path, exact: bool = True) -> int:
