@@ -7,6 +7,7 @@ configuration can be passed through the same checks.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,15 +88,26 @@ def config_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ConfigError(f"no configuration folder '{folder}'", "--config-dir", "give an existing folder")
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.yaml")):
+    for path in _yaml_files(folder):
         relative = path.relative_to(folder).as_posix()
-        if len(files) >= MAX_FILES:
-            raise ConfigError(f"more than {MAX_FILES} YAML files", f"--config-dir {folder}", "use a smaller folder")
         if relative.split("/")[0] == "hydra":
             raise ConfigError("the group hydra is refused", f"file {path}", HYDRA_ADVICE)
         config_file(path)
         files[relative] = path
     return files
+
+
+def _yaml_files(folder: Path) -> Iterator[Path]:
+    """All below `folder`, which must be small: somebody may name their home, or a link may lead out."""
+    count = 0
+    for parent, folders, files in os.walk(folder):
+        linked = next((name for name in folders if os.path.islink(os.path.join(parent, name))), None)
+        if linked is not None:
+            raise ConfigError(f"'{linked}' is a link to a folder", f"--config-dir {folder}", "use real folders")
+        count += len(files) + len(folders)
+        if count > MAX_FILES:
+            raise ConfigError(f"more than {MAX_FILES} files", f"--config-dir {folder}", "use a smaller folder")
+        yield from (Path(parent, name) for name in sorted(files) if name.endswith(".yaml"))
 
 
 def config_file(path: Path) -> None:
@@ -145,8 +157,8 @@ def _document(content: str, where: str) -> None:
         name = str(name_node.value)
         if name.split(".")[0] == "hydra":
             _hydra_node(name, value, where)
-        elif name == "defaults" and any(map(_HYDRA.search, _scalars(value))):
-            raise ConfigError("a defaults list may not touch the group hydra", where, HYDRA_ADVICE)
+        elif name == "defaults":
+            _defaults_node(value, where)
         elif name.split(".")[0] == "plugins" and any(_scalars(value)):
             raise ConfigError("'plugins' is honoured only from the command line", where, "give plugins=[...] there")
 
@@ -198,6 +210,14 @@ def _key_node(node: Any, seen: set[str], where: str) -> None:
     if node.value in seen:
         raise ConfigError(f"duplicate key '{node.value[:60]}'", line, "keep one")
     seen.add(node.value)
+
+
+def _defaults_node(node: Any, where: str) -> None:
+    for entry in _scalars(node):
+        if _HYDRA.search(entry):
+            raise ConfigError("a defaults list may not touch the group hydra", where, HYDRA_ADVICE)
+        if ".." in entry:
+            raise ConfigError(f"'{entry[:60]}' leads out of the folder", where, "name files of this folder or genlab's")
 
 
 def _hydra_node(name: str, node: Any, where: str) -> None:

@@ -95,7 +95,7 @@ def start(device: str, precision: str, deterministic: bool, threads: int | None)
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    _only_deterministic(deterministic)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world > 1 and not dist.is_initialized():
@@ -142,7 +142,12 @@ def choose_precision(precision: str, device: torch.device) -> str:
 def stop() -> None:
     """Leave the process group, if there is one, and give the process back as it was: a caller goes on after a run."""
     torch.set_flush_denormal(False)
-    torch.use_deterministic_algorithms(False)
+    _only_deterministic(False)
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
     noise.share(0, 1)
+
+
+def _only_deterministic(wanted: bool) -> None:
+    if wanted != torch.are_deterministic_algorithms_enabled():  # the call itself imports torch's compiler: a second
+        torch.use_deterministic_algorithms(wanted)

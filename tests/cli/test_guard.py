@@ -125,6 +125,8 @@ BAD_FILES = {
     "defaults: [override /hydra/launcher: x]": "defaults",
     "defaults: ['/hydra/callbacks@x: y']": "defaults",
     "defaults: [{'/model@hydra.callbacks.x': vae}]": "defaults",
+    "defaults: [../../outside]": "leads out",
+    "defaults: [{/model: ../../outside}]": "leads out",
     "_target_: os.system": "_target_",
     "a: {b: [{c: {_target_: os.system}}]}": "_target_",
     "'_target_': os.system": "_target_",
@@ -234,6 +236,16 @@ def test_a_private_file_cannot_stand_in_for_ours(refused: Refused, tmp_path: Pat
         path.write_text("a: 1\n")
         assert "another name" in refused("train", "--config-dir", "mine")
         path.unlink()
+
+
+def test_a_folder_that_is_too_large_or_leads_out(refused: Refused, tmp_path: Path) -> None:
+    _file(tmp_path, b"defaults: [vae]")
+    (tmp_path / "large").mkdir()
+    for number in range(1001):
+        (tmp_path / "large" / str(number)).touch()
+    assert "more than 1000 files" in refused("train", "--config-dir", "large")
+    (tmp_path / "mine" / "model" / "link").symlink_to("/")
+    assert "is a link" in refused("train", "--config-dir", "mine")
 
 
 def test_a_private_hydra_group_is_refused(refused: Refused, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from tests.faults.kills import FAMILIES, command, fork, trial
 @pytest.mark.parametrize("family", FAMILIES)
 def test_forked_runs_survive_sigkill(family: str, tmp_path: Path) -> None:
     load_registry()
-    trial(fork, family, 8, tmp_path, random.Random(family))
+    trial(fork, family, 5, tmp_path, random.Random(family))
 
 
 def test_the_command_survives_sigkill(tmp_path: Path) -> None:
-    trial(command, "vae", 3, tmp_path, random.Random(1))
+    trial(command, "vae", 2, tmp_path, random.Random(1))
