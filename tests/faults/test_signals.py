@@ -1,0 +1,82 @@
+"""Ctrl-C, SIGTERM and a second process: the run is saved, says so, and goes on to the same end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from genlab.build import load_registry
+from genlab.checkpoint import Checkpoints
+from tests.faults.kills import COMMON, FAMILIES, fingerprint, fork, wait
+
+RUN = [*COMMON, *FAMILIES["vae"], "trainer.steps=150", "checkpoint.every=1000", "trainer.log_every=5",
+       "evaluator.objective.every=50"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def registry() -> None:
+    load_registry()
+
+
+def start_and_wait_for_steps(folder: Path, steps: int, *overrides: str) -> int:
+    """Start a run in a child; return when its log holds `steps`."""
+    pid = fork([*RUN, *overrides, f"hydra.run.dir={folder}"])
+    log = folder / "metrics.jsonl"
+    end = time.monotonic() + 60
+    while not (log.exists() and f'"step": {steps},' in log.read_text()):
+        assert time.monotonic() < end, "the run does not get under way"
+        time.sleep(0.005)
+    return pid
+
+
+def record(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "run.json").read_text())
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_is_saved_and_goes_on_to_the_same_end(signum: int, tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert wait(fork([*RUN, f"hydra.run.dir={whole}"]), 120) == 0
+    pid = start_and_wait_for_steps(run, 20)
+    os.kill(pid, signum)
+    assert wait(pid, 20) == 128 + signum
+    stopped = record(run)
+    assert (stopped["status"], stopped["code"]) == ("stopped", 128 + signum)
+    assert "genlab resume" in str(stopped["error"])
+    assert 20 <= int(str(stopped["step"])) < 150
+    assert Checkpoints(run / "ckpt").steps() == [stopped["step"]]
+    assert wait(fork([*RUN, f"hydra.run.dir={run}"]), 120) == 0
+    assert fingerprint(run) == fingerprint(whole)
+
+
+def test_a_second_ctrl_c_stops_at_once_and_leaves_nothing_half_made(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pid = start_and_wait_for_steps(run, 20, "checkpoint.every=7")
+    os.kill(pid, signal.SIGINT)
+    os.kill(pid, signal.SIGINT)
+    assert wait(pid, 20) in (130, -signal.SIGINT)
+    found = Checkpoints(run / "ckpt").newest()
+    assert found is None or found.step % 7 == 0 or record(run)["step"] == found.step
+    assert wait(fork([*RUN, "checkpoint.every=7", f"hydra.run.dir={run}"]), 120) == 0
+
+
+def test_a_second_process_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pid = start_and_wait_for_steps(run, 20)
+    assert wait(fork([*RUN, f"hydra.run.dir={run}"]), 60) == 7
+    assert wait(pid, 120) == 0
+    fingerprint(run)
+
+
+def test_a_finished_run_says_so(tmp_path: Path) -> None:
+    run = [*RUN, "trainer.steps=4", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert wait(fork(run), 60) == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert wait(fork(run), 60) == 0
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert {path.name for path in before if before[path] != after[path]} <= {"lock"}
