@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from genlab.model import Model
-    from genlab.train import Result
+    from genlab.training import Result
 
 __version__ = "0.1.0"
 
@@ -22,7 +22,7 @@ def train(overrides: Sequence[str] = ()) -> Result:
 
     Raises `genlab.errors.GenlabError`, whose `code` is the exit code that the command would give.
     """
-    from genlab.train import train as run
+    from genlab.training import train as run
 
     return run(list(overrides))
 

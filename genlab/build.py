@@ -125,7 +125,7 @@ def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] 
     if found is None:
         raise CheckpointError("the run has no checkpoint yet", f"run {path}", "train it further: genlab resume")
     chosen = runtime.choose_device(device)
-    place = Runtime(chosen, runtime.choose_precision("auto", chosen))
+    place = Runtime(chosen)
     facts = record["data"]
     model = MODELS.build(stored["model"], "model", image_shape=tuple(facts["shape"]), num_classes=facts["num_classes"])
     weights = "ema" if "ema" in found.state["structure"] else "model"

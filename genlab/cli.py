@@ -5,9 +5,11 @@ Importing this module, and `genlab --help`, load neither torch nor Hydra nor ric
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 
 from genlab import __version__
 from genlab.errors import ConfigError, GenlabError, Stopped, nearest, resource_error
+from genlab.signals import Interrupted
 from genlab.verbs import HIDDEN, VERBS
 
 HELP = """\
@@ -46,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without Greek letters still gets its table
+    with contextlib.suppress(ValueError):  # only the main thread may; a run replaces this by its own while it lasts
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         code = _dispatch([argument for argument in arguments if argument != "--debug"])
         sys.stdout.flush()
@@ -57,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _report(error, debug)
+
+
+def _terminated(signum: int, frame: object) -> None:
+    raise Interrupted(signum)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -79,7 +88,8 @@ def _report(error: BaseException, debug: bool) -> int:
     if isinstance(error, SystemExit):  # argparse's --help
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, KeyboardInterrupt):
-        error = Stopped(2, "stopped", "", "start it again, or resume with: genlab resume RUN")
+        signum = error.signum if isinstance(error, Interrupted) else signal.SIGINT
+        error = Stopped(signum, "stopped", "", "start it again, or resume with: genlab resume RUN")
     known = error if isinstance(error, GenlabError) else resource_error(error)
     if known is None:
         kept = "see above" if debug else f"traceback saved in {_save_traceback(error)}"

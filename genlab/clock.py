@@ -20,16 +20,17 @@ class Clock:
 
     def pause(self, steps: int) -> None:
         """Training has just done `steps` steps and does something else."""
-        self._seconds += time.perf_counter() - self._since
+        seconds = time.perf_counter() - self._since
         self._steps += steps
+        self._all_steps += steps
+        self._seconds += seconds
+        self._all_seconds += seconds
 
     def recent(self) -> float:
         """Images per second since this was last asked."""
         steps, seconds, self._steps, self._seconds = self._steps, self._seconds, 0, 0.0
-        self._all_steps += steps
-        self._all_seconds += seconds
         return steps * self._batch_size / seconds if seconds else 0.0
 
     def overall(self) -> float:
-        """Images per second of this process's whole training so far, as of the last `recent`."""
+        """Images per second of this process's whole training so far."""
         return self._all_steps * self._batch_size / self._all_seconds if self._all_seconds else 0.0

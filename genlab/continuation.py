@@ -32,7 +32,7 @@ def facts(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime)
         "seed": settings["seed"],
         "config_hash": provenance.config_hash(settings),
         "versions": provenance.versions(),
-        "git": provenance.git_state(),
+        "git": provenance.git_state(Path(__file__).parent),
         "device": str(place.device),
         "precision": place.precision,
         "threads": torch.get_num_threads(),
@@ -64,6 +64,8 @@ def refuse_changes(
             "use the same command, another hydra.run.dir, or --allow-change",
         )
     inexact = strict + [key for key in changed if key in INEXACT_KEYS]
+    here = {"device": str(place.device), "precision": place.precision, "threads": torch.get_num_threads()}
+    inexact += [f"{key} (was {record[key]})" for key, value in here.items() if record.get(key, value) != value]
     if inexact and place.main:
         said = f"{', '.join(inexact)} changed: not bit for bit what one run would have given"
         print(f"genlab: warning: {said}", file=sys.stderr)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from genlab.train import Job
+    from genlab.training import Job
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Data, Split
     from genlab.model import Model
     from genlab.registry import Duration
-    from genlab.runtime import Runtime
 
 EVALUATION_STREAM = 2**31  # keeps evaluation noise apart from every training step's
 
@@ -35,7 +34,7 @@ class Evaluator(Protocol):
 
 @torch.no_grad()
 def evaluate(
-    evaluator: Evaluator, model: Model, data: Data, runtime: Runtime, seed: int, split: str | None = None
+    evaluator: Evaluator, model: Model, data: Data, seed: int, split: str | None = None
 ) -> list[tuple[str, Value]]:
     """What `evaluator` says of `model` on a split (its own unless given), with noise fixed by the seed.
 
@@ -47,7 +46,7 @@ def evaluate(
     name = split or evaluator.split
     rows = data.split(name) if evaluator.split is not None and name else None
     try:
-        with noise.alone(), runtime.autocast():
+        with noise.alone():  # and no autocast: a figure must not depend on the precision of training
             return [(key, _on_host(value)) for key, value in evaluator.run(model, rows)]
     finally:
         model.train(training)

@@ -6,6 +6,7 @@ paths. Images are float in [0, 1] with shape (N, C, H, W) at every public bounda
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -42,7 +43,10 @@ class Model(nn.Module):
     monitor: ClassVar[str | None] = "loss"
 
     def draw(self, *columns: Any, **named: Any) -> tuple[Tensor, ...]:
-        """Once a step, with gradients: what the phases share (a GAN's fakes). By default the batch itself."""
+        """Once a step, with gradients: what the phases share (a GAN's fakes). By default the batch itself.
+
+        One phase at most may send gradients through what this returns; the others take it detached.
+        """
         return columns
 
     # Any: a family names the columns it takes, loss(self, image) or loss(self, image, label)
@@ -55,7 +59,7 @@ class Model(nn.Module):
 
     def normal(self, rows: int, *shape: int) -> Tensor:
         """Standard normal numbers where this model lives."""
-        return noise.normal(rows, *shape, like=next(self.parameters()))
+        return noise.normal(rows, *shape, like=next(itertools.chain(self.parameters(), self.buffers())))
 
 
 @runtime_checkable

@@ -58,7 +58,14 @@ def sgd(
     """Stochastic gradient descent with (Nesterov) momentum, fused."""
     if nesterov and momentum == 0:
         raise ConfigError("Nesterov momentum needs a momentum", "key optimizer.momentum", "give optimizer.momentum=0.9")
-    return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
+    held = list(params)
+    optimizer = torch.optim.SGD(
+        held, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True
+    )
+    if momentum:  # torch leaves the buffer unset if the very first step is skipped for an overflow
+        for parameter in held:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 @OPTIMIZERS("rmsprop")
@@ -146,15 +153,16 @@ class Average:
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
         self._source: list[Tensor] = list(model.parameters())
         self._target: list[Tensor] = list(self.model.parameters())
-        self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
+        self._buffers: tuple[list[Tensor], list[Tensor]] = (list(self.model.buffers()), list(model.buffers()))
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after `step` optimiser steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._target, self._source, 1 - decay)
-        for mine, theirs in self._buffers:
-            mine.copy_(theirs)
+        if self._target:
+            torch._foreach_lerp_(self._target, self._source, 1 - decay)
+        if self._buffers[0]:
+            torch._foreach_copy_(*self._buffers)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.model.state_dict()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class Player:
     parameters: list[nn.Parameter]
     optimizer: torch.optim.Optimizer | None
     scaler: torch.amp.GradScaler | None
-    rates: list[float] = field(default_factory=list)  # learning rates before the schedule
+    configured: list[dict[str, Any]] = field(default_factory=list)  # each group's options before the schedule
 
     @classmethod
     def of(cls, phase: Phase, make: MakeOptimizer, runtime: Runtime) -> Player:
@@ -32,18 +33,25 @@ class Player:
             return cls(phase, [], None, None)
         parameters = [p for p in phase.module.parameters() if p.requires_grad]
         optimizer = make(phase.name, parameters)
-        return cls(phase, parameters, optimizer, runtime.scaler(), [group["lr"] for group in optimizer.param_groups])
+        options = [{key: v for key, v in group.items() if key != "params"} for group in optimizer.param_groups]
+        return cls(phase, parameters, optimizer, runtime.scaler(), options)
 
     def due(self, step: int, total: int) -> bool:
-        """Whether this player moves in `step` (from 0) of `total`."""
+        """Whether this player moves in `step` (from 0) of `total`: with `every` n in the last of each n steps."""
         start, end = self.phase.window
-        return step % self.phase.every == 0 and start * total <= step < end * total
+        return (step + 1) % self.phase.every == 0 and start * total <= step < end * total
 
     def set_rate(self, factor: float) -> None:
         """Set the learning rate to `factor` times what the configuration says."""
         if self.optimizer:
-            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-                group["lr"] = rate * factor
+            for group, options in zip(self.optimizer.param_groups, self.configured, strict=True):
+                group["lr"] = options["lr"] * factor
+
+    def configure(self) -> None:
+        """Give the optimiser its configured options back, after a checkpoint has brought those of its own run."""
+        if self.optimizer:
+            for group, options in zip(self.optimizer.param_groups, self.configured, strict=True):
+                group.update(options)
 
     def backward(self, loss: Tensor) -> None:
         (self.scaler.scale(loss) if self.scaler else loss).backward()
@@ -53,7 +61,7 @@ class Player:
 
         Under fp16 an overflowing gradient is no reason to stop: the scaler skips that step and lowers its scale.
         """
-        runtime.average(self.parameters)
+        loss = runtime.average(self.parameters, loss)
         if self.scaler and self.optimizer:
             self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])

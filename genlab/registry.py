@@ -108,7 +108,7 @@ class Registry:
         return sorted(self._entries)
 
     def get(self, name: Any, where: str = "") -> Callable[..., Any]:
-        if name not in self._entries:
+        if not isinstance(name, str) or name not in self._entries:
             raise ConfigError(
                 f"unknown {self.kind} '{name}'",
                 f"key {where or self.kind}.name",

@@ -54,7 +54,7 @@ class Logger:
 class Loggers(Logger):
     """Sends everything to several loggers. One that fails on the disk is warned about once and left out.
 
-    `essential` loggers (metrics.jsonl, the truth) are not guarded: their failure ends the run.
+    One that raises anything else ends the run: metrics.jsonl, the truth, turns a full disk into a ResourceError.
     """
 
     def __init__(self, loggers: Iterable[Logger]) -> None:
@@ -65,8 +65,6 @@ class Loggers(Logger):
             try:
                 call(logger)
             except OSError as error:
-                if getattr(logger, "essential", False):
-                    raise
                 self._loggers.remove(logger)
                 print(
                     f"genlab: warning: {type(logger).__name__} stopped logging ({error}); training goes on",

@@ -49,16 +49,20 @@ class Runtime:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def average(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace gradients by their mean over ranks, in one all-reduce of a flat buffer."""
+    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
+        """Replace gradients by their mean over ranks, in one all-reduce of a flat buffer; the mean of the loss.
+
+        A loss that is not finite on one rank is so on all: they stop together.
+        """
         if self.world == 1:
-            return
+            return loss
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([g.reshape(-1) for g in gradients])
+        flat = torch.cat([*(g.reshape(-1) for g in gradients), loss.detach().reshape(1)])
         dist.all_reduce(flat)
         flat /= self.world
-        parts = flat.split([g.numel() for g in gradients])
+        parts = flat[:-1].split([g.numel() for g in gradients])
         torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+        return flat[-1]
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The mean over ranks of scalars to be logged."""
@@ -133,7 +137,7 @@ def choose_precision(precision: str, device: torch.device) -> str:
     if precision == "auto":
         if device.type == "cpu":
             return "fp32"
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("fp16 has no use on a CPU", "key trainer.precision", "use bf16 or fp32")
     return precision

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends the command at once; no `except Exception` on its way may take it for something else."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"signal {signum}")
+        self.signum = signum
+
 
 class StopRequest:
-    """While entered, `signum` is the first SIGINT or SIGTERM received, else 0; the loop polls it."""
+    """While entered, `signum` is the first SIGINT or SIGTERM received, else 0; the loop polls it.
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    Until `armed` there is nothing to save: a signal raises Interrupted there and then.
+    """
 
     def __init__(self) -> None:
         self.signum = 0
+        self.armed = False
         self._before: dict[int, Any] = {}
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        self.signum = signum
-        for each in self.SIGNALS:
+        for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
+        if not self.armed:
+            raise Interrupted(signum)
+        self.signum = signum
+        with contextlib.suppress(OSError):  # written past Python's buffers, which may be in use just now
+            os.write(2, b"\ngenlab: stopping after this step; a second signal stops at once\n")
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # Python delivers signals to no other
-            self._before = {each: signal.signal(each, self._handle) for each in self.SIGNALS}
+            self._before = {each: signal.signal(each, self._handle) for each in SIGNALS}
         return self
 
     def __exit__(

@@ -5,6 +5,7 @@ Adversarial training is data here: a list of phases, walked once a step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -96,13 +97,15 @@ class Trainer:
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go on from a checkpoint; CheckpointError if it is not this run's, and then nothing has changed."""
-        checkpoint.unpack(self.objects(), tensors, state["structure"])
         if state["step"] > self.total:
             raise CheckpointError(
                 f"the checkpoint is at step {state['step']}, the run ends at {self.total}",
                 "key trainer.steps",
                 "give at least as many steps as are done",
             )
+        checkpoint.unpack(self.objects(), tensors, state["structure"])
+        for player in self.players:
+            player.configure()
         self.step, self.metrics, self.best = state["step"], state["metrics"], state["best"]
 
     # ------------------------------------------------------------------ the loop
@@ -125,7 +128,7 @@ class Trainer:
     def train_step(self) -> dict[str, Tensor]:
         """One optimiser step of every phase that is due; what they logged, by name, still on the device."""
         due = [player for player in self.players if player.due(self.step, self.total)]
-        factor = self.schedule(self.step / self.total)
+        factor = self.schedule((self.step + 0.5) / self.total)  # the step's middle: a warm-up does not begin at 0
         for player in due:
             player.set_rate(factor)
         values: dict[str, Tensor] = {}
@@ -154,7 +157,7 @@ class Trainer:
         for part in range(parts):
             drawn = shared if shared is not None else self._draw([player], part)
             self._only([player])
-            with self.runtime.autocast():
+            with self.runtime.autocast() if player.optimizer else torch.no_grad():
                 values = player.phase.objective(*drawn)
             if player.optimizer:
                 player.backward(values["loss"] / parts if parts > 1 else values["loss"])
@@ -174,7 +177,7 @@ class Trainer:
         if not self._finite:
             raise DivergedError(
                 f"the loss or a gradient of phase '{name}' is not finite at step {self.step}",
-                "nothing was updated",
+                "no such update was made",
                 "try a lower optimizer.lr, trainer.clip=1 or precision=fp32",
             )
 
@@ -203,8 +206,7 @@ class Trainer:
         signum = self.runtime.largest(self._stop())
         if not (logs or saves or due or signum):
             return
-        if logs:
-            self.runtime.synchronize()  # so that the clock counts what the device has really done
+        self.runtime.synchronize()  # so that the clock counts what the device has really done
         self._clock.pause(self.step - self._counted)
         self._counted = self.step
         if logs:
@@ -232,7 +234,7 @@ class Trainer:
     def _evaluate(self, due: Iterable[str]) -> None:
         subject = self.average.model if self.average else self.model
         for evaluator in (self.evaluators[key] for key in due):
-            found = evaluate(evaluator, subject, self.data, self.runtime, self.seed)  # type: ignore[arg-type]
+            found = evaluate(evaluator, subject, self.data, self.seed)  # type: ignore[arg-type]
             scalars = numbers(found)
             if scalars:
                 split = evaluator.split or "train"
@@ -247,8 +249,9 @@ class Trainer:
 
     def _note_best(self) -> None:
         name = f"valid/{self.model.monitor}"
-        if name in self.metrics and (self.best is None or self.metrics[name] < self.best["value"]):
-            self.best = {"metric": name, "value": self.metrics[name], "step": self.step}
+        value = self.metrics.get(name, math.nan)
+        if math.isfinite(value) and (self.best is None or value < self.best["value"]):
+            self.best = {"metric": name, "value": value, "step": self.step}
 
     def _keep(self) -> None:
         self._check_finite("+".join(player.phase.name for player in self.players))

@@ -43,9 +43,13 @@ class Order:
         n = len(self.rows)
         epoch, offset = divmod(start, n)
         rows, flips = self.epoch(epoch)
-        if offset + count <= n:
+        if offset + count <= n:  # most batches lie within one epoch and are a view
             return rows[offset : offset + count], None if flips is None else flips[offset : offset + count]
-        head = n - offset
-        more_rows, more_flips = self.take(start + head, count - head)
-        both = None if flips is None or more_flips is None else torch.cat([flips[offset:], more_flips])
-        return torch.cat([rows[offset:], more_rows]), both
+        taken = []
+        while count:
+            rows, flips = self.epoch(epoch)
+            end = min(offset + count, n)
+            taken.append((rows[offset:end], None if flips is None else flips[offset:end]))
+            epoch, offset, count = epoch + 1, 0, count - (end - offset)
+        coins = [flips for _, flips in taken if flips is not None]
+        return torch.cat([rows for rows, _ in taken]), torch.cat(coins) if coins else None

@@ -25,8 +25,6 @@ class JsonLines(Logger):
     finite is written as null, for JSON has no other word for it. Raises ResourceError where it cannot write.
     """
 
-    essential = True
-
     def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
         self.path = folder / "metrics.jsonl"
         with self._writing():

@@ -71,12 +71,12 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
     seed = loaded.config["seed"] if keys.seed is None else keys.seed
     data = loaded.data()
     reads = judge.split is not None
-    values = evaluation.evaluate(judge, loaded.model, data, loaded.runtime, seed, split if reads else None)
+    values = evaluation.evaluate(judge, loaded.model, data, seed, split if reads else None)
     protocol = {
         **judge.protocol(), "evaluator": evaluator, "split": split if reads else None,
         "count": len(data.split(split)) if reads else None, "seed": seed, "weights": loaded.weights,
         "step": loaded.step, "dataset": data.name, "data_fingerprint": data.fingerprint,
-        "device": str(loaded.runtime.device), "precision": loaded.runtime.precision, "genlab": __version__,
+        "device": str(loaded.runtime.device), "precision": "fp32", "genlab": __version__,
     }  # fmt: skip
     result = {"metrics": evaluation.numbers(values), "protocol": protocol}
     stem = f"{evaluator}-{split}"

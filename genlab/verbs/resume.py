@@ -22,7 +22,7 @@ def parser() -> Parser:
 
 
 def run(options: argparse.Namespace) -> int:
-    from genlab.train import resume
+    from genlab.training import resume
 
     resume(options.run, options.overrides, allow_change=options.allow_change)
     return 0

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if options.cfg:
         print(config.as_yaml(composed.config), end="")
         return 0
-    from genlab.train import train
+    from genlab.training import run as run_training
 
-    train(options.overrides, options.config_dir, allow_change=options.allow_change)
+    run_training(composed, allow_change=options.allow_change)
     return 0

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 
 from genlab.build import load_registry
 from genlab.checkpoint import Checkpoints
+from genlab.signals import Interrupted, StopRequest
 from tests.faults.kills import COMMON, FAMILIES, fingerprint, fork, wait
 
 RUN = [*COMMON, *FAMILIES["vae"], "trainer.steps=150", "checkpoint.every=1000", "trainer.log_every=5",
@@ -36,6 +40,43 @@ def start_and_wait_for_steps(folder: Path, steps: int, *overrides: str) -> int:
 
 def record(folder: Path) -> dict[str, object]:
     return json.loads((folder / "run.json").read_text())
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_training_stops_there_and_then(signum: int) -> None:
+    before = signal.getsignal(signum)
+    with pytest.raises(Interrupted) as caught, StopRequest():
+        signal.raise_signal(signum)
+    assert caught.value.signum == signum
+    assert signal.getsignal(signum) is before
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3, 1.0])
+def test_sigterm_while_starting_up_is_answered(delay: float, tmp_path: Path) -> None:
+    pid = subprocess.Popen(
+        [sys.executable, "-m", "genlab", "train", *RUN, f"hydra.run.dir={tmp_path / 'run'}"],
+        stderr=(tmp_path / "stderr").open("w"),
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    ).pid
+    time.sleep(0.2 + delay)  # the interpreter itself needs a moment before it can answer
+    os.kill(pid, signal.SIGTERM)
+    assert wait(pid, 30) == 143
+    assert (tmp_path / "stderr").read_text().startswith("genlab: stopped")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_reader_that_leaves_early_does_not_fail_the_run(tmp_path: Path) -> None:
+    shown = [override for override in RUN if override != "logger.console=null"]
+    arguments = shlex.join([*shown, "trainer.steps=20", f"hydra.run.dir={tmp_path / 'run'}"])
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run(
+        f"{sys.executable} -m genlab train {arguments} | head -n 1",
+        shell=True,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert (record(tmp_path / "run")["status"], record(tmp_path / "run")["code"]) == ("done", 0)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

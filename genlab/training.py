@@ -24,7 +24,6 @@ from genlab.errors import (
     ConfigError,
     DivergedError,
     GenlabError,
-    ResourceError,
     Stopped,
     resource_error,
 )
@@ -53,27 +52,32 @@ def train(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), allow_
 
     Raises GenlabError; `allow_change` accepts a changed configuration or data set when going on.
     """
-    composed = config.compose(overrides, config_dirs)
-    load_registry(composed.plugins)
-    config.check(composed.config)
-    if composed.config["dry_run"]:
-        return _dry_run(composed.config)
-    command = shlex.join(["genlab", "train", *overrides])
-    where = composed.run_dir
+    return run(config.compose(overrides, config_dirs), allow_change)
+
+
+def run(composed: config.Composed, allow_change: bool = False) -> Result:
+    """As `train`, from a composed configuration."""
     with StopRequest() as stop:
-        if where is not None and runs.is_run(where):
+        load_registry(composed.plugins)
+        config.check(composed.config)
+        if composed.config["dry_run"]:
+            return _dry_run(composed.config)
+        command = shlex.join(["genlab", "train", *composed.overrides])
+        place = _runtime(composed.config)
+        where = composed.run_dir
+        if where is not None and place.from_main(runs.is_run(where)):  # one answer for all ranks
             return _go_on(where, composed.config, command, stop, allow_change)
         return _start(where or composed.default_dir, composed.config, command, stop, exact=where is not None)
 
 
 def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = False) -> Result:
     """`genlab resume RUN`: go on from the newest whole checkpoint with the run's own configuration."""
-    path = runs.find(str(run))
-    keys = [item for item in overrides if not item.startswith("plugins=")]
-    changed = config.override_stored(runs.read_config(path), keys)
-    load_registry(config.plugin_names(overrides))
-    config.check(changed)
     with StopRequest() as stop:
+        path = runs.find(str(run))
+        keys = [item for item in overrides if not item.startswith("plugins=")]
+        changed = config.override_stored(runs.read_config(path), keys)
+        load_registry(config.plugin_names(overrides))
+        config.check(changed)
         return _go_on(path, changed, shlex.join(["genlab", "resume", str(run), *overrides]), stop, allow_change)
 
 
@@ -103,7 +107,7 @@ def _runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime
 
 
 def _start(where: Path, settings: dict[str, Any], command: str, stop: StopRequest, exact: bool) -> Result:
-    place = _runtime(settings)
+    place, folder = _runtime(settings), None
     try:
         job = Job.build(settings, place)
         checkpoint.check_space(where, job.trainer.state_bytes() * settings["checkpoint"]["keep"])
@@ -120,6 +124,8 @@ def _start(where: Path, settings: dict[str, Any], command: str, stop: StopReques
             return _go_on(path, settings, command, stop, allow_change=False)
         return _run(job, path, folder, stop, None)
     finally:
+        if folder:
+            folder.release()
         runtime.stop()
 
 
@@ -151,8 +157,9 @@ def _go_on(path: Path, settings: dict[str, Any], command: str, stop: StopRequest
             job.trainer.restore(found.tensors, found.state)
         if folder:
             folder.write_config(settings)
-            folder.update(status="running", code=None, error=None, ended=None, command=command,
-                          resumed=[*record.get("resumed", []), time.time()], **provenance.process_facts())  # fmt: skip
+            known = continuation.facts(settings, job.data, job.model, place)
+            folder.update(code=None, error=None, ended=None, command=command,
+                          resumed=[*record.get("resumed", []), time.time()], **known)  # fmt: skip
         return _run(job, path, folder, stop, found.step if found else None)
     finally:
         if folder:
@@ -173,18 +180,20 @@ def _finished(path: Path, record: dict[str, Any], place: Runtime) -> Result:
 def _run(job: Job, path: Path, folder: runs.RunFolder | None, stop: StopRequest, resumed_at: int | None) -> Result:
     """Fit, and write down how it ended, whatever happens."""
     try:
-        return Result(path, _fit(job, path, folder, stop, resumed_at))
+        stop.armed = True
+        metrics = _fit(job, path, folder, stop, resumed_at)
+        if folder:
+            folder.update(status="done", code=0, step=job.trainer.step, metrics=metrics, best=job.trainer.best,
+                          ended=time.time())  # fmt: skip
     except BaseException as error:
         problem = _as_problem(error, job.config, path)
         if folder:
             status = "stopped" if isinstance(problem, Stopped) else "failed"
             folder.update(status=status, code=problem.code, error=str(problem), ended=time.time())
-        if problem is error:
-            raise
         raise problem from error
-    finally:
-        if folder:
-            folder.release()
+    if folder:
+        _show(path, folder.record, job.config)
+    return Result(path, metrics)
 
 
 def _fit(
@@ -192,40 +201,43 @@ def _fit(
 ) -> dict[str, float]:
     keeper = checkpoint.Checkpoints(path / "ckpt", job.config["checkpoint"]["keep"])
     facts = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
+    before = folder.record.get("seconds", 0) if folder else 0
+    began = time.perf_counter()
 
     def save(step: int, objects: Mapping[str, Any], state: dict[str, Any]) -> None:
         tensors, structure = checkpoint.pack(objects)
-        if not checkpoint.all_finite(tensors):
+        bad = checkpoint.non_finite(tensors)
+        if bad:
             raise DivergedError(
-                f"a weight, buffer or moment is not finite at step {step}",
+                f"'{bad[0]}' is not finite at step {step}",
                 "it was not saved",
                 "try a lower optimizer.lr or trainer.precision=fp32",
             )
         keeper.save(step, tensors, {**state, **facts, "structure": structure})
         if folder:
-            folder.update(step=step, metrics=state["metrics"], best=state["best"])
+            seconds = round(before + time.perf_counter() - began, 1)
+            folder.update(step=step, metrics=state["metrics"], best=state["best"], seconds=seconds)
 
     if folder:
         keeper.sweep()
         folder.update(steps=job.trainer.total)
         print(f"genlab: {'training in' if resumed_at is None else 'going on in'} {path}", file=sys.stderr)
     logger = build_loggers(job.config, path, resumed_at) if folder else Loggers([])
-    began = time.perf_counter()
     try:
         metrics = job.trainer.fit(logger, save, lambda: stop.signum)
         logger.hparams(job.config, metrics)
     finally:
         logger.close()
-    if folder:
-        seconds = round(folder.record.get("seconds", 0) + time.perf_counter() - began, 1)
-        folder.update(status="done", code=0, step=job.trainer.step, metrics=metrics, best=job.trainer.best,
-                      ended=time.time(), seconds=seconds)  # fmt: skip
-        try:
-            write_report(path, folder.record, job.config)
-        except (OSError, ResourceError) as error:  # the run itself is done and saved
-            print(f"genlab: warning: report.html could not be written ({error})", file=sys.stderr)
-        closing_table(path, folder.record)
     return metrics
+
+
+def _show(path: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """The report and the closing table. The run is done and saved: nothing here may fail it."""
+    try:
+        write_report(path, record, settings)
+        closing_table(path, record)
+    except (Exception, SystemExit) as error:  # a full disk, `| head`, a strange record
+        print(f"genlab: warning: the report could not be shown ({type(error).__name__}: {error})", file=sys.stderr)
 
 
 def _as_problem(error: BaseException, settings: Mapping[str, Any], path: Path) -> GenlabError:
@@ -233,10 +245,8 @@ def _as_problem(error: BaseException, settings: Mapping[str, Any], path: Path) -
     go_on = f"resume with: genlab resume {shlex.quote(str(path))}"
     kept = any((path / "ckpt").glob("step-*"))
     if isinstance(error, GenlabError):
-        again: GenlabError = type(error).__new__(type(error))
-        again.__dict__.update(error.__dict__)
-        GenlabError.__init__(again, str(error), go_on if kept else "")
-        return again
+        error.args = ("; ".join([str(error), *([go_on] if kept else [])]),)
+        return error
     if isinstance(error, KeyboardInterrupt):
         return Stopped(2, "stopped at once", f"run {path}", go_on if kept else "nothing was saved yet")
     known = resource_error(error, settings["trainer"]["batch_size"])
