@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genlab import checkpoint, noise, runs, runtime
+from genlab import checkpoint, config, noise, runs, runtime
 from genlab.errors import CheckpointError, ConfigError
 from genlab.model import Model
 from genlab.optimizers import check_phases, phase_spec
@@ -115,18 +115,31 @@ class LoadedRun:
         return DATASETS.build(self.config["dataset"], "dataset", seed=self.config["seed"]).open(self.runtime.device)
 
 
+def read_stored(path: Path) -> dict[str, Any]:
+    """A run's own configuration, checked like any other; CheckpointError if it is damaged."""
+    stored = runs.read_config(path)
+    try:
+        config.check(stored)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"the run's configuration does not hold: {error}",
+            str(path / runs.CONFIG),
+            "restore it; a plug-in's model needs plugins=[...]",
+        ) from None
+    return stored
+
+
 def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] = ()) -> LoadedRun:
     """Open a run folder without running any code from it; averaged weights are taken where there are some."""
     path = runs.find(str(run))
-    stored, record = runs.read_config(path), runs.read_record(path)
     load_registry(plugins)
-    MODELS.check(stored["model"], "model")
+    stored, record = read_stored(path), runs.read_record(path)
     found = checkpoint.Checkpoints(path / "ckpt").newest()
     if found is None:
         raise CheckpointError("the run has no checkpoint yet", f"run {path}", "train it further: genlab resume")
     chosen = runtime.choose_device(device)
     place = Runtime(chosen)
-    facts = record["data"]
+    facts = runs.data_facts(record, path)
     model = MODELS.build(stored["model"], "model", image_shape=tuple(facts["shape"]), num_classes=facts["num_classes"])
     weights = "ema" if "ema" in found.state["structure"] else "model"
     checkpoint.unpack({weights: model}, found.tensors, {weights: found.state["structure"][weights]})

@@ -96,8 +96,10 @@ def _report(error: BaseException, debug: bool) -> int:
         text = " ".join(str(error).split())[:200]
         known = GenlabError(f"this is a bug in genlab ({type(error).__name__}: {text})", kept, "please report it")
     word = "stopped" if isinstance(known, Stopped) else "error"
-    if os.environ.get("RANK", "0") == "0" or known.code not in (2, 3):  # every rank would say the same
-        print(f"genlab: {word}: {' '.join(str(known).split())}", file=sys.stderr)
+    if os.environ.get("RANK", "0") == "0" or known.code in (1, 5, 7):  # every rank would say the same
+        line = " ".join(str(known).split())
+        safe = "".join(letter if letter.isprintable() else "?" for letter in line)
+        print(f"genlab: {word}: {safe}", file=sys.stderr)
     return known.code
 
 

@@ -58,6 +58,9 @@ def compose(arguments: Sequence[str], config_dirs: Sequence[str] = ()) -> Compos
         raise ConfigError(
             "'plugins' is honoured only from the command line", "key plugins", "give plugins=[...] on the command line"
         )
+    root = config.get("dataset", {}).get("root") if isinstance(config.get("dataset"), dict) else None
+    if isinstance(root, str) and root:  # a stored run must find its data from any folder
+        config["dataset"]["root"] = str(Path(root).expanduser().absolute())
     return Composed(
         config,
         run_dir if "hydra.run.dir" in given else None,

@@ -73,7 +73,7 @@ def refuse_changes(
 
 def refuse_other_data(path: Path, record: Mapping[str, Any], data: Data) -> None:
     """CheckpointError if the data set is not the one that the run began with."""
-    if record["data"]["fingerprint"] != data.fingerprint:
+    if runs.data_facts(record, path)["fingerprint"] != data.fingerprint:
         raise CheckpointError(
             "the data have changed since the run began",
             f"run {path}, dataset {data.name}",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 from collections.abc import Iterable
 
 
@@ -90,6 +91,7 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
         return ResourceError("out of disk space", f"{error.filename or 'the run folder'}", "free some and resume")
     if kind == "AcceleratorError" or "CUDA error" in text:
         return ResourceError(f"the device was lost ({text.splitlines()[0][:120]})", "CUDA", "resume in a new process")
-    if "Connection closed by peer" in text or "Connection reset by peer" in text or kind.startswith("Dist"):
+    gone = "Connection closed by peer" in text or "Connection reset by peer" in text
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (gone or kind.startswith("Dist")):
         return ResourceError("another process of this run has gone", "torchrun", "start it again: it goes on by itself")
     return None

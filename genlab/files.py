@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genlab.errors import ResourceError
+from genlab.errors import CheckpointError, ResourceError
 
 JSON_LIMIT = 4 * 2**20  # bytes: 30,000 tensors; the worst JSON of this size takes about 100 MB once parsed
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -92,9 +92,11 @@ def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> Entry:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: after a crash it holds the old content or the new. One writer at a time."""
-    temporary = path.with_name(f".tmp-{path.name}")
+    """Replace `path` by `data`: after a crash it holds the old content or the new."""
+    temporary = path.with_name(f".tmp-{path.name}.{os.getpid()}")
     try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # of an earlier process with this number, or a link put there
         write_file(temporary, [data])
         os.replace(temporary, path)
         fsync_folder(path.parent)
@@ -104,6 +106,14 @@ def write_atomic(path: Path, data: bytes) -> None:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise disk_full(error, path, len(data)) from None
         raise
+
+
+def own_folder(path: Path) -> Path:
+    """A folder inside a run, made if it is not there. CheckpointError if it is a link: it may lead out of the run."""
+    path.mkdir(exist_ok=True)
+    if path.is_symlink():
+        raise CheckpointError(f"'{path.name}' is a link", str(path.parent), "remove the link")
+    return path
 
 
 def fsync_folder(folder: Path) -> None:

@@ -29,7 +29,7 @@ MAX_TEXT = 4_096  # characters of one value
 _NODE = r"\.*(?!hydra\b)\w+(?:\.\w+|\[\w+\])*"
 ALLOWED_INTERPOLATION = re.compile(
     r"\$\{\s*(?:" + _NODE + r"|hydra\.runtime\.choices\.\w+|hydra:runtime\.choices\.\w+"
-    r"|now:[%\w .:_-]*|oc\.select:\s*[\w.]+\s*(?:,\s*[\w.-]*\s*)?)\s*\}"
+    r"|now:[%\w .:_-]*|oc\.select:\s*(?!hydra\b)[\w.]+\s*(?:,\s*[\w.-]*\s*)?)\s*\}"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _HYDRA = re.compile(r"\bhydra\b")

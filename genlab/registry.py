@@ -27,6 +27,7 @@ SELF = "‹self›"  # stands for the key of a nested spec until its owner is kn
 T = TypeVar("T", bound=Callable[..., Any])
 
 PositiveInt = Annotated[int, Gt(0), Lt(2**31)]
+Count = Annotated[int, Gt(0), Le(10_000)]  # of pictures, rows, columns: what one can look at
 NonNegativeInt = Annotated[int, Ge(0), Lt(2**31)]
 PositiveFloat = Annotated[float, Gt(0), Lt(1e30)]
 NonNegativeFloat = Annotated[float, Ge(0), Lt(1e30)]
@@ -185,7 +186,7 @@ def discover() -> None:
     for point in entry_points(group="genlab.plugins"):
         try:
             point.load()
-        except Exception as error:  # a stranger's package may raise anything
+        except (Exception, SystemExit) as error:  # a stranger's package may raise anything
             broken_plugins[point.name] = f"{type(error).__name__}: {error}"
 
 
@@ -194,7 +195,7 @@ def load_plugins(names: Sequence[str]) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(
                 f"plug-in '{name}' cannot be imported ({type(error).__name__}: {error})",
                 "key plugins",

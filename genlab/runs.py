@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from genlab.configfile import dump_config, parse_config
-from genlab.errors import CheckpointError, ConfigError, nearest
+from genlab.errors import BusyError, CheckpointError, ConfigError, nearest
 from genlab.files import dump_json, parse_json, read_bounded, write_atomic
 from genlab.folders import check_path, make_exact, make_new, unmake, writable
 from genlab.locking import Lock, is_held
+from genlab.record import checked
 
 RECORD, CONFIG, LOCK = "run.json", "config.yaml", "lock"
 RECORD_LIMIT, CONFIG_LIMIT = 4 * 2**20, 2**18  # bytes
@@ -48,6 +49,8 @@ class RunFolder:
                 _refuse_foreign(path)
                 lock = Lock(path / LOCK)
             return _hold(path, lock)
+        except BusyError:  # the folder is another's now, even if we made it
+            raise
         except BaseException:
             unmake(made, path / LOCK)
             raise
@@ -55,7 +58,7 @@ class RunFolder:
     @staticmethod
     def open(path: Path) -> RunFolder:
         """The existing run in `path`, locked, to go on with. ConfigError if there is none, BusyError if in use."""
-        path = check_path(path)
+        path = Path(path).absolute()
         if not is_run(path):
             raise ConfigError(f"'{path}' is not a run", f"it has no {RECORD}", "`genlab runs` lists the runs")
         with writable(path):
@@ -104,10 +107,24 @@ def read_record(path: Path) -> dict[str, Any]:
 
     CheckpointError if the file is damaged.
     """
-    record = _read_record(path)
+    try:
+        record = checked(_read_record(path))
+    except ValueError as error:  # pydantic's: its second line names the field
+        said = " ".join(str(error).splitlines()[1:3])[:200]
+        raise CheckpointError(
+            f"{RECORD} does not hold ({said})", str(path / RECORD), "restore it, or start a new run in another folder"
+        ) from None
     if record.get("status") == "running" and not is_held(path / LOCK):
         record["status"] = "killed"
     return record
+
+
+def data_facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What the record says of the run's data set; CheckpointError if it says nothing."""
+    facts: dict[str, Any] | None = record.get("data")
+    if not facts:
+        raise CheckpointError(f"{RECORD} does not say what the run was trained on", str(path), "start a new run")
+    return facts
 
 
 def find(run: str, root: Path = Path("outputs")) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,28 +45,41 @@ def plan(arguments: Sequence[str], config_dirs: Sequence[str]) -> Plan:
 
     folders = [config.search_path(), *config.private_folders(config_dirs)]
     parsed = overrides.parse(arguments, overrides.groups(folders), sweep=True)
-    refused = next(
-        (o for o in parsed if o.key_or_group in ("hydra.run.dir", "plugins") and o.is_sweep_override()), None
-    )
-    if refused or any(o.key_or_group == "hydra.run.dir" for o in parsed):
-        raise ConfigError(
-            "a sweep names its own run folders",
-            "override hydra.run.dir or plugins",
-            "give hydra.sweep.dir=... and one list of plugins",
-        )
-    jobs = []
-    for combination in itertools.islice(itertools.product(*(_values(o, folders) for o in parsed)), MAX_JOBS + 1):
-        texts = [text for text, _ in combination]
-        composed = config.compose(texts, config_dirs)
-        jobs.append(Job(texts, [text for text, varies in combination if varies], _hash(composed.config), composed))
-    if len(jobs) > MAX_JOBS:
-        raise ConfigError(f"more than {MAX_JOBS} jobs", "command line", "sweep over fewer values")
+    _refuse(parsed)
+    choices = [_values(override, folders) for override in parsed]
+    if math.prod(len(values) for values in choices) > MAX_JOBS:
+        raise _too_many()
+    jobs = [_job(combination, config_dirs) for combination in itertools.product(*choices)]
     discover()
     load_plugins(jobs[0].composed.plugins)
     for job in jobs:
         config.check(job.composed.config)
     named = any(o.key_or_group == "hydra.sweep.dir" for o in parsed)
     return Plan(jobs, jobs[0].composed.sweep_dir.absolute(), named)
+
+
+def _refuse(parsed: Sequence[Override]) -> None:
+    """What is the sweep's own to decide, or must be the same in all jobs."""
+    for override in parsed:
+        key, where = override.key_or_group, f"override {str(override.input_line)[:60]!r}"
+        if key == "hydra.run.dir":
+            raise ConfigError("a sweep names its own run folders", where, "give hydra.sweep.dir=...")
+        if override.is_sweep_override() and (key == "plugins" or key.startswith("hydra")):
+            raise ConfigError(f"'{key}' cannot vary within a sweep", where, f"give one {key}, quoted if it has commas")
+
+
+def _too_many() -> ConfigError:
+    return ConfigError(f"more than {MAX_JOBS} jobs", "command line", "sweep over fewer values")
+
+
+def _job(combination: Sequence[tuple[str, bool]], config_dirs: Sequence[str]) -> Job:
+    texts = [text for text, _ in combination]
+    composed = config.compose(texts, config_dirs)
+    if composed.config.get("dry_run"):
+        raise ConfigError(
+            "a sweep is not rehearsed", "key dry_run", "see its jobs with -m --cfg job, or rehearse one of them"
+        )
+    return Job(texts, [text for text, varies in combination if varies], _hash(composed.config), composed)
 
 
 def _values(override: Override, folders: Sequence[Path]) -> list[tuple[str, bool]]:
@@ -80,10 +94,29 @@ def _values(override: Override, folders: Sequence[Path]) -> list[tuple[str, bool
     if isinstance(value, Glob):
         found = value.filter(overrides.groups(folders).get(override.key_or_group, []))
     else:
-        found = list(override.sweep_string_iterator())
+        found = _listed(override)
     if not found:
         raise ConfigError(f"'{override.input_line}' has no values", "command line", "give some, e.g. seed=1,2,3")
     return [(f"{key}={item}", True) for item in found]
+
+
+def _listed(override: Override) -> list[str]:
+    """The values as text. A range is counted first, no further than needed: shuffled, Hydra would list it whole."""
+    from hydra.core.override_parser.types import RangeSweep
+    from hydra.errors import HydraException
+
+    value = override.value()
+    try:
+        if isinstance(value, RangeSweep) and len(list(itertools.islice(value.range(), MAX_JOBS + 1))) > MAX_JOBS:
+            raise _too_many()
+        found = list(itertools.islice(override.sweep_string_iterator(), MAX_JOBS + 1))
+    except (HydraException, ValueError, ArithmeticError) as error:  # range(0,5,0)
+        raise ConfigError(
+            f"'{override.input_line}' cannot be counted ({error})", "command line", "use e.g. range(0,10)"
+        ) from None
+    if len(found) > MAX_JOBS:
+        raise _too_many()
+    return found
 
 
 def _hash(settings: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from genlab.build import (
     build_model,
     build_trainer,
     load_registry,
+    read_stored,
 )
 from genlab.dryrun import rehearse
 from genlab.errors import (
@@ -27,6 +28,7 @@ from genlab.errors import (
     Stopped,
     resource_error,
 )
+from genlab.files import write_atomic
 from genlab.report import closing_table, write_report
 from genlab.results import Loggers
 from genlab.settings import Settings
@@ -75,8 +77,8 @@ def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = 
     with StopRequest() as stop:
         path = runs.find(str(run))
         keys = [item for item in overrides if not item.startswith("plugins=")]
-        changed = config.override_stored(runs.read_config(path), keys)
         load_registry(config.plugin_names(overrides))
+        changed = config.override_stored(read_stored(path), keys)
         config.check(changed)
         return _go_on(path, changed, shlex.join(["genlab", "resume", str(run), *overrides]), stop, allow_change)
 
@@ -141,7 +143,7 @@ def _dry_run(settings: dict[str, Any]) -> Result:
 
 
 def _go_on(path: Path, settings: dict[str, Any], command: str, stop: StopRequest, allow_change: bool) -> Result:
-    record, stored = runs.read_record(path), runs.read_config(path)
+    record, stored = runs.read_record(path), read_stored(path)
     place = _runtime(settings, record.get("threads"))
     folder = None
     try:
@@ -260,5 +262,5 @@ def _as_problem(error: BaseException, settings: Mapping[str, Any], path: Path) -
             "use trainer.deterministic=false",
         )
     log = path / "error.log"
-    log.write_text(traceback.format_exc(), encoding="utf-8")
+    write_atomic(log, traceback.format_exc().encode())
     return GenlabError(f"a bug in genlab: {type(error).__name__}: {error}", f"the traceback is in {log}", "report it")

@@ -14,7 +14,10 @@ fi
 
 if [ ! -x "$venv/bin/python" ]; then
     for python in python3 python3.13 python3.12 python3.11; do
-        if supported "$python"; then "$python" -m venv "$venv" && break; fi
+        if supported "$python"; then
+            "$python" -m venv "$venv" && break
+            rm -rf "$venv"  # half an environment would be taken for a whole one next time
+        fi
     done
 fi
 [ -x "$venv/bin/python" ] || { echo "genlab needs Python 3.11, 3.12 or 3.13 on PATH" >&2; exit 2; }

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genlab.files import own_folder
 from genlab.grid import image_grid, save_png
 from genlab.registry import LOGGERS
 from genlab.results import Embedding, Logger, Picture
@@ -116,7 +117,8 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | 
 def write_embedding(folder: Path, name: str, embedding: Embedding) -> None:
     """Write FOLDER/projector/<name>/, in place of an earlier one of that name, and the projector's list."""
     place = folder / "projector" / name.replace("/", "-")
-    place.mkdir(parents=True, exist_ok=True)
+    own_folder(place.parent)
+    own_folder(place)
     rows = ("\t".join(f"{number:.6g}" for number in code) for code in embedding.codes.tolist())
     (place / "tensors.tsv").write_text("\n".join(rows) + "\n")
     if embedding.labels is not None:  # a file of one column has no header

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from genlab.verbs import VERBS
 from genlab.verbs.options import Parser
 from genlab.verbs.yamltext import KINDS, options, values
 
-FLAGS = {"train": ["-m", "--cfg", "--config-dir", "--jobs", "--allow-change"], "resume": ["--allow-change"]}
 COMPOSING = ("train", "prepare", "info")
 KEYS = {  # key=value options of the verbs that take a RUN
     "sample": ["n=", "seed=", "columns=", "out="],
@@ -20,6 +20,9 @@ KEYS = {  # key=value options of the verbs that take a RUN
     "resume": ["trainer.steps=", "trainer.epochs="],
 }
 CHOICES = {"split": ["train", "valid", "test"], "mode": ["lerp", "slerp", "both"], "between": ["auto", "prior", "data"]}
+VALUES = {"trainer.device": ["auto", "cpu", "cuda"], "trainer.precision": ["auto", "fp32", "bf16", "fp16"],
+          "trainer.deterministic": ["true", "false"], "dry_run": ["true", "false"]}  # fmt: skip
+FLAG_VALUES = {"device": ["auto", "cpu", "cuda"]}
 
 
 def parser() -> Parser:
@@ -36,7 +39,7 @@ def run(given: argparse.Namespace) -> int:
 def candidates(line: str) -> list[str]:
     """Completions of the last word of a command line that starts with `genlab`."""
     *words, last = line.split(" ")
-    words = [word for word in words if word][1:]
+    words = [word for word in words if word not in ("", "--debug")][1:]
     return sorted({found for found in _possible(words, last) if found.startswith(last)})
 
 
@@ -44,17 +47,42 @@ def _possible(words: list[str], last: str) -> list[str]:
     if not words:
         return [*VERBS, "--help", "--version"]
     verb, given = words[0], words[1:]
-    flags = [*FLAGS.get(verb, []), "--help", "--debug"] if last.startswith("-") else []
+    if verb not in VERBS:
+        return []
+    flags = [*_actions(verb), "--debug"] if last.startswith("-") else []
+    given, flag = _positional(verb, given)
+    if flag is not None:
+        return [str(value) for value in flag.choices or FLAG_VALUES.get(flag.dest, [])]
     if verb in COMPOSING:
         return flags + _overrides(given, last)
     if verb == "list":
         return flags + list(KINDS)
     if verb == "completion":
         return [*flags, "bash", "zsh", "fish"]
-    if verb in KEYS:
-        named = any("=" not in word for word in given)  # the RUN is there already: its options follow
-        return flags + (_run_options(verb, last) if named else _runs())
+    if verb in KEYS:  # the RUN comes first, its options follow
+        return flags + (_run_options(verb, last) if given else _runs())
     return flags
+
+
+def _actions(verb: str) -> dict[str, argparse.Action]:
+    """The flags of a verb, from its own parser."""
+    return dict(import_module(f"genlab.verbs.{VERBS[verb][0]}").parser()._option_string_actions)
+
+
+def _positional(verb: str, given: list[str]) -> tuple[list[str], argparse.Action | None]:
+    """The words that are neither flags nor their values; the flag whose value is to be completed."""
+    if not any(word.startswith("-") for word in given):
+        return given, None  # without the cost of the parser
+    actions, plain, flag = _actions(verb), list[str](), None
+    for word in given:
+        if flag is not None:
+            flag = None
+        elif word.startswith("-"):
+            flag = actions.get(word)
+            flag = flag if flag is not None and flag.nargs is None else None
+        else:
+            plain.append(word)
+    return plain, flag
 
 
 def _overrides(given: list[str], last: str) -> list[str]:
@@ -63,9 +91,11 @@ def _overrides(given: list[str], last: str) -> list[str]:
 
     folder = search_path()
     groups = [path.name for path in folder.iterdir() if path.is_dir()]
-    group, equals, _ = last.partition("=")
+    group, equals, value = last.partition("=")
     if equals:
-        return [f"{group}={name}" for name in options(group, [folder])] if group in groups else _values(group)
+        names = list(options(group, [folder])) if group in groups else VALUES.get(group, [])
+        before = value[: max(value.rfind(","), value.rfind("[")) + 1]  # values of a sweep, or of a list
+        return [f"{group}={before}{name}" for name in names if name not in before.strip("[").split(",")]
     root = values(folder / "train.yaml")
     chosen = _defaults(folder) | dict(word.split("=", 1) for word in given if "=" in word)
     keys = [f"{key}=" for key in _flatten(root, "") if not key.startswith("hydra")] + ["hydra.run.dir="]
@@ -76,12 +106,6 @@ def _overrides(given: list[str], last: str) -> list[str]:
         elif file and name not in ("recipe", "experiment", "debug"):
             keys += [f"{name}.{key}=" for key in _flatten(values(file), "") if key != "name"]
     return [f"{name}=" for name in groups] + keys
-
-
-def _values(key: str) -> list[str]:
-    fixed = {"trainer.device": ["auto", "cpu", "cuda"], "trainer.precision": ["auto", "fp32", "bf16", "fp16"],
-             "trainer.deterministic": ["true", "false"], "dry_run": ["true", "false"]}  # fmt: skip
-    return [f"{key}={value}" for value in fixed.get(key, [])]
 
 
 def _defaults(folder: Path) -> dict[str, str]:

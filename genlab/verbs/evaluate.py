@@ -80,8 +80,7 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
     }  # fmt: skip
     result = {"metrics": evaluation.numbers(values), "protocol": protocol}
     stem = f"{evaluator}-{split}"
-    path = loaded.path / "eval" / f"{stem}.json"
-    path.parent.mkdir(exist_ok=True)
+    path = files.own_folder(loaded.path / "eval") / f"{stem}.json"
     files.write_atomic(path, files.dump_json(result))
     _print(result["metrics"], f"{evaluator} on {split}" if reads else evaluator)
     _save_pictures(values, loaded, stem)

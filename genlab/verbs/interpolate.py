@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Gt, Lt
 
 from genlab.errors import ConfigError
-from genlab.registry import NonNegativeInt, PositiveInt
+from genlab.registry import Count, NonNegativeInt
 from genlab.verbs import pictures
 from genlab.verbs.options import Parser, keywords
 
@@ -33,7 +33,7 @@ EXAMPLES = """\
 class Keys:
     """What may be given as key=value."""
 
-    n: PositiveInt = 8
+    n: Count = 8
     steps: Steps = 10
     mode: Literal["lerp", "slerp", "both"] = "both"
     between: Literal["auto", "prior", "data"] = "auto"

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from genlab.registry import NonNegativeInt, PositiveInt
+from genlab.registry import Count, NonNegativeInt
 from genlab.verbs import pictures
 from genlab.verbs.options import Parser, keywords
 
@@ -26,9 +26,9 @@ EXAMPLES = """\
 class Keys:
     """What may be given as key=value."""
 
-    n: PositiveInt = 32
+    n: Count = 32
     split: Literal["train", "valid", "test"] = "test"
-    columns: PositiveInt = 8
+    columns: Count = 8
     seed: NonNegativeInt = 0
     out: str | None = None
 

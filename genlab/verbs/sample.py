@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genlab.registry import NonNegativeInt, PositiveInt
+from genlab.registry import Count, NonNegativeInt
 from genlab.verbs import pictures
 from genlab.verbs.options import Parser, keywords
 
@@ -24,9 +24,9 @@ EXAMPLES = """\
 class Keys:
     """What may be given as key=value."""
 
-    n: PositiveInt = 64
+    n: Count = 64
     seed: NonNegativeInt = 0
-    columns: PositiveInt | None = None
+    columns: Count | None = None
     out: str | None = None
 
 

@@ -17,13 +17,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from genlab import files
-from genlab.errors import CheckpointError, ConfigError, Stopped, SweepError
+from genlab.errors import BusyError, CheckpointError, ConfigError, Stopped, SweepError
 from genlab.folders import make_exact, make_new, unmake, writable
 from genlab.locking import Lock, is_held
 from genlab.sweepplan import Job, Plan, plan
@@ -34,6 +35,7 @@ PATIENCE = 60  # seconds that a stopped child has to save its state
 LEDGER, LOCK = "sweep.json", "lock"
 MAX_LEDGER = 16 * 2**20
 PR_SET_PDEATHSIG = 1
+Check = Callable[[], None]  # raises Stopped once a signal has come
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -73,14 +75,7 @@ class Ledger:
         fresh = [{"overrides": job.varies, "key": job.key, "status": "waiting"} for job in planned.jobs]
         if planned.named:
             _refuse_foreign(planned.folder)
-        made: list[Path] = []
-        try:
-            with writable(planned.folder):
-                folder = (make_exact if planned.named else make_new)(planned.folder, made)
-                lock = Lock(folder / LOCK)
-        except BaseException:
-            unmake(made, planned.folder / LOCK)
-            raise
+        folder, lock = _claim(planned)
         try:
             ledger = cls(folder, _same(folder / LEDGER, fresh), lock)
             ledger.write()
@@ -102,6 +97,20 @@ class Ledger:
                  entry.get("metric", "-"), str(self.folder / str(index))]
                 for index, entry in enumerate(self.entries)]  # fmt: skip
         show(["job", "overrides", "status", "code", "metric", "folder"], rows)
+
+
+def _claim(planned: Plan) -> tuple[Path, Lock]:
+    """The sweep's folder, made if need be, and locked; on refusal nothing of ours is left behind."""
+    folder, made = planned.folder, list[Path]()
+    try:
+        with writable(folder):
+            folder = (make_exact if planned.named else make_new)(folder, made)
+            return folder, Lock(folder / LOCK)
+    except BusyError:
+        raise  # whoever was quicker uses the folder, and its lock, even if we made it
+    except BaseException:
+        unmake(made, folder / LOCK)
+        raise
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -151,16 +160,19 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, config_dirs: Sequence[str], pa
     waiting = [index for index in range(len(jobs)) if ledger.entries[index]["status"] != "done"]
     if len(waiting) < len(jobs):
         print(f"genlab: {len(jobs) - len(waiting)} of {len(jobs)} jobs are done already", file=sys.stderr)
+    _refuse_links(ledger.folder, waiting)
     running: dict[int, Child] = {}
-    with _signals(ledger.folder):
+    with _signals(ledger.folder) as check:
         try:
             while waiting or running:
                 while waiting and len(running) < parallel:
                     index = waiting.pop(0)
+                    _make_way(ledger.folder / str(index), check)
                     running[index] = _start(index, jobs[index], ledger, config_dirs)
                 for index in [i for i, child in running.items() if child.process.poll() is not None]:
                     _finish(index, running.pop(index), ledger)
                 time.sleep(POLL)
+                check()
         except BaseException:
             for child in running.values():
                 child.stop()
@@ -171,63 +183,86 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, config_dirs: Sequence[str], pa
 
 
 @contextlib.contextmanager
-def _signals(folder: Path) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the sweep, once its jobs have saved their state."""
+def _signals(folder: Path) -> Iterator[Check]:
+    """Ctrl-C and SIGTERM end the sweep, once its jobs have saved their state.
 
-    def stop(signum: int, frame: object) -> None:
-        raise Stopped(
-            signum,
-            "the sweep was stopped",
-            f"sweep {folder}",
-            f"go on with the same command and hydra.sweep.dir={folder}",
-        )
+    They are only noted, and raised by the function given here: none can come between a child's start and our
+    knowing of it, nor while the ledger is written.
+    """
+    seen: list[int] = []
 
-    previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    def check() -> None:
+        if seen:
+            raise Stopped(seen[0], "the sweep was stopped", f"sweep {folder}",
+                          f"go on with the same command and hydra.sweep.dir={folder}")  # fmt: skip
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    previous = {signum: signal.signal(signum, lambda number, frame: seen.append(number)) for signum in signals}
     try:
-        yield
+        yield check
     finally:
         for signum, handler in previous.items():
             signal.signal(signum, handler)
 
 
-def _start(index: int, job: Job, ledger: Ledger, config_dirs: Sequence[str]) -> Child:
-    folder = ledger.folder / str(index)
-    _until_free(folder)
+def _refuse_links(folder: Path, waiting: Sequence[int]) -> None:
+    """A job's folder is removed and its log is appended to: both must be here."""
+    for path in (folder / f"{index}{suffix}" for index in waiting for suffix in ("", ".log")):
+        if path.is_symlink():
+            raise ConfigError(f"'{path}' is a link", "key hydra.sweep.dir", "remove it, or name a new folder")
+
+
+def _make_way(folder: Path, check: Check) -> None:
+    """Wait for a job of a sweep that was killed, it is saving its state; remove what cannot be gone on from."""
+    check()
+    deadline = time.monotonic() + PATIENCE
+    while is_held(folder / LOCK):
+        if time.monotonic() > deadline:
+            return  # somebody's live run: the job will be refused (7), and recorded so
+        time.sleep(POLL)
+        check()
     if folder.is_dir() and not (folder / "ckpt").is_dir():
-        shutil.rmtree(folder)  # it failed before its first checkpoint: nothing to go on from
+        shutil.rmtree(folder)  # it failed before its first checkpoint
+
+
+def _start(index: int, job: Job, ledger: Ledger, config_dirs: Sequence[str]) -> Child:
     print(f"genlab: job {index}: {' '.join(job.varies) or 'as given'}", file=sys.stderr)
     ledger.set(index, status="running", started=time.time())
     log = open(ledger.folder / f"{index}.log", "ab")  # noqa: SIM115  # closed when the child has ended
-    # its own session: a Ctrl-C in the terminal reaches it through us, once
-    process = subprocess.Popen(
-        command(job, folder, config_dirs),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-        preexec_fn=_die_with_parent,
-    )
+    try:
+        # its own session: a Ctrl-C in the terminal reaches it through us, once
+        process = subprocess.Popen(
+            command(job, ledger.folder / str(index), config_dirs),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=partial(_die_with_parent, os.getpid()),
+        )
+    except BaseException:
+        log.close()
+        raise
     return Child(process, log)
 
 
 def command(job: Job, folder: Path, config_dirs: Sequence[str]) -> list[str]:
     """The words of a job's process."""
-    where = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    where = QuotedString(str(folder), Quote.single).with_quotes()
     dirs = [argument for name in config_dirs for argument in ("--config-dir", name)]
-    return [sys.executable, "-m", "genlab", "train", *dirs, *job.overrides, f"hydra.run.dir='{where}'"]
+    # -m puts the working folder first on the path: only where it was on ours
+    safe = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
+    return [sys.executable, *safe, "-m", "genlab", "train", *dirs, *job.overrides, f"hydra.run.dir={where}"]
 
 
-def _until_free(folder: Path) -> None:
-    """Wait for a job of a sweep that was killed: it is saving its state."""
-    deadline = time.monotonic() + PATIENCE
-    while is_held(folder / LOCK) and time.monotonic() < deadline:
-        time.sleep(POLL)
-
-
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     """In the child: if the sweep is killed, be asked to save and stop (Linux; elsewhere the job runs to its end)."""
     if _LIBC is not None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ours would only note it
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed just before
+            os._exit(128 + signal.SIGTERM)
 
 
 def _finish(index: int, child: Child, ledger: Ledger, otherwise: str = "failed") -> None:
@@ -253,10 +288,11 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _metric(record: dict[str, Any]) -> str:
-    """The final value of what the run was judged by, else of its first metric."""
+    """The final value of what the run was judged by, else of a loss, else of its first validation metric."""
     metrics = {key: value for key, value in (record.get("metrics") or {}).items() if isinstance(value, int | float)}
-    name = (record.get("best") or {}).get("metric")
-    name = name if name in metrics else next(iter(metrics), None)
+    judged = (record.get("best") or {}).get("metric")
+    ranked = [judged, *(key for key in metrics if "loss" in key), *(key for key in metrics if key.startswith("valid/"))]
+    name = next((key for key in ranked if key in metrics), None)
     return f"{name} {metrics[name]:.5g}" if name else "-"
 
 

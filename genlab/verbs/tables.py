@@ -6,8 +6,13 @@ import sys
 from collections.abc import Sequence
 
 
+def printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def show(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """Print rows of text under a header."""
+    """Print rows of text under a header; what a terminal would obey (a foreign run's names) is shown as `?`."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.markup import escape

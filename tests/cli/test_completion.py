@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,40 @@ def test_runs_and_their_options(tmp_path: Path) -> None:
     assert candidates("genlab interpolate last mode=s") == ["mode=slerp"]
     assert candidates("genlab sample last n") == ["n="]
     assert "evaluator=objective" in candidates("genlab eval last evaluator=")
+
+
+def test_flags_before_the_run() -> None:
+    assert candidates("genlab resume --allow-change ") == ["last"]
+    assert candidates("genlab eval --device cpu ") == ["last"]
+    assert candidates("genlab eval --device=cpu ") == ["last"]
+    assert candidates("genlab --debug sample --plugin mine ") == ["last"]
+    assert candidates("genlab eval --device c") == ["cpu", "cuda"]
+    assert candidates("genlab train --cfg ") == ["job"]
+    assert candidates("genlab eval --device cpu last sp") == ["split="]
+    assert candidates("genlab sample --p") == ["--plugin"]
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_flag_is_offered(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([verb, "--help"]) == 0
+    documented = set(re.findall(r"(?<![\w-])--[a-z-]+", capsys.readouterr().out.split("examples:")[0]))
+    assert documented | {"--debug"} == set(candidates(f"genlab {verb} --"))
+
+
+def test_without_torch() -> None:
+    code = (
+        "import sys; from genlab.verbs.completing import candidates; "
+        "candidates('genlab eval --device cpu '); candidates('genlab train --'); sys.exit('torch' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(genlab.__file__).parents[1])}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+
+
+def test_further_values() -> None:
+    assert candidates("genlab train model=vae,au") == ["model=vae,autoencoder"]
+    assert "model=vae,vae" not in candidates("genlab train -m model=vae,")
+    assert candidates("genlab train evaluator=[objective,sam") == ["evaluator=[objective,samples"]
+    assert candidates("genlab train trainer.precision=fp32,b") == ["trainer.precision=fp32,bf16"]
 
 
 def test_the_rest() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,14 +10,15 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 import genlab
-from genlab import cli
-from genlab.sweepplan import Job, plan
+from genlab import cli, config
+from genlab.errors import BusyError, ConfigError
+from genlab.sweepplan import Job, Plan, plan
 from genlab.verbs import sweep as sweeping
 
 ROOT = str(Path(genlab.__file__).parents[1])
@@ -60,8 +62,6 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
     return install
 
-    return install
-
 
 def entries(folder: str = "out") -> list[dict]:
     return json.loads(Path(folder, "sweep.json").read_text())["jobs"]
@@ -91,7 +91,7 @@ def test_the_grid(arguments: list[str], expected: list[list[str]]) -> None:
 
 def test_values_reach_the_jobs() -> None:
     roots = [job.composed.config["dataset"]["root"] for job in plan(["dataset.root='a,b',c"], []).jobs]
-    assert roots == ["a,b", "c"]
+    assert [Path(root).name for root in roots] == ["a,b", "c"]
 
 
 def test_cfg_shows_the_jobs_and_runs_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,25 +135,135 @@ def test_another_sweep_does_not_fit_in_the_folder(fake: Fake, capsys: pytest.Cap
     assert [path.name for path in Path("other").iterdir()] == ["file"]
 
 
-def test_one_sweep_at_a_time_in_a_folder(fake: Fake, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    fake("pass")
+@contextlib.contextmanager
+def lock_holder(folder: str) -> Iterator[int]:
+    """Another process that holds the lock in a folder; its pid."""
     code = (
-        "import time; from pathlib import Path; from genlab.locking import Lock; lock = Lock(Path('out/lock')); "
+        f"import time; from pathlib import Path; from genlab.locking import Lock; lock = Lock(Path('{folder}/lock')); "
         "print(1, flush=True); time.sleep(60)"
     )
-    Path("out").mkdir()
+    Path(folder).mkdir(parents=True)
     holder = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ROOT}
     )
     assert holder.stdout is not None
     holder.stdout.readline()
     try:
-        assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 7
-        assert str(holder.pid) in capsys.readouterr().err
+        yield holder.pid
     finally:
         holder.kill()
-        holder.wait()
+        holder.communicate()
+
+
+def test_one_sweep_at_a_time_in_a_folder(fake: Fake, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    fake("pass")
+    with lock_holder("out") as pid:
+        assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 7
+        assert str(pid) in capsys.readouterr().err
     assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 0
+
+
+def test_the_quicker_of_two_keeps_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(path: Path) -> None:
+        path.touch()  # the other process, right after our mkdir
+        raise BusyError("in use")
+
+    monkeypatch.setattr(sweeping, "Lock", taken)
+    assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 7
+    assert Path("out/lock").exists()
+
+
+def test_a_refused_new_folder_is_removed_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> None:
+        path.touch()
+        raise PermissionError
+
+    monkeypatch.setattr(sweeping, "Lock", full)
+    Path("out").mkdir()
+    Path("out/lock").touch()
+    with pytest.raises(ConfigError):
+        sweeping._claim(Plan([], Path("out"), named=False))
+    assert Path("out/lock").exists()
+    assert not Path("out-1").exists()
+
+
+def test_a_live_run_is_not_removed(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job of a killed sweep that has not saved yet and takes longer than we wait."""
+    monkeypatch.setattr(sweeping, "PATIENCE", 0.2)
+    fake("sys.exit(7)")
+    assert cli.main(["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]) == 8
+    Path("out/1").rename("gone")
+    with lock_holder("out/1"):
+        Path("out/1/precious").touch()
+        assert cli.main(["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]) == 8
+        assert Path("out/1/precious").exists()
+        assert (entries()[1]["status"], entries()[1]["code"]) == ("failed", 7)
+
+
+@pytest.mark.parametrize("name", ["1", "1.log"])
+def test_a_job_folder_that_is_a_link_is_refused(name: str, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake("sys.exit(1)")
+    command = ["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]
+    assert cli.main(command) == 8
+    Path("out", name).rename("elsewhere")
+    Path("out", name).symlink_to("../elsewhere")
+    assert cli.main(command) == 2
+    assert "is a link" in capsys.readouterr().err
+    assert Path("elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["seed=range(0,1000000000000)"], "more than 10000 jobs"),
+        (["seed=range(0.0,1000000000000)"], "more than 10000 jobs"),
+        (["seed=shuffle(range(0,1000000000000))"], "more than 10000 jobs"),
+        (["seed=range(0,20000)"], "more than 10000 jobs"),
+        (["seed=range(0,200)", "model.latent_dim=range(1,200)"], "more than 10000 jobs"),
+        (["seed=range(0,5,0)"], "cannot be counted"),
+        (["seed=range(0.0,5.0,0.0)"], "cannot be counted"),
+        (["hydra.run.dir=out"], "names its own run folders"),
+        (["hydra.run.dir=a,b"], "names its own run folders"),
+        (["hydra.sweep.dir=a,b"], "cannot vary"),
+        (["hydra.verbose=true,false"], "cannot vary"),
+        (["plugins=[a],[b]"], "cannot vary"),
+        (["seed=1,2", "dry_run=true"], "not rehearsed"),
+        (["dry_run=true,false"], "not rehearsed"),
+    ],
+)
+def test_refused_sweeps(arguments: list[str], said: str, refused: Callable[..., str]) -> None:
+    began = time.monotonic()
+    assert said in refused("train", "-m", *arguments)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a'b", "a\\'b", "a\\", "a b,c=d"])
+def test_folder_names_reach_the_jobs(name: str, tmp_path: Path) -> None:
+    job = plan(["seed=1"], []).jobs[0]
+    words = sweeping.command(job, tmp_path / name / "0", [])
+    composed = config.compose([word for word in words if "=" in word])
+    assert composed.run_dir == tmp_path / name / "0"
+
+
+def test_jobs_search_where_we_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = plan([], []).jobs[0]
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    assert "-P" in sweeping.command(job, tmp_path, [])
+    sys.path.insert(0, "")
+    assert "-P" not in sweeping.command(job, tmp_path, [])
+
+
+@pytest.mark.parametrize(
+    ("record", "shown"),
+    [
+        ({"metrics": {"images_per_second": 0.0}}, "-"),
+        ({"metrics": {"images_per_second": 9.0, "valid/psnr": 2.0, "valid/loss": 1.0}}, "valid/loss 1"),
+        ({"metrics": {"valid/loss": 1.0, "valid/elbo": 3.0}, "best": {"metric": "valid/elbo"}}, "valid/elbo 3"),
+        ({}, "-"),
+    ],
+)
+def test_the_metric_shown(record: dict, shown: str) -> None:
+    assert sweeping._metric(record) == shown
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -153,7 +153,7 @@ def test_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["outputs/gan/a"][:4] == ["done", "gan", "digits", "3/3"]
     assert rows["outputs/vae/b"][:5] == ["done", "vae", "digits", "3/3", "valid/loss"]
     assert rows["outputs/broken"][0] == "damaged"
-    assert rows["outputs/odd"][0] == "3"
+    assert rows["outputs/odd"][0] == "damaged"
 
 
 def test_resume(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,56 @@
+"""What run.json may hold: a record is checked when it is read, so that nobody stumbles over a damaged one later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le, Len
+from pydantic import BaseModel, ConfigDict
+
+Natural = Annotated[int, Ge(0), Le(2**53)]
+Seconds = Annotated[float, Ge(0), Le(1e12)]  # a duration, or a moment since 1970
+Side = Annotated[int, Ge(1), Le(2**16)]
+
+
+class Part(BaseModel):
+    """Known fields have their types; others are kept as they are, for versions to come."""
+
+    model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=())
+
+
+class DataFacts(Part):
+    name: str
+    shape: Annotated[list[Side], Len(3, 3)]
+    num_classes: Natural | None
+    label_names: list[str] | None = None
+    fingerprint: str
+
+
+class Best(Part):
+    metric: str
+    value: float | None
+    step: Natural
+
+
+class Record(Part):
+    status: str
+    code: int | None = None
+    step: Natural = 0
+    steps: Natural = 0
+    started: Seconds = 0
+    ended: Seconds | None = None
+    seconds: Seconds = 0
+    resumed: list[Seconds] = []
+    pid: Natural | None = None
+    threads: Annotated[int, Ge(1), Le(4096)] | None = None
+    world: Annotated[int, Ge(1), Le(2**20)] = 1
+    metrics: dict[str, float | None] = {}
+    best: Best | None = None
+    error: str | None = None
+    data: DataFacts | None = None
+
+
+def checked(record: Mapping[str, Any]) -> dict[str, Any]:
+    """`record` with defaults for what a young run has not written yet. ValueError names the field at fault."""
+    return Record.model_validate(record).model_dump()
