@@ -14,6 +14,7 @@ $(VENV)/.test: requirements.lock requirements-test.lock pyproject.toml scripts/s
 
 demo: $(VENV)/.demo  ## set up, then train a VAE on the built-in digits (under a minute)
 	$(BIN)/genlab train
+	@echo; echo "To have genlab in this shell:  . $(BIN)/activate"
 
 test: $(VENV)/.test check  ## set up, then run the checks and the tests (about 10 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import torch
 from genlab import provenance, runs
 from genlab.build import parameter_counts
 from genlab.errors import CheckpointError
+from genlab.progress import say
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Data
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What may differ from the stored configuration when a run goes on. Nothing here changes the path of the weights but
 # the device and the number of threads, of which a warning tells, and the length where a schedule depends on it.
 FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.threads", "trainer.log_every",
-             "checkpoint", "evaluator", "logger", "dataset.root", "dry_run", "plugins")  # fmt: skip
+             "checkpoint", "evaluator", "logger", "dataset.root", "dry_run", "name", "plugins")  # fmt: skip
 INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
 
 
@@ -44,7 +44,7 @@ def facts(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime)
             "label_names": data.label_names,
             "fingerprint": data.fingerprint,
         },
-        "model": {"name": settings["model"]["name"], "parameters": parameter_counts(model)},
+        "model": {"name": settings["name"], "family": settings["model"]["name"], "parameters": parameter_counts(model)},
         **provenance.process_facts(),
     }
 
@@ -63,12 +63,13 @@ def refuse_changes(
             f"run {path}",
             "use the same command, another hydra.run.dir, or --allow-change",
         )
-    inexact = strict + [key for key in changed if key in INEXACT_KEYS]
+    steady = now["schedule"] == {"name": "constant", "warmup": 0.0}  # then the length does not matter to any step
+    inexact = strict + [key for key in changed if key in (INEXACT_KEYS[:2] if steady else INEXACT_KEYS)]
     here = {"device": str(place.device), "precision": place.precision, "threads": torch.get_num_threads()}
     inexact += [f"{key} (was {record[key]})" for key, value in here.items() if record.get(key, value) != value]
     if inexact and place.main:
         said = f"{', '.join(inexact)} changed: not bit for bit what one run would have given"
-        print(f"genlab: warning: {said}", file=sys.stderr)
+        say(f"warning: {said}")
 
 
 def refuse_other_data(path: Path, record: Mapping[str, Any], data: Data) -> None:

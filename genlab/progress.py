@@ -6,6 +6,13 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; that nobody reads it is no reason to fail."""
+    with contextlib.suppress(OSError):
+        print(f"genlab: {text}", file=sys.stderr, flush=True)
+
+
 Show = Callable[[int, int], None]  # images done, images in all
 
 
@@ -38,6 +45,6 @@ def _lines(title: str) -> Show:
         tenth = 10 * done // max(total, 1)
         if tenth > shown:
             shown = tenth
-            print(f"genlab: {title}: {done} of {total}", file=sys.stderr)
+            say(f"{title}: {done} of {total}")
 
     return show

@@ -25,6 +25,7 @@ from genlab.settings import Saving, Settings
 class Root:
     """The keys of the root configuration, configs/train.yaml."""
 
+    name: str
     seed: NonNegativeInt
     dry_run: bool
     plugins: list[str]

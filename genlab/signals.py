@@ -32,8 +32,9 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        if self.signum:  # the second
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
         if not self.armed:
             raise Interrupted(signum)
         self.signum = signum

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from genlab.errors import (
     resource_error,
 )
 from genlab.files import write_atomic
+from genlab.progress import say
 from genlab.report import closing_table, write_report
 from genlab.results import Loggers
 from genlab.settings import Settings
@@ -64,7 +64,8 @@ def run(composed: config.Composed, allow_change: bool = False) -> Result:
         config.check(composed.config)
         if composed.config["dry_run"]:
             return _dry_run(composed.config)
-        command = shlex.join(["genlab", "train", *composed.overrides])
+        folders = [word for folder in composed.config_dirs for word in ("--config-dir", folder)]
+        command = shlex.join(["genlab", "train", *folders, *composed.overrides])
         place = _runtime(composed.config)
         where = composed.run_dir
         if where is not None and place.from_main(runs.is_run(where)):  # one answer for all ranks
@@ -171,7 +172,7 @@ def _go_on(path: Path, settings: dict[str, Any], command: str, stop: StopRequest
 
 def _finished(path: Path, record: dict[str, Any], place: Runtime) -> Result:
     if place.main:
-        print(f"genlab: this run is finished ({record['step']} steps): {path}", file=sys.stderr)
+        say(f"this run is finished ({record['step']} steps): {path}")
         closing_table(path, record)
     return Result(path, record["metrics"])
 
@@ -223,7 +224,7 @@ def _fit(
     if folder:
         keeper.sweep()
         folder.update(steps=job.trainer.total)
-        print(f"genlab: {'training in' if resumed_at is None else 'going on in'} {path}", file=sys.stderr)
+        say(f"{'training in' if resumed_at is None else 'going on in'} {path}")
     logger = build_loggers(job.config, path, resumed_at) if folder else Loggers([])
     try:
         metrics = job.trainer.fit(logger, save, lambda: stop.signum)
@@ -239,7 +240,7 @@ def _show(path: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) ->
         write_report(path, record, settings)
         closing_table(path, record)
     except (Exception, SystemExit) as error:  # a full disk, `| head`, a strange record
-        print(f"genlab: warning: the report could not be shown ({type(error).__name__}: {error})", file=sys.stderr)
+        say(f"warning: the report could not be shown ({type(error).__name__}: {error})")
 
 
 def _as_problem(error: BaseException, settings: Mapping[str, Any], path: Path) -> GenlabError:

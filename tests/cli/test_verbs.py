@@ -150,7 +150,7 @@ def test_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = said(capsys, "runs").splitlines()
     assert lines[0].split() == ["status", "model", "data", "step", "best", "folder"]
     rows = {line.split()[-1]: line.split() for line in lines[1:]}
-    assert rows["outputs/gan/a"][:4] == ["done", "gan", "digits", "3/3"]
+    assert rows["outputs/gan/a"][:4] == ["done", "dcgan", "digits", "3/3"]
     assert rows["outputs/vae/b"][:5] == ["done", "vae", "digits", "3/3", "valid/loss"]
     assert rows["outputs/broken"][0] == "damaged"
     assert rows["outputs/odd"][0] == "damaged"

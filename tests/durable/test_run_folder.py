@@ -491,7 +491,7 @@ DAMAGED = {
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_a_record_that_does_not_hold(damage: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(DAMAGED[damage]))
-    with pytest.raises(CheckpointError, match="run.json"):
+    with pytest.raises(CheckpointError, match=r"run\.json"):
         runs.read_record(tmp_path)
     assert [record["status"] for record in runs.scan(tmp_path)] == ["damaged"]
 
