@@ -92,10 +92,11 @@ def _unknown_key(folders: Sequence[Path], parsed: Sequence[Override]) -> ConfigE
             continue
         parent = key.rpartition(".")[0]
         siblings = {name for name in keys if name.rpartition(".")[0] == parent} or set(keys)
+        deeper = [name for name in keys if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
         return ConfigError(
             f"unknown key '{key[:80]}'",
             f"override {str(override.input_line)[:60]!r}",
-            nearest(key, siblings.union(() if parent else known)),
+            f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known)),
         )
     return None
 

@@ -30,6 +30,7 @@ def facts(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime)
     return {
         "status": "running",
         "seed": settings["seed"],
+        "plugins": settings["plugins"],
         "config_hash": provenance.config_hash(settings),
         "versions": provenance.versions(),
         "git": provenance.git_state(Path(__file__).parent),

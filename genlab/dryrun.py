@@ -27,7 +27,7 @@ class Report:
     def __str__(self) -> str:
         width = max(len(name) for name, _ in self.lines)
         table = "\n".join(f"{name:<{width}}  {value}" for name, value in self.lines)
-        return f"{table}\n(dry run: nothing was written)"
+        return f"{table}\n(dry run: no run folder was made)"
 
 
 def rehearse(job: Job) -> Report:

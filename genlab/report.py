@@ -68,10 +68,10 @@ def closing_table(run: Path, record: Mapping[str, Any]) -> None:
 
 def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What to try next with a run: a command, and what it is for. Only what this run's model can do."""
-    where = shlex.quote(str(run))
+    where = shlex.quote(str(run)) + plugin_words(record)
     drawn = _by_name(run / "images")
     if any(run.glob("events.out.tfevents.*")):
-        yield f"tensorboard --logdir {where}", "curves, pictures and latent codes in the browser"
+        yield f"tensorboard --logdir {shlex.quote(str(run))}", "curves, pictures and latent codes in the browser"
     if "samples" in drawn:
         yield f"genlab sample {where} n=64", "draw more from the model"
     if "reconstructions" in drawn:
@@ -79,6 +79,12 @@ def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, s
     yield f"genlab eval {where}", "the objective on the test split"
     if record.get("steps"):
         yield f"genlab resume {where} trainer.steps={2 * record['steps']}", "train on, to twice the length"
+
+
+def plugin_words(settings: Mapping[str, Any]) -> str:
+    """What a command on a run must add to name the plug-ins that it was made with, or nothing."""
+    names = settings.get("plugins")
+    return " " + shlex.quote(f"plugins=[{','.join(names)}]") if names else ""
 
 
 def _closing_rows(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,7 @@ from genlab.errors import (
 )
 from genlab.files import write_atomic
 from genlab.progress import say
-from genlab.report import closing_table, write_report
+from genlab.report import closing_table, plugin_words, write_report
 from genlab.results import Loggers
 from genlab.settings import Settings
 from genlab.signals import StopRequest
@@ -245,7 +245,7 @@ def _show(path: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) ->
 
 def _as_problem(error: BaseException, settings: Mapping[str, Any], path: Path) -> GenlabError:
     """Any exception as one with an exit code; an unknown one leaves its traceback in the run folder."""
-    go_on = f"resume with: genlab resume {shlex.quote(str(path))}"
+    go_on = f"resume with: genlab resume {shlex.quote(str(path))}{plugin_words(settings)}"
     kept = any((path / "ckpt").glob("step-*"))
     if isinstance(error, GenlabError):
         error.args = ("; ".join([str(error), *([go_on] if kept else [])]),)

@@ -21,7 +21,15 @@ class Parser(argparse.ArgumentParser):
         self.verb = verb
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        return self.parse_intermixed_args(list(arguments))
+        """The arguments of the verb. `plugins=[...]`, as `train` takes it, is `--plugin` where the verb has that."""
+        given = self.parse_intermixed_args(list(arguments))
+        named = [item for item in getattr(given, "options", []) if item.startswith("plugins=")]
+        if named and hasattr(given, "plugin"):
+            from genlab.config import plugin_names
+
+            given.plugin += plugin_names(named)
+            given.options = [item for item in given.options if item not in named]
+        return given
 
     def error(self, message: str) -> NoReturn:
         unknown = re.match(r"unrecognized arguments: (\S+)", message)

@@ -240,3 +240,12 @@ def test_key_value_options() -> None:
     for bad in ("n=0", "n=1.5", "n", "=1", "m=1", "share=nan", "on=1", "n=99999999999999999999999"):
         with pytest.raises(ConfigError):
             keywords(target, [bad])
+
+
+def test_plugins_are_named_alike_everywhere() -> None:
+    from genlab.verbs import evaluate, sample
+
+    for verb in (sample, evaluate):
+        given = verb.parser().parse(["last", "plugins=[one,two]", "seed=3", "--plugin", "three"])
+        assert given.plugin == ["three", "one", "two"]
+        assert given.options == ["seed=3"]
