@@ -72,11 +72,11 @@ class Checkpoints:
         self._delete_old(step)
         return final
 
-    def newest(self, verify: bool = True) -> Loaded | None:
+    def newest(self) -> Loaded | None:
         """The good checkpoint of the highest step; None only if there is none at all, good or bad.
 
         Bad ones above it are named in one warning. CheckpointError if all are bad: starting again from nothing is
-        for a person to decide. `verify=False` skips comparing the hashes, not the other checks.
+        for a person to decide.
         """
         bad: list[str] = []
         for name in reversed(self._entries()):
@@ -84,14 +84,13 @@ class Checkpoints:
             try:
                 if step_of(name) is None:
                     raise CheckpointError(f"'{name}' is no name of a checkpoint")
-                loaded = read(path, verify)
+                loaded = read(path)
             except CheckpointError as error:
                 bad.append(f"{name} ({_reason(error)})")
                 continue
             if bad:
                 _warn(f"skipped damaged checkpoint {', '.join(bad)}; going on from {name}")
-            if verify:
-                self._good.add(loaded.step)
+            self._good.add(loaded.step)
             return loaded
         if bad:
             raise CheckpointError(

@@ -74,10 +74,6 @@ class RunFolder:
         """Write the resolved configuration to config.yaml."""
         write_atomic(self.path / CONFIG, dump_config(config))
 
-    def read_config(self) -> dict[str, Any]:
-        """The configuration that the run was started with; CheckpointError if the file is damaged or hostile."""
-        return read_config(self.path)
-
     def release(self) -> None:
         """Let others use the folder; a second call does nothing."""
         self._lock.release()

@@ -58,8 +58,8 @@ def step_of(name: str) -> int | None:
     return int(match[1]) if match and name == folder_name(int(match[1])) else None
 
 
-def read(path: Path, verify: bool = True) -> Loaded:
-    """The checkpoint in folder `path`; `verify=False` leaves out comparing the hashes, not the other checks.
+def read(path: Path) -> Loaded:
+    """The checkpoint in folder `path`, held against its hashes.
 
     CheckpointError if anything about it is wrong, ResourceError if it does not fit in memory.
     """
@@ -67,11 +67,9 @@ def read(path: Path, verify: bool = True) -> Loaded:
     with _opened(path) as folder:
         manifest = _manifest(folder)
         step, state, entry = _read_state(path, folder)
-        if verify:
-            _compare(STATE, entry, manifest)
+        _compare(STATE, entry, manifest)
         tensors, entry = read_tensors(TENSORS, folder)
-        if verify:
-            _compare(TENSORS, entry, manifest)
+        _compare(TENSORS, entry, manifest)
     return Loaded(step, tensors, state, path)
 
 

@@ -63,17 +63,15 @@ def _layout(optimizer: Optimizer) -> dict[str, Any]:
     return {"class": type(optimizer).__name__, "groups": groups}
 
 
-def unpack(
-    objects: Mapping[str, HasStateDict], tensors: Mapping[str, Tensor], structure: Any, partial: bool = False
-) -> None:
-    """Load into `objects` what `pack` took from their like; `partial` allows to leave some of it out.
+def unpack(objects: Mapping[str, HasStateDict], tensors: Mapping[str, Tensor], structure: Any) -> None:
+    """Load into `objects` what `pack` took from their like.
 
     CheckpointError lists the first keys, shapes and dtypes that differ; nothing is loaded then. Each object gets
     tensors of its own.
     """
     if not isinstance(structure, dict) or not all(isinstance(v, dict) and "state" in v for v in structure.values()):
         raise CheckpointError("the checkpoint does not say which objects it holds", "state.json", "use another one")
-    problems = [f"'{name}' is only in the checkpoint" for name in structure if name not in objects and not partial]
+    problems = [f"'{name}' is only in the checkpoint" for name in structure if name not in objects]
     for name, thing in objects.items():
         problems += _problems(name, thing, structure.get(name), tensors)
     if problems:

@@ -69,7 +69,7 @@ def run(composed: config.Composed, allow_change: bool = False) -> Result:
         place = _runtime(composed.config)
         where = composed.run_dir
         if where is not None and place.from_main(runs.is_run(where)):  # one answer for all ranks
-            return _go_on(where, composed.config, command, stop, allow_change)
+            return _go_on(where, composed.config, read_stored(where), command, stop, allow_change)
         return _start(where or composed.default_dir, composed.config, command, stop, exact=where is not None)
 
 
@@ -79,9 +79,10 @@ def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = 
         path = runs.find(str(run))
         keys = [item for item in overrides if not item.startswith("plugins=")]
         load_registry(config.plugin_names(overrides))
-        changed = config.override_stored(read_stored(path), keys)
+        stored = read_stored(path)
+        changed = config.override_stored(stored, keys)
         config.check(changed)
-        return _go_on(path, changed, shlex.join(["genlab", "resume", str(run), *overrides]), stop, allow_change)
+        return _go_on(path, changed, stored, shlex.join(["genlab", "resume", str(run), *overrides]), stop, allow_change)
 
 
 # ---------------------------------------------------------------------- starting and going on
@@ -124,7 +125,7 @@ def _start(where: Path, settings: dict[str, Any], command: str, stop: StopReques
                 known = continuation.facts(settings, job.data, job.model, place)
                 folder.update(command=command, started=time.time(), **known)
         if taken:
-            return _go_on(path, settings, command, stop, allow_change=False)
+            return _go_on(path, settings, read_stored(path), command, stop, allow_change=False)
         return _run(job, path, folder, stop, None)
     finally:
         if folder:
@@ -143,12 +144,20 @@ def _dry_run(settings: dict[str, Any]) -> Result:
         runtime.stop()
 
 
-def _go_on(path: Path, settings: dict[str, Any], command: str, stop: StopRequest, allow_change: bool) -> Result:
-    record, stored = runs.read_record(path), read_stored(path)
+def _go_on(
+    path: Path,
+    settings: dict[str, Any],
+    stored: dict[str, Any],
+    command: str,
+    stop: StopRequest,
+    allow_change: bool,
+) -> Result:
+    record = runs.read_record(path)
     place = _runtime(settings, record.get("threads"))
     folder = None
     try:
         folder = runs.RunFolder.open(path) if place.main else None
+        record = place.from_main(record | folder.record if folder else None)  # as it is now that nobody else writes it
         continuation.refuse_changes(path, stored, settings, record, place, allow_change)
         if record["status"] == "done" and settings["trainer"] == stored["trainer"]:
             return _finished(path, record, place)

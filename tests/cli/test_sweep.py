@@ -19,6 +19,7 @@ import genlab
 from genlab import cli, config
 from genlab.errors import BusyError, ConfigError
 from genlab.sweepplan import Job, Plan, plan
+from genlab.verbs import ledger
 from genlab.verbs import sweep as sweeping
 
 ROOT = str(Path(genlab.__file__).parents[1])
@@ -168,7 +169,7 @@ def test_the_quicker_of_two_keeps_its_lock(monkeypatch: pytest.MonkeyPatch) -> N
         path.touch()  # the other process, right after our mkdir
         raise BusyError("in use")
 
-    monkeypatch.setattr(sweeping, "Lock", taken)
+    monkeypatch.setattr(ledger, "Lock", taken)
     assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 7
     assert Path("out/lock").exists()
 
@@ -178,11 +179,11 @@ def test_a_refused_new_folder_is_removed_and_no_other(monkeypatch: pytest.Monkey
         path.touch()
         raise PermissionError
 
-    monkeypatch.setattr(sweeping, "Lock", full)
+    monkeypatch.setattr(ledger, "Lock", full)
     Path("out").mkdir()
     Path("out/lock").touch()
     with pytest.raises(ConfigError):
-        sweeping._claim(Plan([], Path("out"), named=False))
+        ledger._claim(Plan([], Path("out"), named=False))
     assert Path("out/lock").exists()
     assert not Path("out-1").exists()
 

@@ -47,7 +47,7 @@ CONFIG: dict[str, Any] = {
 def test_round_trip(tmp_path: Path) -> None:
     run = RunFolder.claim(tmp_path / "run", exact=True)
     run.write_config(CONFIG)
-    assert run.read_config() == CONFIG
+    assert read_config(tmp_path / "run") == CONFIG
     assert [*read_config(tmp_path / "run")] == [*CONFIG]
     text = (tmp_path / "run" / "config.yaml").read_text()
     assert yaml.safe_load(text) == CONFIG  # what any other tool reads
