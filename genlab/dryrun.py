@@ -15,12 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """Sizes in bytes, times in seconds; printed, it is the table `lines`."""
+    """The seconds of one step, and what is shown: printed, it is the table `lines`."""
 
-    parameters: dict[str, int]
-    state_bytes: int
-    activation_bytes: int
-    data_bytes: int
     step_seconds: float
     lines: list[tuple[str, str]]
 
@@ -76,7 +72,7 @@ def rehearse(job: Job) -> Report:
         ("the whole run, about", f"{seconds * trainer.total / 60:.1f} minutes and what is logged"),
         ("first losses", ", ".join(f"{name} {float(value):.4g}" for name, value in values.items())),
     ]
-    return Report(counts, state, activations, resident, seconds, lines)
+    return Report(seconds, lines)
 
 
 def megabytes(count: int) -> str:
