@@ -15,6 +15,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from genlab.adam import Adam
 from genlab.errors import ConfigError, nearest
 from genlab.registry import OPTIMIZERS, SCHEDULES, Fraction, NonNegativeFloat, PositiveFloat, Spec
 
@@ -32,7 +33,7 @@ def adam(
     weight_decay: NonNegativeFloat = 0.0,
 ) -> Optimizer:
     """Adam (Kingma & Ba 2015), fused: one kernel over all parameters."""
-    return torch.optim.Adam(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+    return Adam(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
 @OPTIMIZERS("adamw")
@@ -44,7 +45,7 @@ def adamw(
     weight_decay: NonNegativeFloat = 0.01,
 ) -> Optimizer:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), fused."""
-    return torch.optim.AdamW(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+    return Adam(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, decoupled_weight_decay=True)
 
 
 @OPTIMIZERS("sgd")

@@ -7,6 +7,7 @@ memory, torch.compile, CUDA graphs) is decided once, before the first.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -158,22 +159,18 @@ class Stepper:
         if parts > 1:
             said = {name: value / parts for name, value in said.items()}
         if player.optimizer:
-            said["gradient_norm"], finite = player.descend(self.runtime, self.settings.clip, said["loss"])
-            self._finite &= finite
-            if not self.runtime.asynchronous:  # else it is looked at when something is logged
-                self.check_finite(step, player.phase.name)
+            said["gradient_norm"], telling = player.descend(self.runtime, self.settings.clip, said["loss"])
+            if self.runtime.asynchronous:  # looked at when something is logged
+                self._finite &= telling.isfinite()
+            elif not math.isfinite(telling):
+                raise _diverged(player.phase.name, step)
             player.step()
         return said
 
-    def check_finite(self, step: int, name: str | None = None) -> None:
-        """DivergedError if a loss or a gradient has not been finite; `name` is the phase if it is known."""
+    def check_finite(self, step: int) -> None:
+        """DivergedError if a loss or a gradient has not been finite on a device that was not asked at once."""
         if not self._finite:
-            name = name or "+".join(player.phase.name for player in self.players)
-            raise DivergedError(
-                f"the loss or a gradient of phase '{name}' is not finite at step {step}",
-                "no such update was made",
-                "try a lower optimizer.lr, trainer.clip=1 or precision=fp32",
-            )
+            raise _diverged("+".join(player.phase.name for player in self.players), step)
 
     def _only(self, players: Iterable[Player]) -> None:
         """Only these players' parameters take gradients."""
@@ -189,3 +186,11 @@ class Stepper:
             if player.phase.name in names:
                 for parameter in player.parameters:
                     parameter.requires_grad_(True)
+
+
+def _diverged(phase: str, step: int) -> DivergedError:
+    return DivergedError(
+        f"the loss or a gradient of phase '{phase}' is not finite at step {step}",
+        "no such update was made",
+        "try a lower optimizer.lr, trainer.clip=1 or precision=fp32",
+    )

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from genlab import noise
 from genlab.losses.divergences import kl_standard_normal
 from genlab.losses.likelihood import bernoulli_nll, gaussian_nll
 from genlab.model import Model, Shape
@@ -52,7 +53,7 @@ class VAE(Model):
     def loss(self, image: Tensor) -> dict[str, Tensor]:
         """`loss` minimises reconstruction + β·kl; `elbo` is the true bound, β left out. All in nats."""
         mean, log_variance = self.posterior(image)
-        z = mean + torch.exp(0.5 * log_variance) * self.normal(*mean.shape)  # eq. 10: z = μ + σ⊙ε
+        z = mean + torch.exp(0.5 * log_variance) * noise.normal(*mean.shape, like=mean)  # eq. 10: z = μ + σ⊙ε
         reconstruction = self.nll(self.decoder(z), image).mean()  # −E log p(x|z), one sample
         kl = kl_standard_normal(mean, log_variance).mean()  # KL(q(z|x) ‖ p(z))
         return {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
 import torch
 
+from genlab.adam import Adam
 from genlab.errors import ConfigError
 from genlab.optimizers import Average, check_optimizer, check_phases, phase_spec
 from genlab.registry import OPTIMIZERS, SCHEDULES, discover
@@ -95,3 +97,29 @@ def test_steps_win_over_epochs() -> None:
     assert Settings(epochs=2.5).total(100.0) == 250
     with pytest.raises(ConfigError, match="length"):
         Settings(steps=None, epochs=None).total(10.0)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_is_torchs_to_the_bit(decoupled: bool) -> None:
+    """Every step, one in which a parameter has no gradient, one skipped on the device, and after a checkpoint."""
+    theirs = torch.optim.AdamW if decoupled else torch.optim.Adam
+    nets = [torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Linear(4, 3)) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    ours = Adam(nets[0].parameters(), lr=0.01, weight_decay=0.1, decoupled_weight_decay=decoupled)
+    reference = theirs(nets[1].parameters(), lr=0.01, weight_decay=0.1, fused=True)
+    for step in range(12):
+        x = torch.randn(7, 5)
+        for net, optimizer in zip(nets, (ours, reference), strict=True):
+            net(x).square().sum().backward()
+            if step == 4:
+                net[1].bias.grad = None
+            optimizer.found_inf = torch.tensor(float(step == 6))
+            optimizer.param_groups[0]["lr"] = 0.01 / (step + 1)
+            optimizer.step()
+            optimizer.zero_grad()
+            if step == 8:
+                optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        assert all(torch.equal(a, b) for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True)), step
+    counts = [float(state["step"]) for state in ours.state.values()]
+    assert counts == [11, 11, 11, 10]
+    assert counts == [float(state["step"]) for state in reference.state.values()]
