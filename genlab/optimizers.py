@@ -15,6 +15,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from genlab.eager import eager
 from genlab.errors import ConfigError, nearest
 from genlab.registry import OPTIMIZERS, SCHEDULES, Fraction, NonNegativeFloat, PositiveFloat, Spec
 
@@ -32,7 +33,7 @@ def adam(
     weight_decay: NonNegativeFloat = 0.0,
 ) -> Optimizer:
     """Adam (Kingma & Ba 2015), fused: one kernel over all parameters."""
-    return torch.optim.Adam(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+    return eager(torch.optim.Adam)(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
 
 
 @OPTIMIZERS("adamw")
@@ -44,7 +45,7 @@ def adamw(
     weight_decay: NonNegativeFloat = 0.01,
 ) -> Optimizer:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), fused."""
-    return torch.optim.AdamW(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+    return eager(torch.optim.AdamW)(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
 
 
 @OPTIMIZERS("sgd")
@@ -59,7 +60,7 @@ def sgd(
     if nesterov and momentum == 0:
         raise ConfigError("Nesterov momentum needs a momentum", "key optimizer.momentum", "give optimizer.momentum=0.9")
     held = list(params)
-    optimizer = torch.optim.SGD(
+    optimizer = eager(torch.optim.SGD)(
         held, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True
     )
     if momentum:  # torch leaves the buffer unset if the very first step is skipped for an overflow
@@ -78,7 +79,7 @@ def rmsprop(
     weight_decay: NonNegativeFloat = 0.0,
 ) -> Optimizer:
     """RMSprop (Tieleman & Hinton 2012)."""
-    return torch.optim.RMSprop(
+    return eager(torch.optim.RMSprop)(
         params, lr=lr, alpha=alpha, eps=eps, momentum=momentum, weight_decay=weight_decay, foreach=True
     )
 
