@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 import torch
 from torch.optim import Optimizer
 
-Kind = TypeVar("Kind", bound=type[Optimizer])
+T = TypeVar("T", bound=Optimizer)
 DISABLED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 
 
-def eager(kind: Kind) -> Kind:
+def eager(kind: type[T]) -> type[T]:
     """A subclass of a torch optimiser with the same methods, unwrapped: equal updates, state and hooks.
 
     `kind` itself where torch's compiler is loaded already, or where torch wraps its methods in a way not known here.
     """
-    return kind if "torch._dynamo" in sys.modules else _unwrapped(kind)
+    return kind if "torch._dynamo" in sys.modules else _unwrapped(kind)  # type: ignore[arg-type]
 
 
 @functools.cache
@@ -40,4 +40,5 @@ def _inside(method: Any, module: str, name: str) -> Callable[..., Any]:
     """What the wrapper `name` of torch's `module` wraps; AttributeError if it is not among the method's layers."""
     while (method.__globals__["__name__"], method.__code__.co_name) != (module, name):
         method = method.__wrapped__
-    return method.__wrapped__  # type: ignore[no-any-return]
+    inside: Callable[..., Any] = method.__wrapped__
+    return inside
