@@ -22,7 +22,9 @@ PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "tensorboard", "n
 
 
 def parser() -> Parser:
-    parse = Parser("doctor", "Versions, devices, memory, data found, cache, broken plug-ins, time to a first step.", "  genlab doctor\n")
+    parse = Parser(
+        "doctor", "Versions, devices, data found, broken plug-ins, time to a first step.", "  genlab doctor\n"
+    )
     parse.add_argument("--root", help="where to look for data, as dataset.root")
     return parse
 
