@@ -44,8 +44,9 @@ print([cli.main(command) for command in json.loads(sys.argv[1])])
 TRAINING = """
 import sys
 from genlab import cli
-for model in ("vae", "autoencoder", "dcgan"):
-    assert cli.main(["train", f"model={model}", "trainer.steps=2", "trainer.clip=1", "trainer.ema=0.9"]) == 0
+small = ["trainer.steps=2", "trainer.batch_size=8", "trainer.clip=1", "trainer.ema=0.9"]
+for model in (["vae"], ["autoencoder"], ["dcgan", "model.generator.width=8", "model.discriminator.width=8"]):
+    assert cli.main(["train", "model=" + model[0], *model[1:], *small]) == 0
 import torch
 from genlab.eager import eager
 heavy = {"torchvision", "torch._dynamo", "torch._inductor", "sympy", "sklearn", "scipy", "matplotlib"}
