@@ -1,41 +1,82 @@
-"""Start-up of the command against importing Hydra: wall seconds, and their ratio round by round.
+"""What starting costs: CPU seconds and wall seconds of whole commands, beside what they are measured against.
 
     python benchmarks/startup.py [ROUNDS]
 
-The two are started in turn, so that a busy machine slows both; the median ratio is the figure.
+Commands are started in turn, so that a busy machine slows all; the figure is the median of the ratios of a round's
+CPU seconds. `first step` rows end with the first optimiser step of the MNIST VAE; they need MNIST (genlab doctor).
+Compiled bytecode is kept in a folder of its own: the first round, which fills it, is not counted.
 """
 
 from __future__ import annotations
 
+import os
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
-COMMANDS = {
-    "import hydra": ["-c", "import hydra"],
-    "genlab --help": ["-m", "genlab", "--help"],
-    "genlab list": ["-m", "genlab", "list"],
-    "genlab train model=dcgn (refused)": ["-m", "genlab", "train", "model=dcgn"],
-}
+Command = list[str]
+HERE = Path(__file__).resolve().parent
+GENLAB = ["-m", "genlab"]
+REFUSED = ["model=dcgn", "trainer.stepz=3", "trainer.steps=0", "+model.foo=1", "hydra.launcher=x"]
 
 
-def seconds(arguments: list[str]) -> float:
-    began = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    return time.perf_counter() - began
+def commands(folder: Path) -> tuple[dict[str, Command], dict[str, Command]]:
+    """Those measured against `import hydra`, and those against the floor: the first of each is the measure."""
+    light = {
+        "import hydra": ["-c", "import hydra"],
+        "genlab --version": [*GENLAB, "--version"],
+        "genlab --help": [*GENLAB, "--help"],
+        "genlab list": [*GENLAB, "list"],
+        "genlab runs": [*GENLAB, "runs", str(folder)],
+        **{f"genlab train {text} (refused)": [*GENLAB, "train", text] for text in REFUSED},
+        "genlab sample nowhere (refused)": [*GENLAB, "sample", "nowhere"],
+    }
+    script, pixels = str(HERE / "first_step.py"), str(folder / "pixels.npy")
+    heavy = {
+        "floor script, first step": [script, "floor", pixels],
+        "genlab train, first step": [script, "genlab", str(folder / "run")],
+        "import torch": ["-c", "import torch"],
+    }
+    return light, heavy if _run([script, "export", pixels], folder)[2] == 0 else {}
+
+
+def _run(command: Command, folder: Path) -> tuple[float, float, int]:
+    """CPU seconds (user and system), wall seconds, exit code."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "bytecode"), "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    quiet = subprocess.DEVNULL
+    done = subprocess.run([sys.executable, *command], stdout=quiet, stderr=quiet, check=False, env=environment)
+    after, ended = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu, ended - began, done.returncode
+
+
+def compare(group: dict[str, Command], rounds: int, folder: Path) -> None:
+    """Print a line for each command: medians, and the median ratio to the first one."""
+    taken: dict[str, list[tuple[float, float, int]]] = {name: [] for name in group}
+    for _ in range(rounds + 1):
+        for name, command in group.items():
+            taken[name].append(_run(command, folder))
+    measure = next(iter(group), "")
+    for name, times in taken.items():
+        cpu, wall, codes = zip(*times[1:], strict=True)
+        ratios = [mine / base for mine, (base, *_) in zip(cpu, taken[measure][1:], strict=True)]
+        said = "" if set(codes) <= {0, 2} else f"   exit codes {sorted(set(codes))}"
+        print(f"{name:<46} {statistics.median(cpu):.3f} CPU s   {statistics.median(wall):.3f} s   "
+              f"{statistics.median(ratios):.2f} of {measure}{said}", flush=True)  # fmt: skip
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(rounds + 1):
-        for name, arguments in COMMANDS.items():
-            times[name].append(seconds(arguments))
-    base = times["import hydra"][1:]  # the first round only warms the disk cache
-    for name, taken in times.items():
-        ratio = statistics.median(t / b for t, b in zip(taken[1:], base, strict=True))
-        print(f"{name:<36} {statistics.median(taken[1:]):.3f} s   {ratio:.2f} of import hydra")
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    with tempfile.TemporaryDirectory() as name:
+        for group in commands(Path(name)):
+            compare(group, rounds, Path(name))
 
 
 if __name__ == "__main__":

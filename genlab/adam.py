@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genlab.eager import eager
 
-class Adam(torch.optim.Adam):
+
+class Adam(eager(torch.optim.Adam)):  # type: ignore[misc]
     """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) with `decoupled_weight_decay`, fused.
 
     Hooks on optimiser steps are not called.
@@ -23,7 +25,7 @@ class Adam(torch.optim.Adam):
         super().__init__(params, fused=True, **options)
         self._groups: list[_Group] | None = None
 
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:
         """As torch's; the first step, and one in which a parameter has no gradient, are torch's own."""
         groups = self._groups or self._gather()
         gradients = [[p.grad for p in group.parameters] for group in groups]

@@ -79,6 +79,13 @@ def check(config: Mapping[str, Any]) -> None:
     check_sections(config)
 
 
+def precheck(config: Mapping[str, Any]) -> None:
+    """What of `check` needs no constructor, and so neither torch nor plug-ins; see `genlab.precheck`."""
+    from genlab.precheck import check as check_early
+
+    check_early(config, search_path())
+
+
 def override_stored(stored: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
     """A copy of a run's stored configuration with single keys changed (`trainer.steps=2000`), for `resume`.
 

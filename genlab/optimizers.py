@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genlab.adam import Adam
+from genlab.eager import eager
 from genlab.errors import ConfigError, nearest
 from genlab.registry import OPTIMIZERS, SCHEDULES, Fraction, NonNegativeFloat, PositiveFloat, Spec
 
@@ -60,7 +61,7 @@ def sgd(
     if nesterov and momentum == 0:
         raise ConfigError("Nesterov momentum needs a momentum", "key optimizer.momentum", "give optimizer.momentum=0.9")
     held = list(params)
-    optimizer = torch.optim.SGD(
+    optimizer = eager(torch.optim.SGD)(
         held, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True
     )
     if momentum:  # torch leaves the buffer unset if the very first step is skipped for an overflow
@@ -79,7 +80,7 @@ def rmsprop(
     weight_decay: NonNegativeFloat = 0.0,
 ) -> Optimizer:
     """RMSprop (Tieleman & Hinton 2012)."""
-    return torch.optim.RMSprop(
+    return eager(torch.optim.RMSprop)(
         params, lr=lr, alpha=alpha, eps=eps, momentum=momentum, weight_decay=weight_decay, foreach=True
     )
 

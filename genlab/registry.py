@@ -13,7 +13,7 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -36,7 +36,8 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 Duration = PositiveInt | Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(%|ep|epochs?)$")]
 
 
-def signature_schema(target: Callable[..., Any], exclude: Sequence[str] = ()) -> type[BaseModel]:
+@functools.cache
+def signature_schema(target: Callable[..., Any], exclude: tuple[str, ...] = ()) -> type[BaseModel]:
     """The pydantic model of a callable's keyword parameters, `exclude` left out; unknown keys are errors."""
     function = target.__init__ if inspect.isclass(target) else target
     hints = get_type_hints(function, include_extras=True)
@@ -72,15 +73,22 @@ def _as_config_error(error: ValidationError, schema: type[BaseModel], where: str
     location += [str(part) for part in first["loc"][:1]]
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
-        return ConfigError(
-            f"unknown key '{key}'",
-            f"{where or 'the configuration'} has no such key",
-            nearest(str(first["loc"][0]), schema.model_fields),
-        )
+        return unknown_key(str(first["loc"][0]), where, schema.model_fields)
     if first["type"] == "missing":
         return ConfigError(f"missing value for '{key}'", "it has no default", f"add {key}=...")
     given = json.dumps(first["input"], default=str)
     return ConfigError(f"bad value {given[:80]} for '{key}'", first["msg"].rstrip("."), f"give another {key}=...")
+
+
+def unknown_key(key: str, where: str, known: Iterable[str]) -> ConfigError:
+    """`where` (empty: the root) takes the keys `known`, not `key`."""
+    full = f"{where}.{key}" if where else key
+    return ConfigError(f"unknown key '{full}'", f"{where or 'the configuration'} has no such key", nearest(key, known))
+
+
+def unknown_name(kind: str, name: Any, where: str, known: Iterable[str]) -> ConfigError:
+    """No `kind` of this name is among the `known` ones."""
+    return ConfigError(f"unknown {kind} '{name}'", f"key {where}.name", nearest(str(name), known))
 
 
 class Registry:
@@ -110,15 +118,11 @@ class Registry:
 
     def get(self, name: Any, where: str = "") -> Callable[..., Any]:
         if not isinstance(name, str) or name not in self._entries:
-            raise ConfigError(
-                f"unknown {self.kind} '{name}'",
-                f"key {where or self.kind}.name",
-                nearest(str(name), self._entries),
-            )
+            raise unknown_name(self.kind, name, where or self.kind, self._entries)
         return self._entries[name]
 
     def schema(self, name: str) -> type[BaseModel]:
-        return _schema(self.get(name), self.runtime)
+        return signature_schema(self.get(name), self.runtime)
 
     def check(self, spec: Spec, where: str = "") -> dict[str, Any]:
         """The keyword arguments of `spec`, checked against its constructor; builds nothing."""
@@ -151,11 +155,6 @@ class Registry:
             return spec
 
         return Annotated[dict[str, Any], AfterValidator(check)]
-
-
-@functools.cache
-def _schema(target: Callable[..., Any], runtime: tuple[str, ...]) -> type[BaseModel]:
-    return signature_schema(target, exclude=runtime)
 
 
 MODELS = Registry("model", runtime=("image_shape", "num_classes"))

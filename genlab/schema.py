@@ -39,14 +39,19 @@ class Root:
     logger: dict[str, Any]
 
 
-def check(config: Mapping[str, Any]) -> None:
-    """ConfigError names the key, what it may be, and the nearest name. Call `registry.discover()` first."""
-    from genlab.optimizers import check_optimizer
-
+def check_frame(config: Mapping[str, Any]) -> None:
+    """The part of `check` that needs no constructor, and so no torch: root, `trainer` and `checkpoint`."""
     guard.tree(dict(config))
     check_keywords(signature_schema(Root), config, "")
     check_keywords(signature_schema(Settings), config["trainer"], "trainer")
     check_keywords(signature_schema(Saving), config["checkpoint"], "checkpoint")
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """ConfigError names the key, what it may be, and the nearest name. Call `registry.discover()` first."""
+    from genlab.optimizers import check_optimizer
+
+    check_frame(config)
     MODELS.check(config["model"], "model")
     DATASETS.check(config["dataset"], "dataset")
     SCHEDULES.check(config["schedule"], "schedule")

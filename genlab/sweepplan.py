@@ -50,6 +50,8 @@ def plan(arguments: Sequence[str], config_dirs: Sequence[str]) -> Plan:
     if math.prod(len(values) for values in choices) > MAX_JOBS:
         raise _too_many()
     jobs = [_job(combination, config_dirs) for combination in itertools.product(*choices)]
+    for job in jobs:
+        config.precheck(job.composed.config)
     discover()
     load_plugins(jobs[0].composed.plugins)
     for job in jobs:

@@ -12,7 +12,7 @@ VERBS = {
     "list": ("listing", "models, datasets, optimizers, experiments, ..."),
     "info": ("info", "one model, data set, ...: paper, parameters, losses"),
     "prepare": ("prepare", "decode a data set into its store beforehand"),
-    "doctor": ("doctor", "versions, devices, data found, broken plug-ins"),
+    "doctor": ("doctor", "versions, devices, data found, broken plug-ins, time to start"),
     "completion": ("completion", "a completion script for bash, zsh or fish"),
 }
 HIDDEN = {"__complete": ("completing", "candidates for the shell")}

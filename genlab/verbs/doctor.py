@@ -22,7 +22,9 @@ PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "tensorboard", "n
 
 
 def parser() -> Parser:
-    parse = Parser("doctor", "Versions, devices, memory, data found, cache, broken plug-ins.", "  genlab doctor\n")
+    parse = Parser(
+        "doctor", "Versions, devices, data found, broken plug-ins, time to a first step.", "  genlab doctor\n"
+    )
     parse.add_argument("--root", help="where to look for data, as dataset.root")
     return parse
 
@@ -30,7 +32,7 @@ def parser() -> Parser:
 def run(options: argparse.Namespace) -> int:
     sections: list[tuple[str, Callable[[], Rows]]] = [
         ("versions", _versions), ("machine", _machine), ("devices", _devices), ("folders", _folders),
-        ("data", lambda: _data(options.root)), ("plug-ins", _plugins),
+        ("data", lambda: _data(options.root)), ("plug-ins", _plugins), ("time to first step", _first_step),
     ]  # fmt: skip
     for title, rows in sections:
         print(title)
@@ -141,6 +143,14 @@ def _plugins() -> Rows:
     for point in installed:
         broken = broken_plugins.get(point.name)
         yield point.name, f"broken: {broken}" if broken else f"works ({point.value})"
+
+
+def _first_step() -> Rows:
+    """Of the default model on the built-in digits, in a process of its own."""
+    from genlab.firststep import measured
+
+    for part, seconds in measured().items():
+        yield part, f"{seconds:.2f} s"
 
 
 def _used(folder: Path) -> int:

@@ -47,6 +47,7 @@ def run(given: argparse.Namespace) -> int:
         )
     # a recipe holds numbers for one pair of model and data set: not what describes either
     composed = config.compose(["recipe=null", *given.overrides], given.config_dir)
+    config.precheck(composed.config)
     discover()
     load_plugins(composed.plugins)
     config.check(composed.config)

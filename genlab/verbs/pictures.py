@@ -33,9 +33,12 @@ def add_loading(parse: Parser) -> None:
 
 def open_run(options: argparse.Namespace) -> LoadedRun:
     """The trained model that the arguments name."""
+    from genlab import runs
+
+    path = runs.find(options.run)  # says what is wrong before torch is loaded
     from genlab.build import load
 
-    return load(options.run, device=options.device, plugins=options.plugin)
+    return load(path, device=options.device, plugins=options.plugin)
 
 
 def require(loaded: LoadedRun, *wanted: type) -> None:

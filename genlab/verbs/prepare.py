@@ -26,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from genlab.registry import DATASETS, discover, load_plugins
 
     composed = config.compose(options.overrides, options.config_dir)
+    config.precheck(composed.config)
     discover()
     load_plugins(composed.plugins)
     config.check(composed.config)

@@ -22,6 +22,9 @@ def parser() -> Parser:
 
 
 def run(options: argparse.Namespace) -> int:
+    from genlab import runs
+
+    runs.find(options.run)  # says what is wrong before torch is loaded
     from genlab.training import resume
 
     resume(options.run, options.overrides, allow_change=options.allow_change)

@@ -35,10 +35,11 @@ def run(options: argparse.Namespace) -> int:
         from genlab.verbs.sweep import sweep
 
         return sweep(options.overrides, options.config_dir, options.jobs, show_only=options.cfg is not None)
-    composed = config.compose(options.overrides, options.config_dir)  # says what is wrong before torch is loaded
+    composed = config.compose(options.overrides, options.config_dir)
     if options.cfg:
         print(config.as_yaml(composed.config), end="")
         return 0
+    config.precheck(composed.config)  # says what is wrong before torch is loaded
     from genlab.training import run as run_training
 
     run_training(composed, allow_change=options.allow_change)

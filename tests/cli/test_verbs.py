@@ -207,10 +207,15 @@ def test_doctor_never_fails_and_fetches_nothing(
     assert "broken           ZeroDivisionError" in out
     assert "digits           built in" in out
     assert "auto picks" in out
+    seconds = {line.split()[0]: float(line.split()[-2]) for line in out.partition("first step\n")[2].splitlines()}
+    assert seconds.keys() >= {"compose", "data", "build", "step"}
     assert not (tmp_path / "cache" / "data").exists()
 
 
-def test_doctor_finds_real_data(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_finds_real_data(
+    real_data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genlab.firststep.measured", dict)
     assert f"mnist            found in {real_data}" in said(capsys, "doctor")
 
 

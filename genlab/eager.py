@@ -1,0 +1,44 @@
+"""torch's optimisers without torch's compiler.
+
+torch wraps an optimiser's methods so that `torch.compile` treats them rightly. The first call of a wrapper imports
+`torch._dynamo`, and sympy with it: a second, which a run that compiles nothing has no use for.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch.optim import Optimizer
+
+T = TypeVar("T", bound=Optimizer)
+DISABLED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+
+
+def eager(kind: type[T]) -> type[T]:
+    """A subclass of a torch optimiser with the same methods, unwrapped: equal updates, state and hooks.
+
+    `kind` itself where torch's compiler is loaded already, or where torch wraps its methods in a way not known here.
+    """
+    return kind if "torch._dynamo" in sys.modules else _unwrapped(kind)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _unwrapped(kind: Any) -> Any:
+    try:
+        methods = {name: _inside(getattr(kind, name), "torch._compile", "inner") for name in DISABLED}
+        step = _inside(kind.step, "torch.optim.optimizer", "_use_grad")
+    except AttributeError:
+        return kind
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(step)})
+
+
+def _inside(method: Any, module: str, name: str) -> Callable[..., Any]:
+    """What the wrapper `name` of torch's `module` wraps; AttributeError if it is not among the method's layers."""
+    while (method.__globals__["__name__"], method.__code__.co_name) != (module, name):
+        method = method.__wrapped__
+    inside: Callable[..., Any] = method.__wrapped__
+    return inside
