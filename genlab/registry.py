@@ -36,7 +36,8 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 Duration = PositiveInt | Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(%|ep|epochs?)$")]
 
 
-def signature_schema(target: Callable[..., Any], exclude: Sequence[str] = ()) -> type[BaseModel]:
+@functools.cache
+def signature_schema(target: Callable[..., Any], exclude: tuple[str, ...] = ()) -> type[BaseModel]:
     """The pydantic model of a callable's keyword parameters, `exclude` left out; unknown keys are errors."""
     function = target.__init__ if inspect.isclass(target) else target
     hints = get_type_hints(function, include_extras=True)
@@ -118,7 +119,7 @@ class Registry:
         return self._entries[name]
 
     def schema(self, name: str) -> type[BaseModel]:
-        return _schema(self.get(name), self.runtime)
+        return signature_schema(self.get(name), self.runtime)
 
     def check(self, spec: Spec, where: str = "") -> dict[str, Any]:
         """The keyword arguments of `spec`, checked against its constructor; builds nothing."""
@@ -151,11 +152,6 @@ class Registry:
             return spec
 
         return Annotated[dict[str, Any], AfterValidator(check)]
-
-
-@functools.cache
-def _schema(target: Callable[..., Any], runtime: tuple[str, ...]) -> type[BaseModel]:
-    return signature_schema(target, exclude=runtime)
 
 
 MODELS = Registry("model", runtime=("image_shape", "num_classes"))

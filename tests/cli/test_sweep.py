@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import genlab
 from genlab import cli, config
 from genlab.errors import BusyError, ConfigError
 from genlab.sweepplan import Job, Plan, plan
-from genlab.verbs import ledger
+from genlab.verbs import children, ledger
 from genlab.verbs import sweep as sweeping
 
 ROOT = str(Path(genlab.__file__).parents[1])
@@ -49,17 +50,31 @@ FAULTS = {
 }
 
 
+@pytest.fixture(params=["fork", "spawn"])
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The way in which jobs are started: every promise holds for both."""
+    monkeypatch.setattr(sweeping, "_starter", lambda jobs: getattr(children, request.param))
+    return request.param
+
+
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def fake(start: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """`fake(fault)` makes jobs run CHILD with that fault at seed 2."""
 
     def install(fault: str) -> None:
-        (tmp_path / "child.py").write_text(CHILD.format(fault=fault))
+        child = tmp_path / "child.py"
+        child.write_text(CHILD.format(fault=fault))
 
-        def command(job: Job, folder: Path, config_dirs: Sequence[str]) -> list[str]:
-            return [sys.executable, str(tmp_path / "child.py"), str(folder), str(job.composed.config["seed"])]
+        def words(job: Job) -> list[str]:
+            return [str(child), str(job.composed.run_dir), str(job.composed.config["seed"])]
 
-        monkeypatch.setattr(sweeping, "command", command)
+        def work(job: Job, _: Sequence[str]) -> int:
+            sys.argv = words(job)
+            runpy.run_path(str(child))
+            return 0
+
+        monkeypatch.setattr(children, "interpreter", lambda job, _: [sys.executable, *words(job)])
+        monkeypatch.setattr(children, "work", work)
 
     return install
 
@@ -249,9 +264,9 @@ def test_folder_names_reach_the_jobs(name: str, tmp_path: Path) -> None:
 def test_jobs_search_where_we_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = plan([], []).jobs[0]
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
-    assert "-P" in sweeping.command(job, tmp_path, [])
+    assert "-P" in children.interpreter(job, [])
     sys.path.insert(0, "")
-    assert "-P" not in sweeping.command(job, tmp_path, [])
+    assert "-P" not in children.interpreter(job, [])
 
 
 @pytest.mark.parametrize(
@@ -287,15 +302,22 @@ def test_stopping_a_sweep(signum: int, code: int, fake: Fake, capsys: pytest.Cap
     assert [len(Path("out", str(i), "starts").read_text()) for i in range(3)] == [1, 2, 1]
 
 
-def test_a_killed_sweep_takes_its_jobs_along(tmp_path: Path, fake: Fake) -> None:
+def test_a_killed_sweep_takes_its_jobs_along(tmp_path: Path, start: str, fake: Fake) -> None:
     """SIGKILL to the sweep: its child is asked to stop by the kernel; the next start runs what is not done."""
     fake("time.sleep(30)")
     code = f"""
-import sys
+import runpy, sys
 from genlab import cli
-from genlab.verbs import sweep
-child = {str(tmp_path / "child.py")!r}
-sweep.command = lambda job, folder, _: [sys.executable, child, str(folder), str(job.composed.config["seed"])]
+from genlab.verbs import children, sweep
+def words(job):
+    return [{str(tmp_path / "child.py")!r}, str(job.composed.run_dir), str(job.composed.config["seed"])]
+def work(job, _):
+    sys.argv = words(job)
+    runpy.run_path(sys.argv[0])
+    return 0
+children.interpreter = lambda job, _: [sys.executable, *words(job)]
+children.work = work
+sweep._starter = lambda jobs: children.{start}
 cli.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"])
 """
     parent = subprocess.Popen(
