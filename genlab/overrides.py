@@ -77,7 +77,7 @@ def arguments(parsed: Sequence[Override]) -> list[str]:
 
 
 def is_single_value(override: Override, among: Sequence[Override], known: Groups) -> bool:
-    """Whether this sets one scalar that no other of the overrides touches: it changes a leaf of the tree, not its shape."""
+    """Whether this sets one scalar that no other override touches: a leaf of the tree changes, not its shape."""
     key = override.key_or_group
     if key in known or override.package or override.get_key_element()[0] in "+~" or key.split(".")[0] == "hydra":
         return False

@@ -91,10 +91,8 @@ def _values(override: Override, groups: overrides.Groups) -> list[tuple[str, boo
     if not override.is_discrete_sweep():
         raise ConfigError(f"'{override.input_line}' has no list of values", "command line", "use a,b,c or range(0,10)")
     value, key = override.value(), override.get_key_element()
-    if isinstance(value, Glob):
-        found = value.filter(groups.get(override.key_or_group, []))
-    else:
-        found = _listed(override)
+    known = groups.get(override.key_or_group, [])
+    found = value.filter(known) if isinstance(value, Glob) else _listed(override)
     if not found:
         raise ConfigError(f"'{override.input_line}' has no values", "command line", "give some, e.g. seed=1,2,3")
     return [(f"{key}={item}", True) for item in found]

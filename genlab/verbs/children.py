@@ -23,7 +23,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from genlab.exits import guarded
 from genlab.signals import SIGNALS
@@ -146,7 +146,7 @@ def _child(job: Job, words: Sequence[str], out: int, said: int, parent: int) -> 
         os.close(said)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         code = _status(partial(work, job, words))
-        threading._shutdown()  # as an interpreter ends: threads are waited for, then atexit, then the buffers
+        threading._shutdown()  # type: ignore[attr-defined]  # as an interpreter ends: threads are waited for, then atexit, then the buffers
         atexit._run_exitfuncs()
     except BaseException:
         code = code or 1
@@ -173,13 +173,16 @@ def _settle(out: int, parent: int) -> None:
         os.dup2(source, target)
     os.close(null)
     os.close(out)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115  # open as long as the process
-    for name in ("stdout", "stderr"):  # ours may be a notebook's or a test's
-        setattr(sys, name, open(1 + (name == "stderr"), "w", buffering=1, errors="backslashreplace", closefd=False))
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  # all three as long as the process lives
+    sys.stdout, sys.stderr = _output(1), _output(2)  # ours may be a notebook's or a test's
     _forget_exits()
     random.seed()
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()  # torch's generator is fixed in a fresh process, and nobody has drawn
+
+
+def _output(descriptor: int) -> TextIO:
+    return open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
 def _forget_exits() -> None:

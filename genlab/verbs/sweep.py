@@ -53,10 +53,8 @@ def sweep(arguments: Sequence[str], config_dirs: Sequence[str], parallel: int, s
     return 0
 
 
-def _starter(jobs: int) -> Start:
-    """How jobs are started here: forked, unless that is not safe or there is but one."""
-    if jobs < 2:
-        return spawn
+def _starter() -> Start:
+    """How jobs are started here: forked, unless that is not safe."""
     warm.warm()
     reason = warm.refusal()
     if reason:
@@ -71,7 +69,7 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, config_dirs: Sequence[str], pa
     _refuse_links(ledger.folder, waiting)
     running: dict[int, Child] = {}
     with Watch(ledger.folder) as watch:
-        start = _starter(len(waiting))
+        start = _starter() if waiting else spawn
         try:
             while waiting or running:
                 while waiting and len(running) < parallel:

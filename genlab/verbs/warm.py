@@ -14,15 +14,15 @@ import threading
 from pathlib import Path
 
 # What a run with the shipped loggers and evaluators imports when it first needs it; a test keeps the list whole.
-FIRST_USES = ("genlab.training", "PIL.PngImagePlugin", "rich.live", "rich.progress", "rich.table",
-              "numpy.ma", "numpy.ctypeslib",
+FIRST_USES = ("genlab.training", "rich.live", "rich.progress", "rich.table", "numpy.ma", "numpy.ctypeslib",
               "torch.utils.tensorboard.summary", "tensorboard.compat.proto.event_pb2",
-              "tensorboard.summary.writer.record_writer")  # fmt: skip
+              "tensorboard.plugins.hparams.metadata", "tensorboard.summary.writer.record_writer")  # fmt: skip
 
 
 def warm() -> None:
     """Import what a run needs. No tensor of more than one element is made: no parallel region may run here."""
     import torch
+    from PIL import Image
 
     from genlab.provenance import versions
     from genlab.registry import OPTIMIZERS, discover
@@ -31,6 +31,7 @@ def warm() -> None:
         importlib.import_module(name)
     discover()
     versions()
+    Image.preinit()
     OPTIMIZERS.build({"name": "adam"}, params=[torch.zeros(1, requires_grad=True)])  # imports torch's compiler
     gc.freeze()  # what is here stays, in memory that all jobs share: no collection writes to it
 
@@ -62,7 +63,7 @@ def _uses_gpu() -> bool:
 
 
 def _fork_once() -> None:
-    """A fork without a job: libraries that know about forks (OpenBLAS) end their threads for it; what stays does not."""
+    """A fork without a job: libraries that know of forks (OpenBLAS) end their threads for it. What stays does not."""
     pid = os.fork()
     if pid == 0:
         os._exit(0)

@@ -9,7 +9,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -53,7 +52,7 @@ FAULTS = {
 @pytest.fixture(params=["fork", "spawn"])
 def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The way in which jobs are started: every promise holds for both."""
-    monkeypatch.setattr(sweeping, "_starter", lambda jobs: getattr(children, request.param))
+    monkeypatch.setattr(sweeping, "_starter", lambda: getattr(children, request.param))
     return request.param
 
 
@@ -317,7 +316,7 @@ def work(job, _):
     return 0
 children.interpreter = lambda job, _: [sys.executable, *words(job)]
 children.work = work
-sweep._starter = lambda jobs: children.{start}
+sweep._starter = lambda: children.{start}
 cli.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"])
 """
     parent = subprocess.Popen(
@@ -351,40 +350,3 @@ def test_default_folders_do_not_collide(fake: Fake, monkeypatch: pytest.MonkeyPa
     for _ in range(2):
         assert cli.main(["train", "-m", "seed=1,3"]) == 0
     assert len(list(Path("outputs/sweeps").iterdir())) == 2
-
-
-PLUGIN = """
-import os, signal, sys
-from genlab.models.autoencoder import Autoencoder
-from genlab.registry import MODELS, NetworkSpec
-
-@MODELS("faulty")
-class Faulty(Autoencoder):
-    def __init__(self, image_shape: tuple[int, int, int], network: NetworkSpec, fault: str = "none") -> None:
-        super().__init__(image_shape, latent_dim=2, network=network)
-        self.fault = fault
-
-    def loss(self, *columns):
-        if self.fault == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().loss(*columns)
-"""
-
-
-def test_real_jobs_with_a_faulty_plugin(tmp_path: Path) -> None:
-    (tmp_path / "faulty_models.py").write_text(textwrap.dedent(PLUGIN))
-    (tmp_path / "mine" / "model").mkdir(parents=True)
-    (tmp_path / "mine" / "model" / "faulty.yaml").write_text(
-        "# Fails on purpose\nname: faulty\nfault: none\nnetwork: {name: mlp, hidden: [8], activation: relu}\n"
-    )
-    command = ["train", "-m", "--config-dir", "mine", "plugins=[faulty_models]", "model=faulty",
-    "model.fault=kill,none",
-               "trainer.steps=2", "evaluator=objective", "logger=jsonl", "hydra.sweep.dir=out"]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "genlab", *command], capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, str(tmp_path)]), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 8, done.stderr
-    assert [entry["status"] for entry in entries()] == ["killed", "done"], Path("out/1.log").read_text()
-    assert "1 of 2 jobs failed: 0" in done.stderr
-    assert Path("out/1/metrics.jsonl").is_file()
