@@ -167,6 +167,8 @@ def _option(override: Override, argument: str, known: Groups) -> None:
     if group not in known or override.is_delete():
         return
     where = f"override {argument[:60]!r}"
+    if group == "sweep":
+        raise ConfigError("a study is several runs", where, "add -m: genlab train -m sweep=NAME")
     for value in _values(override):
         names = value if isinstance(value, list) and group in MANY else [value]
         for name in names:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genlab import config, overrides
+from genlab import config, overrides, studies
 from genlab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def plan(arguments: Sequence[str], config_dirs: Sequence[str]) -> Plan:
     from genlab.registry import discover, load_plugins
 
     composer = config.Composer(config_dirs)
-    parsed = overrides.parse(arguments, composer.groups, sweep=True)
+    parsed = overrides.parse(studies.expand(arguments, composer.folders), composer.groups, sweep=True)
     _refuse(parsed)
     choices = [_values(override, composer.groups) for override in parsed]
     if math.prod(len(values) for values in choices) > MAX_JOBS:

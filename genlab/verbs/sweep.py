@@ -55,8 +55,10 @@ def sweep(arguments: Sequence[str], config_dirs: Sequence[str], parallel: int, s
 
 def _starter() -> Start:
     """How jobs are started here: forked, unless that is not safe."""
-    warm.warm()
     reason = warm.refusal()
+    if reason is None:
+        warm.warm()
+        reason = warm.refusal()  # whatever that has imported
     if reason:
         print(f"genlab: every job loads torch anew, in a process of its own: {reason}", file=sys.stderr)
     return spawn if reason else fork

@@ -350,3 +350,18 @@ def test_default_folders_do_not_collide(fake: Fake, monkeypatch: pytest.MonkeyPa
     for _ in range(2):
         assert cli.main(["train", "-m", "seed=1,3"]) == 0
     assert len(list(Path("outputs/sweeps").iterdir())) == 2
+
+
+def test_a_study_is_the_overrides_of_its_file(refused: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine/sweep").mkdir(parents=True)
+    Path("mine/sweep/both.yaml").write_text("# Two by two\nseed: 1,2\ntrainer.steps: 5,6\n")
+    Path("mine/sweep/list.yaml").write_text("# A list\nseed: [1, 2]\n")
+    mine = ["--config-dir", "mine"]
+    assert [job.varies for job in plan(["sweep=seeds"], []).jobs] == [[f"seed={seed}"] for seed in range(5)]
+    jobs = plan(["sweep=both", "seed=7"], ["mine"]).jobs  # the command line counts
+    assert [(job.composed.config["seed"], job.composed.config["trainer"]["steps"]) for job in jobs] == [(7, 5), (7, 6)]
+    assert cli.main(["list", "sweeps"]) == 0
+    assert "seeds" in capsys.readouterr().out
+    assert "did you mean 'seeds'" in refused("train", "-m", "sweep=seed")
+    assert "add -m" in refused("train", "sweep=seeds")
+    assert "1,2,3" in refused("train", "-m", *mine, "sweep=list")
