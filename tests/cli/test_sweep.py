@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import runpy
@@ -68,6 +69,7 @@ def fake(start: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
             return [str(child), str(job.composed.run_dir), str(job.composed.config["seed"])]
 
         def work(job: Job, _: Sequence[str]) -> int:
+            faulthandler.disable()  # pytest's, which would print where every deliberate crash is
             sys.argv = words(job)
             runpy.run_path(str(child))
             return 0
