@@ -9,8 +9,9 @@ A job is as small as one can be: a VAE on the digits, one step, no evaluator. In
     processes  `genlab train -m` over 4 seeds and over one, with forking refused: an interpreter a job
 
 `beyond the work` is seconds a job of the sweep less seconds a job of the loop: starting it, its checks and its ledger,
-its own memory, its end. Composing a job belongs to both sides, and a sweep does it in less. The figures are medians over rounds, differences being formed inside a round. CPU seconds
-are of all processes together; on a busy machine they are the figure to read.
+its own memory, its end. Composing a job belongs to both sides, and a sweep does it in less. The figures are medians
+over rounds, differences being formed inside a round. CPU seconds are of all processes together; on a busy machine
+they are the figure to read.
 """
 
 from __future__ import annotations

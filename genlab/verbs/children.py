@@ -144,9 +144,9 @@ def _child(job: Job, words: Sequence[str], out: int, said: int, parent: int) -> 
     try:
         _settle(out, parent)
         os.close(said)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         code = _status(partial(work, job, words))
-        threading._shutdown()  # type: ignore[attr-defined]  # as an interpreter ends: threads are waited for, then atexit, then the buffers
+        # as an interpreter ends: threads are waited for, then atexit, then the buffers
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
     except BaseException:
         code = code or 1
@@ -169,10 +169,10 @@ def _settle(out: int, parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_parent(parent)
     null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (out, 1), (out, 2)):
+    for source, target in ((out, 1), (out, 2), (null, 0)):
         os.dup2(source, target)
-    os.close(null)
-    os.close(out)
+    for descriptor in {null, out} - {0, 1, 2}:  # those, if the sweep was started without them
+        os.close(descriptor)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115  # all three as long as the process lives
     sys.stdout, sys.stderr = _output(1), _output(2)  # ours may be a notebook's or a test's
     _forget_exits()
@@ -196,9 +196,12 @@ def _forget_exits() -> None:
 
 
 def _status(action: Callable[[], int]) -> int:
-    """Exit code of a main function, by Python's own rules for what it raises."""
+    """Exit code of a main function, by Python's own rules for what it raises. From here on signals are taken."""
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return action()
+    except KeyboardInterrupt:  # before the job could take it for a request to stop
+        return 128 + signal.SIGINT
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
 
