@@ -20,20 +20,50 @@ if TYPE_CHECKING:
 
 ROOT = "train"  # the root configuration: configs/train.yaml
 KINDS = ("run", "sweep")
+MAX_TREES = 64  # kept by a Composer, about a megabyte each
 
 
-def compose(parsed: Sequence[Override], folders: Sequence[Path]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The resolved configuration, and `{"run": ..., "sweep": ...}`: the folders that it names.
+class Composer:
+    """Composes configurations from the same folders; those that differ in single values share Hydra's work.
 
-    `folders` are searched in order; the first holds the root configuration. Raises only ConfigError.
+    `folders` are searched in order; the first holds the root configuration.
     """
-    tree = _compose(parsed, folders)
-    raw = _container(tree, resolve=False)
-    hydra = raw.pop("hydra")
-    guard.tree({**raw, "hydra": {kind: hydra[kind]["dir"] for kind in KINDS}})
-    config = {name: _read(partial(_value, tree, name), name) for name in raw}
-    guard.tree(config)
-    return config, {kind: str(_read(partial(_value, tree.hydra[kind], "dir"), f"hydra.{kind}.dir")) for kind in KINDS}
+
+    def __init__(self, folders: Sequence[Path], groups: overrides.Groups) -> None:
+        self._folders, self._groups = folders, groups
+        self._trees: dict[tuple[str, ...], tuple[DictConfig, Any]] = {}
+
+    def compose(self, parsed: Sequence[Override]) -> tuple[dict[str, Any], dict[str, str]]:
+        """The resolved configuration, and `{"run": ..., "sweep": ...}`: the folders it names. Only ConfigError."""
+        tree = self._tree(parsed)
+        raw = _container(tree, resolve=False)
+        hydra = raw.pop("hydra")
+        guard.tree({**raw, "hydra": {kind: hydra[kind]["dir"] for kind in KINDS}})
+        config = {name: _read(partial(_value, tree, name), name) for name in raw}
+        guard.tree(config)
+        return config, {
+            kind: str(_read(partial(_value, tree.hydra[kind], "dir"), f"hydra.{kind}.dir")) for kind in KINDS
+        }
+
+    def _tree(self, parsed: Sequence[Override]) -> DictConfig:
+        """Hydra's tree: composed, or that of an earlier configuration with other values set in it."""
+        from hydra.core.hydra_config import HydraConfig
+        from omegaconf import OmegaConf
+
+        values = [override for override in parsed if overrides.is_single_value(override, parsed, self._groups)]
+        shape = tuple(f"{each.key_or_group}=" if each in values else str(each.input_line) for each in parsed)
+        hydra = HydraConfig.instance()  # what ${hydra:runtime.choices.model} reads
+        if shape in self._trees:
+            tree, hydra.cfg = self._trees[shape]
+            for override in values:
+                OmegaConf.update(tree, override.key_or_group, override.value(), merge=True)
+            return tree
+        if len(self._trees) >= MAX_TREES:
+            self._trees.clear()
+        tree = _compose(parsed, self._folders)
+        hydra.set_config(tree)
+        self._trees[shape] = tree, hydra.cfg
+        return tree
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -62,7 +92,6 @@ def _compose(parsed: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
 
 def _hydra_compose(arguments: list[str], folders: Sequence[Path]) -> DictConfig:
     import hydra
-    from hydra.core.hydra_config import HydraConfig
     from hydra.core.override_parser.types import Quote, QuotedString
 
     base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
@@ -70,9 +99,7 @@ def _hydra_compose(arguments: list[str], folders: Sequence[Path]) -> DictConfig:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Hydra's advice on its own versions is not for our users
         with hydra.initialize_config_dir(str(folders[0]), job_name="genlab", **base):
-            tree = hydra.compose(ROOT, [*arguments, f"hydra.searchpath=[{','.join(paths)}]"], return_hydra_config=True)
-            HydraConfig.instance().set_config(tree)  # what ${hydra:runtime.choices.model} reads
-    return tree
+            return hydra.compose(ROOT, [*arguments, f"hydra.searchpath=[{','.join(paths)}]"], return_hydra_config=True)
 
 
 def _unknown_key(folders: Sequence[Path], parsed: Sequence[Override]) -> ConfigError | None:

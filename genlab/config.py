@@ -48,28 +48,41 @@ def compose(arguments: Sequence[str], config_dirs: Sequence[str] = ()) -> Compos
     `arguments` are Hydra overrides (`model=vae`, `trainer.steps=10`, `+x.y=1`); `config_dirs` are private folders
     laid out like `configs/`, whose files add to the shipped ones.
     """
-    folders = [search_path(), *private_folders(config_dirs)]
-    known = overrides.groups(folders)
-    parsed = overrides.parse(list(arguments), known)
-    given = {override.key_or_group: override for override in parsed}
-    config, hydra_dirs = composition.compose(parsed, folders)
-    run_dir, sweep_dir = (check_path(hydra_dirs[kind]) for kind in ("run", "sweep"))
-    if config.get("plugins") and "plugins" not in given:
-        raise ConfigError(
-            "'plugins' is honoured only from the command line", "key plugins", "give plugins=[...] on the command line"
+    return Composer(config_dirs).compose(arguments)
+
+
+class Composer:
+    """`compose` for many configurations with the same folders, which are looked at once."""
+
+    def __init__(self, config_dirs: Sequence[str] = ()) -> None:
+        self.folders = [search_path(), *private_folders(config_dirs)]
+        self.groups = overrides.groups(self.folders)
+        self._hydra = composition.Composer(self.folders, self.groups)
+
+    def compose(self, arguments: Sequence[str]) -> Composed:
+        """See the function of the same name."""
+        parsed = overrides.parse(list(arguments), self.groups)
+        given = {override.key_or_group: override for override in parsed}
+        config, hydra_dirs = self._hydra.compose(parsed)
+        run_dir, sweep_dir = (check_path(hydra_dirs[kind]) for kind in ("run", "sweep"))
+        if config.get("plugins") and "plugins" not in given:
+            raise ConfigError(
+                "'plugins' is honoured only from the command line",
+                "key plugins",
+                "give plugins=[...] on the command line",
+            )
+        root = config.get("dataset", {}).get("root") if isinstance(config.get("dataset"), dict) else None
+        if isinstance(root, str) and root:  # a stored run must find its data from any folder
+            config["dataset"]["root"] = str(Path(root).expanduser().absolute())
+        return Composed(
+            config,
+            run_dir if "hydra.run.dir" in given else None,
+            run_dir,
+            sweep_dir,
+            list(arguments),
+            _plugins(config),
+            [str(folder) for folder in self.folders[1:]],
         )
-    root = config.get("dataset", {}).get("root") if isinstance(config.get("dataset"), dict) else None
-    if isinstance(root, str) and root:  # a stored run must find its data from any folder
-        config["dataset"]["root"] = str(Path(root).expanduser().absolute())
-    return Composed(
-        config,
-        run_dir if "hydra.run.dir" in given else None,
-        run_dir,
-        sweep_dir,
-        list(arguments),
-        _plugins(config),
-        [str(folder) for folder in folders[1:]],
-    )
 
 
 def check(config: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ Group options are files; what exists is read from the folders, so a wrong name i
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,6 +76,18 @@ def arguments(parsed: Sequence[Override]) -> list[str]:
     return texts
 
 
+def is_single_value(override: Override, among: Sequence[Override], known: Groups) -> bool:
+    """Whether this sets one scalar that no other override touches: a leaf of the tree changes, not its shape."""
+    key = override.key_or_group
+    if key in known or override.package or override.get_key_element()[0] in "+~" or key.split(".")[0] == "hydra":
+        return False
+    value = None if override.is_sweep_override() else override.value()
+    if override.is_sweep_override() or not isinstance(value, str | int | float | None) or set("$\\") & set(str(value)):
+        return False
+    return not any(each.key_or_group.startswith(f"{key}.") or key.startswith(f"{each.key_or_group}.")
+                   for each in among if each.key_or_group not in known)  # fmt: skip
+
+
 def _plain(argument: str) -> None:
     """What can be seen without a parser."""
     shown = repr(argument[:60])
@@ -93,6 +106,7 @@ def _plain(argument: str) -> None:
         raise ConfigError(f"{shown} is too deeply nested", "command line", f"at most {guard.MAX_DEPTH} levels")
 
 
+@functools.lru_cache(1024)  # a sweep parses the same words for every job
 def _grammar(argument: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -153,6 +167,8 @@ def _option(override: Override, argument: str, known: Groups) -> None:
     if group not in known or override.is_delete():
         return
     where = f"override {argument[:60]!r}"
+    if group == "sweep":
+        raise ConfigError("a study is several runs", where, "add -m: genlab train -m sweep=NAME")
     for value in _values(override):
         names = value if isinstance(value, list) and group in MANY else [value]
         for name in names:

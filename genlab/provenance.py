@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -20,6 +21,11 @@ GIT_SECONDS = 5.0
 
 def versions() -> dict[str, str]:
     """Version of Python and of each package that is installed and can change a result."""
+    return dict(_versions())
+
+
+@functools.cache  # of the process: what it has loaded stays, though something else be installed meanwhile
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genlab import config, overrides
+from genlab import config, overrides, studies
 from genlab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def plan(arguments: Sequence[str], config_dirs: Sequence[str]) -> Plan:
     """Every job, all of them composed and checked before any starts. ConfigError names the first that is wrong."""
     from genlab.registry import discover, load_plugins
 
-    folders = [config.search_path(), *config.private_folders(config_dirs)]
-    parsed = overrides.parse(arguments, overrides.groups(folders), sweep=True)
+    composer = config.Composer(config_dirs)
+    parsed = overrides.parse(studies.expand(arguments, composer.folders), composer.groups, sweep=True)
     _refuse(parsed)
-    choices = [_values(override, folders) for override in parsed]
+    choices = [_values(override, composer.groups) for override in parsed]
     if math.prod(len(values) for values in choices) > MAX_JOBS:
         raise _too_many()
-    jobs = [_job(combination, config_dirs) for combination in itertools.product(*choices)]
+    jobs = [_job(combination, composer) for combination in itertools.product(*choices)]
     for job in jobs:
         config.precheck(job.composed.config)
     discover()
@@ -74,9 +74,9 @@ def _too_many() -> ConfigError:
     return ConfigError(f"more than {MAX_JOBS} jobs", "command line", "sweep over fewer values")
 
 
-def _job(combination: Sequence[tuple[str, bool]], config_dirs: Sequence[str]) -> Job:
+def _job(combination: Sequence[tuple[str, bool]], composer: config.Composer) -> Job:
     texts = [text for text, _ in combination]
-    composed = config.compose(texts, config_dirs)
+    composed = composer.compose(texts)
     if composed.config.get("dry_run"):
         raise ConfigError(
             "a sweep is not rehearsed", "key dry_run", "see its jobs with -m --cfg job, or rehearse one of them"
@@ -84,7 +84,7 @@ def _job(combination: Sequence[tuple[str, bool]], config_dirs: Sequence[str]) ->
     return Job(texts, [text for text, varies in combination if varies], _hash(composed.config), composed)
 
 
-def _values(override: Override, folders: Sequence[Path]) -> list[tuple[str, bool]]:
+def _values(override: Override, groups: overrides.Groups) -> list[tuple[str, bool]]:
     """The override once per value of a sweep; as it was typed where there is one value."""
     from hydra.core.override_parser.types import Glob
 
@@ -93,10 +93,8 @@ def _values(override: Override, folders: Sequence[Path]) -> list[tuple[str, bool
     if not override.is_discrete_sweep():
         raise ConfigError(f"'{override.input_line}' has no list of values", "command line", "use a,b,c or range(0,10)")
     value, key = override.value(), override.get_key_element()
-    if isinstance(value, Glob):
-        found = value.filter(overrides.groups(folders).get(override.key_or_group, []))
-    else:
-        found = _listed(override)
+    known = groups.get(override.key_or_group, [])
+    found = value.filter(known) if isinstance(value, Glob) else _listed(override)
     if not found:
         raise ConfigError(f"'{override.input_line}' has no values", "command line", "give some, e.g. seed=1,2,3")
     return [(f"{key}={item}", True) for item in found]

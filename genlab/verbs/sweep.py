@@ -9,30 +9,25 @@ its checkpoint.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
+import gc
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from genlab.errors import CheckpointError, ConfigError, Stopped, SweepError
+from genlab.errors import CheckpointError, ConfigError, SweepError
 from genlab.locking import is_held
 from genlab.sweepplan import Job, plan
+from genlab.verbs import warm
+from genlab.verbs.children import Child, Start, exit_code, fork, spawn, stop, wait
 from genlab.verbs.ledger import LOCK, Ledger
+from genlab.verbs.watch import Watch
 
-POLL = 0.1  # seconds between looks at the children
 PATIENCE = 60  # seconds that a stopped child has to save its state
-PR_SET_PDEATHSIG = 1
-Check = Callable[[], None]  # raises Stopped once a signal has come
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def sweep(arguments: Sequence[str], config_dirs: Sequence[str], parallel: int, show_only: bool = False) -> int:
@@ -47,6 +42,7 @@ def sweep(arguments: Sequence[str], config_dirs: Sequence[str], parallel: int, s
     try:
         _run_all(planned.jobs, ledger, config_dirs, parallel)
     finally:
+        gc.unfreeze()
         ledger.table()
         ledger.lock.release()
     failed = [str(index) for index, entry in enumerate(ledger.entries) if entry["status"] != "done"]
@@ -57,24 +53,15 @@ def sweep(arguments: Sequence[str], config_dirs: Sequence[str], parallel: int, s
     return 0
 
 
-@dataclass
-class Child:
-    """A job's process with its log, open while it runs."""
-
-    process: subprocess.Popen[bytes]
-    log: IO[bytes]
-
-    def stop(self) -> None:
-        """Ask it to save and stop, as Ctrl-C would."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-
-    def wait(self, seconds: float) -> None:
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+def _starter() -> Start:
+    """How jobs are started here: forked, unless that is not safe."""
+    reason = warm.refusal()
+    if reason is None:
+        warm.warm()
+        reason = warm.refusal()  # whatever that has imported
+    if reason:
+        print(f"genlab: every job loads torch anew, in a process of its own: {reason}", file=sys.stderr)
+    return spawn if reason else fork
 
 
 def _run_all(jobs: Sequence[Job], ledger: Ledger, config_dirs: Sequence[str], parallel: int) -> None:
@@ -83,47 +70,25 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, config_dirs: Sequence[str], pa
         print(f"genlab: {len(jobs) - len(waiting)} of {len(jobs)} jobs are done already", file=sys.stderr)
     _refuse_links(ledger.folder, waiting)
     running: dict[int, Child] = {}
-    with _signals(ledger.folder) as check:
+    with Watch(ledger.folder) as watch:
+        start = _starter() if waiting else spawn
         try:
             while waiting or running:
                 while waiting and len(running) < parallel:
                     index = waiting.pop(0)
-                    _make_way(ledger.folder / str(index), check)
-                    running[index] = _start(index, jobs[index], ledger, config_dirs)
-                for index in [i for i, child in running.items() if child.process.poll() is not None]:
+                    _make_way(ledger.folder / str(index), watch)
+                    running[index] = _start(start, index, jobs[index], ledger, config_dirs)
+                watch.wait()
+                for index in [i for i, child in running.items() if child.poll() is not None]:
                     _finish(index, running.pop(index), ledger)
-                time.sleep(POLL)
-                check()
+                watch.check()
         except BaseException:
             for child in running.values():
-                child.stop()
+                stop(child)
             for index, child in running.items():
-                child.wait(PATIENCE)
+                wait(child, PATIENCE)
                 _finish(index, child, ledger, "stopped")
             raise
-
-
-@contextlib.contextmanager
-def _signals(folder: Path) -> Iterator[Check]:
-    """Ctrl-C and SIGTERM end the sweep, once its jobs have saved their state.
-
-    They are only noted, and raised by the function given here: none can come between a child's start and our
-    knowing of it, nor while the ledger is written.
-    """
-    seen: list[int] = []
-
-    def check() -> None:
-        if seen:
-            raise Stopped(seen[0], "the sweep was stopped", f"sweep {folder}",
-                          f"go on with the same command and hydra.sweep.dir={folder}")  # fmt: skip
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    previous = {signum: signal.signal(signum, lambda number, frame: seen.append(number)) for signum in signals}
-    try:
-        yield check
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
 
 
 def _refuse_links(folder: Path, waiting: Sequence[int]) -> None:
@@ -133,63 +98,47 @@ def _refuse_links(folder: Path, waiting: Sequence[int]) -> None:
             raise ConfigError(f"'{path}' is a link", "key hydra.sweep.dir", "remove it, or name a new folder")
 
 
-def _make_way(folder: Path, check: Check) -> None:
+def _make_way(folder: Path, watch: Watch) -> None:
     """Wait for a job of a sweep that was killed, it is saving its state; remove what cannot be gone on from."""
-    check()
+    watch.check()
     deadline = time.monotonic() + PATIENCE
     while is_held(folder / LOCK):
         if time.monotonic() > deadline:
             return  # somebody's live run: the job will be refused (7), and recorded so
-        time.sleep(POLL)
-        check()
+        watch.wait()
+        watch.check()
     if folder.is_dir() and not (folder / "ckpt").is_dir():
         shutil.rmtree(folder)  # it failed before its first checkpoint
 
 
-def _start(index: int, job: Job, ledger: Ledger, config_dirs: Sequence[str]) -> Child:
+def _start(start: Start, index: int, job: Job, ledger: Ledger, config_dirs: Sequence[str]) -> Child:
     print(f"genlab: job {index}: {' '.join(job.varies) or 'as given'}", file=sys.stderr)
     ledger.set(index, status="running", started=time.time())
-    log = open(ledger.folder / f"{index}.log", "ab")  # noqa: SIM115  # closed when the child has ended
-    try:
-        # its own session: a Ctrl-C in the terminal reaches it through us, once
-        process = subprocess.Popen(
-            command(job, ledger.folder / str(index), config_dirs),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=partial(_die_with_parent, os.getpid()),
-        )
-    except BaseException:
-        log.close()
-        raise
-    return Child(process, log)
+    folder = ledger.folder / str(index)
+    return start(placed(job, folder), command(job, folder, config_dirs), ledger.folder / f"{index}.log")
+
+
+def placed(job: Job, folder: Path) -> Job:
+    """The job as if composed with hydra.run.dir: its run goes into `folder`."""
+    arguments = [*job.overrides, _run_dir(folder)]
+    return replace(job, composed=replace(job.composed, run_dir=folder, overrides=arguments))
 
 
 def command(job: Job, folder: Path, config_dirs: Sequence[str]) -> list[str]:
-    """The words of a job's process."""
+    """The words after `genlab` that run the job."""
+    dirs = [argument for name in config_dirs for argument in ("--config-dir", name)]
+    return ["train", *dirs, *job.overrides, _run_dir(folder)]
+
+
+def _run_dir(folder: Path) -> str:
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    where = QuotedString(str(folder), Quote.single).with_quotes()
-    dirs = [argument for name in config_dirs for argument in ("--config-dir", name)]
-    # -m puts the working folder first on the path: only where it was on ours
-    safe = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
-    return [sys.executable, *safe, "-m", "genlab", "train", *dirs, *job.overrides, f"hydra.run.dir={where}"]
-
-
-def _die_with_parent(parent: int) -> None:
-    """In the child: if the sweep is killed, be asked to save and stop (Linux; elsewhere the job runs to its end)."""
-    if _LIBC is not None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ours would only note it
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it was killed just before
-            os._exit(128 + signal.SIGTERM)
+    return f"hydra.run.dir={QuotedString(str(folder), Quote.single).with_quotes()}"
 
 
 def _finish(index: int, child: Child, ledger: Ledger, otherwise: str = "failed") -> None:
     """Note how a job ended, from its exit status and its run.json."""
-    child.log.close()
-    code = child.process.returncode
+    code = exit_code(child)
     record = _record(ledger.folder / str(index))
     done = code == 0 and record.get("status") == "done"
     stopped = "stopped" if code in (130, 143) else otherwise

@@ -14,6 +14,7 @@ EXAMPLES = """\
   genlab train dry_run=true model=dcgan                     sizes and one measured step, no run folder
   genlab train hydra.run.dir=outputs/mine                   the same command again goes on
   genlab train -m model=vae,autoencoder seed=1,2,3          a sweep: six runs
+  genlab train -m sweep=seeds model=dcgan                   a study of several runs; see genlab list sweeps
 """
 
 

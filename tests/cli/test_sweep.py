@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ import genlab
 from genlab import cli, config
 from genlab.errors import BusyError, ConfigError
 from genlab.sweepplan import Job, Plan, plan
-from genlab.verbs import ledger
+from genlab.verbs import children, ledger
 from genlab.verbs import sweep as sweeping
 
 ROOT = str(Path(genlab.__file__).parents[1])
@@ -49,17 +50,32 @@ FAULTS = {
 }
 
 
+@pytest.fixture(params=["fork", "spawn"])
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The way in which jobs are started: every promise holds for both."""
+    monkeypatch.setattr(sweeping, "_starter", lambda: getattr(children, request.param))
+    return request.param
+
+
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def fake(start: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """`fake(fault)` makes jobs run CHILD with that fault at seed 2."""
 
     def install(fault: str) -> None:
-        (tmp_path / "child.py").write_text(CHILD.format(fault=fault))
+        child = tmp_path / "child.py"
+        child.write_text(CHILD.format(fault=fault))
 
-        def command(job: Job, folder: Path, config_dirs: Sequence[str]) -> list[str]:
-            return [sys.executable, str(tmp_path / "child.py"), str(folder), str(job.composed.config["seed"])]
+        def words(job: Job) -> list[str]:
+            return [str(child), str(job.composed.run_dir), str(job.composed.config["seed"])]
 
-        monkeypatch.setattr(sweeping, "command", command)
+        def work(job: Job, _: Sequence[str]) -> int:
+            faulthandler.disable()  # pytest's, which would print where every deliberate crash is
+            sys.argv = words(job)
+            runpy.run_path(str(child))
+            return 0
+
+        monkeypatch.setattr(children, "interpreter", lambda job, _: [sys.executable, *words(job)])
+        monkeypatch.setattr(children, "work", work)
 
     return install
 
@@ -249,9 +265,9 @@ def test_folder_names_reach_the_jobs(name: str, tmp_path: Path) -> None:
 def test_jobs_search_where_we_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = plan([], []).jobs[0]
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
-    assert "-P" in sweeping.command(job, tmp_path, [])
+    assert "-P" in children.interpreter(job, [])
     sys.path.insert(0, "")
-    assert "-P" not in sweeping.command(job, tmp_path, [])
+    assert "-P" not in children.interpreter(job, [])
 
 
 @pytest.mark.parametrize(
@@ -287,15 +303,22 @@ def test_stopping_a_sweep(signum: int, code: int, fake: Fake, capsys: pytest.Cap
     assert [len(Path("out", str(i), "starts").read_text()) for i in range(3)] == [1, 2, 1]
 
 
-def test_a_killed_sweep_takes_its_jobs_along(tmp_path: Path, fake: Fake) -> None:
+def test_a_killed_sweep_takes_its_jobs_along(tmp_path: Path, start: str, fake: Fake) -> None:
     """SIGKILL to the sweep: its child is asked to stop by the kernel; the next start runs what is not done."""
     fake("time.sleep(30)")
     code = f"""
-import sys
+import runpy, sys
 from genlab import cli
-from genlab.verbs import sweep
-child = {str(tmp_path / "child.py")!r}
-sweep.command = lambda job, folder, _: [sys.executable, child, str(folder), str(job.composed.config["seed"])]
+from genlab.verbs import children, sweep
+def words(job):
+    return [{str(tmp_path / "child.py")!r}, str(job.composed.run_dir), str(job.composed.config["seed"])]
+def work(job, _):
+    sys.argv = words(job)
+    runpy.run_path(sys.argv[0])
+    return 0
+children.interpreter = lambda job, _: [sys.executable, *words(job)]
+children.work = work
+sweep._starter = lambda: children.{start}
 cli.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"])
 """
     parent = subprocess.Popen(
@@ -331,38 +354,16 @@ def test_default_folders_do_not_collide(fake: Fake, monkeypatch: pytest.MonkeyPa
     assert len(list(Path("outputs/sweeps").iterdir())) == 2
 
 
-PLUGIN = """
-import os, signal, sys
-from genlab.models.autoencoder import Autoencoder
-from genlab.registry import MODELS, NetworkSpec
-
-@MODELS("faulty")
-class Faulty(Autoencoder):
-    def __init__(self, image_shape: tuple[int, int, int], network: NetworkSpec, fault: str = "none") -> None:
-        super().__init__(image_shape, latent_dim=2, network=network)
-        self.fault = fault
-
-    def loss(self, *columns):
-        if self.fault == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().loss(*columns)
-"""
-
-
-def test_real_jobs_with_a_faulty_plugin(tmp_path: Path) -> None:
-    (tmp_path / "faulty_models.py").write_text(textwrap.dedent(PLUGIN))
-    (tmp_path / "mine" / "model").mkdir(parents=True)
-    (tmp_path / "mine" / "model" / "faulty.yaml").write_text(
-        "# Fails on purpose\nname: faulty\nfault: none\nnetwork: {name: mlp, hidden: [8], activation: relu}\n"
-    )
-    command = ["train", "-m", "--config-dir", "mine", "plugins=[faulty_models]", "model=faulty",
-    "model.fault=kill,none",
-               "trainer.steps=2", "evaluator=objective", "logger=jsonl", "hydra.sweep.dir=out"]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "genlab", *command], capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, str(tmp_path)]), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 8, done.stderr
-    assert [entry["status"] for entry in entries()] == ["killed", "done"], Path("out/1.log").read_text()
-    assert "1 of 2 jobs failed: 0" in done.stderr
-    assert Path("out/1/metrics.jsonl").is_file()
+def test_a_study_is_the_overrides_of_its_file(refused: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine/sweep").mkdir(parents=True)
+    Path("mine/sweep/both.yaml").write_text("# Two by two\nseed: 1,2\ntrainer.steps: 5,6\n")
+    Path("mine/sweep/list.yaml").write_text("# A list\nseed: [1, 2]\n")
+    mine = ["--config-dir", "mine"]
+    assert [job.varies for job in plan(["sweep=seeds"], []).jobs] == [[f"seed={seed}"] for seed in range(5)]
+    jobs = plan(["sweep=both", "seed=7"], ["mine"]).jobs  # the command line counts
+    assert [(job.composed.config["seed"], job.composed.config["trainer"]["steps"]) for job in jobs] == [(7, 5), (7, 6)]
+    assert cli.main(["list", "sweeps"]) == 0
+    assert "seeds" in capsys.readouterr().out
+    assert "did you mean 'seeds'" in refused("train", "-m", "sweep=seed")
+    assert "add -m" in refused("train", "sweep=seeds")
+    assert "1,2,3" in refused("train", "-m", *mine, "sweep=list")
