@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 # What a run with the shipped loggers and evaluators imports when it first needs it; a test keeps the list whole.
-FIRST_USES = ("genlab.training", "rich.live", "rich.progress", "rich.table", "numpy.ma", "numpy.ctypeslib",
+FIRST_USES = ("genlab.training", "torch.nested._internal.nested_tensor", "rich.live", "rich.progress", "rich.table", "numpy.ma", "numpy.ctypeslib",
               "torch.utils.tensorboard.summary", "tensorboard.compat.proto.event_pb2",
               "tensorboard.plugins.hparams.metadata", "tensorboard.summary.writer.record_writer")  # fmt: skip
 
@@ -32,7 +32,7 @@ def warm() -> None:
     discover()
     versions()
     Image.preinit()
-    OPTIMIZERS.build({"name": "adam"}, params=[torch.zeros(1, requires_grad=True)])  # imports torch's compiler
+    OPTIMIZERS.build({"name": "adam"}, params=[torch.zeros(1, requires_grad=True)])  # whatever its construction imports
     gc.freeze()  # what is here stays, in memory that all jobs share: no collection writes to it
 
 
