@@ -10,8 +10,9 @@ from pydantic import StringConstraints
 
 from genlab.data import isolate, lmdb_file
 from genlab.data.dataset import Dataset, Options
-from genlab.data.encoded import Chain, Lmdb, lmdb_keys
+from genlab.data.encoded import Chain
 from genlab.data.images import Form
+from genlab.data.lmdb_values import Lmdb, walk
 from genlab.data.splits import Held
 from genlab.data.store import Source
 from genlab.errors import DataError
@@ -66,7 +67,7 @@ class LSUN(Dataset):
         )
 
     def read(self) -> Source:
-        train, test = (_keyed(file.parent) for file in self.files())
+        train, test = (_walked(file.parent) for file in self.files())
         return Source(
             {"train": len(train), "test": len(test)},
             Chain([train, test]),
@@ -75,8 +76,8 @@ class LSUN(Dataset):
         )
 
 
-def _keyed(folder: Path) -> Lmdb:
-    keys = [key for batch in isolate.run([(lmdb_keys, (folder,))], str(folder)) for key in batch]
-    if not keys:
+def _walked(folder: Path) -> Lmdb:
+    [(marks, count)] = isolate.run([(walk, (folder,))], str(folder))
+    if not count:
         raise DataError(f"{folder} holds no pictures", "the database is empty", "fetch it again from its source")
-    return Lmdb(folder, keys)
+    return Lmdb(folder, marks, count)
