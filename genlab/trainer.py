@@ -52,8 +52,8 @@ class Trainer:
         self._save: Save = lambda step, objects, state: None
         self._stop: Callable[[], int] = lambda: 0
         self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world)
-        self.batches.at(0, 0, settings.accumulate)  # a batch that cannot be cut so is refused now, not at step 1
-        self.total = settings.total(self.batches.per_epoch)
+        self.batches.share(settings.accumulate)  # a batch that cannot be cut so is refused now, not at step 1
+        self.batches.end = self.total = settings.total(self.batches.per_epoch)
         self.players = [Player.of(phase, optimizer, runtime) for phase in model.phases()]
         self.average = Average(model, settings.ema) if settings.ema else None
         self.step = 0

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from genlab.data.building import Show, Source, build
 from genlab.data.hashing import file_hash, meta_hash
-from genlab.data.images import Pixels
 from genlab.data.lock import lock
 from genlab.errors import ConfigError, ResourceError
 from genlab.paths import cache_folder
@@ -39,8 +38,8 @@ class Store:
     """An opened store; arrays are memory-mapped copy-on-write, `parts` are row numbers by official split."""
 
     path: Path
-    images: Pixels
-    labels: NDArray[Any] | None
+    images: np.memmap[Any, np.dtype[np.uint8]]
+    labels: np.memmap[Any, np.dtype[Any]] | None
     label_names: list[str] | None
     parts: dict[str, NDArray[np.int64]]
 
@@ -90,9 +89,10 @@ def _open(path: Path, verify: bool) -> Store:
         raise Damaged(f"{type(error).__name__}: {error}") from None
 
 
-def _map(path: Path) -> NDArray[Any]:
+def _map(path: Path) -> np.memmap[Any, np.dtype[Any]]:
     # copy-on-write: torch wants a writable array, and no run may change the store
-    return np.load(path, mmap_mode="c", allow_pickle=False)
+    mapped: np.memmap[Any, np.dtype[Any]] = np.load(path, mmap_mode="c", allow_pickle=False)
+    return mapped
 
 
 def _rows(meta: dict[str, Any]) -> dict[str, NDArray[np.int64]]:

@@ -84,6 +84,15 @@ def test_a_known_source_is_not_walked_again(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.undo()
 
 
+def test_pictures_overwritten_in_place_are_noticed(tmp_path: Path) -> None:
+    root = synthetic.folder(tmp_path / "a", {"x": 3, "y/z": 2})
+    before = fingerprint([root])
+    for file in root.rglob("*.png"):
+        with file.open("r+b") as opened:  # no folder shows that
+            opened.write(b"changed")
+    assert fingerprint([root]) != before
+
+
 def test_a_change_deep_below_is_noticed(tmp_path: Path) -> None:
     root = synthetic.folder(tmp_path / "a", {"x": 3, "y/z": 2})
     before = fingerprint([root])
@@ -314,7 +323,7 @@ def test_a_large_set_stays_on_the_disk(tmp_path: Path, monkeypatch: pytest.Monke
     nbytes = 12 * 3 * 8 * 8
     assert resident.resident
     assert resident.nbytes == nbytes
-    monkeypatch.setattr("genlab.data.dataset.free_memory", lambda _: 4 * nbytes - 1)
+    monkeypatch.setattr("genlab.data.table.free_memory", lambda _: 4 * nbytes - 1)
     mapped = folder(tmp_path).open(CPU)
     assert not mapped.resident
     for a, b in zip(
