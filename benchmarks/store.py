@@ -2,8 +2,8 @@
 
     python benchmarks/store.py [--images 20000] [--rounds 5] [--size 64]
 
-The pictures are made here: 341x256, smooth noise with grain, about 12 kB. Figures are images per CPU second, medians over
-the rounds. "build" is all of a build by one worker: the walk over the keys, reading, decoding, hashing, writing,
+The pictures are made here: 341x256, smooth noise with grain, about 12 kB. Figures are images per CPU second, medians
+over the rounds. "build" is all of a build by one worker: the walk over the keys, reading, decoding, hashing, writing,
 syncing; what a build of two pictures takes, which is the start of its child processes, is given apart as "start".
 "bare" is a loop in this process over bytes in memory: open, draft to twice the size, convert, resize. The three take
 turns.

@@ -13,12 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from genlab.data import isolate, lmdb_file
 from genlab.data.images import BadImage
 from genlab.errors import DataError
 
 MARK = 256  # keys from one that is kept to the next
-WALK = 256 * MARK  # keys walked before the database is opened anew
-READ = 64 * 2**20  # bytes read before it is
+WALK = 64 * MARK  # keys walked before the database is opened anew
+READ = 16 * 2**20  # bytes read before it is
 
 
 @dataclass
@@ -85,6 +86,15 @@ class Lmdb:
             self._at = -1
             raise BadImage("its key is gone")
         self._at = index
+
+
+def values(folder: Path) -> Lmdb:
+    """All values of an LMDB, its keys walked by a child process; DataError if it is damaged or empty."""
+    lmdb_file.check(folder)
+    [(marks, count)] = isolate.run([(walk, (folder,))], str(folder))
+    if not count:
+        raise DataError(f"{folder} holds no pictures", "the database is empty", "fetch it again from its source")
+    return Lmdb(folder, marks, count)
 
 
 def open_lmdb(folder: Path) -> Any:

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from genlab.data import isolate, lmdb_file
+from genlab.data import lmdb_file
 from genlab.data.dataset import Dataset, Options
 from genlab.data.encoded import Chain
 from genlab.data.images import Form
-from genlab.data.lmdb_values import Lmdb, walk
+from genlab.data.lmdb_values import values
 from genlab.data.splits import Held
 from genlab.data.store import Source
 from genlab.errors import DataError
@@ -67,17 +67,10 @@ class LSUN(Dataset):
         )
 
     def read(self) -> Source:
-        train, test = (_walked(file.parent) for file in self.files())
+        train, test = (values(file.parent) for file in self.files())
         return Source(
             {"train": len(train), "test": len(test)},
             Chain([train, test]),
             form=self.form,
             skip_unreadable=self.on_error == "skip",
         )
-
-
-def _walked(folder: Path) -> Lmdb:
-    [(marks, count)] = isolate.run([(walk, (folder,))], str(folder))
-    if not count:
-        raise DataError(f"{folder} holds no pictures", "the database is empty", "fetch it again from its source")
-    return Lmdb(folder, marks, count)

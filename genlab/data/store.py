@@ -35,7 +35,7 @@ SMALL = 16 * 2**20  # files up to this size are hashed at every opening, larger 
 
 @dataclass(frozen=True)
 class Store:
-    """An opened store; arrays are memory-mapped copy-on-write, `parts` are row numbers by official split."""
+    """An opened store; arrays are memory-mapped read-only, `parts` are row numbers by official split."""
 
     path: Path
     images: np.memmap[Any, np.dtype[np.uint8]]
@@ -90,8 +90,8 @@ def _open(path: Path, verify: bool) -> Store:
 
 
 def _map(path: Path) -> np.memmap[Any, np.dtype[Any]]:
-    # copy-on-write: torch wants a writable array, and no run may change the store
-    mapped: np.memmap[Any, np.dtype[Any]] = np.load(path, mmap_mode="c", allow_pickle=False)
+    # read-only: the kernel refuses a private writable map of more than its memory
+    mapped: np.memmap[Any, np.dtype[Any]] = np.load(path, mmap_mode="r", allow_pickle=False)
     return mapped
 
 

@@ -14,6 +14,7 @@ from genlab.data import building, decoding, isolate, store
 from genlab.data.fingerprint import fingerprint
 from genlab.data.folder import Folder
 from genlab.data.mnist import MNIST
+from genlab.data.rows import StoredRows
 from genlab.errors import ConfigError, DataError, ResourceError
 from tests.data import synthetic
 
@@ -202,7 +203,8 @@ def test_verify_finds_what_opening_does_not(tmp_path: Path, monkeypatch: pytest.
 def test_a_run_cannot_write_into_the_store(tmp_path: Path) -> None:
     built = plain(tmp_path).prepare()
     whole = contents(built.path)
-    built.images[:] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        built.images[:] = 0
     assert contents(built.path) == whole
 
 
@@ -316,6 +318,19 @@ def test_an_unwritable_cache_is_a_config_error(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "file"))
     with pytest.raises(ConfigError, match="GENLAB_CACHE"):
         folder(tmp_path).open(CPU)
+
+
+def test_a_store_larger_than_the_memory_opens(tmp_path: Path) -> None:
+    path = plain(tmp_path).prepare().path
+    shape = (10**8, 3, 64, 64)  # 1.2 TB, all of it a hole
+    start = decoding.header(shape)
+    (path / "images.npy").write_bytes(start)
+    os.truncate(path / "images.npy", len(start) + 12288 * 10**8)
+    mapped = store._map(path / "images.npy")
+    assert mapped.shape == shape
+    rows = StoredRows(mapped)
+    out = torch.ones((2, *rows.shape[1:]), dtype=rows.dtype)
+    assert not rows.take(torch.tensor([0, 10**8 - 1]), out).any()
 
 
 def test_a_large_set_stays_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
