@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from genlab.data.folder import Folder
 from genlab.data.mnist import MNIST
 from genlab.data.rows import StoredRows
 from genlab.errors import ConfigError, DataError, ResourceError
+from genlab.progress import store_progress
 from tests.data import synthetic
 
 CPU = torch.device("cpu")
@@ -54,6 +56,15 @@ def test_it_is_built_once_and_read_afterwards(tmp_path: Path, fresh: Path, monke
     assert len(stores(fresh)) == 1
     assert again.fingerprint != first.fingerprint
     assert not [path for path in (fresh / "store").iterdir() if path.name.startswith(".")]
+
+
+def test_the_build_says_how_fast_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with store_progress() as show:
+        for done in (30, 60, 120):
+            show(done, 120)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert re.fullmatch(r"genlab: decoding images: 60 of 120, [\d,]+ images/s", lines[1])
 
 
 def test_another_size_or_another_source_is_another_store(tmp_path: Path, fresh: Path) -> None:
