@@ -26,6 +26,7 @@ check: $(VENV)/.test  ## lint, format, types, import direction
 	$(BIN)/lint-imports
 
 acceptance: $(VENV)/.test  ## the published figures on real data (GENLAB_DATA) and 220 kills a family; about two hours
+	$(BIN)/pytest -m acceptance
 	$(BIN)/python scripts/acceptance.py --kills
 
 lock:  ## pin the dependencies anew, with hashes (needs uv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 
@@ -30,21 +31,29 @@ def store_progress(title: str = "decoding images") -> Iterator[Show]:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("images"),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(title, total=None, rate="")
+        rate = _rate()
+        yield lambda done, total: bar.update(task, completed=done, total=total, rate=rate(done))
 
 
 def _lines(title: str) -> Show:
-    shown = 0
+    shown, rate = 0, _rate()
 
     def show(done: int, total: int) -> None:
         nonlocal shown
         tenth = 10 * done // max(total, 1)
         if tenth > shown:
             shown = tenth
-            say(f"{title}: {done} of {total}")
+            say(f"{title}: {done} of {total}, {rate(done)}")
 
     return show
+
+
+def _rate() -> Callable[[int], str]:
+    """Images a second since now, in words."""
+    began = time.perf_counter()
+    return lambda done: f"{done / (time.perf_counter() - began):,.0f} images/s"

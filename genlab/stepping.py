@@ -40,11 +40,12 @@ class Stepper:
     ) -> None:
         self.model, self.runtime, self.settings, self.seed = model, runtime, settings, seed
         self.layout = runtime.layout(settings.layout, model)
-        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world)
-        self.batches.at(0, 0, settings.accumulate)  # a batch that cannot be cut so is refused now, not at step 1
+        form = torch.contiguous_format
         if self.layout == "nhwc":
-            model.to(memory_format=torch.channels_last)
-            self.batches.layout = torch.channels_last
+            form = torch.channels_last
+            model.to(memory_format=form)
+        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world, form)
+        self.batches.share(settings.accumulate)  # a batch that cannot be cut so is refused now, not at step 1
         self._draw: Callable[..., Any] = model.draw
         self.players = [Player.of(phase, optimizer, runtime) for phase in model.phases()]
         self.average = Average(model, settings.ema) if settings.ema else None

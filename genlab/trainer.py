@@ -51,7 +51,7 @@ class Trainer:
         self.stepper = Stepper(model, data, runtime, settings, seed, optimizer)
         self.players, self.average = self.stepper.players, self.stepper.average
         self.batches = self.stepper.batches
-        self.total = settings.total(self.batches.per_epoch)
+        self.batches.end = self.total = settings.total(self.batches.per_epoch)
         self.step = 0
         self.metrics: dict[str, float] = {}
         self.best: dict[str, Any] | None = None

@@ -1,80 +1,18 @@
-"""What training and evaluation read: columns of a store, gathered by row number onto the training device.
-
-Small sets live on the device as uint8, so that a step costs one gather and one scaling; larger ones are gathered
-from the memory-mapped store on the host. Rule: resident if the set's uint8 bytes are at most a quarter of the
-device's free memory when it is opened (on the host: of the available RAM).
-"""
+"""What training and evaluation read: the splits of a set, and the training order cut into batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from genlab.data.ahead import Ahead
 from genlab.data.order import Order
+from genlab.data.table import Gathered, Table
 from genlab.errors import ConfigError, nearest
 from genlab.model import Shape
-
-Gathered = tuple[Tensor, ...]
-
-
-class Table:
-    """The rows of a store: uint8 images (N, C, H, W) and labels, on the device (`resident`) or on the host."""
-
-    def __init__(self, name: str, columns: dict[str, Tensor], device: torch.device, resident: bool) -> None:
-        self.name, self.device, self.resident = name, device, resident
-        home = device if resident else torch.device("cpu")
-        # clone: a resident set must not depend on the memory map staying as it is
-        self.columns = {k: v.to(home, copy=True) if resident else v for k, v in columns.items()}
-        self.home = home
-
-    def check(self, columns: Sequence[str]) -> None:
-        for column in columns:
-            if column not in self.columns:
-                raise ConfigError(
-                    f"data set '{self.name}' has no column '{column}'",
-                    f"it has: {', '.join(self.columns)}",
-                    nearest(column, self.columns),
-                )
-
-    def gather(self, rows: Tensor, flips: Tensor | None, columns: Sequence[str]) -> Gathered:
-        """Raw columns at `rows` (on the table's home), in pinned memory if they are bound for a CUDA device."""
-        pinned = not self.resident and self.device.type == "cuda"
-        gathered = []
-        for column in columns:
-            source = self.columns[column]
-            if pinned:
-                taken = torch.empty((len(rows), *source.shape[1:]), dtype=source.dtype, pin_memory=True)
-                torch.index_select(source, 0, rows, out=taken)
-            else:
-                taken = source.index_select(0, rows)
-            gathered.append(taken)
-        return (*gathered, flips) if flips is not None else tuple(gathered)
-
-    def finish(
-        self, gathered: Gathered, columns: Sequence[str], layout: torch.memory_format = torch.contiguous_format
-    ) -> Gathered:
-        """Gathered columns on the device in the form that models take, images in memory as `layout` says."""
-        if not self.resident:
-            gathered = tuple(column.to(self.device, non_blocking=True) for column in gathered)
-        flips = gathered[len(columns)] if len(gathered) > len(columns) else None
-        return tuple(_form(t, column, flips, layout) for column, t in zip(columns, gathered, strict=False))
-
-    def read(self, rows: Tensor, columns: Sequence[str]) -> Gathered:
-        return self.finish(self.gather(rows, None, columns), columns)
-
-
-def _form(raw: Tensor, column: str, flips: Tensor | None, layout: torch.memory_format) -> Tensor:
-    """Images uint8 to float32 in [0, 1]; class numbers stay int64; attributes uint8 (N, A) to float32 0 or 1."""
-    if column != "image":
-        return raw if raw.dtype == torch.int64 else raw.to(torch.float32)
-    if flips is not None:
-        raw = torch.where(flips[:, None, None, None], raw.flip(-1), raw)
-    return raw.to(torch.float32, memory_format=layout).mul_(1 / 255)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,23 +47,39 @@ class Batches:
     """
 
     def __init__(
-        self, split: Split, order: Order, columns: Sequence[str], batch_size: int, rank: int = 0, world: int = 1
+        self,
+        split: Split,
+        order: Order,
+        columns: Sequence[str],
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         split.table.check(columns)
         self._table, self._order, self._columns = split.table, order, tuple(columns)
         self._batch_size, self._rank, self._world = batch_size, rank, world
-        self.layout: torch.memory_format = torch.contiguous_format  # of images in memory: the trainer's choice
+        self._memory_format = memory_format
+        self._ahead = Ahead(self._host_batch)
         self.per_epoch = len(split) / batch_size
-        self._ahead: tuple[tuple[int, int, int], Future[Gathered]] | None = None
-        self._share(1)
+        self.end: int | None = None  # the number of steps, if it is known: nothing is read for later ones
+        self.share(1)
 
     def at(self, step: int, part: int = 0, parts: int = 1) -> Gathered:
-        """Columns of this rank's `part` of `parts` of the batch of `step`: batch_size/(world·parts) rows."""
-        if self._table.resident or self._table.device.type != "cuda":
-            return self._table.finish(self._gather(step, part, parts), self._columns, self.layout)
-        return self._table.finish(self._gather_ahead(step, part, parts), self._columns, self.layout)
+        """Columns of this rank's `part` of `parts` of the batch of `step`: batch_size/(world·parts) rows.
 
-    def _share(self, parts: int) -> int:
+        DataError if a set that is not resident cannot be read.
+        """
+        share = self.share(parts)
+        if self._table.resident:
+            gathered = self._gather(step, part * share, share)
+        else:
+            batch = self._ahead.take(step, self.end)
+            gathered = tuple(column[part * share : (part + 1) * share] for column in batch)
+        return self._table.finish(gathered, self._columns, self._memory_format)
+
+    def share(self, parts: int) -> int:
+        """The rows of one part of this rank's share; ConfigError if the batch cannot be cut so."""
         share, rest = divmod(self._batch_size, self._world * parts)
         if rest or not share:
             raise ConfigError(
@@ -135,25 +89,14 @@ class Batches:
             )
         return share
 
-    def _gather(self, step: int, part: int, parts: int) -> Gathered:
-        share = self._share(parts)
-        start = step * self._batch_size + (self._rank * parts + part) * share
-        rows, flips = self._order.take(start, share)
+    def _gather(self, step: int, first: int, count: int) -> Gathered:
+        """`count` rows of this rank's share of the batch of `step`, from the `first` of them on."""
+        rows, flips = self._order.take(step * self._batch_size + self._rank * self.share(1) + first, count)
         return self._table.gather(rows, flips, self._columns)
 
-    @cached_property
-    def _reader(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(1, thread_name_prefix="genlab-data")
-
-    def _gather_ahead(self, step: int, part: int, parts: int) -> Gathered:
-        """As `_gather`, with the next batch read from the disk by a thread while the device works on this one."""
-        wanted = (step, part, parts)
-        pending, self._ahead = self._ahead, None
-        current = pending[1] if pending and pending[0] == wanted else self._reader.submit(self._gather, *wanted)
-        following = (step, part + 1, parts) if part + 1 < parts else (step + 1, 0, parts)
-        gathered = current.result()
-        self._ahead = following, self._reader.submit(self._gather, *following)
-        return gathered
+    def _host_batch(self, step: int) -> Gathered:
+        """This rank's whole share of a step, so that parts, and phases that draw anew, read nothing twice."""
+        return self._gather(step, 0, self.share(1))
 
 
 class Data:
@@ -176,8 +119,8 @@ class Data:
         channels, height, width = images.shape[1:]
         self.name, self.resident = table.name, table.resident
         self.shape: Shape = (channels, height, width)
-        self.nbytes = images.numel()
-        self.multi_label = labels is not None and labels.ndim == 2
+        self.nbytes = images.shape.numel()
+        self.multi_label = labels is not None and len(labels.shape) == 2
         self.label_names = label_names
         self.num_classes = None if label_names is None else len(label_names)
         self.fingerprint = fingerprint
@@ -200,8 +143,18 @@ class Data:
             )
         return Split(name, self._table, self._splits[name])
 
-    def batches(self, columns: Sequence[str], batch_size: int, rank: int = 0, world: int = 1) -> Batches:
-        """The training order over the train split; `batch_size` counts the rows of all ranks together."""
+    def batches(
+        self,
+        columns: Sequence[str],
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> Batches:
+        """The training order over the train split; `batch_size` counts the rows of all ranks together.
+
+        `memory_format` is the layout in which images come, so that a channels-last model need not convert them.
+        """
         train = self.split("train")
         order = Order(train.rows, self._seed, self._flip)
-        return Batches(train, order, columns, batch_size, rank, world)
+        return Batches(train, order, columns, batch_size, rank, world, memory_format)

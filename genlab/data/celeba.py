@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,9 +112,12 @@ def _pictures(images: Path, entries: list[str]) -> Encoded:
     return Files(images, entries) if images.is_dir() else Zip(images, entries)
 
 
-def _lines(path: Path) -> list[list[str]]:
+def _lines(path: Path) -> Iterator[list[str]]:
+    """The words of each line: one line at a time, for all of them are eight million strings."""
     try:
-        return [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+        with path.open(encoding="ascii") as file:
+            for line in file:
+                yield line.split()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read", f"{type(error).__name__}", "fetch it again") from None
 
@@ -129,15 +134,18 @@ def _partition(path: Path) -> tuple[list[str], NDArray[np.int64]]:
 def _attributes(path: Path) -> tuple[list[str], dict[str, NDArray[Any]]]:
     """The attributes' names, and each picture's row of 0 and 1 (uint8)."""
     lines = _lines(path)
-    if len(lines) < 3 or not lines[1]:
-        raise _bad_line(path, len(lines), "a line of the count, one of names, then one for each picture")
-    names, table = lines[1], {}
-    for number, row in enumerate(lines[2:], 3):
+    head = list(islice(lines, 2))
+    if len(head) < 2 or not head[1]:
+        raise _bad_line(path, len(head), "a line of the count, one of names, then one for each picture")
+    names, table = head[1], {}
+    for number, row in enumerate(lines, 3):
         if not row:
             continue
         if len(row) != 1 + len(names) or not {"1", "-1"}.issuperset(row[1:]):
             raise _bad_line(path, number, f"a name and {len(names)} values 1 or -1")
         table[row[0]] = np.array([value == "1" for value in row[1:]], dtype=np.uint8)
+    if not table:
+        raise _bad_line(path, len(head), "a line of the count, one of names, then one for each picture")
     return names, table
 
 

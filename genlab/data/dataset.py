@@ -12,16 +12,15 @@ from typing import Any, ClassVar
 import torch
 
 from genlab.data import store
-from genlab.data.batching import Data, Split, Table
+from genlab.data.batching import Data, Split
 from genlab.data.fingerprint import fingerprint
 from genlab.data.images import PROCESSING
-from genlab.data.memory import free_memory
+from genlab.data.rows import StoredRows
 from genlab.data.splits import Held, carve, limited
 from genlab.data.store import Show, Source, Store
+from genlab.data.table import Table, fits
 
 __all__ = ["Data", "Dataset", "Options", "Split"]
-
-RESIDENT_SHARE = 1 / 4  # of the device's free memory: a larger set is read from the memory-mapped store
 
 
 @dataclass(frozen=True)
@@ -71,12 +70,11 @@ class Dataset:
         opened = store.obtain(self.name, facts, self.read, show)
         splits = carve(opened.parts, opened.labels, options.held, options.seed, self.contiguous)
         splits["train"] = limited(splits["train"], options.limit, options.seed)
-        columns = {"image": torch.from_numpy(opened.images)}
+        columns = {"image": StoredRows(opened.images)}
         if opened.labels is not None:
-            columns["label"] = torch.from_numpy(opened.labels)
-        resident = opened.images.nbytes <= RESIDENT_SHARE * free_memory(device)
+            columns["label"] = StoredRows(opened.labels)
         return Data(
-            Table(self.name, columns, device, resident),
+            Table(self.name, columns, device, fits(opened.images.nbytes, device)),
             {name: torch.from_numpy(rows) for name, rows in splits.items()},
             opened.label_names,
             self._fingerprint(facts),

@@ -1,4 +1,4 @@
-"""Where encoded pictures lie: files, a zip archive, an LMDB. Each gives names and bytes by number.
+"""Where encoded pictures lie: files, a zip archive, several of them. Each gives names and bytes by number.
 
 They travel to child processes, so they hold no open handle until they are first read there.
 """
@@ -6,10 +6,9 @@ They travel to child processes, so they hold no open handle until they are first
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from genlab.data.images import MAX_BYTES, BadImage
 from genlab.errors import DataError
@@ -22,6 +21,9 @@ class Encoded(Protocol):
 
     def part(self, start: int, stop: int) -> Encoded:
         """Those from start up to stop, as a light object."""
+
+    def place(self) -> str:
+        """Where they all lie, for a message: the folder or the archive."""
 
     def name(self, index: int) -> str:
         """What a person would look for: the file, or the archive and the entry."""
@@ -42,6 +44,9 @@ class Files:
 
     def part(self, start: int, stop: int) -> Files:
         return Files(self.folder, self.names[start:stop])
+
+    def place(self) -> str:
+        return str(self.folder)
 
     def name(self, index: int) -> str:
         return str(self.folder / self.names[index])
@@ -70,6 +75,9 @@ class Zip:
 
     def part(self, start: int, stop: int) -> Zip:
         return Zip(self.archive, self.names[start:stop])
+
+    def place(self) -> str:
+        return str(self.archive)
 
     def name(self, index: int) -> str:
         return f"{self.archive}:{self.names[index]}"
@@ -100,37 +108,6 @@ def open_zip(archive: Path) -> zipfile.ZipFile:
 
 
 @dataclass
-class Lmdb:
-    """Values of an LMDB by key. Only opened in child processes, after `lmdb_file.check`."""
-
-    folder: Path
-    keys: list[bytes]
-    _open: Any = field(default=None, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def part(self, start: int, stop: int) -> Lmdb:
-        return Lmdb(self.folder, self.keys[start:stop])
-
-    def name(self, index: int) -> str:
-        return f"{self.folder}:{self.keys[index].decode(errors='replace')}"
-
-    def read(self, index: int) -> bytes:
-        import lmdb
-
-        try:
-            if self._open is None:
-                self._open = open_lmdb(self.folder).begin()
-            data = self._open.get(self.keys[index])
-        except lmdb.Error as error:
-            raise BadImage(str(error)) from None
-        if data is None:
-            raise BadImage("the key has no value")
-        return bytes(data)
-
-
-@dataclass
 class Chain:
     """Several sources, one after the other."""
 
@@ -146,6 +123,9 @@ class Chain:
             start, stop = start - len(link), stop - len(link)
         return Chain(parts)
 
+    def place(self) -> str:
+        return " and ".join(dict.fromkeys(link.place() for link in self.links if len(link)))
+
     def name(self, index: int) -> str:
         link, index = self._find(index)
         return link.name(index)
@@ -160,29 +140,3 @@ class Chain:
                 return link, index
             index -= len(link)
         raise IndexError(index)
-
-
-def open_lmdb(folder: Path) -> Any:
-    """A read-only environment that writes nothing, not even a lock file."""
-    import lmdb
-
-    return lmdb.open(str(folder), readonly=True, lock=False, readahead=False, max_spare_txns=1)
-
-
-def lmdb_keys(folder: Path, batch: int = 65536) -> Iterator[list[bytes]]:
-    """All keys in the database's order, in batches; DataError if they cannot be read. For a child process."""
-    import lmdb
-
-    try:
-        keys: list[bytes] = []
-        with open_lmdb(folder) as environment, environment.begin() as transaction:
-            for key in transaction.cursor().iternext(keys=True, values=False):
-                keys.append(bytes(key))
-                if len(keys) == batch:
-                    yield keys
-                    keys = []
-        yield keys
-    except lmdb.Error as error:
-        raise DataError(
-            f"{folder} is a damaged LMDB ({error})", "reading its keys", "fetch it again from its source"
-        ) from None

@@ -1,8 +1,9 @@
 """What a source holds, told cheaply: names, sizes, and the head and tail of a sample of its files.
 
-Walking a folder of 200,000 files takes seconds, so the answer is remembered beside the stores, and holds as long
-as the named files' and every folder's own times stand. A picture overwritten in place, in a folder whose list of
-names stays the same, is therefore not noticed.
+Walking a folder of 200,000 files takes seconds, so the answer is remembered beside the stores. It holds as long as
+the sizes and times stand of the named files, of every folder, and of the sample: a file added, removed, renamed or
+replaced by another is noticed, and so are many overwritten in place. One picture overwritten in place, in a folder
+whose list of names stays the same, is not.
 """
 
 from __future__ import annotations
@@ -37,23 +38,24 @@ def fingerprint(paths: Sequence[Path]) -> str:
 
 
 def _absorb(path: Path, digest: hashlib._Hash) -> dict[str, list[int]]:
-    """Hash one file or folder; returns the paths whose times tell that nothing changed."""
+    """Hash one file or folder; returns the paths whose sizes and times tell that nothing changed."""
     if path.is_file():
         digest.update(f"{path.name} {path.stat().st_size}\n".encode(errors="surrogateescape"))
         digest.update(_ends(path))
         return {str(path): _times(str(path))}
-    folders, files = {str(path): _times(str(path))}, []
+    watched, files = {str(path): _times(str(path))}, []
     for folder, size, name in _walk(path):
         if name:
             files.append((os.path.relpath(os.path.join(folder, name), path), size))
         else:
-            folders[folder] = _times(folder)
+            watched[folder] = _times(folder)
     files.sort()
     for relative, size in files:
         digest.update(f"{relative} {size}\n".encode(errors="surrogateescape"))
     for relative, _ in files[:: max(1, len(files) // SAMPLE)]:
         digest.update(_ends(path / relative))
-    return folders
+        watched[str(path / relative)] = _times(str(path / relative))
+    return watched
 
 
 def _walk(folder: Path | str) -> Iterator[tuple[str, int, str]]:

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from genlab.data import isolate, lmdb_file
+from genlab.data import lmdb_file
 from genlab.data.dataset import Dataset, Options
-from genlab.data.encoded import Chain, Lmdb, lmdb_keys
+from genlab.data.encoded import Chain
 from genlab.data.images import Form
+from genlab.data.lmdb_values import values
 from genlab.data.splits import Held
 from genlab.data.store import Source
 from genlab.errors import DataError
@@ -66,17 +67,10 @@ class LSUN(Dataset):
         )
 
     def read(self) -> Source:
-        train, test = (_keyed(file.parent) for file in self.files())
+        train, test = (values(file.parent) for file in self.files())
         return Source(
             {"train": len(train), "test": len(test)},
             Chain([train, test]),
             form=self.form,
             skip_unreadable=self.on_error == "skip",
         )
-
-
-def _keyed(folder: Path) -> Lmdb:
-    keys = [key for batch in isolate.run([(lmdb_keys, (folder,))], str(folder)) for key in batch]
-    if not keys:
-        raise DataError(f"{folder} holds no pictures", "the database is empty", "fetch it again from its source")
-    return Lmdb(folder, keys)

@@ -44,11 +44,15 @@ def carve(
             "keys dataset.valid, dataset.test",
             "hold out fewer",
         )
-    if wanted and not contiguous:
-        pool = pool[_drawn(len(pool), None if labels is None else labels[pool], seed)]
+    drawn = np.arange(len(pool)) if contiguous or not wanted else _drawn(len(pool), _of(labels, pool), seed)
     for name, n in wanted.items():
-        pool, splits[name] = pool[: len(pool) - n], np.sort(pool[len(pool) - n :])
-    return {**splits, "train": np.sort(pool)}
+        drawn, held_out = drawn[: len(drawn) - n], drawn[len(drawn) - n :]
+        splits[name] = pool[np.sort(held_out)]
+    return {**splits, "train": pool[np.sort(drawn)] if wanted else pool}
+
+
+def _of(labels: NDArray[np.generic] | None, pool: Rows) -> NDArray[np.generic] | None:
+    return None if labels is None or labels.ndim != 1 else labels[pool]
 
 
 def count(held: Held, of: int, name: str) -> int:

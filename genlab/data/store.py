@@ -1,9 +1,9 @@
 """The decoded store: every picture of a source once, as uint8, memory-mapped by all runs that want this size.
 
 `<cache>/store/<name>-<size>-<key>/` holds `images.npy` (N, C, H, W), `labels.npy` where there are labels, and
-`meta.json` with the sha256 of each. The key is a hash of the source's fingerprint and of how pixels are made, so
-nothing in a store ever changes; it is built beside its place, synced, and renamed. The order of its rows is the
-source's own: splits by seed are made over it, and any number of workers builds the same bytes.
+`meta.json` with a hash of each. The key is a hash of the source's fingerprint and of how pixels are made, so nothing
+in a store ever changes; `building` makes it beside its place, syncs and renames it. Opening one reads `meta.json` and
+the headers, whatever the number of images.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,43 +21,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genlab.data.decoding import DecodeJob, decode_all, write_header
-from genlab.data.encoded import Encoded
-from genlab.data.images import Form, Pixels
+from genlab.data.building import Show, Source, build
+from genlab.data.hashing import file_hash, meta_hash
 from genlab.data.lock import lock
-from genlab.errors import ConfigError, DataError, ResourceError
+from genlab.errors import ConfigError, ResourceError
 from genlab.paths import cache_folder
 
-FORMAT = 1
+__all__ = ["Damaged", "Show", "Source", "Store", "obtain"]
+
+FORMAT = 2
 SMALL = 16 * 2**20  # files up to this size are hashed at every opening, larger ones by `verify`
-SKIPPABLE = 0.001  # the largest share of unreadable pictures that `on_error: skip` accepts
-
-Show = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set as its reader found it: rows in the order of `parts` (official split -> number of rows).
-
-    `images` are pixels uint8 (N, C, H, W), or encoded pictures to be decoded to `form`. `labels` are class numbers
-    int64 (N,) or attributes uint8 (N, A) in {0, 1}.
-    """
-
-    parts: dict[str, int]
-    images: Pixels | Encoded
-    labels: NDArray[Any] | None = None
-    label_names: list[str] | None = None
-    form: Form | None = None
-    skip_unreadable: bool = False
 
 
 @dataclass(frozen=True)
 class Store:
-    """An opened store; arrays are memory-mapped copy-on-write, `parts` are row numbers by official split."""
+    """An opened store; arrays are memory-mapped read-only, `parts` are row numbers by official split."""
 
     path: Path
-    images: Pixels
-    labels: NDArray[Any] | None
+    images: np.memmap[Any, np.dtype[np.uint8]]
+    labels: np.memmap[Any, np.dtype[Any]] | None
     label_names: list[str] | None
     parts: dict[str, NDArray[np.int64]]
 
@@ -87,8 +67,7 @@ def obtain(
                     return _open(path, verify)  # another process has just made it
                 except Damaged as error:
                     print(f"genlab: warning: the store {path} is damaged ({error}); building it again", file=sys.stderr)
-            _sweep(path)
-            _build(path, read(), facts, show)
+            build(path, read(), facts, show)
             return _open(path, verify=False)
 
 
@@ -101,7 +80,7 @@ def _open(path: Path, verify: bool) -> Store:
         for name, (size, digest) in meta["files"].items():
             if (path / name).stat().st_size != size:
                 raise Damaged(f"{name} has {(path / name).stat().st_size} bytes instead of {size}")
-            if (verify or size <= SMALL) and _sha256(path / name) != digest:
+            if (verify or size <= SMALL) and file_hash(path / name) != digest:
                 raise Damaged(f"{name} has another sha256")
         images = _map(path / "images.npy")
         labels = _map(path / "labels.npy") if "labels.npy" in meta["files"] else None
@@ -110,16 +89,18 @@ def _open(path: Path, verify: bool) -> Store:
         raise Damaged(f"{type(error).__name__}: {error}") from None
 
 
-def _map(path: Path) -> NDArray[Any]:
-    # copy-on-write: torch wants a writable array, and no run may change the store
-    return np.load(path, mmap_mode="c", allow_pickle=False)
+def _map(path: Path) -> np.memmap[Any, np.dtype[Any]]:
+    # read-only: the kernel refuses a private writable map of more than its memory
+    mapped: np.memmap[Any, np.dtype[Any]] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
 
 
 def _rows(meta: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
     """Row numbers of each official split, without the unreadable pictures."""
     parts, start = {}, 0
     for name, count in meta["parts"].items():
-        parts[name] = np.setdiff1d(np.arange(start, start + count), np.asarray(meta["skipped"], np.int64))
+        rows = np.arange(start, start + count)
+        parts[name] = np.setdiff1d(rows, np.asarray(meta["skipped"], np.int64)) if meta["skipped"] else rows
         start += count
     return parts
 
@@ -127,107 +108,9 @@ def _rows(meta: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
 def _checked_meta(path: Path) -> dict[str, Any]:
     meta: dict[str, Any] = json.loads((path / "meta.json").read_text())
     digest = meta.pop("sha256")
-    if digest != _meta_digest(meta):
+    if digest != meta_hash(meta):
         raise Damaged("meta.json has another sha256")
     return meta
-
-
-def _meta_digest(meta: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
-
-
-def _build(path: Path, source: Source, facts: dict[str, Any], show: Show | None) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.mkdir()
-    try:
-        skipped = _write_images(temporary / "images.npy", source, show)
-        if source.labels is not None:
-            _save(temporary / "labels.npy", source.labels)
-        meta = {
-            "facts": facts,
-            "parts": source.parts,
-            "label_names": source.label_names,
-            "skipped": skipped,
-            "files": {file.name: [file.stat().st_size, _sha256(file)] for file in sorted(temporary.iterdir())},
-        }
-        (temporary / "meta.json").write_text(json.dumps({**meta, "sha256": _meta_digest(meta)}, indent=1))
-        for written in [*temporary.iterdir(), temporary]:
-            _sync(written)
-        if path.exists():
-            shutil.rmtree(path)  # the damaged one
-        os.rename(temporary, path)
-        _sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write_images(file: Path, source: Source, show: Show | None) -> list[int]:
-    """Write every row; returns the numbers of those that could not be read, if they may be skipped."""
-    images = source.images
-    count = sum(source.parts.values())
-    if isinstance(images, np.ndarray):
-        _need(file, images.nbytes)
-        _save(file, images)
-        if show:
-            show(count, count)
-        return []
-    assert source.form is not None
-    shape = (count, source.form.channels, source.form.size, source.form.size)
-    _need(file, int(np.prod(shape)))
-    job = DecodeJob(images, source.form, str(file), write_header(file, shape), source.skip_unreadable)
-    bad = decode_all(job, show)
-    if len(bad) > SKIPPABLE * count:
-        first = min(bad)
-        raise DataError(
-            f"{len(bad)} of {count} pictures cannot be read, more than dataset.on_error=skip accepts",
-            f"the first is {images.name(first)} ({bad[first]})",
-            "restore them from their source",
-        )
-    if bad:
-        first = min(bad)
-        print(
-            f"genlab: warning: {len(bad)} of {count} pictures cannot be read and are left out; "
-            f"the first is {images.name(first)} ({bad[first]})",
-            file=sys.stderr,
-        )
-    return sorted(bad)
-
-
-def _save(file: Path, array: NDArray[Any]) -> None:
-    """A .npy file. numpy's own writer hides the system's error number when the disk is full."""
-    array = np.ascontiguousarray(array)
-    with file.open("wb") as out:
-        np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(array))
-        out.write(array.data)
-
-
-def _need(file: Path, size: int) -> None:
-    free = shutil.disk_usage(file.parent).free
-    if size > free:
-        raise ResourceError(
-            f"the decoded store needs {size} bytes and {free} are free",
-            str(file.parent),
-            "free some, or point GENLAB_CACHE to a larger disk",
-        )
-
-
-def _sweep(path: Path) -> None:
-    """Remove what a killed builder of this store left. Its lock is held, so nobody is building it."""
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -80,7 +80,7 @@ def lsun(root: Path, train: int = 20, test: int = 5, make: Callable[[int], bytes
     for part, numbers in (("train", range(train)), ("val", range(train, train + test))):
         folder = root / "lsun" / f"bedroom_{part}_lmdb"
         folder.mkdir(parents=True)
-        with lmdb.open(str(folder), map_size=2**24) as environment, environment.begin(write=True) as transaction:
+        with lmdb.open(str(folder), map_size=2**32) as environment, environment.begin(write=True) as transaction:
             for i in numbers:
                 transaction.put(f"{i:040x}".encode(), make(i))
         (folder / "lock.mdb").unlink()

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from genlab.data.batching import Data, Table
+from genlab.data.batching import Data
 from genlab.data.order import Order
-from genlab.errors import ConfigError
+from genlab.data.rows import StoredRows
+from genlab.data.table import Gathered, Table
+from genlab.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")
 
@@ -117,6 +125,83 @@ def test_what_cannot_be_had_is_a_config_error() -> None:
         data.batches(("image",), 10).at(0, 0, 3)
 
 
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_layout_changes_strides_and_no_value(resident: bool) -> None:
+    images = torch.randint(0, 256, (20, 3, 4, 4), dtype=torch.uint8)
+    splits = {"train": torch.arange(20), "valid": torch.arange(0), "test": torch.arange(0)}
+    data = Data(Table("toy", {"image": images}, CPU, resident), splits, None, "f", 0, True)
+    plain = data.batches(("image",), 6)
+    last = data.batches(("image",), 6, memory_format=torch.channels_last)
+    for step in range(5):
+        [a], [b] = plain.at(step), last.at(step)
+        assert a.is_contiguous()
+        assert b.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(a, b)
+
+
+class Counted(Table):
+    """Notes the rows of each gather."""
+
+    def gather(self, rows: Tensor, flips: Tensor | None, columns: Sequence[str]) -> Gathered:
+        self.seen.append(rows.tolist())  # type: ignore[attr-defined]
+        return super().gather(rows, flips, columns)
+
+
+def counted(n: int = 23) -> tuple[Data, list[list[int]]]:
+    table = Counted("toy", make(n, resident=False)._table.columns, CPU, False)
+    table.seen = seen = []  # type: ignore[attr-defined]
+    splits = {"train": torch.arange(n), "valid": torch.arange(0), "test": torch.arange(0)}
+    return Data(table, splits, None, "f", 3, False), seen
+
+
+def test_each_batch_of_a_mapped_set_is_read_once_whatever_asks_for_it() -> None:
+    data, gathered = counted()
+    batches = data.batches(("image", "label"), 6)
+    batches.end = 7
+    for step in range(3, 7):  # as a resumed run with two phases, each of which draws three parts
+        for _ in range(2):
+            for part in range(3):
+                batches.at(step, part, 3)
+    assert gathered == [seen(make(), 6, range(step, step + 1)) for step in range(3, 7)]
+    assert batches._ahead._thread is None  # nothing is left to read
+
+
+def test_a_batch_is_read_while_the_one_before_is_in_use() -> None:
+    data, gathered = counted()
+    batches = data.batches(("label",), 4)
+    batches.at(0)
+    assert batches._ahead._next is not None
+    batches._ahead._next[1].result(timeout=30)
+    assert len(gathered) == 2
+    batches._ahead.close()
+
+
+def test_what_goes_wrong_while_reading_ahead_is_raised_where_it_is_wanted(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((40, 3, 8, 8), np.uint8))
+    stored = StoredRows(np.load(tmp_path / "images.npy", mmap_mode="c"))
+    splits = {"train": torch.arange(40), "valid": torch.arange(0), "test": torch.arange(0)}
+    batches = Data(Table("toy", {"image": stored}, CPU, False), splits, None, "f", 0, False).batches(("image",), 4)
+    batches.at(0)
+    batches._ahead._next[1].result()  # type: ignore[index]
+    os.truncate(tmp_path / "images.npy", 200)
+    batches.at(1)  # was read before
+    with pytest.raises(DataError, match=r"images.npy cannot be read; it has been cut short"):
+        batches.at(2)
+    batches._ahead.close()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_stored_rows_are_the_arrays(tmp_path: Path, dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.random.default_rng(0).integers(0, 250, (37, 2, 5)).astype(dtype)
+    np.save(tmp_path / "images.npy", array)
+    stored = StoredRows(np.load(tmp_path / "images.npy", mmap_mode="c"))
+    rows = torch.tensor([36, 0, 5, 5, 17])
+    out = torch.empty((5, *stored.shape[1:]), dtype=stored.dtype)
+    assert np.array_equal(stored.take(rows, out).numpy(), array[rows])
+    monkeypatch.setattr("genlab.data.rows.CHUNK", 48)  # rows lie across chunks
+    assert np.array_equal(stored.load(CPU).numpy(), array)
+
+
 def test_old_epochs_are_forgotten() -> None:
     order = Order(torch.arange(10), 0, False)
     for start in range(0, 1000, 7):
@@ -127,10 +212,15 @@ def test_old_epochs_are_forgotten() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("parts", [1, 2])
-def test_streaming_to_a_gpu_gives_what_a_resident_set_gives(parts: int) -> None:
+def test_streaming_to_a_gpu_gives_what_a_resident_set_gives(
+    parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genlab.data.rows.CHUNK", 1000)
     images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
     splits = {"train": torch.arange(50), "valid": torch.arange(0), "test": torch.arange(0)}
-    columns = {"image": images, "label": torch.arange(50)}
+    np.save(tmp_path / "images.npy", images.numpy())
+    stored = StoredRows(np.load(tmp_path / "images.npy", mmap_mode="c"))
+    columns = {"image": stored, "label": torch.arange(50)}
     made = [
         Data(Table("toy", columns, device, resident), splits, None, "f", 0, True).batches(("image", "label"), 8)
         for device, resident in ((CPU, True), (torch.device("cuda"), True), (torch.device("cuda"), False))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from genlab.data import decoding, isolate, store
+from genlab.data import building, decoding, isolate, store
 from genlab.data.fingerprint import fingerprint
 from genlab.data.folder import Folder
 from genlab.data.mnist import MNIST
+from genlab.data.rows import StoredRows
 from genlab.errors import ConfigError, DataError, ResourceError
+from genlab.progress import store_progress
 from tests.data import synthetic
 
 CPU = torch.device("cpu")
@@ -55,6 +58,15 @@ def test_it_is_built_once_and_read_afterwards(tmp_path: Path, fresh: Path, monke
     assert not [path for path in (fresh / "store").iterdir() if path.name.startswith(".")]
 
 
+def test_the_build_says_how_fast_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with store_progress() as show:
+        for done in (30, 60, 120):
+            show(done, 120)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert re.fullmatch(r"genlab: decoding images: 60 of 120, [\d,]+ images/s", lines[1])
+
+
 def test_another_size_or_another_source_is_another_store(tmp_path: Path, fresh: Path) -> None:
     folder(tmp_path).open(CPU)
     Folder(str(tmp_path / "pictures"), size=9).open(CPU)
@@ -84,6 +96,15 @@ def test_a_known_source_is_not_walked_again(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.undo()
 
 
+def test_pictures_overwritten_in_place_are_noticed(tmp_path: Path) -> None:
+    root = synthetic.folder(tmp_path / "a", {"x": 3, "y/z": 2})
+    before = fingerprint([root])
+    for file in root.rglob("*.png"):
+        with file.open("r+b") as opened:  # no folder shows that
+            opened.write(b"changed")
+    assert fingerprint([root]) != before
+
+
 def test_a_change_deep_below_is_noticed(tmp_path: Path) -> None:
     root = synthetic.folder(tmp_path / "a", {"x": 3, "y/z": 2})
     before = fingerprint([root])
@@ -102,13 +123,12 @@ def test_a_damaged_memory_of_fingerprints_is_no_harm(tmp_path: Path, fresh: Path
 
 def test_the_number_of_workers_changes_nothing(tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    for workers in (1, 3):
+    monkeypatch.setattr(decoding, "BLOCK", 3)
+    for workers in (1, 2, 5):
         monkeypatch.setenv("GENLAB_CACHE", str(fresh / str(workers)))
-        monkeypatch.setattr(decoding, "LEAST", 1)
-        monkeypatch.setattr(decoding, "BLOCK", 3)
         monkeypatch.setattr(isolate, "cores", lambda count=workers: count)
         made.append(contents(folder(tmp_path, 14).prepare().path))
-    assert made[0] == made[1]
+    assert made[0] == made[1] == made[2]
     assert list(made[0]) == ["images.npy", "labels.npy", "meta.json"]
 
 
@@ -194,17 +214,61 @@ def test_verify_finds_what_opening_does_not(tmp_path: Path, monkeypatch: pytest.
 def test_a_run_cannot_write_into_the_store(tmp_path: Path) -> None:
     built = plain(tmp_path).prepare()
     whole = contents(built.path)
-    built.images[:] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        built.images[:] = 0
     assert contents(built.path) == whole
 
 
-def test_what_a_killed_builder_left_is_swept(tmp_path: Path) -> None:
-    path = plain(tmp_path).prepare().path
-    leftover = path.with_name(f".{path.name}.123")
-    path.rename(leftover)
-    plain(tmp_path).prepare()
-    assert path.is_dir()
-    assert not leftover.exists()
+class Killed(BaseException):
+    """Stands for a signal in the middle of a build."""
+
+
+def interrupted(dataset: Folder, blocks: int) -> Path:
+    """A build that a signal ends after some finished blocks; returns what it leaves behind."""
+
+    def show(done: int, total: int) -> None:
+        nonlocal blocks
+        blocks -= 1
+        if not blocks:
+            raise Killed
+
+    with pytest.raises(Killed):
+        dataset.prepare(show)
+    [left] = [path for path in (Path(os.environ["GENLAB_CACHE"]) / "store").iterdir() if path.suffix == ".part"]
+    return left
+
+
+def test_an_interrupted_build_goes_on_from_its_finished_blocks(
+    tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "BLOCK", 3)
+    monkeypatch.setattr(isolate, "cores", lambda: 1)
+    whole = contents(folder(tmp_path, 14).prepare().path)
+    monkeypatch.setenv("GENLAB_CACHE", str(fresh / "other"))
+    left = interrupted(folder(tmp_path), 2)
+    notes = (left / "images.npy.blocks").read_text()
+    assert notes.count("\n") == 2
+    (left / "images.npy.blocks").write_text(notes + "[6, 3, ")  # cut by the kill
+    for file in sorted((tmp_path / "pictures").rglob("*.png"))[:6]:  # what is done is not read again
+        os.truncate(file, 20)
+    source = json.loads(whole["meta.json"])["facts"]["source"]
+    monkeypatch.setattr("genlab.data.dataset.fingerprint", lambda files: source)
+    assert contents(folder(tmp_path).prepare().path) == whole
+    assert not left.exists()
+
+
+def test_a_block_that_is_not_what_was_noted_is_decoded_again(
+    tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "BLOCK", 3)
+    whole = contents(folder(tmp_path, 14).prepare().path)
+    monkeypatch.setenv("GENLAB_CACHE", str(fresh / "other"))
+    left = interrupted(folder(tmp_path), 3)
+    images = bytearray((left / "images.npy").read_bytes())
+    for row in range(14):  # as if the disk had lost what was written last
+        images[128 + row * 192] ^= 1
+    (left / "images.npy").write_bytes(images)
+    assert contents(folder(tmp_path).prepare().path) == whole
 
 
 def test_the_first_unreadable_picture_is_named(tmp_path: Path, fresh: Path) -> None:
@@ -224,7 +288,7 @@ def test_unreadable_pictures_can_be_left_out_up_to_a_cap(
     (tmp_path / "pictures" / "cat" / "003.png").write_bytes(b"")
     with pytest.raises(DataError, match="1 of 12 pictures cannot be read, more than"):
         dataset.open(CPU)
-    monkeypatch.setattr(store, "SKIPPABLE", 0.1)
+    monkeypatch.setattr(building, "SKIPPABLE", 0.1)
     data = dataset.open(CPU)
     assert "1 of 12 pictures cannot be read and are left out" in capsys.readouterr().err
     train = data.split("train")
@@ -253,9 +317,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 def test_a_full_disk_in_a_child_is_a_resource_error(tmp_path: Path) -> None:
     dataset = folder(tmp_path)
     dataset.files()
-    job = decoding.DecodeJob(dataset.read().images, dataset.form, "/dev/full", 0, False)  # type: ignore[arg-type]
+    full = tmp_path / "images.npy"
+    full.symlink_to("/dev/full")
+    job = decoding.DecodeJob(dataset.read().images, dataset.form, str(full), 0, False)  # type: ignore[arg-type]
     with pytest.raises(OSError, match="No space left"):
-        decoding.decode_all(job)
+        decoding.decode_all(job, 0)
 
 
 def test_an_unwritable_cache_is_a_config_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,12 +331,25 @@ def test_an_unwritable_cache_is_a_config_error(tmp_path: Path, monkeypatch: pyte
         folder(tmp_path).open(CPU)
 
 
+def test_a_store_larger_than_the_memory_opens(tmp_path: Path) -> None:
+    path = plain(tmp_path).prepare().path
+    shape = (10**8, 3, 64, 64)  # 1.2 TB, all of it a hole
+    start = decoding.header(shape)
+    (path / "images.npy").write_bytes(start)
+    os.truncate(path / "images.npy", len(start) + 12288 * 10**8)
+    mapped = store._map(path / "images.npy")
+    assert mapped.shape == shape
+    rows = StoredRows(mapped)
+    out = torch.ones((2, *rows.shape[1:]), dtype=rows.dtype)
+    assert not rows.take(torch.tensor([0, 10**8 - 1]), out).any()
+
+
 def test_a_large_set_stays_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     resident = folder(tmp_path).open(CPU)
     nbytes = 12 * 3 * 8 * 8
     assert resident.resident
     assert resident.nbytes == nbytes
-    monkeypatch.setattr("genlab.data.dataset.free_memory", lambda _: 4 * nbytes - 1)
+    monkeypatch.setattr("genlab.data.table.free_memory", lambda _: 4 * nbytes - 1)
     mapped = folder(tmp_path).open(CPU)
     assert not mapped.resident
     for a, b in zip(

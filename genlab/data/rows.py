@@ -1,0 +1,85 @@
+"""Rows of an array file, read where they are wanted.
+
+A memory map counts every page that it has touched in the process's memory, reads a page at a time from a cold disk, and
+ends the process by SIGBUS if the file is cut short. One read for each row does none of these.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genlab.errors import DataError
+
+CHUNK = 64 * 2**20  # bytes on their way to a device at a time
+
+
+class StoredRows:
+    """The rows of the .npy file behind a memory-mapped array (N, ...); `shape` and `dtype` as a tensor's.
+
+    Any thread may read. DataError if the file cannot be read.
+    """
+
+    def __init__(self, array: np.memmap) -> None:
+        self._path, self._start = Path(str(array.filename)), array.offset
+        self.shape = torch.Size(array.shape)
+        self.dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+        self.nbytes = array.nbytes
+        try:
+            self._file = os.open(self._path, os.O_RDONLY)
+        except OSError as error:
+            raise self._unreadable(str(error.strerror)) from None
+        weakref.finalize(self, os.close, self._file)
+        if hasattr(os, "posix_fadvise"):  # rows are drawn at random: reading ahead would be in vain
+            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
+
+    def take(self, rows: Tensor, out: Tensor) -> Tensor:
+        """The rows numbered `rows` (n,), read into `out` (n, ...) on the host."""
+        places = out.numpy().reshape(len(rows), -1).view(np.uint8)
+        size = places.shape[1]
+        for place, row in zip(places, rows.tolist(), strict=True):
+            self._fill(place, row * size)
+        return out
+
+    def load(self, device: torch.device) -> Tensor:
+        """All rows, on `device`, by way of two small buffers."""
+        whole = torch.empty(self.shape, dtype=self.dtype, device=device)
+        flat = whole.view(-1).view(torch.uint8)
+        if device.type == "cpu":
+            for start in range(0, self.nbytes, CHUNK):
+                self._fill(flat[start : start + CHUNK].numpy(), start)
+            return whole
+        size = min(CHUNK, self.nbytes)
+        buffers = [torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda") for _ in range(2)]
+        sent: list[torch.cuda.Event | None] = [None, None]
+        for turn, start in enumerate(range(0, self.nbytes, CHUNK)):
+            there = flat[start : start + CHUNK]
+            here = buffers[turn % 2][: len(there)]
+            event = sent[turn % 2]
+            if event:
+                event.synchronize()  # the buffer is free once its last content has arrived
+            self._fill(here.numpy(), start)
+            there.copy_(here, non_blocking=True)
+            if device.type == "cuda":
+                sent[turn % 2] = torch.cuda.current_stream(device).record_event()
+        return whole
+
+    def _fill(self, place: np.ndarray, offset: int) -> None:
+        """All bytes of `place` from `offset` of the data on."""
+        done = 0
+        while done < len(place):
+            try:
+                read = os.preadv(self._file, [place[done:].data], self._start + offset + done)
+            except OSError as error:
+                raise self._unreadable(str(error.strerror)) from None
+            if not read:
+                raise self._unreadable("it has been cut short")
+            done += read
+
+    def _unreadable(self, why: str) -> DataError:
+        return DataError(f"{self._path} cannot be read", why, "run the command again: a damaged store is built anew")
