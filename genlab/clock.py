@@ -1,8 +1,12 @@
-"""Images per second of training alone."""
+"""Images per second of training alone, and the time since the process began."""
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
+
+_IMPORTED = time.perf_counter()
 
 
 class Clock:
@@ -34,3 +38,12 @@ class Clock:
     def overall(self) -> float:
         """Images per second of this process's whole training so far."""
         return self._all_steps * self._batch_size / self._all_seconds if self._all_seconds else 0.0
+
+
+def since_process_start() -> float:
+    """Wall seconds since this process was started (to 10 ms); elsewhere than on Linux, since this module was read."""
+    try:
+        began = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]  # ticks from boot to our start
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(began) / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError, IndexError):
+        return time.perf_counter() - _IMPORTED

@@ -25,6 +25,9 @@ class Settings:
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     deterministic: bool = False
+    compile: bool = False
+    layout: Literal["auto", "nchw", "nhwc"] = "auto"
+    graphs: bool = True
     threads: Annotated[int, Gt(0), Lt(4096)] | None = None
 
     def total(self, per_epoch: float) -> int:

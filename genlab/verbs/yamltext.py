@@ -17,6 +17,7 @@ KINDS = {  # what `genlab list` shows: kind -> group
     "loggers": "logger",
     "recipes": "recipe",
     "experiments": "experiment",
+    "workloads": "workload",
     "debug": "debug",
 }
 
