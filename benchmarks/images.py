@@ -1,6 +1,6 @@
 """A workload's training images as genlab sees them, written once for those that are timed beside it.
 
-    python -m benchmarks.images WORKLOAD       prints the file: uint8 (N, C, H, W), .npy
+python -m benchmarks.images WORKLOAD       prints the file: uint8 (N, C, H, W), .npy
 """
 
 from __future__ import annotations

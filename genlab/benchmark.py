@@ -8,6 +8,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,7 @@ def overhead(metrics: Path, span: Span, batch_size: int) -> float | None:
     records = [record for record in _training(metrics) if span.warmup <= record["step"] <= span.warmup + span.steps]
     if len(records) < 2:
         return None
-    pairs = zip(records, records[1:], strict=False)
-    in_steps = sum((b["step"] - a["step"]) * batch_size / b["images_per_second"] for a, b in pairs)
+    in_steps = sum((b["step"] - a["step"]) * batch_size / b["images_per_second"] for a, b in pairwise(records))
     return round(max(0.0, 1 - in_steps / (records[-1]["time"] - records[0]["time"])), 4)
 
 

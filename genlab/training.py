@@ -114,9 +114,7 @@ def _runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime
     return runtime.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads)
 
 
-def _start(
-    where: Path, settings: dict[str, Any], command: str, stop: StopRequest, exact: bool, watch: Watch
-) -> Result:
+def _start(where: Path, settings: dict[str, Any], command: str, stop: StopRequest, exact: bool, watch: Watch) -> Result:
     place, folder = _runtime(settings), None
     try:
         job = Job.build(settings, place)

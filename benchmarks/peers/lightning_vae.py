@@ -1,6 +1,6 @@
 """A plain LightningModule over a TensorDataset, with Lightning's default loggers and checkpoints, on the floor's nets.
 
-    python -m benchmarks.peers.lightning_vae vae_mlp_mnist --images FILE.npy
+python -m benchmarks.peers.lightning_vae vae_mlp_mnist --images FILE.npy
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """pythae's own VAE and trainer (github.com/clementchadebec/benchmark_VAE) on the floor's networks.
 
-    python -m benchmarks.peers.pythae_vae vae_mlp_mnist --images FILE.npy
+python -m benchmarks.peers.pythae_vae vae_mlp_mnist --images FILE.npy
 """
 
 from __future__ import annotations
