@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import plots, synthetic
-from benchmarks.run import RESULTS, ROOT, hardware, row
+from benchmarks.run import RESULTS, ROOT, environment, hardware, row
 from genlab.paths import cache_folder
 
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -52,9 +50,7 @@ def _mnist(n: int) -> Path:
 def measure(kind: str, rounds: int) -> Points:
     """All points, `rounds` times in turn. The first start of a set builds its store: a start before is not counted."""
     workloads = {"batch": ["vae_mlp_mnist"], "side": ["dcgan64"], "count": []}[kind]
-    base = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])}
-    if workloads:
-        base["GENLAB_DATA"] = str(synthetic.data_root(workloads)[0])
+    base = environment(synthetic.data_root(workloads)[0], threads=1)
     planned = commands(kind)
     found: Points = {x: [] for x in planned}
     for words, variables in planned.values():
@@ -87,11 +83,7 @@ def curves(kind: str, points: Points) -> dict[str, dict[str, list[tuple[float, f
     return {"growth-count": {"seconds to the first step": line("first_step_s"), "peak RSS, GB": line("peak_rss", 1e9)}}
 
 
-LABELS: Mapping[str, str] = {
-    "batch": "batch size, VAE 784-400-20",
-    "side": "pixels a side, DCGAN",
-    "count": "images in the set",
-}
+LABELS = {"batch": "batch size, VAE 784-400-20", "side": "pixels a side, DCGAN", "count": "images in the set"}
 
 
 def main() -> None:

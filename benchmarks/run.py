@@ -87,9 +87,9 @@ def entries(workload: str, given: argparse.Namespace, data: Path, images: Path) 
     return found
 
 
-def row(name: str, command: list[str], environment: dict[str, str]) -> dict[str, Any] | None:
+def row(name: str, command: list[str], variables: dict[str, str]) -> dict[str, Any] | None:
     """The last line of JSON that a fresh process prints; None, with its last words, if there is none."""
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=variables, cwd=ROOT)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"peer"')]
     if lines:
         return json.loads(lines[-1])
@@ -98,18 +98,18 @@ def row(name: str, command: list[str], environment: dict[str, str]) -> dict[str,
     return None
 
 
-def play(workload: str, given: argparse.Namespace, data: Path, environment: dict[str, str]) -> list[statistics.Round]:
+def play(workload: str, given: argparse.Namespace, data: Path, variables: dict[str, str]) -> list[statistics.Round]:
     """The rounds. An entry that fails once, as a peer that is not installed does, is left out of all."""
     exported = subprocess.run(
         [sys.executable, "-m", "benchmarks.images", workload],
-        stdout=subprocess.PIPE, text=True, check=True, env=environment, cwd=ROOT,
+        stdout=subprocess.PIPE, text=True, check=True, env=variables, cwd=ROOT,
     )  # fmt: skip
     commands = entries(workload, given, data, Path(exported.stdout.strip()))
     played: list[statistics.Round] = []
     for number in range(1, given.rounds + 1):
         said = {}
         for name, command in list(commands.items()):
-            found = row(name, command, environment)
+            found = row(name, command, variables)
             if found is None:
                 del commands[name]
             else:
@@ -117,6 +117,13 @@ def play(workload: str, given: argparse.Namespace, data: Path, environment: dict
                 print(f"{workload} round {number}: {name} {found[statistics.SPEED]:,.1f}", file=sys.stderr, flush=True)
         played.append(said)
     return [{name: said[name] for name in commands} for said in played]
+
+
+def environment(data: Path, threads: int) -> dict[str, str]:
+    """Environment variables for every entry alike."""
+    limits = {key: str(threads) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, **limits, "PYTHONPATH": path, "GENLAB_DATA": str(data)}
 
 
 def hardware(device: str) -> str:
@@ -176,10 +183,8 @@ def passes(gate: float, played: dict[str, list[statistics.Round]], precisions: l
 def main() -> int:
     given = options()
     data, source = synthetic.data_root(given.workloads)
-    threads = {key: str(given.threads) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, **threads, "PYTHONPATH": path, "GENLAB_DATA": str(data)}
-    played = {workload: play(workload, given, data, environment) for workload in given.workloads}
+    variables = environment(data, given.threads)
+    played = {workload: play(workload, given, data, variables) for workload in given.workloads}
     write(given, played, source)
     return 0 if given.gate is None or passes(given.gate, played, given.precision) else 1
 
