@@ -64,8 +64,9 @@ def measure(kind: str, rounds: int) -> Points:
             if said is None:
                 raise SystemExit(1)
             found[x].append(said)
-            print(f"{kind} {x}, round {number}: {said['images_per_cpu_s']:,.1f} images per CPU s, first step "
-                  f"{said['first_step_s']} s, {said['peak_rss'] / 1e6:,.0f} MB", file=sys.stderr, flush=True)  # fmt: skip
+            speed = f"{said['images_per_cpu_s']:,.1f} images per CPU second"
+            start = f"first step {said['first_step_s']} s, {said['peak_rss'] / 1e6:,.0f} MB"
+            print(f"{kind} {x}, round {number}: {speed}, {start}", file=sys.stderr, flush=True)
     return found
 
 

@@ -22,7 +22,8 @@ KEYS = {  # key=value options of the verbs that take a RUN
 CHOICES = {"split": ["train", "valid", "test"], "mode": ["lerp", "slerp", "both"], "between": ["auto", "prior", "data"]}
 VALUES = {"trainer.device": ["auto", "cpu", "cuda"], "trainer.precision": ["auto", "fp32", "bf16", "fp16"],
           "trainer.deterministic": ["true", "false"], "trainer.compile": ["true", "false"],
-          "trainer.layout": ["auto", "nchw", "nhwc"], "trainer.graphs": ["true", "false"], "dry_run": ["true", "false"]}  # fmt: skip
+          "trainer.layout": ["auto", "nchw", "nhwc"], "trainer.graphs": ["true", "false"],
+          "dry_run": ["true", "false"]}  # fmt: skip
 FLAG_VALUES = {"device": ["auto", "cpu", "cuda"]}
 
 
