@@ -24,6 +24,9 @@ class Settings:
     log_every: PositiveInt = 50
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    layout: Literal["auto", "nchw", "nhwc"] = "auto"
+    compile: bool = False
+    graphs: bool = True
     deterministic: bool = False
     compile: bool = False
     layout: Literal["auto", "nchw", "nhwc"] = "auto"
