@@ -53,7 +53,7 @@ def measure(workload: str, composed: config.Composed, span: Span) -> dict[str, A
             **measured,
             "precision": record["precision"],
             "compile": keys["compile"],
-            "layout": keys["layout"],
+            "layout": record["layout"],
             "data_source": f"{record['data']['name']} {channels}x{height}x{width}",
             "overhead": overhead(path / "metrics.jsonl", span, keys["batch_size"]),
         }

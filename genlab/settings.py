@@ -28,9 +28,6 @@ class Settings:
     compile: bool = False
     graphs: bool = True
     deterministic: bool = False
-    compile: bool = False
-    layout: Literal["auto", "nchw", "nhwc"] = "auto"
-    graphs: bool = True
     threads: Annotated[int, Gt(0), Lt(4096)] | None = None
 
     def total(self, per_epoch: float) -> int:
