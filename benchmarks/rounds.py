@@ -85,6 +85,6 @@ def table(rounds: Sequence[Round]) -> str:
         ])  # fmt: skip
     about = (
         f"**{row['workload']}**: {row['params']:,} parameters, batch {row['batch']}, {row['steps']} steps, "
-        f"{row['threads']} thread{'s' * (row['threads'] > 1)}, {row['device']}, {len(rounds)} rounds."
+        f"{row['threads']} thread{'s' * (row['threads'] > 1)}, {row['device']}, {len(rounds)} round{'s' * (len(rounds) > 1)}."
     )
     return "\n".join([about, "", *(f"| {' | '.join(cells)} |" for cells in lines), ""])
