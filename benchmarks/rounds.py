@@ -83,8 +83,9 @@ def table(rounds: Sequence[Round]) -> str:
             f"{said['images_per_s']:,.1f}", f"{said['first_step_s']:.2f}", f"{said['peak_rss'] / 1e6:,.0f}",
             *("" if mine == entry else f"{said['times'][mine]:.2f}" for mine in ours),
         ])  # fmt: skip
+    many = len(rounds)
     about = (
         f"**{row['workload']}**: {row['params']:,} parameters, batch {row['batch']}, {row['steps']} steps, "
-        f"{row['threads']} thread{'s' * (row['threads'] > 1)}, {row['device']}, {len(rounds)} round{'s' * (len(rounds) > 1)}."
+        f"{row['threads']} thread{'s' * (row['threads'] > 1)}, {row['device']}, {many} round{'s' * (many > 1)}."
     )
     return "\n".join([about, "", *(f"| {' | '.join(cells)} |" for cells in lines), ""])
