@@ -25,6 +25,9 @@ check: $(VENV)/.test  ## lint, format, types, import direction
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: $(VENV)/.demo  ## time every workload beside its floor loop; the table goes into docs/performance.md (about an hour)
+	$(BIN)/python -m benchmarks.run --docs $(BENCH)
+
 acceptance: $(VENV)/.test  ## the published figures on real data (GENLAB_DATA) and 220 kills a family; about two hours
 	$(BIN)/pytest -m acceptance
 	$(BIN)/python scripts/acceptance.py --kills
@@ -35,4 +38,4 @@ lock:  ## pin the dependencies anew, with hashes (needs uv)
 clean:  ## remove the environment and caches; runs under outputs/ stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build
 
-.PHONY: help demo test check acceptance lock clean
+.PHONY: help demo test check bench acceptance lock clean

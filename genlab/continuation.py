@@ -36,6 +36,7 @@ def facts(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime)
         "git": provenance.git_state(Path(__file__).parent),
         "device": str(place.device),
         "precision": place.precision,
+        "layout": place.layout(settings["trainer"]["layout"], model),
         "threads": torch.get_num_threads(),
         "world": place.world,
         "data": {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_OVERRIDES = 500
 DELETABLE = ("evaluator.", "logger.", "optimizer.phases.")  # entries of open mappings
 MANY = ("evaluator", "logger")  # groups of which several options can be chosen: evaluator=[objective,samples]
-OPTIONAL = ("recipe", "experiment", "debug")  # groups that may be nothing: experiment=null
+OPTIONAL = ("recipe", "experiment", "workload", "debug")  # groups that may be nothing: experiment=null
 OPEN = "optimizer.phases."  # a mapping whose keys are the model's phases: entries are added without '+'
 
 Groups = Mapping[str, Sequence[str]]

@@ -104,10 +104,13 @@ class Trainer:
 
     # ------------------------------------------------------------------ the loop
 
-    def fit(self, logger: Logger, save: Save, stop: Callable[[], int]) -> dict[str, float]:
+    def fit(
+        self, logger: Logger, save: Save, stop: Callable[[], int], watch: Callable[[int], bool] = lambda step: False
+    ) -> dict[str, float]:
         """Train to the end and give the last metrics: `valid/...` and `images_per_second`.
 
-        `save` is called with what must survive; `stop` gives the number of a signal that asked to stop, or 0.
+        `save` is called with what must survive; `stop` gives the number of a signal that asked to stop, or 0;
+        `watch` is called with each step that is done and ends the run there, saved, by answering true.
         Raises DivergedError before a non-finite update is made, and Stopped after saving when asked to stop.
         """
         self._logger, self._save, self._stop = logger, save, stop
@@ -117,6 +120,9 @@ class Trainer:
         self._clock.go()
         while self.step < self.total:
             self._after_step(self.train_step())
+            if watch(self.step) and self.step < self.total:
+                self._keep()
+                break
         return self.metrics
 
     def train_step(self) -> dict[str, Tensor]:

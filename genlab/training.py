@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,8 +57,11 @@ def train(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), allow_
     return run(config.compose(overrides, config_dirs), allow_change)
 
 
-def run(composed: config.Composed, allow_change: bool = False) -> Result:
-    """As `train`, from a composed configuration."""
+Watch = Callable[[int], bool]  # told of each step that is done; answers whether that is enough
+
+
+def run(composed: config.Composed, allow_change: bool = False, watch: Watch = lambda step: False) -> Result:
+    """As `train`, from a composed configuration; `watch` as in `Trainer.fit`."""
     with StopRequest() as stop:
         load_registry(composed.plugins)
         config.check(composed.config)
@@ -69,8 +72,8 @@ def run(composed: config.Composed, allow_change: bool = False) -> Result:
         place = _runtime(composed.config)
         where = composed.run_dir
         if where is not None and place.from_main(runs.is_run(where)):  # one answer for all ranks
-            return _go_on(where, composed.config, read_stored(where), command, stop, allow_change)
-        return _start(where or composed.default_dir, composed.config, command, stop, exact=where is not None)
+            return _go_on(where, composed.config, read_stored(where), command, stop, allow_change, watch)
+        return _start(where or composed.default_dir, composed.config, command, stop, where is not None, watch)
 
 
 def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = False) -> Result:
@@ -82,7 +85,8 @@ def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = 
         stored = read_stored(path)
         changed = config.override_stored(stored, keys)
         config.check(changed)
-        return _go_on(path, changed, stored, shlex.join(["genlab", "resume", str(run), *overrides]), stop, allow_change)
+        command = shlex.join(["genlab", "resume", str(run), *overrides])
+        return _go_on(path, changed, stored, command, stop, allow_change, lambda step: False)
 
 
 # ---------------------------------------------------------------------- starting and going on
@@ -110,7 +114,7 @@ def _runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime
     return runtime.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads)
 
 
-def _start(where: Path, settings: dict[str, Any], command: str, stop: StopRequest, exact: bool) -> Result:
+def _start(where: Path, settings: dict[str, Any], command: str, stop: StopRequest, exact: bool, watch: Watch) -> Result:
     place, folder = _runtime(settings), None
     try:
         job = Job.build(settings, place)
@@ -125,8 +129,8 @@ def _start(where: Path, settings: dict[str, Any], command: str, stop: StopReques
                 known = continuation.facts(settings, job.data, job.model, place)
                 folder.update(command=command, started=time.time(), **known)
         if taken:
-            return _go_on(path, settings, read_stored(path), command, stop, allow_change=False)
-        return _run(job, path, folder, stop, None)
+            return _go_on(path, settings, read_stored(path), command, stop, False, watch)
+        return _run(job, path, folder, stop, None, watch)
     finally:
         if folder:
             folder.release()
@@ -151,6 +155,7 @@ def _go_on(
     command: str,
     stop: StopRequest,
     allow_change: bool,
+    watch: Watch,
 ) -> Result:
     record = runs.read_record(path)
     place = _runtime(settings, record.get("threads"))
@@ -172,7 +177,7 @@ def _go_on(
             known = continuation.facts(settings, job.data, job.model, place)
             folder.update(code=None, error=None, ended=None, command=command,
                           resumed=[*record.get("resumed", []), time.time()], **known)  # fmt: skip
-        return _run(job, path, folder, stop, found.step if found else None)
+        return _run(job, path, folder, stop, found.step if found else None, watch)
     finally:
         if folder:
             folder.release()
@@ -189,13 +194,16 @@ def _finished(path: Path, record: dict[str, Any], place: Runtime) -> Result:
 # ---------------------------------------------------------------------- running
 
 
-def _run(job: Job, path: Path, folder: runs.RunFolder | None, stop: StopRequest, resumed_at: int | None) -> Result:
+def _run(
+    job: Job, path: Path, folder: runs.RunFolder | None, stop: StopRequest, resumed_at: int | None, watch: Watch
+) -> Result:
     """Fit, and write down how it ended, whatever happens."""
     try:
         stop.armed = True
-        metrics = _fit(job, path, folder, stop, resumed_at)
+        metrics = _fit(job, path, folder, stop, resumed_at, watch)
         if folder:
-            folder.update(status="done", code=0, step=job.trainer.step, metrics=metrics, best=job.trainer.best,
+            status = "done" if job.trainer.step == job.trainer.total else "stopped"  # by `watch`
+            folder.update(status=status, code=0, step=job.trainer.step, metrics=metrics, best=job.trainer.best,
                           ended=time.time())  # fmt: skip
     except BaseException as error:
         problem = _as_problem(error, job.config, path)
@@ -209,7 +217,7 @@ def _run(job: Job, path: Path, folder: runs.RunFolder | None, stop: StopRequest,
 
 
 def _fit(
-    job: Job, path: Path, folder: runs.RunFolder | None, stop: StopRequest, resumed_at: int | None
+    job: Job, path: Path, folder: runs.RunFolder | None, stop: StopRequest, resumed_at: int | None, watch: Watch
 ) -> dict[str, float]:
     keeper = checkpoint.Checkpoints(path / "ckpt", job.config["checkpoint"]["keep"])
     facts = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
@@ -236,7 +244,7 @@ def _fit(
         say(f"{'training in' if resumed_at is None else 'going on in'} {path}")
     logger = build_loggers(job.config, path, resumed_at) if folder else Loggers([])
     try:
-        metrics = job.trainer.fit(logger, save, lambda: stop.signum)
+        metrics = job.trainer.fit(logger, save, lambda: stop.signum, watch)
         logger.hparams(job.config, metrics)
     finally:
         logger.close()

@@ -21,7 +21,9 @@ KEYS = {  # key=value options of the verbs that take a RUN
 }
 CHOICES = {"split": ["train", "valid", "test"], "mode": ["lerp", "slerp", "both"], "between": ["auto", "prior", "data"]}
 VALUES = {"trainer.device": ["auto", "cpu", "cuda"], "trainer.precision": ["auto", "fp32", "bf16", "fp16"],
-          "trainer.deterministic": ["true", "false"], "dry_run": ["true", "false"]}  # fmt: skip
+          "trainer.deterministic": ["true", "false"], "trainer.compile": ["true", "false"],
+          "trainer.layout": ["auto", "nchw", "nhwc"], "trainer.graphs": ["true", "false"],
+          "dry_run": ["true", "false"]}  # fmt: skip
 FLAG_VALUES = {"device": ["auto", "cpu", "cuda"]}
 
 
@@ -55,6 +57,8 @@ def _possible(words: list[str], last: str) -> list[str]:
         return [str(value) for value in flag.choices or FLAG_VALUES.get(flag.dest, [])]
     if verb in COMPOSING:
         return flags + _overrides(given, last)
+    if verb == "bench":
+        return flags + (_bench_options(given, last) if given else _workloads())
     if verb == "list":
         return flags + list(KINDS)
     if verb == "completion":
@@ -103,7 +107,7 @@ def _overrides(given: list[str], last: str) -> list[str]:
         file = options(name, [folder]).get(chosen.get(name, ""))
         if file and name in ("evaluator", "logger"):
             keys += [f"{name}.{key}=" for key in _flatten(values(file), "")]
-        elif file and name not in ("recipe", "experiment", "debug"):
+        elif file and name not in ("recipe", "experiment", "workload", "debug"):
             keys += [f"{name}.{key}=" for key in _flatten(values(file), "") if key != "name"]
     return [f"{name}=" for name in groups] + keys
 
@@ -128,6 +132,22 @@ def _flatten(tree: dict[str, Any], prefix: str) -> list[str]:
         else:
             found.append(f"{prefix}{key}")
     return found
+
+
+def _workloads() -> list[str]:
+    from genlab.config import search_path
+
+    return list(options("workload", [search_path()]))
+
+
+def _bench_options(given: list[str], last: str) -> list[str]:
+    """The bench's own short keys, and the overrides of `train`."""
+    from genlab.verbs.bench import OWN, SHORT
+
+    key, equals, _ = last.partition("=")
+    if equals and key in SHORT:
+        return [f"{key}={value}" for value in VALUES.get(SHORT[key], [])]
+    return [f"{key}=" for key in (*OWN, *SHORT)] + _overrides(given[1:], last)
 
 
 def _runs() -> list[str]:

@@ -18,6 +18,7 @@ KINDS = {  # what `genlab list` shows: kind -> group
     "recipes": "recipe",
     "experiments": "experiment",
     "sweeps": "sweep",
+    "workloads": "workload",
     "debug": "debug",
 }
 

@@ -170,12 +170,14 @@ def test_a_terminal_that_is_not_utf8() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["models", "model", "datasets", "optimizers", "recipes", "experiments", "debug"])
+@pytest.mark.parametrize(
+    "kind", ["models", "model", "datasets", "optimizers", "recipes", "experiments", "workloads", "debug"]
+)
 def test_list(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list", kind]) == 0
     out = capsys.readouterr().out
     expected = {"models": "vae", "model": "dcgan", "datasets": "celeba", "optimizers": "adam", "recipes": "vae-digits",
-                "experiments": "quick", "debug": "overfit"}[kind]  # fmt: skip
+                "experiments": "quick", "workloads": "dcgan64", "debug": "overfit"}[kind]  # fmt: skip
     assert any(line.startswith(f"{expected} ") for line in out.splitlines())
 
 

@@ -63,6 +63,13 @@ def test_runs_and_their_options(tmp_path: Path) -> None:
     assert "evaluator=objective" in candidates("genlab eval last evaluator=")
 
 
+def test_the_bench() -> None:
+    assert candidates("genlab bench vae_c") == ["vae_conv64"]
+    assert candidates("genlab bench dcgan64 ba") == ["batch="]
+    assert candidates("genlab bench dcgan64 precision=b") == ["precision=bf16"]
+    assert "model.beta=" in candidates("genlab bench vae_conv64 model.")
+
+
 def test_flags_before_the_run() -> None:
     assert candidates("genlab resume --allow-change ") == ["last"]
     assert candidates("genlab eval --device cpu ") == ["last"]

@@ -1,0 +1,112 @@
+"""How cost grows: with the batch, with the image's side, with the number of images. One JSON, one plot each.
+
+    python -m benchmarks.growth                       all three, plots into docs/images/, JSON into benchmarks/results/
+    python -m benchmarks.growth batch --rounds 5
+
+Every point is a fresh `genlab bench`, on one thread; the rounds go through all points in turn, and a point is the
+median of its rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks import plots, synthetic
+from benchmarks.run import RESULTS, ROOT, environment, hardware, row
+from genlab.paths import cache_folder
+
+BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
+SIDES = (28, 32, 64, 128)
+COUNTS = (1_000, 5_000, 20_000, 60_000, 200_000)
+IMAGES_A_POINT = 64_000  # of the batch's curve: as many images at every point
+Points = dict[int, list[dict[str, Any]]]  # x -> a row for each round
+
+
+def commands(kind: str) -> dict[int, tuple[list[str], dict[str, str]]]:
+    """Each point's words for `genlab bench`, and its environment variables."""
+    if kind == "batch":
+        return {n: (["vae_mlp_mnist", f"batch={n}", f"steps={max(20, IMAGES_A_POINT // n)}"], {}) for n in BATCHES}
+    if kind == "side":
+        return {n: (["dcgan64", f"dataset.size={n}", "steps=8", "warmup=2"], {}) for n in SIDES}
+    few = ["dataset.valid=0.1", "steps=50", "evaluator=none"]
+    return {n: (["vae_mlp_mnist", *few], {"GENLAB_DATA": str(_mnist(n))}) for n in COUNTS}
+
+
+def _mnist(n: int) -> Path:
+    """A synthetic MNIST of n training images."""
+    folder = cache_folder() / "bench" / f"mnist-{n}"
+    if not (folder / synthetic.SIGNS["mnist"][0]).exists():
+        synthetic.mnist(folder, n, 100)
+    return folder
+
+
+def measure(kind: str, rounds: int) -> Points:
+    """All points, `rounds` times in turn. The first start of a set builds its store: a start before is not counted."""
+    workloads = {"batch": ["vae_mlp_mnist"], "side": ["dcgan64"], "count": []}[kind]
+    base = environment(synthetic.data_root(workloads)[0], threads=1)
+    planned = commands(kind)
+    found: Points = {x: [] for x in planned}
+    for words, variables in planned.values():
+        overrides = [word for word in words[1:] if word.startswith("dataset.")]
+        prepare = [sys.executable, "-m", "genlab", "prepare", f"workload={words[0]}", *overrides]
+        subprocess.run(prepare, env={**base, **variables}, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    for number in range(1, rounds + 1):
+        for x, (words, variables) in planned.items():
+            command = [sys.executable, "-m", "genlab", "bench", *words, "threads=1"]
+            said = row(f"{kind} {x}", command, {**base, **variables})
+            if said is None:
+                raise SystemExit(1)
+            found[x].append(said)
+            speed = f"{said['images_per_cpu_s']:,.1f} images per CPU second"
+            start = f"first step {said['first_step_s']} s, {said['peak_rss'] / 1e6:,.0f} MB"
+            print(f"{kind} {x}, round {number}: {speed}, {start}", file=sys.stderr, flush=True)
+    return found
+
+
+def curves(kind: str, points: Points) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Each plot's file name with its lines."""
+
+    def line(key: str, per: float = 1.0, power: int = 1) -> list[tuple[float, float]]:
+        medians = {x: statistics.median(row[key] for row in rows) for x, rows in points.items()}
+        return [(x, medians[x] ** power / per) for x in points]
+
+    if kind == "batch":
+        return {"growth-batch": {"images per CPU second": line("images_per_cpu_s")}}
+    if kind == "side":
+        return {"growth-side": {"CPU seconds per image": line("images_per_cpu_s", power=-1)}}
+    return {"growth-count": {"seconds to the first step": line("first_step_s"), "peak RSS, GB": line("peak_rss", 1e9)}}
+
+
+LABELS = {"batch": "batch size, VAE 784-400-20", "side": "pixels a side, DCGAN", "count": "images in the set"}
+
+
+def main() -> None:
+    parse = argparse.ArgumentParser(description="How cost grows.")
+    parse.add_argument("kinds", nargs="*", default=[], metavar="KIND", help=f"of {', '.join(LABELS)}; none: all")
+    parse.add_argument("--rounds", type=int, default=3)
+    parse.add_argument("--plots", type=Path, default=ROOT / "docs" / "images")
+    parse.add_argument("--out", type=Path, default=RESULTS)
+    given = parse.parse_args()
+    unknown = sorted(set(given.kinds) - set(LABELS))
+    if unknown:
+        parse.error(f"unknown kind {unknown[0]}; choose from {', '.join(LABELS)}")
+    found: dict[str, Points] = {}
+    for kind in given.kinds or list(LABELS):
+        found[kind] = measure(kind, given.rounds)
+        for name, lines in curves(kind, found[kind]).items():
+            (given.plots / f"{name}.svg").write_text(plots.log_log(lines, LABELS[kind]))
+    given.out.mkdir(parents=True, exist_ok=True)
+    name = f"growth-{hardware('cpu')}-{datetime.date.today()}.json"
+    (given.out / name).write_text(json.dumps(found, indent=1) + "\n")
+    print(given.out / name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The workloads' networks, written out by hand: what the floor loops, pythae and Lightning train.
+
+Layer for layer those of genlab's configurations, in the same order, so that weights can be copied across.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+
+Pair = tuple[nn.Module, nn.Module]
+
+
+def mlp_vae() -> Pair:
+    """784-400-(20, 20) and 20-400-784: 652,824 parameters. Images (N, 1, 28, 28), codes (N, 40) and (N, 20)."""
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 40))
+    decoder = nn.Sequential(nn.Linear(20, 400), nn.ReLU(), nn.Linear(400, 784), nn.Unflatten(1, (1, 28, 28)))
+    return encoder, decoder
+
+
+def conv_vae() -> Pair:
+    """Five halvings of 64x64x3 down to 512x2x2 and back, latent 128: 3,937,635 parameters."""
+    widths = [3, 32, 64, 128, 256, 512]
+    down: list[nn.Module] = []
+    for a, b in pairwise(widths):
+        down += [nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.LeakyReLU()]
+    up: list[nn.Module] = [nn.Linear(128, 2048), nn.Unflatten(1, (512, 2, 2))]
+    for a, b in pairwise([512, 256, 128, 64, 32, 32]):
+        up += [nn.ConvTranspose2d(a, b, 3, 2, 1, 1), nn.BatchNorm2d(b), nn.LeakyReLU()]
+    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(2048, 256))
+    return encoder, nn.Sequential(*up, nn.Conv2d(32, 3, 3, 1, 1))
+
+
+def dcgan(width: int = 64) -> Pair:
+    """DCGAN's generator (code (N, 100) to logits of 64x64x3) and discriminator (to (N, 1)): 6,342,272 parameters."""
+    widths = [8 * width, 4 * width, 2 * width, width]
+    up: list[nn.Module] = [nn.Unflatten(1, (100, 1, 1)), nn.ConvTranspose2d(100, widths[0], 4, bias=False)]
+    for a, b in pairwise([*widths, 3]):
+        up += [nn.BatchNorm2d(a), nn.ReLU(inplace=True), nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False)]
+    down: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
+    for b, a in pairwise(widths[::-1]):
+        down += [nn.Conv2d(b, a, 4, 2, 1, bias=False), nn.BatchNorm2d(a), nn.LeakyReLU(0.2, inplace=True)]
+    generator = nn.Sequential(*up)
+    discriminator = nn.Sequential(*down, nn.Conv2d(8 * width, 1, 4, bias=False), nn.Flatten())
+    for module in (*generator, *discriminator):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+    return generator, discriminator

@@ -1,0 +1,91 @@
+"""Statistics over interleaved rounds: medians, ratios formed inside a round, spreads; a Markdown table.
+
+A round is `{entry: row}`, one row from each process, in the keys of `genlab bench`. Entries are named
+"<peer> <precision>".
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+Round = dict[str, dict[str, Any]]
+SPEED = "images_per_cpu_s"  # what decides: wall time on a shared machine is others' too
+EQUAL = ("workload", "params", "batch", "steps", "threads", "device")
+OURS = "genlab"
+
+
+def check_equal(rounds: Sequence[Round]) -> None:
+    """ValueError unless all rows are of the same work, in the precision that their entry's name says."""
+    rows = [(entry, row) for round_ in rounds for entry, row in round_.items()]
+    first, reference = rows[0]
+    for entry, row in rows:
+        for key in EQUAL:
+            if row[key] != reference[key]:
+                raise ValueError(f"not the same work: {key} is {row[key]} for {entry}, {reference[key]} for {first}")
+        if entry.split()[-1] != row["precision"]:
+            raise ValueError(f"not the precision asked for: {entry} ran in {row['precision']}")
+
+
+def median(rounds: Sequence[Round], entry: str, key: str = SPEED) -> float:
+    return statistics.median(round_[entry][key] for round_ in rounds)
+
+
+def spread(rounds: Sequence[Round], entry: str, key: str = SPEED) -> float:
+    """(largest − smallest) / median."""
+    values = [round_[entry][key] for round_ in rounds]
+    return (max(values) - min(values)) / statistics.median(values)
+
+
+def ratio(rounds: Sequence[Round], entry: str, other: str, key: str = SPEED) -> float:
+    """The median over rounds of entry ÷ other: a machine that slows down slows both."""
+    return statistics.median(round_[entry][key] / round_[other][key] for round_ in rounds)
+
+
+def summary(rounds: Sequence[Round]) -> dict[str, dict[str, Any]]:
+    """For each entry its medians and spread, and how many times as fast each of genlab's is in `times`."""
+    check_equal(rounds)
+    entries = list(rounds[0])
+    ours = [entry for entry in entries if entry.split()[0] == OURS]
+    keys = (SPEED, "images_per_s", "first_step_s", "peak_rss")
+    return {
+        entry: {
+            **{key: round(median(rounds, entry, key), 3) for key in keys},
+            "spread": round(spread(rounds, entry), 3),
+            "times": {mine: round(ratio(rounds, mine, entry), 3) for mine in ours},
+        }
+        for entry in entries
+    }
+
+
+def to_floor(rounds: Sequence[Round], precision: str) -> float:
+    return ratio(rounds, f"{OURS} {precision}", f"floor {precision}")
+
+
+def table(rounds: Sequence[Round]) -> str:
+    """The summary as Markdown; a ratio above 1 says that genlab is the faster."""
+    found, row = summary(rounds), next(iter(rounds[0].values()))
+    ours = [entry for entry in found if entry.split()[0] == OURS]
+    head = [
+        "entry",
+        "images per CPU second",
+        "spread",
+        "images/s",
+        "first step, s",
+        "peak RSS, MB",
+        *(f"{mine} ÷ this" for mine in ours),
+    ]
+    lines = [head, ["---"] + ["--:"] * (len(head) - 1)]
+    for entry, said in found.items():
+        lines.append([
+            entry, f"{said[SPEED]:,.0f}" if said[SPEED] >= 1000 else f"{said[SPEED]:.1f}", f"{said['spread']:.0%}",
+            f"{said['images_per_s']:,.1f}", f"{said['first_step_s']:.2f}", f"{said['peak_rss'] / 1e6:,.0f}",
+            *("" if mine == entry else f"{said['times'][mine]:.2f}" for mine in ours),
+        ])  # fmt: skip
+    many = len(rounds)
+    about = (
+        f"**{row['workload']}**: {row['params']:,} parameters, batch {row['batch']}, {row['steps']} steps, "
+        f"{row['threads']} thread{'s' * (row['threads'] > 1)}, {row['device']}, {many} round{'s' * (many > 1)}."
+    )
+    return "\n".join([about, "", *(f"| {' | '.join(cells)} |" for cells in lines), ""])

@@ -1,0 +1,193 @@
+"""Time genlab beside its floor and its peers: fresh processes, interleaved rounds, ratios formed inside a round.
+
+    python -m benchmarks.run                                          all workloads, genlab and floor
+    python -m benchmarks.run vae_mlp_mnist --peers-python peers/bin/python --examples checkouts/examples
+    python -m benchmarks.run --gate 0.85 vae_mlp_mnist                exit code 1 below 0.85 of the floor
+
+Data: GENLAB_DATA where the sets are there, else synthetic ones of the same sizes. Writes
+benchmarks/results/<hardware>-<date>.json and a Markdown table beside it; --docs puts the table into
+docs/performance.md as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks import rounds as statistics
+from benchmarks import synthetic
+from genlab.provenance import git_state, versions
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+STEPS = {"vae_mlp_mnist": (1000, 30), "vae_conv64": (15, 3), "dcgan64": (10, 3), "dcgan64_lsun": (10, 3)}
+CONVOLUTIONAL = ("vae_conv64", "dcgan64", "dcgan64_lsun")
+PEERS = {
+    "pythae": ("pythae_vae", ("vae_mlp_mnist", "vae_conv64")),
+    "lightning": ("lightning_vae", ("vae_mlp_mnist", "vae_conv64")),
+    "examples": ("examples", ("vae_mlp_mnist", "dcgan64", "dcgan64_lsun")),
+}
+
+
+def options() -> argparse.Namespace:
+    about, _, examples = (__doc__ or "").partition("\n\n")
+    parse = argparse.ArgumentParser(
+        description=about, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parse.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(STEPS)}; none: all")
+    parse.add_argument("--rounds", type=int, default=5)
+    parse.add_argument("--steps", type=int, help="steps that are timed, in place of each workload's own number")
+    parse.add_argument("--threads", type=int, default=1)
+    parse.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parse.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
+    parse.add_argument("--peers-python", help="an interpreter that has pythae, lightning, torchvision")
+    parse.add_argument("--examples", type=Path, help="a checkout of pytorch/examples")
+    parse.add_argument("--override", action="append", default=[], metavar="KEY=VALUE", help="for genlab's entries")
+    parse.add_argument("--gate", type=float, help="exit code 1 if genlab is below this share of the floor")
+    parse.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
+    parse.add_argument("--docs", action="store_true", help="also replace the table in docs/performance.md")
+    given = parse.parse_intermixed_args()
+    unknown = sorted(set(given.workloads) - set(STEPS))
+    if unknown:
+        parse.error(f"unknown workload {unknown[0]}; choose from {', '.join(STEPS)}")
+    given.workloads = given.workloads or list(STEPS)
+    return given
+
+
+def entries(workload: str, given: argparse.Namespace, data: Path, images: Path) -> dict[str, list[str]]:
+    """Every entry's command, by name."""
+    steps, warmup = given.steps or STEPS[workload][0], STEPS[workload][1]
+    span = ["--steps", str(steps), "--warmup", str(warmup), "--threads", str(given.threads), "--device", given.device]
+    layout = "nhwc" if workload in CONVOLUTIONAL else "nchw"
+    found = {}
+    for precision in given.precision:
+        words = [f"steps={steps}", f"warmup={warmup}", f"threads={given.threads}", f"device={given.device}"]
+        found[f"genlab {precision}"] = [
+            sys.executable, "-m", "genlab", "bench", workload, *words, f"precision={precision}", *given.override
+        ]  # fmt: skip
+        graph = ["--graph"] if given.device == "cuda" else []
+        found[f"floor {precision}"] = [
+            sys.executable, "-m", "benchmarks.floor", workload, "--images", str(images), *span,
+            "--precision", precision, "--layout", layout, *graph,
+        ]  # fmt: skip
+    for peer, (module, workloads) in PEERS.items():
+        if not given.peers_python or workload not in workloads or (peer == "examples" and not given.examples):
+            continue
+        place = ["--images", str(images)]
+        if peer == "examples":
+            place = ["--examples", str(given.examples.resolve()), "--data", str(data)]
+        found[f"{peer} fp32"] = [given.peers_python, "-m", f"benchmarks.peers.{module}", workload, *place, *span]
+    return found
+
+
+def row(name: str, command: list[str], variables: dict[str, str]) -> dict[str, Any] | None:
+    """The last line of JSON that a fresh process prints; None, with its last words, if there is none."""
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=variables, cwd=ROOT)
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"peer"')]
+    if lines:
+        return json.loads(lines[-1])
+    last = (done.stderr.strip() or "it printed nothing").splitlines()[-1]
+    print(f"{name} failed (exit code {done.returncode}): {last[-200:]}", file=sys.stderr)
+    return None
+
+
+def play(workload: str, given: argparse.Namespace, data: Path, variables: dict[str, str]) -> list[statistics.Round]:
+    """The rounds. An entry that fails once, as a peer that is not installed does, is left out of all."""
+    exported = subprocess.run(
+        [sys.executable, "-m", "benchmarks.images", workload],
+        stdout=subprocess.PIPE, text=True, check=True, env=variables, cwd=ROOT,
+    )  # fmt: skip
+    commands = entries(workload, given, data, Path(exported.stdout.strip()))
+    played: list[statistics.Round] = []
+    for number in range(1, given.rounds + 1):
+        said = {}
+        for name, command in list(commands.items()):
+            found = row(name, command, variables)
+            if found is None:
+                del commands[name]
+            else:
+                said[name] = found
+                print(f"{workload} round {number}: {name} {found[statistics.SPEED]:,.1f}", file=sys.stderr, flush=True)
+        played.append(said)
+    return [{name: said[name] for name in commands} for said in played]
+
+
+def environment(data: Path, threads: int) -> dict[str, str]:
+    """Environment variables for every entry alike."""
+    limits = {key: str(threads) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, **limits, "PYTHONPATH": path, "GENLAB_DATA": str(data)}
+
+
+def hardware(device: str) -> str:
+    """The processor's or the GPU's name, as a file name."""
+    if device == "cuda":
+        import torch
+
+        name = torch.cuda.get_device_name()
+    else:
+        try:
+            cpus = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+            name = next(line.partition(":")[2] for line in cpus.splitlines() if line.startswith("model name"))
+        except (OSError, StopIteration):
+            import platform
+
+            name = platform.processor() or platform.machine()
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def write(given: argparse.Namespace, played: dict[str, list[statistics.Round]], source: str) -> None:
+    """The JSON, the table beside it, and with --docs the table in the documentation."""
+    name = f"{hardware(given.device)}-{datetime.date.today()}" + (f"-{given.threads}t" if given.threads > 1 else "")
+    facts = {
+        "hardware": hardware(given.device), "date": str(datetime.date.today()), "data": source,
+        "versions": versions(), "git": git_state(ROOT), "processors": os.cpu_count(),
+    }  # fmt: skip
+    given.out.mkdir(parents=True, exist_ok=True)
+    summaries = {workload: statistics.summary(rounds) for workload, rounds in played.items()}
+    text = json.dumps({**facts, "summary": summaries, "rounds": played}, indent=1)
+    (given.out / f"{name}.json").write_text(text + "\n")
+    tables = [statistics.table(rounds) for rounds in played.values()]
+    about = f"{facts['hardware']}, {facts['date']}, torch {facts['versions']['torch']}, {source} data."
+    table = "\n".join([about, "", *tables])
+    (given.out / f"{name}.md").write_text(f"# {name}\n\n{table}")
+    print(table)
+    if given.docs:
+        put(ROOT / "docs" / "performance.md", "table", table)
+
+
+def put(page: Path, marker: str, text: str) -> None:
+    """Replace what stands between `<!-- marker -->` and `<!-- /marker -->` in a page."""
+    before, begin, rest = page.read_text().partition(f"<!-- {marker} -->\n")
+    _, end, after = rest.partition(f"<!-- /{marker} -->")
+    if not end:
+        raise ValueError(f"{page} has no <!-- {marker} --> ... <!-- /{marker} -->")
+    page.write_text(f"{before}{begin}\n{text.strip()}\n\n{end}{after}")
+
+
+def passes(gate: float, played: dict[str, list[statistics.Round]], precisions: list[str]) -> bool:
+    """Whether genlab reaches `gate` of the floor everywhere; says where it does not."""
+    ratios = {(w, p): statistics.to_floor(rounds, p) for w, rounds in played.items() for p in precisions}
+    for (workload, precision), found in ratios.items():
+        print(f"{workload} {precision}: {found:.3f} of the floor, gate {gate}", file=sys.stderr)
+    return all(found >= gate for found in ratios.values())
+
+
+def main() -> int:
+    given = options()
+    data, source = synthetic.data_root(given.workloads)
+    variables = environment(data, given.threads)
+    played = {workload: play(workload, given, data, variables) for workload in given.workloads}
+    write(given, played, source)
+    return 0 if given.gate is None or passes(given.gate, played, given.precision) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

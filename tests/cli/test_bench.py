@@ -1,0 +1,93 @@
+"""genlab bench: one JSON line from a real run, and one line for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genlab import cli, config, runs, training
+from genlab.benchmark import Span, overhead
+from genlab.registry import discover
+
+Refused = Callable[..., str]
+KEYS = ["peer", "workload", "params", "batch", "steps", "images_per_s", "images_per_cpu_s", "first_step_s", "peak_rss",
+        "threads", "torch", "device", "precision", "compile", "layout", "data_source", "overhead"]  # fmt: skip
+SMALL = ["dataset=digits", "recipe=null", "evaluator=samples", "batch=16", "threads=1"]
+
+
+def bench(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    discover()
+    assert cli.main(["bench", *arguments]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    return json.loads(line)
+
+
+def test_one_line_with_every_key(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    said = bench(capsys, "vae_mlp_mnist", *SMALL, "steps=6", "warmup=2", "precision=bf16", "trainer.log_every=2")
+    assert list(said) == KEYS
+    assert (said["peer"], said["workload"], said["batch"], said["steps"]) == ("genlab", "vae_mlp_mnist", 16, 6)
+    assert said["params"] == (64 * 400 + 400) + (400 * 40 + 40) + (20 * 400 + 400) + (400 * 64 + 64)
+    assert (said["precision"], said["threads"], said["data_source"]) == ("bf16", 1, "digits 1x8x8")
+    assert said["images_per_s"] > 0
+    assert said["first_step_s"] > 0
+    assert said["peak_rss"] > 50e6
+    assert 0 <= said["overhead"] < 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_records_there_is_no_overhead(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(capsys, "vae_mlp_mnist", *SMALL, "steps=2", "warmup=1", "logger=tensorboard")["overhead"] is None
+
+
+def test_overhead_is_what_the_steps_did_not_take(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    records = [
+        {"step": 10, "time": 100.0, "split": "train", "images_per_second": 1.0},
+        {"step": 20, "time": 110.0, "split": "train", "images_per_second": 160.0},  # 10 steps of 128 took 8 s
+        {"step": 20, "time": 110.5, "split": "valid", "loss": 1.0},
+        {"step": 30, "time": 120.0, "split": "train", "images_per_second": 128.0},  # and these 10 s
+        {"step": 40, "time": 990.0, "split": "train", "images_per_second": 1.0},
+    ]
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert overhead(file, Span(steps=25, warmup=10), 128) == pytest.approx(0.1)
+    assert overhead(file, Span(steps=5, warmup=10), 128) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["vae_mlp_mnst"], "did you mean 'vae_mlp_mnist'?"),
+        (["vae_mlp_mnist", "bacth=3"], "did you mean 'batch'?"),
+        (["vae_mlp_mnist", "trainer.bach_size=3"], "did you mean 'trainer.batch_size'?"),
+        (["vae_mlp_mnist", "steps=0"], "steps"),
+        (["vae_mlp_mnist", "warmup=few"], "warmup"),
+        (["vae_mlp_mnist", "precision=fp8"], "precision"),
+        (["vae_mlp_mnist", "dry_run=true"], "not for a benchmark"),
+        (["vae_mlp_mnist", "hydra.run.dir=x"], "not for a benchmark"),
+        (["batch=3"], "genlab list workloads"),
+        ([], "WORKLOAD"),
+        (["vae_mlp_mnist", *SMALL, "trainer.steps=20"], "the run ends at step 20"),
+        (["vae_mlp_mnist", *SMALL, "trainer.steps=null", "trainer.epochs=0.1"], "the run ends at step"),
+    ],
+)
+def test_refusals(refused: Refused, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    if "trainer.epochs=0.1" in arguments:  # known only once the data are there: the run has said things by then
+        assert cli.main(["bench", *arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert said in err.splitlines()[-1]
+    else:
+        assert said in refused("bench", *arguments)
+
+
+def test_a_watched_run_stops_saved_and_goes_on() -> None:
+    composed = config.compose(["dataset=digits", "trainer.steps=8", "evaluator=none", "hydra.run.dir=run"])
+    result = training.run(composed, watch=lambda step: step == 5)
+    assert result.run_dir is not None
+    assert (runs.read_record(result.run_dir)["status"], runs.read_record(result.run_dir)["step"]) == ("stopped", 5)
+    training.run(composed)
+    assert (runs.read_record(result.run_dir)["status"], runs.read_record(result.run_dir)["step"]) == ("done", 8)

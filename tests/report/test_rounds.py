@@ -1,0 +1,113 @@
+"""The runner's statistics, its tables and its gate, on made-up rows."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import plots, rounds, run
+
+
+def row(peer: str, speed: float, **changed: Any) -> dict[str, Any]:
+    return {
+        "peer": peer, "workload": "w", "params": 10, "batch": 4, "steps": 5, "threads": 1, "device": "cpu",
+        "precision": "fp32", "images_per_cpu_s": speed, "images_per_s": speed, "first_step_s": 1.0, "peak_rss": 1000000,
+        **changed,
+    }  # fmt: skip
+
+
+def played(*speeds: tuple[float, float]) -> list[rounds.Round]:
+    return [{"genlab fp32": row("genlab", a), "floor fp32": row("floor", b)} for a, b in speeds]
+
+
+ROUNDS = played((90, 100), (40, 50), (190, 200))  # the machine was slow in the second
+
+
+def test_medians_and_spread() -> None:
+    assert rounds.median(ROUNDS, "genlab fp32") == 90
+    assert rounds.spread(ROUNDS, "floor fp32") == 1.5
+
+
+def test_ratios_are_formed_inside_a_round() -> None:
+    assert rounds.ratio(ROUNDS, "genlab fp32", "floor fp32") == 0.9  # of 0.9, 0.8, 0.95
+    slow_once = played((100, 100), (10, 10), (100, 100), (10, 10), (100, 100))
+    assert rounds.to_floor(slow_once, "fp32") == 1
+
+
+@pytest.mark.parametrize("key", ["params", "batch", "steps", "threads", "device", "workload"])
+def test_unequal_work_is_refused(key: str) -> None:
+    bad = [*ROUNDS, {"genlab fp32": row("genlab", 1), "floor fp32": row("floor", 1, **{key: 7})}]
+    with pytest.raises(ValueError, match=f"not the same work: {key} is 7"):
+        rounds.summary(bad)
+
+
+def test_a_row_in_another_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="precision"):
+        rounds.summary([{"genlab fp32": row("genlab", 1, precision="bf16")}])
+
+
+def test_the_table() -> None:
+    lines = rounds.table(ROUNDS).splitlines()
+    assert lines[0] == "**w**: 10 parameters, batch 4, 5 steps, 1 thread, cpu, 3 rounds."
+    assert lines[2].endswith("| genlab fp32 ÷ this |")
+    assert lines[4] == "| genlab fp32 | 90.0 | 167% | 90.0 | 1.00 | 1 |  |"
+    assert lines[5] == "| floor fp32 | 100.0 | 150% | 100.0 | 1.00 | 1 | 0.90 |"
+
+
+def test_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.passes(0.85, {"w": ROUNDS}, ["fp32"])
+    assert not run.passes(0.95, {"w": ROUNDS}, ["fp32"])
+    assert "w fp32: 0.900 of the floor, gate 0.95" in capsys.readouterr().err
+
+
+def test_results_and_the_page(tmp_path: Path) -> None:
+    run.write(Namespace(device="cpu", threads=1, out=tmp_path, docs=False), {"w": ROUNDS}, "synthetic")
+    [file], [table] = tmp_path.glob("*.json"), tmp_path.glob("*.md")
+    assert file.stem == table.stem
+    kept = json.loads(file.read_text())
+    assert kept["summary"]["w"]["floor fp32"]["times"] == {"genlab fp32": 0.9}
+    assert kept["rounds"]["w"] == ROUNDS
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- table -->\nold\n<!-- /table -->\nb\n")
+    run.put(page, "table", "new")
+    run.put(page, "table", "newer\n")
+    assert page.read_text() == "a\n<!-- table -->\n\nnewer\n\n<!-- /table -->\nb\n"
+    with pytest.raises(ValueError, match="other"):
+        run.put(page, "other", "x")
+
+
+def test_entries_are_given_the_same_span(tmp_path: Path) -> None:
+    given = Namespace(steps=7, threads=1, device="cpu", precision=["fp32", "bf16"], override=["layout=nhwc"],
+                      peers_python="peers/python", examples=tmp_path)  # fmt: skip
+    commands = run.entries("vae_mlp_mnist", given, tmp_path, tmp_path / "x.npy")
+    assert list(commands) == ["genlab fp32", "floor fp32", "genlab bf16", "floor bf16",
+                              "pythae fp32", "lightning fp32", "examples fp32"]  # fmt: skip
+    assert "steps=7" in commands["genlab bf16"]
+    assert commands["genlab bf16"][-1] == "layout=nhwc"
+    assert all(
+        command[command.index("--steps") + 1] == "7" for name, command in commands.items() if "genlab" not in name
+    )
+    assert "pythae fp32" not in run.entries("dcgan64", given, tmp_path, tmp_path / "x.npy")
+
+
+def test_a_failing_entry_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    import os
+    import sys
+
+    code = "import sys; print('no json'); sys.exit('it is not installed')"
+    assert run.row("pythae fp32", [sys.executable, "-c", code], dict(os.environ)) is None
+    assert "pythae fp32 failed (exit code 1): it is not installed" in capsys.readouterr().err
+
+
+def test_plots() -> None:
+    import xml.etree.ElementTree as tree
+
+    drawn = plots.log_log({"a & b": [(1, 2), (10, 20), (100, 20)], "c": [(1, 1)]}, "x <y>")
+    root = tree.fromstring(drawn)
+    assert len(root.findall("{*}circle")) == 4
+    with pytest.raises(ValueError, match="positive"):
+        plots.log_log({"a": [(0, 1)]}, "x")
