@@ -26,6 +26,7 @@ class Player:
     optimizer: torch.optim.Optimizer | None
     scaler: torch.amp.GradScaler | None
     configured: list[dict[str, Any]] = field(default_factory=list)  # each group's options before the schedule
+    _flat: Tensor | None = None  # the gradients as they go from rank to rank
 
     @classmethod
     def of(cls, phase: Phase, make: MakeOptimizer, runtime: Runtime) -> Player:
@@ -61,7 +62,8 @@ class Player:
 
         Under fp16 an overflowing gradient is no reason to stop: the scaler skips that step and lowers its scale.
         """
-        loss = runtime.average(self.parameters, loss)
+        if runtime.world > 1:
+            loss, self._flat = runtime.average(self.parameters, loss, self._flat)
         if self.scaler and self.optimizer:
             self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genlab import checkpoint, noise
+from genlab.agreement import Agreement
 from genlab.clock import Clock
 from genlab.errors import CheckpointError, DivergedError, Stopped
 from genlab.evaluation import Evaluator, evaluate, numbers
@@ -120,6 +121,7 @@ class Trainer:
         self._logger.start(self.step, self.total, type(self.model).__name__)
         self.model.train()
         self._counted = self.step
+        self._agreement = Agreement(self.runtime, self.step)
         self._clock.go()
         while self.step < self.total:
             self._after_step(self.train_step())
@@ -157,8 +159,7 @@ class Trainer:
         for part in range(parts):
             drawn = shared if shared is not None else self._draw([player], part)
             self._only([player])
-            with self.runtime.autocast() if player.optimizer else torch.no_grad():
-                values = player.phase.objective(*drawn)
+            values = self._objective(player, drawn)
             if player.optimizer:
                 player.backward(values["loss"] / parts if parts > 1 else values["loss"])
             for name, value in values.items():
@@ -172,6 +173,13 @@ class Trainer:
                 self._check_finite(player.phase.name)
             player.step()
         return said
+
+    def _objective(self, player: Player, drawn: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        if player.optimizer:
+            with self.runtime.autocast():
+                return player.phase.objective(*drawn)
+        with torch.no_grad(), noise.alone():  # every rank makes the same update, from the whole batch
+            return player.phase.objective(*self.runtime.gather(drawn))
 
     def _check_finite(self, name: str) -> None:
         if not self._finite:
@@ -203,7 +211,7 @@ class Trainer:
         logs = last or self.step % self.settings.log_every == 0
         saves = last or self.step % self._save_every == 0
         due = [key for key, every in self._cadence.items() if last or self.step % every == 0]
-        signum = self.runtime.largest(self._stop())
+        signum = self._agreement.largest(self.step, self._stop())
         if not (logs or saves or due or signum):
             return
         self.runtime.synchronize()  # so that the clock counts what the device has really done
@@ -211,8 +219,7 @@ class Trainer:
         self._counted = self.step
         if logs:
             self._log(values)
-        if self.runtime.main:
-            self._evaluate(due)
+        self._evaluate(due)
         if saves or signum:
             self._keep()
         self._clock.go()
@@ -234,11 +241,12 @@ class Trainer:
     def _evaluate(self, due: Iterable[str]) -> None:
         subject = self.average.model if self.average else self.model
         for evaluator in (self.evaluators[key] for key in due):
-            found = evaluate(evaluator, subject, self.data, self.seed)  # type: ignore[arg-type]
+            found = evaluate(evaluator, subject, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
             scalars = numbers(found)
             if scalars:
                 split = evaluator.split or "train"
-                self._logger.scalars(self.step, split, scalars)
+                if self.runtime.main:
+                    self._logger.scalars(self.step, split, scalars)
                 self.metrics.update({f"{split}/{name}": value for name, value in scalars.items()})
                 self._note_best()
             for name, value in found:

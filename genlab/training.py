@@ -107,7 +107,7 @@ class Job:
 
 def _runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime:
     keys = Settings(**settings["trainer"])
-    return runtime.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads)
+    return runtime.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
 
 
 def _start(where: Path, settings: dict[str, Any], command: str, stop: StopRequest, exact: bool) -> Result:
