@@ -10,7 +10,6 @@ its checkpoint.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from genlab.children import die_with_parent, genlab_command
 from genlab.errors import CheckpointError, ConfigError, Stopped, SweepError
 from genlab.locking import is_held
 from genlab.sweepplan import Job, plan
@@ -30,9 +30,7 @@ from genlab.verbs.ledger import LOCK, Ledger
 
 POLL = 0.1  # seconds between looks at the children
 PATIENCE = 60  # seconds that a stopped child has to save its state
-PR_SET_PDEATHSIG = 1
 Check = Callable[[], None]  # raises Stopped once a signal has come
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def sweep(arguments: Sequence[str], config_dirs: Sequence[str], parallel: int, show_only: bool = False) -> int:
@@ -158,7 +156,7 @@ def _start(index: int, job: Job, ledger: Ledger, config_dirs: Sequence[str]) -> 
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=partial(_die_with_parent, os.getpid()),
+            preexec_fn=partial(die_with_parent, os.getpid()),
         )
     except BaseException:
         log.close()
@@ -172,18 +170,7 @@ def command(job: Job, folder: Path, config_dirs: Sequence[str]) -> list[str]:
 
     where = QuotedString(str(folder), Quote.single).with_quotes()
     dirs = [argument for name in config_dirs for argument in ("--config-dir", name)]
-    # -m puts the working folder first on the path: only where it was on ours
-    safe = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
-    return [sys.executable, *safe, "-m", "genlab", "train", *dirs, *job.overrides, f"hydra.run.dir={where}"]
-
-
-def _die_with_parent(parent: int) -> None:
-    """In the child: if the sweep is killed, be asked to save and stop (Linux; elsewhere the job runs to its end)."""
-    if _LIBC is not None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ours would only note it
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it was killed just before
-            os._exit(128 + signal.SIGTERM)
+    return genlab_command("train", *dirs, *job.overrides, f"hydra.run.dir={where}")
 
 
 def _finish(index: int, child: Child, ledger: Ledger, otherwise: str = "failed") -> None:
