@@ -69,9 +69,7 @@ def evaluate(
         model.train(training)
 
 
-def _among_ranks(
-    evaluator: Evaluator, model: Model, rows: Split | None, runtime: Runtime
-) -> list[tuple[str, Value]]:
+def _among_ranks(evaluator: Evaluator, model: Model, rows: Split | None, runtime: Runtime) -> list[tuple[str, Value]]:
     if isinstance(evaluator, Shared) and rows is not None:
         totals, count = runtime.total(*evaluator.sums(model, rows, runtime.rank, runtime.world))
         return [(key, total / count) for key, total in totals.items()]

@@ -53,10 +53,10 @@ def launch(count: int, words: Sequence[str]) -> int:
     everywhere = "--debug" in sys.argv
     command = genlab_command(*words, *(["--debug"] if everywhere else []))
     ranks: list[Rank] = []
-    with _free_port() as port, _noted_signals() as seen:
+    with free_port() as port, _noted_signals() as seen:
         try:
             for rank in range(count):
-                ranks.append(_start(command, _environment(rank, count, port), rank == 0 or everywhere))
+                ranks.append(_start(command, environment(rank, count, port), rank == 0 or everywhere))
             _watch(ranks, seen)
         finally:
             for each in ranks:
@@ -66,7 +66,7 @@ def launch(count: int, words: Sequence[str]) -> int:
 
 
 @contextlib.contextmanager
-def _free_port() -> Iterator[int]:
+def free_port() -> Iterator[int]:
     """A port for rank 0 to listen on. We keep it bound, so that the system gives it to nobody else meanwhile."""
     with socket.socket() as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -87,7 +87,7 @@ def _noted_signals() -> Iterator[list[int]]:
             signal.signal(signum, handler)
 
 
-def _environment(rank: int, count: int, port: int) -> dict[str, str]:
+def environment(rank: int, count: int, port: int) -> dict[str, str]:
     threads = max(1, (os.cpu_count() or 1) // count)
     return {
         "OMP_NUM_THREADS": str(threads),  # else each process would take all cores

@@ -24,6 +24,7 @@ from genlab.errors import (
     ConfigError,
     DivergedError,
     GenlabError,
+    PeerError,
     Stopped,
     resource_error,
 )
@@ -198,7 +199,7 @@ def _run(job: Job, path: Path, folder: runs.RunFolder | None, stop: StopRequest,
             folder.update(status="done", code=0, step=job.trainer.step, metrics=metrics, best=job.trainer.best,
                           ended=time.time())  # fmt: skip
     except BaseException as error:
-        problem = _as_problem(error, job.config, path)
+        problem = _as_problem(_asked(error, stop), job.config, path)
         if folder:
             status = "stopped" if isinstance(problem, Stopped) else "failed"
             folder.update(status=status, code=problem.code, error=str(problem), ended=time.time())
@@ -206,6 +207,13 @@ def _run(job: Job, path: Path, folder: runs.RunFolder | None, stop: StopRequest,
     if folder:
         _show(path, folder.record, job.config)
     return Result(path, metrics)
+
+
+def _asked(error: BaseException, stop: StopRequest) -> BaseException:
+    """A signal that another rank had obeyed before this one was at a step where it could."""
+    if stop.signum and isinstance(resource_error(error), PeerError):
+        return Stopped(stop.signum, "stopped before all processes were training", "nothing new was saved")
+    return error
 
 
 def _fit(

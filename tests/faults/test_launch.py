@@ -128,7 +128,10 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         ("sys.exit(0)", 0),
         (f"sys.exit(4 if rank == 1 else {PEER_GONE})", 4),
         (f"sys.exit(7 if rank == 0 else {PEER_GONE})", 7),
-        (f"sys.exit(0 if rank == 0 else {PEER_GONE})", 0),  # saved and done: what went wrong in leaving is nobody's loss
+        (
+            f"sys.exit(0 if rank == 0 else {PEER_GONE})",
+            0,
+        ),  # saved and done: what went wrong in leaving is nobody's loss
         ("sys.exit(6) if rank == 1 else time.sleep(600)", 6),  # as NCCL waits
         ("sys.exit(130 + 13 * (rank % 2))", 130),
     ],
@@ -176,7 +179,7 @@ def test_a_signal_reaches_all_and_a_slow_save_is_waited_for(signum: int, tmp_pat
 
 
 def test_ports_differ_while_they_are_held() -> None:
-    with launch._free_port() as first, launch._free_port() as second:
+    with launch.free_port() as first, launch.free_port() as second:
         assert first != second
 
 
