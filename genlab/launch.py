@@ -39,7 +39,8 @@ class Rank:
 
 def wanted(settings: Mapping[str, Any]) -> int:
     """How many processes a configuration, perhaps not yet checked, asks this one to start; 1: none but itself."""
-    devices = (settings.get("trainer") or {}).get("devices")
+    trainer = settings.get("trainer")
+    devices = trainer.get("devices") if isinstance(trainer, Mapping) else None
     if "WORLD_SIZE" in os.environ or not isinstance(devices, int):
         return 1
     return devices if 1 < devices <= MOST else 1
