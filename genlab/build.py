@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genlab import checkpoint, config, noise, runs, runtime
+from genlab.batchnorm import synchronise
 from genlab.errors import CheckpointError, ConfigError
 from genlab.model import Model
 from genlab.optimizers import check_phases, phase_spec
@@ -49,8 +50,9 @@ def build_data(settings: Mapping[str, Any], place: Runtime) -> Data:
 
 def build_model(settings: Mapping[str, Any], data: Data, place: Runtime) -> Model:
     """The model on its device, its initial weights given by the seed; the same on every rank."""
-    noise.seed(settings["seed"])
-    model = MODELS.build(settings["model"], "model", image_shape=data.shape, num_classes=data.num_classes)
+    with noise.alone():
+        noise.seed(settings["seed"])
+        model = MODELS.build(settings["model"], "model", image_shape=data.shape, num_classes=data.num_classes)
     if "label" in model.inputs and data.num_classes is None:
         raise ConfigError(
             f"model '{settings['model']['name']}' needs labels",
@@ -58,6 +60,8 @@ def build_model(settings: Mapping[str, Any], data: Data, place: Runtime) -> Mode
             "choose a labelled data set: genlab list datasets",
         )
     check_phases(settings["optimizer"], [phase.name for phase in model.phases()])
+    if place.world > 1:
+        synchronise(model)
     return model.to(place.device)
 
 

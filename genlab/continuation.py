@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 # What may differ from the stored configuration when a run goes on. Nothing here changes the path of the weights but
 # the device and the number of threads, of which a warning tells, and the length where a schedule depends on it.
-FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.threads", "trainer.log_every",
-             "checkpoint", "evaluator", "logger", "dataset.root", "dry_run", "name", "plugins")  # fmt: skip
+# The number of processes counts, however they were started: it is compared by itself.
+FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.devices", "trainer.threads",
+             "trainer.log_every", "checkpoint", "evaluator", "logger", "dataset.root", "dry_run", "name",
+             "plugins")  # fmt: skip
 INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
 
 

@@ -10,6 +10,9 @@ import errno
 import os
 from collections.abc import Iterable
 
+LAUNCHED = "GENLAB_LAUNCHED"  # in the environment of a process that genlab.launch has started
+PEER_GONE = 113  # how such a process ends, without a word, when it is not the one that failed
+
 
 class GenlabError(Exception):
     """`what; where; what to do`, printed as one line; `code` is the process's exit code."""
@@ -42,6 +45,10 @@ class ResourceError(GenlabError):
     """Out of disk or memory, or a device was lost."""
 
     code = 5
+
+
+class PeerError(ResourceError):
+    """Another process of this run has gone, and with it the run; that one knows why."""
 
 
 class DivergedError(GenlabError):
@@ -93,5 +100,5 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
         return ResourceError(f"the device was lost ({text.splitlines()[0][:120]})", "CUDA", "resume in a new process")
     gone = "Connection closed by peer" in text or "Connection reset by peer" in text
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (gone or kind.startswith("Dist")):
-        return ResourceError("another process of this run has gone", "torchrun", "start it again: it goes on by itself")
+        return PeerError("another process of this run has gone", "torchrun", "start it again: it goes on by itself")
     return None

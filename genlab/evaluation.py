@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Data, Split
     from genlab.model import Model
     from genlab.registry import Duration
+    from genlab.runtime import Runtime
 
 EVALUATION_STREAM = 2**31  # keeps evaluation noise apart from every training step's
 
@@ -32,24 +33,47 @@ class Evaluator(Protocol):
     def protocol(self) -> dict[str, Any]: ...
 
 
+@runtime_checkable
+class Shared(Protocol):
+    """An evaluator whose figures are means over the images of a split: several ranks share the work."""
+
+    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, torch.Tensor], int]:
+        """Sums over this rank's images by name, and their number; every image is some rank's."""
+
+
 @torch.no_grad()
 def evaluate(
-    evaluator: Evaluator, model: Model, data: Data, seed: int, split: str | None = None
+    evaluator: Evaluator,
+    model: Model,
+    data: Data,
+    seed: int,
+    split: str | None = None,
+    runtime: Runtime | None = None,
 ) -> list[tuple[str, Value]]:
     """What `evaluator` says of `model` on a split (its own unless given), with noise fixed by the seed.
 
-    The model is in evaluation mode meanwhile. Scalars come back as floats.
+    The model is in evaluation mode meanwhile. Scalars come back as floats. With several ranks all of them call
+    this: they share a Shared evaluator and all have its figures, rank 0 alone runs any other.
     """
     training = model.training
     model.eval()
-    noise.seed(seed, EVALUATION_STREAM)
     name = split or evaluator.split
     rows = data.split(name) if evaluator.split is not None and name else None
     try:
         with noise.alone():  # and no autocast: a figure must not depend on the precision of training
+            noise.seed(seed, EVALUATION_STREAM)
+            if runtime and runtime.world > 1:
+                return _among_ranks(evaluator, model, rows, runtime)
             return [(key, _on_host(value)) for key, value in evaluator.run(model, rows)]
     finally:
         model.train(training)
+
+
+def _among_ranks(evaluator: Evaluator, model: Model, rows: Split | None, runtime: Runtime) -> list[tuple[str, Value]]:
+    if isinstance(evaluator, Shared) and rows is not None:
+        totals, count = runtime.total(*evaluator.sums(model, rows, runtime.rank, runtime.world))
+        return [(key, total / count) for key, total in totals.items()]
+    return [(key, _on_host(value)) for key, value in evaluator.run(model, rows)] if runtime.main else []
 
 
 def _on_host(value: Value) -> Value:

@@ -10,7 +10,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 
-from genlab.errors import GenlabError, Stopped, resource_error
+from genlab.errors import LAUNCHED, PEER_GONE, GenlabError, PeerError, Stopped, resource_error
 from genlab.signals import Interrupted
 
 
@@ -51,7 +51,10 @@ def _report(error: BaseException, debug: bool) -> int:
         text = " ".join(str(error).split())[:200]
         known = GenlabError(f"this is a bug in genlab ({type(error).__name__}: {text})", kept, "please report it")
     word = "stopped" if isinstance(known, Stopped) else "error"
-    if os.environ.get("RANK", "0") == "0" or known.code in (1, 5, 7):  # every rank would say the same
+    if LAUNCHED in os.environ and isinstance(known, PeerError):
+        return PEER_GONE
+    # every rank would say the same; of those that genlab has started it hears all and shows one
+    if os.environ.get("RANK", "0") == "0" or LAUNCHED in os.environ or known.code in (1, 5, 7):
         line = " ".join(str(known).split())
         safe = "".join(letter if letter.isprintable() else "?" for letter in line)
         print(f"genlab: {word}: {safe}", file=sys.stderr)

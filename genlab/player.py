@@ -28,6 +28,7 @@ class Player:
     scaler: torch.amp.GradScaler | None
     configured: list[dict[str, Any]] = field(default_factory=list)  # each group's options before the schedule
     _rates: list[Tensor] = field(default_factory=list)  # each group's rate on the device, for captured steps
+    _flat: Tensor | None = None  # the gradients as they go from rank to rank
 
     @classmethod
     def of(cls, phase: Phase, make: MakeOptimizer, runtime: Runtime) -> Player:
@@ -92,7 +93,8 @@ class Player:
 
         Under fp16 an overflowing gradient is no reason to stop: the scaler skips that step and lowers its scale.
         """
-        loss = runtime.average(self.parameters, loss)
+        if runtime.world > 1:
+            loss, self._flat = runtime.average(self.parameters, loss, self._flat)
         if self.scaler and self.optimizer:
             self.scaler.unscale_(self.optimizer)
         gradients = [gradient for p in self.parameters if (gradient := p.grad) is not None]

@@ -65,20 +65,22 @@ class Runtime:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
-        """Replace gradients by their mean over ranks, in one all-reduce of a flat buffer; the mean of the loss.
+    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, flat: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Replace gradients by their mean over ranks, in one all-reduce of a flat buffer: the mean loss, the buffer.
 
-        A loss that is not finite on one rank is so on all: they stop together.
+        `flat` is the buffer of the step before, used again if it fits. A loss that is not finite on one rank is so
+        on all: they stop together.
         """
-        if self.world == 1:
-            return loss
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([*(g.reshape(-1) for g in gradients), loss.detach().reshape(1)])
+        sizes = [g.numel() for g in gradients]
+        if flat is None or len(flat) != sum(sizes) + 1:
+            flat = loss.new_empty(sum(sizes) + 1, dtype=gradients[0].dtype)
+        torch.cat([*(g.reshape(-1) for g in gradients), loss.detach().reshape(1)], out=flat)
         dist.all_reduce(flat)
         flat /= self.world
-        parts = flat[:-1].split([g.numel() for g in gradients])
+        parts = flat[:-1].split(sizes)
         torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
-        return flat[-1]
+        return flat[-1].clone(), flat
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The mean over ranks of scalars to be logged."""
@@ -88,13 +90,31 @@ class Runtime:
         dist.all_reduce(stacked)
         return dict(zip(values, stacked / self.world, strict=True))
 
-    def largest(self, number: int) -> int:
-        """The largest of an integer over ranks: how all of them learn that one was asked to stop."""
+    def largest(self, numbers: list[float]) -> list[float]:
+        """The largest of each number over ranks; waits for all of them."""
+        table = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        dist.all_reduce(table, op=dist.ReduceOp.MAX)
+        return table.tolist()
+
+    def total(self, sums: dict[str, Tensor], count: int) -> tuple[dict[str, float], float]:
+        """Named sums and a count, added up over ranks. A rank that had nothing to add gives no names."""
+        names = self.from_main(list(sums))
+        own = [sums[name].double() if name in sums else 0.0 for name in names]
+        table = torch.tensor([*own, count], dtype=torch.float64, device=self.device)
+        dist.all_reduce(table)
+        *totals, everything = table.tolist()
+        return dict(zip(names, totals, strict=True)), everything
+
+    def gather(self, columns: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The rows of all ranks, each of which holds as many, in the order of the global batch."""
         if self.world == 1:
-            return number
-        flag = torch.tensor(number, device=self.device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        return int(flag)
+            return columns
+        return tuple(self._gathered(column.detach().contiguous()) for column in columns)
+
+    def _gathered(self, column: Tensor) -> Tensor:
+        parts = [torch.empty_like(column) for _ in range(self.world)]
+        dist.all_gather(parts, column)
+        return torch.cat(parts)
 
     def from_main(self, value: Any) -> Any:
         """A small object of rank 0, on every rank."""
@@ -105,8 +125,12 @@ class Runtime:
         return box[0]
 
 
-def start(device: str, precision: str, deterministic: bool, threads: int | None) -> Runtime:
-    """Settle device, precision, threads and ranks (torchrun's environment) for this process."""
+def start(device: str, precision: str, deterministic: bool, threads: int | None, devices: int = 1) -> Runtime:
+    """Settle device, precision, threads and ranks (torchrun's environment) for this process.
+
+    ConfigError, the same on every rank, if this is not what was asked for or does not fit the machine.
+    """
+    check_ranks(device, devices)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
     if threads:
@@ -122,6 +146,36 @@ def start(device: str, precision: str, deterministic: bool, threads: int | None)
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
     noise.share(rank, world)
     return Runtime(chosen, choose_precision(precision, chosen), rank, world)
+
+
+def check_ranks(device: str, devices: int) -> None:
+    """ConfigError unless the processes on this host are `devices` (1: whatever they are) and each has its own GPU."""
+    if "WORLD_SIZE" not in os.environ:
+        if devices > 1:
+            raise ConfigError(
+                "this is one process, and only the command starts others",
+                f"key trainer.devices={devices}",
+                "use `genlab train` or `genlab resume`, or start it under torchrun",
+            )
+        return
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
+    if devices not in (1, here):
+        raise ConfigError(
+            f"torchrun has started {here} process(es) on this host",
+            f"key trainer.devices={devices}",
+            "leave trainer.devices=1 under torchrun",
+        )
+    if here == 1 or device == "cpu" or not torch.cuda.is_available():
+        return
+    if ":" in device:
+        raise ConfigError(f"{here} processes cannot share {device}", "key trainer.device", "use trainer.device=cuda")
+    count = torch.cuda.device_count()
+    if here > count:
+        raise ConfigError(
+            f"{here} processes and {count} CUDA device(s)",
+            "key trainer.devices",
+            f"use trainer.devices={count}, or trainer.device=cpu",
+        )
 
 
 def choose_device(device: str, local_rank: int = 0) -> torch.device:

@@ -23,6 +23,7 @@ class Settings:
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
     log_every: PositiveInt = 50
     device: str = "auto"
+    devices: Annotated[int, Gt(0), Lt(65)] = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     layout: Literal["auto", "nchw", "nhwc"] = "auto"
     compile: bool = False

@@ -38,6 +38,8 @@ class StopRequest:
         if not self.armed:
             raise Interrupted(signum)
         self.signum = signum
+        if os.environ.get("RANK", "0") != "0":
+            return
         with contextlib.suppress(OSError):  # written past Python's buffers, which may be in use just now
             os.write(2, b"\ngenlab: stopping after this step; a second signal stops at once\n")
 

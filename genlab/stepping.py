@@ -151,8 +151,7 @@ class Stepper:
         said: Values = {}
         for shared in shares:
             self._only([player])
-            with self.runtime.autocast() if player.optimizer else torch.no_grad():
-                values = player.phase.objective(*shared)
+            values = self._objective(player, shared)
             if player.optimizer:
                 player.backward(values["loss"] / parts if parts > 1 else values["loss"])
             for name, value in values.items():
@@ -167,6 +166,13 @@ class Stepper:
                 raise _diverged(player.phase.name, step)
             player.step()
         return said
+
+    def _objective(self, player: Player, shared: tuple[Tensor, ...]) -> Values:
+        if player.optimizer:
+            with self.runtime.autocast():
+                return player.phase.objective(*shared)
+        with torch.no_grad(), noise.alone():  # every rank makes the same update, from the whole batch
+            return player.phase.objective(*self.runtime.gather(shared))
 
     def check_finite(self, step: int) -> None:
         """DivergedError if a loss or a gradient has not been finite on a device that was not asked at once."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from genlab import checkpoint
+from genlab.agreement import Agreement
 from genlab.clock import Clock
 from genlab.errors import CheckpointError, Stopped
 from genlab.evaluation import Evaluator, evaluate, numbers
@@ -117,6 +118,7 @@ class Trainer:
         self._logger.start(self.step, self.total, type(self.model).__name__)
         self.model.train()
         self._counted = self.step
+        self._agreement = Agreement(self.runtime, self.step)
         self._clock.go()
         while self.step < self.total:
             self._after_step(self.train_step())
@@ -139,7 +141,7 @@ class Trainer:
         logs = last or self.step % self.settings.log_every == 0
         saves = last or self.step % self._save_every == 0
         due = [key for key, every in self._cadence.items() if last or self.step % every == 0]
-        signum = self.runtime.largest(self._stop())
+        signum = self._agreement.largest(self.step, self._stop())
         if not (logs or saves or due or signum):
             return
         self.runtime.synchronize()  # so that the clock counts what the device has really done
@@ -147,8 +149,7 @@ class Trainer:
         self._counted = self.step
         if logs:
             self._log(values)
-        if self.runtime.main:
-            self._evaluate(due)
+        self._evaluate(due)
         if saves or signum:
             self._keep()
         self._clock.go()
@@ -170,11 +171,12 @@ class Trainer:
     def _evaluate(self, due: Iterable[str]) -> None:
         subject = self.average.model if self.average else self.model
         for evaluator in (self.evaluators[key] for key in due):
-            found = evaluate(evaluator, subject, self.data, self.seed)  # type: ignore[arg-type]
+            found = evaluate(evaluator, subject, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
             scalars = numbers(found)
             if scalars:
                 split = evaluator.split or "train"
-                self._logger.scalars(self.step, split, scalars)
+                if self.runtime.main:
+                    self._logger.scalars(self.step, split, scalars)
                 self.metrics.update({f"{split}/{name}": value for name, value in scalars.items()})
                 self._note_best()
             for name, value in found:

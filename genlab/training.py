@@ -24,6 +24,7 @@ from genlab.errors import (
     ConfigError,
     DivergedError,
     GenlabError,
+    PeerError,
     Stopped,
     resource_error,
 )
@@ -111,7 +112,7 @@ class Job:
 
 def _runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime:
     keys = Settings(**settings["trainer"])
-    return runtime.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads)
+    return runtime.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
 
 
 def _start(where: Path, settings: dict[str, Any], command: str, stop: StopRequest, exact: bool, watch: Watch) -> Result:
@@ -206,7 +207,7 @@ def _run(
             folder.update(status=status, code=0, step=job.trainer.step, metrics=metrics, best=job.trainer.best,
                           ended=time.time())  # fmt: skip
     except BaseException as error:
-        problem = _as_problem(error, job.config, path)
+        problem = _as_problem(_asked(error, stop), job.config, path)
         if folder:
             status = "stopped" if isinstance(problem, Stopped) else "failed"
             folder.update(status=status, code=problem.code, error=str(problem), ended=time.time())
@@ -214,6 +215,13 @@ def _run(
     if folder:
         _show(path, folder.record, job.config)
     return Result(path, metrics)
+
+
+def _asked(error: BaseException, stop: StopRequest) -> BaseException:
+    """A signal that another rank had obeyed before this one was at a step where it could."""
+    if stop.signum and isinstance(resource_error(error), PeerError):
+        return Stopped(stop.signum, "stopped before all processes were training", "nothing new was saved")
+    return error
 
 
 def _fit(

@@ -26,10 +26,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batches(self, columns: Sequence[str], batch_size: int) -> Iterator[Gathered]:
-        """Every row once, in order; the last batch may be smaller."""
+    def batches(self, columns: Sequence[str], batch_size: int, first: int = 0, every: int = 1) -> Iterator[Gathered]:
+        """The rows in order, the last batch perhaps smaller; of these batches `first` and each `every`-th after it."""
         self.table.check(columns)
-        for rows in self.rows.split(batch_size):
+        for rows in self.rows.split(batch_size)[first::every]:
             yield self.table.read(rows, columns)
 
     def first(self, n: int, columns: Sequence[str]) -> Gathered:

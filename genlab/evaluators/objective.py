@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from genlab import noise
 from genlab.model import Model, Phase
 from genlab.registry import EVALUATORS, Duration, PositiveInt
 from genlab.results import Value
@@ -37,9 +38,17 @@ class Objective:
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
+        totals, rows = self.sums(model, split, 0, 1)
+        if totals:
+            means = (torch.stack(list(totals.values())) / rows).tolist()  # the one wait for the device
+            yield from zip(totals, means, strict=True)
+
+    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
+        """The sums over the images of this rank's batches, every `world`-th one, and how many images these are."""
         totals: dict[str, Tensor] = {}
         rows = 0
-        for columns in split.batches(model.inputs, self.batch_size):
+        for index, columns in enumerate(split.batches(model.inputs, self.batch_size, rank, world)):
+            noise.branch(rank + index * world)  # a batch has its own noise, whoever evaluates it
             n = len(columns[0])
             rows += n
             drawn = model.draw(*columns)
@@ -47,9 +56,7 @@ class Objective:
                 for name, value in phase.objective(*drawn).items():
                     total = value.detach().double() * n
                     totals[prefix + name] = totals.get(prefix + name, torch.zeros_like(total)) + total
-        if totals:
-            means = (torch.stack(list(totals.values())) / rows).tolist()  # the one wait for the device
-            yield from zip(totals, means, strict=True)
+        return totals, rows
 
     def protocol(self) -> dict[str, Any]:
         return {

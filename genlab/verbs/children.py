@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import logging
 import multiprocessing.util
 import os
@@ -25,13 +24,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TextIO
 
+from genlab.children import die_with_parent, genlab_command
 from genlab.exits import guarded
 from genlab.signals import SIGNALS
 from genlab.sweepplan import Job
 from genlab.verbs.watch import POLL
-
-PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Child(Protocol):
@@ -75,29 +72,13 @@ def spawn(job: Job, words: Sequence[str], log: Path) -> Child:
     """The job in an interpreter of its own."""
     with open(log, "ab") as out:
         return subprocess.Popen(
-            interpreter(job, words),
+            genlab_command(*words),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             start_new_session=True,  # a Ctrl-C in the terminal reaches it through us, once
-            preexec_fn=partial(_die_with_parent, os.getpid()),
+            preexec_fn=partial(die_with_parent, os.getpid()),
         )
-
-
-def interpreter(job: Job, words: Sequence[str]) -> list[str]:
-    """The command line of such a process."""
-    # -m puts the working folder first on the path: only where it was on ours
-    safe = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
-    return [sys.executable, *safe, "-m", "genlab", *words]
-
-
-def _die_with_parent(parent: int) -> None:
-    """In the child: if the sweep is killed, be asked to save and stop (Linux; elsewhere the job runs to its end)."""
-    if _LIBC is not None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ours would only note it
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it was killed just before
-            os._exit(128 + signal.SIGTERM)
 
 
 # ---------------------------------------------------------------------- a fork
@@ -167,7 +148,7 @@ def _settle(out: int, parent: int) -> None:
         signal.signal(each, signal.SIG_IGN)  # drops what came before setsid: the sweep has it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with_parent(parent)
+    die_with_parent(parent)
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((out, 1), (out, 2), (null, 0)):
         os.dup2(source, target)
@@ -208,11 +189,15 @@ def _status(action: Callable[[], int]) -> int:
 
 def work(job: Job, words: Sequence[str]) -> int:
     """What a forked job does: `genlab train` from a configuration that is composed and checked already."""
+    from genlab import launch
     from genlab.training import run
 
     sys.argv[1:] = words
 
     def train() -> int:
+        count = launch.wanted(job.composed.config)
+        if count > 1:
+            return launch.launch(count, words)
         run(job.composed)
         return 0
 

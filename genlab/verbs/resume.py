@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from genlab.verbs.options import Parser, run_argument
 
@@ -22,9 +23,14 @@ def parser() -> Parser:
 
 
 def run(options: argparse.Namespace) -> int:
-    from genlab import runs
+    from genlab import config, launch, runs
 
-    runs.find(options.run)  # says what is wrong before torch is loaded
+    path = str(runs.find(options.run))  # "last" may be another run in a moment
+    keys = [item for item in options.overrides if not item.startswith("plugins=")]
+    count = launch.wanted(config.override_stored(runs.read_config(Path(path)), keys))
+    if count > 1:
+        change = ["--allow-change"] if options.allow_change else []
+        return launch.launch(count, ["resume", path, *change, *options.overrides])
     from genlab.training import resume
 
     resume(options.run, options.overrides, allow_change=options.allow_change)

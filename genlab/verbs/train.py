@@ -30,7 +30,7 @@ def parser() -> Parser:
 
 
 def run(options: argparse.Namespace) -> int:
-    from genlab import config
+    from genlab import config, launch
 
     if options.multirun:
         from genlab.verbs.sweep import sweep
@@ -41,6 +41,11 @@ def run(options: argparse.Namespace) -> int:
         print(config.as_yaml(composed.config), end="")
         return 0
     config.precheck(composed.config)  # says what is wrong before torch is loaded
+    count = launch.wanted(composed.config)
+    if count > 1:
+        dirs = [word for folder in options.config_dir for word in ("--config-dir", folder)]
+        change = ["--allow-change"] if options.allow_change else []
+        return launch.launch(count, ["train", *dirs, *change, *options.overrides])
     from genlab.training import run as run_training
 
     run_training(composed, allow_change=options.allow_change)

@@ -43,3 +43,34 @@ def test_neighbouring_steps_are_uncorrelated() -> None:
     correlations = torch.corrcoef(torch.stack(rows)).fill_diagonal_(0)
     assert correlations.abs().max() < 0.75  # 19,900 pairs of 50 numbers: independent ones stay below about 0.6
     assert abs(float(correlations.mean())) < 0.01
+
+
+def test_what_a_library_draws_differs_by_rank() -> None:
+    """nn.Dropout knows nothing of ranks: rank 0 has the seed's own stream, others their own, and common draws stay."""
+    like, dropout = torch.zeros(()), torch.nn.Dropout(0.5)
+    noise.seed(3, 7)
+    alone = dropout(torch.ones(64))
+    masks, common = [], []
+    for rank in range(3):
+        noise.share(rank, 3)
+        noise.seed(3, 7)
+        masks.append(dropout(torch.ones(64)))
+        with noise.alone():
+            common.append(noise.normal(4, 5, like=like))
+    assert torch.equal(masks[0], alone)
+    assert not torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[1], masks[2])
+    assert torch.equal(common[0], common[1])
+    assert torch.equal(common[1], common[2])
+
+
+def test_a_branch_depends_on_its_index_and_not_on_what_was_drawn_before() -> None:
+    like = torch.zeros(())
+    draws = {}
+    for order in ([0, 1], [1, 0]):
+        noise.seed(3, 7)
+        for index in order:
+            noise.branch(index)
+            draws.setdefault(index, []).append(noise.normal(4, like=like))
+    assert all(torch.equal(*pair) for pair in draws.values())
+    assert not torch.equal(draws[0][0], draws[1][0])

@@ -1,18 +1,30 @@
-"""Two processes with half a batch each are one process with the whole batch (gloo, through the real command)."""
+"""Two processes with half a batch each are one process with the whole batch (gloo)."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
-from genlab.checkpoint import Checkpoints
-from tests.engine.conftest import FAMILIES
+from genlab import noise
+from genlab.errors import Stopped
+from genlab.evaluation import evaluate
+from genlab.evaluators.objective import Objective
+from genlab.model import Phase
+from genlab.player import Player
+from genlab.results import Logger
+from genlab.runtime import Runtime
+from genlab.trainer import Trainer
+from tests.engine.conftest import FAMILIES, MakeTrainer
+from tests.engine.gloo import among
 
 STEPS = ["dataset=digits", "trainer.steps=20", "trainer.batch_size=32", "trainer.log_every=5", "trainer.device=cpu",
          "evaluator=objective", "logger=jsonl"]  # fmt: skip
@@ -28,27 +40,126 @@ TWO = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "
        "--rdzv-endpoint=localhost:0"]  # fmt: skip
 
 
-def test_two_ranks_equal_one_and_one_does_not_go_on_for_two(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    assert run([], *FAMILIES["vae"], f"hydra.run.dir={one}").returncode == 0
+def test_torchrun_starts_the_ranks_and_one_process_does_not_go_on_for_two(tmp_path: Path) -> None:
+    two = tmp_path / "two"
     done = run(TWO, *FAMILIES["vae"], f"hydra.run.dir={two}")
     assert done.returncode == 0, done.stderr[-2000:]
-    a, b = Checkpoints(one / "ckpt").newest(), Checkpoints(two / "ckpt").newest()
-    assert a is not None
-    assert b is not None
-    weights = [name for name in a.tensors if name.startswith("model")]
-    assert weights
-    for name in weights:
-        assert torch.allclose(a.tensors[name], b.tensors[name], atol=1e-6), name
-    first, second = (
-        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, two)
-    )
-    assert [r["step"] for r in first] == [r["step"] for r in second]
-    for r, s in zip(first, second, strict=True):
-        assert r["loss"] == pytest.approx(s["loss"], rel=1e-4)
-    assert json.loads((two / "run.json").read_text())["world"] == 2
+    record = json.loads((two / "run.json").read_text())
+    assert (record["world"], record["status"], record["step"]) == (2, "done", 20)
+    logged = [json.loads(line) for line in (two / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in logged if r["split"] == "train"] == [5, 10, 15, 20]
+    assert record["metrics"]["valid/loss"] == [r["loss"] for r in logged if r["split"] == "valid"][-1]
 
     refused = run([], *FAMILIES["vae"], f"hydra.run.dir={two}", "trainer.steps=30")
     assert refused.returncode == 4
     assert "processes (2 then, 1 now)" in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+# ---------------------------------------------------------------------- without a command: the trainer itself
+
+
+def steps(trainer: Trainer, count: int) -> dict[str, Any]:
+    """Weights, buffers and what was logged after `count` steps."""
+    trainer.model.train()
+    logged = [trainer.runtime.mean(trainer.train_step()) for _ in range(count)]
+    return {"state": dict(trainer.model.state_dict()), "logged": logged}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fifty_steps_of_two_ranks_are_those_of_one(family: str, make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """Also with batch norm (dcgan), whose statistics are those of the global batch."""
+
+    def work(runtime: Runtime | None = None) -> dict[str, Any]:
+        return steps(make_trainer(family, "trainer.batch_size=32", "trainer.steps=60", runtime=runtime), 50)
+
+    one, two = work(), among(2, tmp_path / "two", work)
+    assert one["state"].keys() == two[0]["state"].keys()
+    for name, tensor in one["state"].items():
+        assert torch.equal(two[0]["state"][name], two[1]["state"][name]), name
+        assert torch.allclose(tensor, two[0]["state"][name], rtol=0, atol=1e-6), name
+    for a, b in zip(one["logged"], two[0]["logged"], strict=True):
+        assert {k: float(v) for k, v in b.items()} == pytest.approx({k: float(v) for k, v in a.items()}, abs=1e-5)
+
+
+def test_the_objective_is_shared_and_comes_out_the_same(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """Five uneven batches among two ranks, and more ranks than batches; noise is drawn in the VAE's objective."""
+
+    def work(runtime: Runtime, size: int) -> dict[str, float]:
+        trainer = make_trainer("vae", "trainer.batch_size=24", runtime=runtime)
+        size = math.ceil(trainer.data.sizes()["valid"] / size)
+        found = evaluate(Objective(size), trainer.model, trainer.data, 3, runtime=runtime)  # type: ignore[arg-type]
+        return dict(found)
+
+    alone = Runtime(torch.device("cpu"))
+    for world, batches in ((2, 5), (3, 2)):
+        expected = work(alone, batches)
+        for found in among(world, tmp_path / str(world), lambda runtime, n=batches: work(runtime, n)):
+            assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_rank_that_fails_in_an_evaluation_takes_the_others_along(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    def work(runtime: Runtime) -> str:
+        trainer = make_trainer("vae", "evaluator=objective", runtime=runtime)
+        if runtime.rank == 1:
+            monkeypatch = pytest.MonkeyPatch()
+            monkeypatch.setattr(Objective, "sums", lambda *_: 1 / 0)
+        try:
+            trainer.fit(Logger(), lambda *_: None, lambda: 0)
+        except Exception as error:
+            dist.destroy_process_group()
+            return type(error).__name__
+        return "went on"
+
+    failed, rank_1 = among(2, tmp_path / "two", work)
+    assert rank_1 == "ZeroDivisionError"
+    assert failed not in ("went on", "ZeroDivisionError")
+
+
+def test_an_update_without_gradients_sees_the_global_batch(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """A phase without a module (PCA, k-means), and its noise, are the same on every rank and in one process."""
+
+    def work(runtime: Runtime | None = None) -> dict[str, torch.Tensor]:
+        trainer = make_trainer("autoencoder", "trainer.batch_size=32", runtime=runtime)
+        seen: dict[str, torch.Tensor] = {}
+
+        def update(image: torch.Tensor) -> dict[str, torch.Tensor]:
+            seen.update(image=image, noise=noise.normal(len(image), 3, like=image))
+            return {"loss": image.mean()}
+
+        trainer.players = [Player(Phase("statistics", update), [], None, None)]
+        trainer.train_step()
+        return seen
+
+    one = work()
+    for two in among(2, tmp_path / "two", work):
+        assert torch.equal(one["image"], two["image"])
+        assert torch.equal(one["noise"], two["noise"])
+
+
+def test_all_ranks_stop_at_the_same_step_and_rarely_ask(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """Only rank 1 is told to stop, at its tenth step."""
+
+    def work(runtime: Runtime) -> list[int]:
+        trainer = make_trainer("vae", "trainer.steps=100000", "trainer.log_every=100000", runtime=runtime)
+        asked = 0
+        largest = Runtime.largest
+
+        def counted(self: Runtime, numbers: list[float]) -> list[float]:
+            nonlocal asked
+            asked += 1
+            return largest(self, numbers)
+
+        pytest.MonkeyPatch().setattr(Runtime, "largest", counted)
+        try:
+            trainer.fit(Logger(), lambda *_: None, lambda: 15 if runtime.rank == 1 and trainer.step >= 10 else 0)
+        except Stopped as stopped:
+            return [stopped.code, trainer.step, asked]
+        return []
+
+    first, second = among(2, tmp_path / "two", work)
+    assert first == second
+    code, step, asked = first
+    assert code == 143
+    assert step >= 10
+    assert asked <= max(6, step / 2)

@@ -28,8 +28,10 @@ class MemorySplit:
             raise ConfigError("no such column")
         return tuple(self.columns[name][:n] for name in columns)
 
-    def batches(self, columns: tuple[str, ...], batch_size: int) -> Iterator[tuple[Tensor, ...]]:
-        yield from zip(*(self.columns[name].split(batch_size) for name in columns), strict=True)
+    def batches(
+        self, columns: tuple[str, ...], batch_size: int, first: int = 0, every: int = 1
+    ) -> Iterator[tuple[Tensor, ...]]:
+        yield from zip(*(self.columns[name].split(batch_size)[first::every] for name in columns), strict=True)
 
 
 class Shrinker(Model):

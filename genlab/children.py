@@ -1,0 +1,27 @@
+"""Starting genlab again in child processes: the command's words, and that no child outlives its parent unasked."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def genlab_command(*words: str) -> list[str]:
+    """What runs `genlab WORDS` with this interpreter."""
+    # -m puts the working folder first on the path: only where it was on ours
+    safe = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
+    return [sys.executable, *safe, "-m", "genlab", *words]
+
+
+def die_with_parent(parent: int) -> None:
+    """In the child: if the parent is killed, be asked to save and stop (Linux; elsewhere the job runs to its end)."""
+    if _LIBC is not None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler would only note it
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed just before
+            os._exit(128 + signal.SIGTERM)

@@ -1,0 +1,66 @@
+"""Put `genlab train WORDS` into a Slurm queue, one process per GPU, with submitit (pip install submitit).
+
+    python scripts/submit.py --hosts 2 --gpus 4 --hours 12 -- model=dcgan dataset=lsun hydra.run.dir=/shared/bedrooms
+
+Name a `hydra.run.dir` on a disk that all hosts see: when Slurm takes the job's time or place away, submitit puts it
+back into the queue, and the same command goes on from the newest checkpoint. `--cluster local` runs it here instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import submitit
+
+
+class Run:
+    """What each of the processes does."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+
+    def __call__(self) -> None:
+        # genlab chooses its GPU by LOCAL_RANK, so all of them stay visible
+        submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
+        from genlab.cli import main
+
+        code = main(["train", *self.words])
+        if code:
+            raise RuntimeError(f"genlab ended with code {code}; its line is in this process's .err file")
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """The job is about to be preempted: put it back as it was."""
+        return submitit.helpers.DelayedSubmission(self)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cluster", choices=["slurm", "local"], default="slurm")
+    parser.add_argument("--partition", help="Slurm's; by default the cluster's own choice")
+    parser.add_argument("--hosts", type=int, default=1)
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs, and so processes, on each host; 0: one on the CPU")
+    parser.add_argument("--hours", type=float, default=24)
+    parser.add_argument("--wait", action="store_true", help="return when the job has ended")
+    parser.add_argument("words", nargs="+", help="what follows `genlab train`")
+    options = parser.parse_args()
+    executor = submitit.AutoExecutor(folder="outputs/slurm/%j", cluster=options.cluster)
+    executor.update_parameters(
+        name="genlab",
+        nodes=options.hosts,
+        tasks_per_node=max(1, options.gpus),
+        timeout_min=round(60 * options.hours),
+    )
+    if options.cluster == "slurm":
+        executor.update_parameters(gpus_per_node=options.gpus, cpus_per_task=4)
+        if options.partition:
+            executor.update_parameters(slurm_partition=options.partition)
+    job = executor.submit(Run(options.words))
+    print(f"job {job.job_id}; logs: {job.paths.folder}")
+    if options.wait:
+        job.results()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
