@@ -50,7 +50,7 @@ def _chunks(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for name in order:
-        yield memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        yield tensors[name].reshape(-1).view(torch.uint8).numpy().data
 
 
 def read_tensors(name: str, dir_fd: int) -> tuple[dict[str, Tensor], Entry]:

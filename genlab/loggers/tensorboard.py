@@ -80,8 +80,7 @@ class Events:
     """An event file, written in the calling thread.
 
     `SummaryWriter` writes in a thread of its own: a full disk prints a traceback there, and is raised in some
-    later, unrelated call. Here the call that fails is the call that raises, and nothing waits in a buffer. Nor is
-    TensorFlow's stand-in imported, which TensorBoard's writer of records needs.
+    later, unrelated call. Here the call that fails is the call that raises, and nothing waits in a buffer.
     """
 
     def __init__(self, folder: Path, first_step: int) -> None:
