@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genlab.files import own_folder
 from genlab.grid import image_grid, save_png
+from genlab.loggers import hparams
 from genlab.loggers.records import record
 from genlab.registry import LOGGERS
 from genlab.results import Embedding, Logger, Picture
@@ -64,11 +65,8 @@ class TensorBoard(Logger):
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Columns of the HPARAMS tab: what the weights depend on, and those metrics that are curves of this run."""
-        from torch.utils.tensorboard.summary import hparams
-
-        columns = {name: value for name, value in metrics.items() if "/" in name}
         chosen = {key: value for key, value in config.items() if key not in WATCHING}
-        for summary in hparams(flat(chosen), columns):
+        for summary in hparams.summaries(flat(chosen), [name for name in metrics if "/" in name]):
             self._add(summary)
 
     def close(self) -> None:
