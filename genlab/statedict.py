@@ -6,6 +6,7 @@ everything with the objects that shall receive it before it loads anything.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ from torch.optim import Optimizer
 
 from genlab.codec import TensorRef
 from genlab.errors import CheckpointError
+
+PIECE = 2**15  # elements: too few for torch to start threads of its own beside those that train
 
 
 class HasStateDict(Protocol):
@@ -195,5 +198,9 @@ def _finite(tensor: Tensor) -> bool:
         tensor = torch.view_as_real(tensor)
     if tensor.itemsize == 1:  # float8 has no arithmetic
         tensor = tensor.float()
-    low, high = tensor.detach().aminmax()  # a NaN anywhere makes both NaN; needs no memory of the tensor's size
-    return bool(torch.isfinite(low) & torch.isfinite(high))
+    return all(_ends_finite(piece) for piece in tensor.detach().reshape(-1).split(PIECE))
+
+
+def _ends_finite(piece: Tensor) -> bool:
+    low, high = piece.aminmax()  # a NaN anywhere makes both NaN; needs no memory of the tensor's size
+    return math.isfinite(low) and math.isfinite(high)
