@@ -4,11 +4,12 @@
 
 Each round starts the real command four times, one thread each, in turn: `start` makes one step; `bare` trains without
 loggers, evaluators and checkpoints (one, at the end); `logged` is the default without the validation objective, which
-is asked for and not logging; `default` is the default. Two figures, medians over rounds, ratios formed in a round:
+is asked for and not logging; `default` is the default. Medians over rounds of ratios formed in a round:
 
 - paired: (CPU seconds of `logged` - `bare`) / (`bare` - `start`): every thread, the report's writing, everything.
 - laps: what the training thread itself spends on logging, pictures and checkpoints, of what it spends on steps, as
-  run.json of `default` says.
+  run.json of `default` says; wall clock over wall clock.
+- writing: the processor time of the thread beside training, of `bare` - `start`.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def compare(found: dict[str, dict[str, float]]) -> dict[str, float]:
     """One round's ratios."""
     default = found["default"]
     ratios = {"laps": sum(default.get(name, 0) for name in BESIDE) / default["training"]}
+    ratios["writing"] = default["writing"] / (found["bare"]["cpu"] - found["start"]["cpu"])
     for clock in ("cpu", "wall"):
         steps = found["bare"][clock] - found["start"][clock]
         ratios[f"paired {clock}"] = (found["logged"][clock] - found["bare"][clock]) / steps

@@ -22,7 +22,7 @@ WAITING_JOBS, WAITING_BYTES = 256, 64 * 2**20  # a slower disk makes training wa
 class Worker:
     """A first-in, first-out queue of jobs and the thread that does them; the thread starts with the first job.
 
-    One caller's thread at a time may use it. `seconds` is how long jobs have taken.
+    One caller's thread at a time may use it. `seconds` is the processor time that jobs have taken.
     """
 
     def __init__(self, jobs: int = WAITING_JOBS, nbytes: int = WAITING_BYTES) -> None:
@@ -78,7 +78,7 @@ class Worker:
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            began = time.perf_counter()
+            began = time.thread_time()
             try:
                 job()
             except BaseException as error:  # whatever it is, it belongs to the caller
@@ -88,7 +88,7 @@ class Worker:
                     self._changed.notify_all()
                 return
             with self._changed:
-                self.seconds += time.perf_counter() - began
+                self.seconds += time.thread_time() - began
                 self._done += 1
                 self._changed.notify_all()
 

@@ -154,15 +154,31 @@ class Average:
         self._source: list[Tensor] = list(model.parameters())
         self._target: list[Tensor] = list(self.model.parameters())
         self._buffers: tuple[list[Tensor], list[Tensor]] = (list(self.model.buffers()), list(model.buffers()))
+        self._share = 0.0  # of the new weights in the average
+        self._device_share: Tensor | None = None
+
+    def at(self, step: int) -> None:
+        """The next `blend` follows optimiser step `step`, counted from 1."""
+        self._share = 1 - min(self.decay, (1 + step) / (10 + step))
+        if self._device_share is not None:
+            self._device_share.fill_(self._share)
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights after `step` optimiser steps."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        if self._target:
-            torch._foreach_lerp_(self._target, self._source, 1 - decay)
+    def blend(self) -> None:
+        """Take in the weights as they are now."""
+        if self._target and self._device_share is not None:
+            steps = torch._foreach_sub(self._source, self._target)
+            torch._foreach_mul_(steps, self._device_share)
+            torch._foreach_add_(self._target, steps)
+        elif self._target:
+            torch._foreach_lerp_(self._target, self._source, self._share)
         if self._buffers[0]:
             torch._foreach_copy_(*self._buffers)
+
+    def capturable(self) -> None:
+        """From now on `blend` reads its share from the device, so that a captured step can be told another."""
+        if self._target and self._device_share is None:
+            self._device_share = torch.tensor(self._share, device=self._target[0].device)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.model.state_dict()

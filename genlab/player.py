@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,7 @@ class Player:
     optimizer: torch.optim.Optimizer | None
     scaler: torch.amp.GradScaler | None
     configured: list[dict[str, Any]] = field(default_factory=list)  # each group's options before the schedule
+    _rates: list[Tensor] = field(default_factory=list)  # each group's rate on the device, for captured steps
 
     @classmethod
     def of(cls, phase: Phase, make: MakeOptimizer, runtime: Runtime) -> Player:
@@ -44,8 +46,36 @@ class Player:
     def set_rate(self, factor: float) -> None:
         """Set the learning rate to `factor` times what the configuration says."""
         if self.optimizer:
-            for group, options in zip(self.optimizer.param_groups, self.configured, strict=True):
+            for index, (group, options) in enumerate(zip(self.optimizer.param_groups, self.configured, strict=True)):
                 group["lr"] = options["lr"] * factor
+                if self._rates:
+                    self._rates[index].fill_(group["lr"])
+
+    @contextlib.contextmanager
+    def capturable(self) -> Iterator[None]:
+        """Meanwhile the optimiser reads its rate from the device: a captured step goes on following `set_rate`.
+
+        Outside, its groups hold plain numbers: a checkpoint is the same whichever way the steps were made.
+        """
+        if self.optimizer is None:
+            yield
+            return
+        groups = self.optimizer.param_groups
+        plain: list[dict[str, Any]] = [
+            {k: v for k, v in group.items() if k in ("lr", "capturable")} for group in groups
+        ]
+        if not self._rates:
+            self._rates = [torch.tensor(group["lr"], device=self.parameters[0].device) for group in groups]
+        for group, rate in zip(groups, self._rates, strict=True):
+            group.update({key: True for key in group if key == "capturable"}, lr=rate)
+        for state in self.optimizer.state.values():
+            if "step" in state:  # a counter that an optimiser of plain numbers keeps on the host
+                state["step"] = state["step"].to(self.parameters[0].device)
+        try:
+            yield
+        finally:
+            for group, options in zip(groups, plain, strict=True):
+                group.update(options)
 
     def configure(self) -> None:
         """Give the optimiser its configured options back, after a checkpoint has brought those of its own run."""
@@ -64,13 +94,22 @@ class Player:
         loss = runtime.average(self.parameters, loss)
         if self.scaler and self.optimizer:
             self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        gradients = [gradient for p in self.parameters if (gradient := p.grad) is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         if clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, clip, norm)
         finite = loss.isfinite() if self.scaler else (loss + norm).isfinite()
-        if self._skips_itself:
-            self.optimizer.found_inf = (~finite).float()  # type: ignore[union-attr]
+        if runtime.asynchronous and not self.scaler:
+            self._hold_still(gradients, finite)
         return norm, finite
+
+    def _hold_still(self, gradients: list[Tensor], finite: Tensor) -> None:
+        """Let no number that is not finite into the parameters, without asking the device what it found."""
+        if hasattr(self.optimizer, "_step_supports_amp_scaling"):  # a fused optimiser leaves the step out when told
+            self.optimizer.found_inf = (~finite).float()  # type: ignore[union-attr]
+            return
+        for gradient in gradients:
+            gradient.masked_fill_(~finite, 0)
 
     def step(self) -> None:
         """Update the parameters and drop their gradients."""
@@ -82,16 +121,6 @@ class Player:
         else:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-
-    @property
-    def _skips_itself(self) -> bool:
-        """A fused optimiser on a GPU makes no update when told, on the device, that a number is not finite."""
-        fused = hasattr(self.optimizer, "_step_supports_amp_scaling")
-        return fused and not self.scaler and self.parameters[0].device.type == "cuda"
-
-    def needs_check(self, runtime: Runtime) -> bool:
-        """Whether the host must look at the finite flag before the step; else it looks at the next log step."""
-        return runtime.device.type == "cpu" or not (self.scaler or self._skips_itself)
 
     def check_scale(self, step: int) -> None:
         """DivergedError if the loss scale has collapsed."""

@@ -34,11 +34,27 @@ class Runtime:
         """True in the one process that writes files."""
         return self.rank == 0
 
+    @property
+    def asynchronous(self) -> bool:
+        """Whether the host runs ahead of the device, so that looking at a value makes it wait."""
+        return self.device.type == "cuda"
+
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context in which networks run: half precision where `precision` asks for it."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
+
+    def layout(self, wanted: str, model: nn.Module) -> str:
+        """`nhwc` (channels last) or `nchw`: how images lie in memory.
+
+        `auto` is nhwc for a model with convolutions, on a CPU and in half precision on a GPU. There it is never
+        slower (benchmarks/); in float32 cuDNN has its best kernels for nchw.
+        """
+        if wanted != "auto":
+            return wanted
+        convolves = any(isinstance(module, nn.Conv2d | nn.ConvTranspose2d) for module in model.modules())
+        return "nhwc" if convolves and (self.device.type == "cpu" or self.precision != "fp32") else "nchw"
 
     def scaler(self) -> torch.amp.GradScaler | None:
         """A loss scaler of its own for each optimiser under fp16, whose gradients underflow; else None."""

@@ -47,7 +47,7 @@ class Saver:
         self._number = self._worker.submit(lambda: self._commit(step, whole, seconds, times))
 
     def times(self, spent: Mapping[str, float]) -> dict[str, float]:
-        """`spent` and the writing thread's own seconds, over all processes that the run has had."""
+        """`spent` and the writing thread's own processor seconds, over all processes that the run has had."""
         now = {**spent, "writing": self._worker.seconds}
         return {name: round(self._spent_before.get(name, 0) + value, 2) for name, value in now.items()}
 

@@ -27,6 +27,9 @@ class Settings:
     log_every: PositiveInt = 50
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    layout: Literal["auto", "nchw", "nhwc"] = "auto"
+    compile: bool = False
+    graphs: bool = True
     deterministic: bool = False
     threads: Annotated[int, Gt(0), Lt(4096)] | None = None
 

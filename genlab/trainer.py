@@ -1,7 +1,4 @@
-"""The loop: batch → phase → loss → backward → average → clip → step → average of weights. Nothing else.
-
-Adversarial training is data here: a list of phases, walked once a step.
-"""
+"""The loop: step after step (stepping.py), and what comes between them: logs, evaluations, checkpoints, a stop."""
 
 from __future__ import annotations
 
@@ -12,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from genlab import checkpoint, noise
+from genlab import checkpoint
 from genlab.clock import Clock
-from genlab.errors import CheckpointError, DivergedError, Stopped
+from genlab.errors import CheckpointError, Stopped
 from genlab.evaluation import Evaluator, evaluate, numbers
 from genlab.model import Model
-from genlab.optimizers import Average, Schedule
-from genlab.player import MakeOptimizer, Player
+from genlab.optimizers import Schedule
+from genlab.player import MakeOptimizer
 from genlab.results import Embedding, Logger, Picture
 from genlab.runtime import Runtime
 from genlab.settings import Saving, Settings, cadence, in_steps
+from genlab.stepping import Stepper
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Data
@@ -51,11 +49,10 @@ class Trainer:
         self._logger: Logger = Logger()
         self._save: Save = lambda step, objects, state: None
         self._stop: Callable[[], int] = lambda: 0
-        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world)
-        self.batches.at(0, 0, settings.accumulate)  # a batch that cannot be cut so is refused now, not at step 1
+        self.stepper = Stepper(model, data, runtime, settings, seed, optimizer)
+        self.players, self.average = self.stepper.players, self.stepper.average
+        self.batches = self.stepper.batches
         self.total = settings.total(self.batches.per_epoch)
-        self.players = [Player.of(phase, optimizer, runtime) for phase in model.phases()]
-        self.average = Average(model, settings.ema) if settings.ema else None
         self.step = 0
         self.metrics: dict[str, float] = {}
         self.best: dict[str, Any] | None = None
@@ -68,8 +65,6 @@ class Trainer:
             for key, e in self.evaluators.items()
         }
         self._save_every = in_steps(saving.every, self.batches.per_epoch, self.total)
-        self._moving: set[str] | None = None
-        self._finite = torch.ones((), dtype=torch.bool, device=runtime.device)
         self._clock = Clock(settings.batch_size)
         self._counted = 0  # the step up to which the clock has counted
 
@@ -131,74 +126,10 @@ class Trainer:
 
     def train_step(self) -> dict[str, Tensor]:
         """One optimiser step of every phase that is due; what they logged, by name, still on the device."""
-        due = [player for player in self.players if player.due(self.step, self.total)]
         factor = self.schedule((self.step + 0.5) / self.total)  # the step's middle: a warm-up does not begin at 0
-        for player in due:
-            player.set_rate(factor)
-        values: dict[str, Tensor] = {}
-        shared = self._draw(due, 0) if self.settings.accumulate == 1 else None
-        for player in due:
-            said = self._move(player, shared)
-            prefix = "" if len(self.players) == 1 else f"{player.phase.name}/"
-            values.update({prefix + name: value for name, value in said.items()})
+        values = self.stepper.make(self.step, self.total, factor)
         self.step += 1
-        if self.average:
-            self.average.update(self.step)
         return values
-
-    def _draw(self, due: list[Player], part: int) -> tuple[Tensor, ...]:
-        """What the phases share: seeded by step and part, so that it can be had again and resumed exactly."""
-        parts = self.settings.accumulate
-        columns = self.batches.at(self.step, part, parts)
-        noise.seed(self.seed, self.step, part)
-        self._only(due)
-        with self.runtime.autocast():
-            return tuple(self.model.draw(*columns))
-
-    def _move(self, player: Player, shared: tuple[Tensor, ...] | None) -> dict[str, Tensor]:
-        parts = self.settings.accumulate
-        said: dict[str, Tensor] = {}
-        for part in range(parts):
-            drawn = shared if shared is not None else self._draw([player], part)
-            self._only([player])
-            with self.runtime.autocast() if player.optimizer else torch.no_grad():
-                values = player.phase.objective(*drawn)
-            if player.optimizer:
-                player.backward(values["loss"] / parts if parts > 1 else values["loss"])
-            for name, value in values.items():
-                said[name] = said[name] + value.detach() if name in said else value.detach()
-        if parts > 1:
-            said = {name: value / parts for name, value in said.items()}
-        if player.optimizer:
-            said["gradient_norm"], finite = player.descend(self.runtime, self.settings.clip, said["loss"])
-            self._finite &= finite
-            if player.needs_check(self.runtime):
-                self._check_finite(player.phase.name)
-            player.step()
-        return said
-
-    def _check_finite(self, name: str) -> None:
-        if not self._finite:
-            raise DivergedError(
-                f"the loss or a gradient of phase '{name}' is not finite at step {self.step}",
-                "no such update was made",
-                "try a lower optimizer.lr, trainer.clip=1 or precision=fp32",
-            )
-
-    def _only(self, players: Iterable[Player]) -> None:
-        """Only these players' parameters take gradients."""
-        names = {player.phase.name for player in players}
-        if names == self._moving:
-            return
-        self._moving = names
-        for player in self.players:
-            if player.phase.name not in names:
-                for parameter in player.parameters:
-                    parameter.requires_grad_(False)
-        for player in self.players:
-            if player.phase.name in names:
-                for parameter in player.parameters:
-                    parameter.requires_grad_(True)
 
     # ------------------------------------------------------------------ between steps
 
@@ -224,7 +155,7 @@ class Trainer:
             raise Stopped(signum, f"stopped at step {self.step} of {self.total}", "state saved")
 
     def _log(self, values: dict[str, Tensor]) -> None:
-        self._check_finite("+".join(player.phase.name for player in self.players))
+        self.stepper.check_finite(self.step)
         for player in self.players:
             player.check_scale(self.step)
         means = self.runtime.mean(values)
@@ -262,7 +193,7 @@ class Trainer:
             self.best = {"metric": name, "value": value, "step": self.step}
 
     def _keep(self) -> None:
-        self._check_finite("+".join(player.phase.name for player in self.players))
+        self.stepper.check_finite(self.step)
         if self.runtime.main:
             self.metrics["images_per_second"] = round(self._clock.overall(), 1)
             self._logger.flush()

@@ -55,24 +55,26 @@ class Table:
             gathered.append(taken)
         return (*gathered, flips) if flips is not None else tuple(gathered)
 
-    def finish(self, gathered: Gathered, columns: Sequence[str]) -> Gathered:
-        """Gathered columns on the device in the form that models take."""
+    def finish(
+        self, gathered: Gathered, columns: Sequence[str], layout: torch.memory_format = torch.contiguous_format
+    ) -> Gathered:
+        """Gathered columns on the device in the form that models take, images in memory as `layout` says."""
         if not self.resident:
             gathered = tuple(column.to(self.device, non_blocking=True) for column in gathered)
         flips = gathered[len(columns)] if len(gathered) > len(columns) else None
-        return tuple(_form(t, column, flips) for column, t in zip(columns, gathered, strict=False))
+        return tuple(_form(t, column, flips, layout) for column, t in zip(columns, gathered, strict=False))
 
     def read(self, rows: Tensor, columns: Sequence[str]) -> Gathered:
         return self.finish(self.gather(rows, None, columns), columns)
 
 
-def _form(raw: Tensor, column: str, flips: Tensor | None) -> Tensor:
+def _form(raw: Tensor, column: str, flips: Tensor | None, layout: torch.memory_format) -> Tensor:
     """Images uint8 to float32 in [0, 1]; class numbers stay int64; attributes uint8 (N, A) to float32 0 or 1."""
     if column != "image":
         return raw if raw.dtype == torch.int64 else raw.to(torch.float32)
     if flips is not None:
         raw = torch.where(flips[:, None, None, None], raw.flip(-1), raw)
-    return raw.to(torch.float32).mul_(1 / 255)
+    return raw.to(torch.float32, memory_format=layout).mul_(1 / 255)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +114,7 @@ class Batches:
         split.table.check(columns)
         self._table, self._order, self._columns = split.table, order, tuple(columns)
         self._batch_size, self._rank, self._world = batch_size, rank, world
+        self.layout: torch.memory_format = torch.contiguous_format  # of images in memory: the trainer's choice
         self.per_epoch = len(split) / batch_size
         self._ahead: tuple[tuple[int, int, int], Future[Gathered]] | None = None
         self._share(1)
@@ -119,8 +122,8 @@ class Batches:
     def at(self, step: int, part: int = 0, parts: int = 1) -> Gathered:
         """Columns of this rank's `part` of `parts` of the batch of `step`: batch_size/(world·parts) rows."""
         if self._table.resident or self._table.device.type != "cuda":
-            return self._table.finish(self._gather(step, part, parts), self._columns)
-        return self._table.finish(self._gather_ahead(step, part, parts), self._columns)
+            return self._table.finish(self._gather(step, part, parts), self._columns, self.layout)
+        return self._table.finish(self._gather_ahead(step, part, parts), self._columns, self.layout)
 
     def _share(self, parts: int) -> int:
         share, rest = divmod(self._batch_size, self._world * parts)

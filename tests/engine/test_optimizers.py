@@ -43,7 +43,8 @@ def test_average_follows_the_recursion_with_its_warm_up() -> None:
         with torch.no_grad():
             model[0].weight.add_(torch.randn(2, 3))
             model[1].running_mean.add_(1)
-        average.update(step)
+        average.at(step)
+        average.blend()
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * model[0].weight.detach()
     assert torch.allclose(average.model[0].weight, expected, atol=1e-5)

@@ -1,0 +1,34 @@
+"""`trainer.compile`: torch.compile around what a step calls, and back to eager with one line where it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from genlab.progress import say
+
+
+def compiled(function: Callable[..., Any], what: str, backend: Any = "inductor") -> Callable[..., Any]:
+    """`function`, compiled at its first call for the shapes that it sees; the same function, should that fail.
+
+    Random numbers are eager's own, so that a compiled run draws the same noise.
+    """
+    import torch
+    import torch._inductor.config
+    from torch._dynamo.exc import TorchDynamoException
+
+    torch._inductor.config.fallback_random = True
+    fast: Callable[..., Any] | None = torch.compile(function, backend=backend, dynamic=False)
+
+    def call(*arguments: Any) -> Any:
+        nonlocal fast
+        if fast is not None:
+            try:
+                return fast(*arguments)
+            except TorchDynamoException as error:
+                fast = None
+                reason = " ".join(str(error).split())[:120]
+                say(f"torch.compile cannot compile {what} ({type(error).__name__}: {reason}); it runs as it is")
+        return function(*arguments)
+
+    return call

@@ -1,0 +1,191 @@
+"""One optimiser step: batch → phase → loss → backward → average → clip → step → average of weights.
+
+Adversarial training is data here: a list of players, walked once a step. How the same step is made faster (layout in
+memory, torch.compile, CUDA graphs) is decided once, before the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from genlab import noise
+from genlab.errors import DivergedError
+from genlab.graphs import CudaRecorder, Graphs, Recorder, hindrance
+from genlab.model import Model
+from genlab.optimizers import Average
+from genlab.player import MakeOptimizer, Player
+from genlab.progress import say
+from genlab.runtime import Runtime
+from genlab.settings import Settings
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Data
+
+Values = dict[str, Tensor]  # what was logged, still on the device
+
+
+class Stepper:
+    """Makes the steps of `model` on `data`; knows nothing of what comes between them."""
+
+    def __init__(
+        self, model: Model, data: Data, runtime: Runtime, settings: Settings, seed: int, optimizer: MakeOptimizer
+    ) -> None:
+        self.model, self.runtime, self.settings, self.seed = model, runtime, settings, seed
+        self.layout = runtime.layout(settings.layout, model)
+        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world)
+        self.batches.at(0, 0, settings.accumulate)  # a batch that cannot be cut so is refused now, not at step 1
+        if self.layout == "nhwc":
+            model.to(memory_format=torch.channels_last)
+            self.batches.layout = torch.channels_last
+        self._draw: Callable[..., Any] = model.draw
+        self.players = [Player.of(phase, optimizer, runtime) for phase in model.phases()]
+        self.average = Average(model, settings.ema) if settings.ema else None
+        self._moving: set[str] | None = None
+        self._finite = torch.ones((), dtype=torch.bool, device=runtime.device)
+        self._graphs = self._recording()
+        if settings.compile:
+            self.compile()
+
+    # ------------------------------------------------------------------ how steps are made
+
+    def compile(self, backend: str = "inductor") -> None:
+        """`Model.draw` and the phases' objectives through torch.compile."""
+        from genlab.compiling import compiled
+
+        if type(self.model).draw is not Model.draw:
+            self._draw = compiled(self._draw, "draw()", backend)
+        for player in self.players:
+            if player.optimizer:
+                fast = compiled(player.phase.objective, f"phase '{player.phase.name}'", backend)
+                player.phase = replace(player.phase, objective=fast)
+
+    def _recording(self) -> Graphs | None:
+        """CUDA graphs; None where steps are not made so."""
+        if self.runtime.device.type != "cuda" or not self.settings.graphs:
+            return None
+        reason = hindrance(self.settings, self.runtime, any(player.optimizer is None for player in self.players))
+        if reason:
+            say(f"steps are not recorded as CUDA graphs: {reason}")
+            return None
+        return self.record_with(CudaRecorder())
+
+    def record_with(self, recorder: Recorder) -> Graphs:
+        """From now on steps are recorded and replayed by `recorder`."""
+        if self.average:
+            self.average.capturable()
+        self._graphs = Graphs(recorder)
+        return self._graphs
+
+    # ------------------------------------------------------------------ a step
+
+    def make(self, step: int, total: int, factor: float) -> Values:
+        """Step `step` (from 0) of `total`, at `factor` times the configured learning rates."""
+        due = [player for player in self.players if player.due(step, total)]
+        for player in due:
+            player.set_rate(factor)
+        if self.average:
+            self.average.at(step + 1)
+        if self.settings.accumulate > 1:
+            return self._in_parts(due, step)
+        columns = self.batches.at(step)
+        noise.seed(self.seed, step, 0)  # what a step draws can be had again: resumed runs are equal to the bit
+        if self._graphs is None:
+            return self._whole(due, step, columns)
+        kind = tuple(player.phase.name for player in due)
+        return self._graphs.make(kind, columns, partial(self._capturable, due, step))
+
+    def _whole(self, due: list[Player], step: int, columns: Sequence[Tensor]) -> Values:
+        """All that the device does. `step` may only stand in messages: a recording is replayed for later ones."""
+        shared = self._share(due, columns)
+        values: Values = {}
+        for player in due:
+            values |= self._named(player, self._move(player, step, [shared]))
+        if self.average:
+            self.average.blend()
+        return values
+
+    def _capturable(self, due: list[Player], step: int, columns: Sequence[Tensor]) -> Values:
+        with contextlib.ExitStack() as stack:
+            for player in due:
+                stack.enter_context(player.capturable())
+            return self._whole(due, step, columns)
+
+    def _in_parts(self, due: list[Player], step: int) -> Values:
+        """A step whose batch is computed in parts: each player takes them one after another, drawn anew."""
+        values: Values = {}
+        for player in due:
+            parts = (self._part(player, step, part) for part in range(self.settings.accumulate))
+            values |= self._named(player, self._move(player, step, parts))
+        if self.average:
+            self.average.blend()
+        return values
+
+    def _part(self, player: Player, step: int, part: int) -> tuple[Tensor, ...]:
+        columns = self.batches.at(step, part, self.settings.accumulate)
+        noise.seed(self.seed, step, part)
+        return self._share([player], columns)
+
+    def _share(self, due: list[Player], columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What the phases share of these columns."""
+        self._only(due)
+        with self.runtime.autocast():
+            return tuple(self._draw(*columns))
+
+    def _named(self, player: Player, said: Values) -> Values:
+        if len(self.players) == 1:
+            return said
+        return {f"{player.phase.name}/{name}": value for name, value in said.items()}
+
+    def _move(self, player: Player, step: int, shares: Iterable[tuple[Tensor, ...]]) -> Values:
+        """One player's update from the parts of a batch; the means of what it logs."""
+        parts = self.settings.accumulate
+        said: Values = {}
+        for shared in shares:
+            self._only([player])
+            with self.runtime.autocast() if player.optimizer else torch.no_grad():
+                values = player.phase.objective(*shared)
+            if player.optimizer:
+                player.backward(values["loss"] / parts if parts > 1 else values["loss"])
+            for name, value in values.items():
+                said[name] = said[name] + value.detach() if name in said else value.detach()
+        if parts > 1:
+            said = {name: value / parts for name, value in said.items()}
+        if player.optimizer:
+            said["gradient_norm"], finite = player.descend(self.runtime, self.settings.clip, said["loss"])
+            self._finite &= finite
+            if not self.runtime.asynchronous:  # else it is looked at when something is logged
+                self.check_finite(step, player.phase.name)
+            player.step()
+        return said
+
+    def check_finite(self, step: int, name: str | None = None) -> None:
+        """DivergedError if a loss or a gradient has not been finite; `name` is the phase if it is known."""
+        if not self._finite:
+            name = name or "+".join(player.phase.name for player in self.players)
+            raise DivergedError(
+                f"the loss or a gradient of phase '{name}' is not finite at step {step}",
+                "no such update was made",
+                "try a lower optimizer.lr, trainer.clip=1 or precision=fp32",
+            )
+
+    def _only(self, players: Iterable[Player]) -> None:
+        """Only these players' parameters take gradients."""
+        names = {player.phase.name for player in players}
+        if names == self._moving:
+            return
+        self._moving = names
+        for player in self.players:
+            if player.phase.name not in names:
+                for parameter in player.parameters:
+                    parameter.requires_grad_(False)
+        for player in self.players:
+            if player.phase.name in names:
+                for parameter in player.parameters:
+                    parameter.requires_grad_(True)

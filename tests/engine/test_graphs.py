@@ -1,0 +1,153 @@
+"""Recorded steps are the steps: replayed on a CPU by a stand-in, on a GPU by CUDA graphs; and compiled ones too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from genlab.compiling import compiled
+from genlab.graphs import WARM_UP, Graphs, hindrance
+from genlab.model import Phase
+from genlab.runtime import Runtime
+from genlab.settings import Settings
+from genlab.trainer import Trainer
+from tests.engine.conftest import FAMILIES, MakeTrainer
+
+CHANGING = ["schedule=cosine", "trainer.ema=0.9", "trainer.steps=100"]  # what a recorded step must follow
+
+
+class Rerun:
+    """Replays by making the recorded step again: on the recorded tensors, with what the host knew then."""
+
+    def __init__(self) -> None:
+        self.recorded = self.replayed = 0
+
+    def warm(self, step: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        return step()
+
+    def record(self, step: Callable[[], dict[str, Tensor]]) -> Callable[[], dict[str, Tensor]]:
+        self.recorded += 1
+
+        def replay() -> dict[str, Tensor]:
+            self.replayed += 1
+            return step()
+
+        return replay
+
+
+def every_second_step(trainer: Trainer) -> None:
+    last = trainer.players[-1]
+    last.phase = Phase(last.phase.name, last.phase.objective, last.phase.module, every=2)
+
+
+def largest_difference(one: Trainer, other: Trainer) -> float:
+    pairs = zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True)
+    averages = zip(one.average.state_dict().values(), other.average.state_dict().values(), strict=True)
+    return max(float((a.double() - b.double()).abs().max()) for a, b in [*pairs, *averages])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])  # torch's RMSprop takes its rate from a GPU only
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_replayed_step_follows_rates_shares_seeds_and_batches(
+    make_trainer: MakeTrainer, family: str, optimizer: str
+) -> None:
+    eager, replayed = (
+        make_trainer(family, *CHANGING, f"optimizer={optimizer}", "optimizer.lr=0.001") for _ in range(2)
+    )
+    recorder = Rerun()
+    replayed.stepper.record_with(recorder)
+    for trainer in (eager, replayed):
+        every_second_step(trainer)
+        for _ in range(20):
+            values = trainer.train_step()
+    assert recorder.recorded == 2  # both kinds of step: with and without the last player
+    assert recorder.replayed == 20 - 2 * WARM_UP
+    assert all(value.isfinite() for value in values.values())
+    assert largest_difference(eager, replayed) < 2e-6
+    for player in replayed.players:  # a checkpoint holds plain numbers, whichever way the steps were made
+        assert all(isinstance(group["lr"], float) for group in player.optimizer.param_groups)
+        assert not any(group.get("capturable") for group in player.optimizer.param_groups)
+
+
+def test_a_step_that_cannot_be_recorded_is_made_as_ever(
+    make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refuses(Rerun):
+        def record(self, step: Callable[[], dict[str, Tensor]]) -> Callable[[], dict[str, Tensor]]:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    eager, other = (make_trainer("vae", *CHANGING) for _ in range(2))
+    other.stepper.record_with(Refuses())
+    for trainer in (eager, other):
+        for _ in range(8):
+            trainer.train_step()
+    assert largest_difference(eager, other) < 2e-6
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "operation not permitted" in said
+
+
+def test_columns_are_copied_into_the_recorded_ones() -> None:
+    graphs = Graphs(Rerun())
+    seen = [float(graphs.make("k", [torch.tensor([float(i)])], lambda c: {"x": c[0] * 2})["x"]) for i in range(8)]
+    assert seen == [2.0 * i for i in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "runtime", "closed_form", "word"),
+    [
+        (Settings(), Runtime(torch.device("cpu"), "fp16"), False, "fp16"),
+        (Settings(accumulate=2), Runtime(torch.device("cpu")), False, "accumulate"),
+        (Settings(), Runtime(torch.device("cpu"), world=2), False, "processes"),
+        (Settings(), Runtime(torch.device("cpu")), True, "phase"),
+    ],
+)
+def test_what_hinders_a_recording(settings: Settings, runtime: Runtime, closed_form: bool, word: str) -> None:
+    assert word in (hindrance(settings, runtime, closed_form) or "")
+    assert hindrance(Settings(), Runtime(torch.device("cpu"), "bf16"), False) is None
+
+
+def test_what_cannot_be_compiled_runs_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Tensor]:
+        raise RuntimeError("no compiler here")
+
+    double = compiled(lambda x: x * 2, "phase 'model'", backend=backend)
+    assert [float(double(torch.tensor(3.0))) for _ in range(2)] == [6.0, 6.0]
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "phase 'model'" in said
+    assert "no compiler here" in said
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_compiled_step_is_the_eager_one(make_trainer: MakeTrainer, family: str) -> None:
+    """Traced and differentiated by torch.compile, run without its code generator, which takes half a minute."""
+    eager, other = (make_trainer(family, *CHANGING) for _ in range(2))
+    other.stepper.compile(backend="aot_eager")
+    for trainer in (eager, other):
+        for _ in range(5):
+            values = trainer.train_step()
+    assert all(value.isfinite() for value in values.values())
+    assert largest_difference(eager, other) < 1e-5
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cuda_graphs_give_what_eager_steps_give(
+    make_trainer: MakeTrainer, family: str, optimizer: str, precision: str
+) -> None:
+    """100 steps; Adam moves a weight by at most its rate a step, so that rounding may grow to a few of these."""
+    place = Runtime(torch.device("cuda", 0), precision)
+    keys = [*CHANGING, f"optimizer={optimizer}", "optimizer.lr=0.0005"]
+    eager, graphs = (make_trainer(family, *keys, f"trainer.graphs={on}", runtime=place) for on in (False, True))
+    for trainer in (eager, graphs):
+        for _ in range(100):
+            values = trainer.train_step()
+    assert all(value.isfinite() for value in values.values())
+    assert largest_difference(eager, graphs) < (1e-3 if precision == "fp32" else 2e-2)
