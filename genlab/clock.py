@@ -1,34 +1,45 @@
-"""Images per second of training alone, and the time since the process began."""
+"""Where a run's time goes, images per second of training alone, and the time since the process began."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from pathlib import Path
 
 _IMPORTED = time.perf_counter()
 
 
 class Clock:
-    """Counts steps and their time; evaluations, pictures and checkpoints are left out by `pause` and `go`."""
+    """Divides the training thread's time into named laps: what passes between two calls belongs to the later one.
+
+    `seconds` holds the sum of each lap. The lap "training" also counts steps, for the images per second; it is read at
+    a log step only, never at each step.
+    """
 
     def __init__(self, batch_size: int) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._batch_size = batch_size
         self._since = time.perf_counter()
         self._steps = self._all_steps = 0
-        self._seconds = self._all_seconds = 0.0
+        self._seconds = 0.0  # of training, since `recent` was last asked
 
     def go(self) -> None:
-        """Training goes on now."""
+        """Training begins, or goes on, now; what has passed unnamed counts nowhere."""
         self._since = time.perf_counter()
+
+    def lap(self, name: str) -> float:
+        """What has passed since the last call was `name`; its seconds."""
+        now = time.perf_counter()
+        passed, self._since = now - self._since, now
+        self.seconds[name] += passed
+        return passed
 
     def pause(self, steps: int) -> None:
         """Training has just done `steps` steps and does something else."""
-        seconds = time.perf_counter() - self._since
+        self._seconds += self.lap("training")
         self._steps += steps
         self._all_steps += steps
-        self._seconds += seconds
-        self._all_seconds += seconds
 
     def recent(self) -> float:
         """Images per second since this was last asked."""
@@ -37,7 +48,8 @@ class Clock:
 
     def overall(self) -> float:
         """Images per second of this process's whole training so far."""
-        return self._all_steps * self._batch_size / self._all_seconds if self._all_seconds else 0.0
+        seconds = self.seconds["training"]
+        return self._all_steps * self._batch_size / seconds if seconds else 0.0
 
 
 def since_process_start() -> float:

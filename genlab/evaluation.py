@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from genlab.data.dataset import Data, Split
     from genlab.model import Model
-    from genlab.registry import Duration
+    from genlab.registry import Cadence
     from genlab.runtime import Runtime
 
 EVALUATION_STREAM = 2**31  # keeps evaluation noise apart from every training step's
@@ -24,7 +24,7 @@ class Evaluator(Protocol):
     """What a registered evaluator offers."""
 
     split: str | None
-    every: Duration | None
+    every: Cadence
 
     def applies(self, model: Model) -> bool: ...
 

@@ -37,14 +37,10 @@ def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: i
 
 def save_png(path: Path, picture: Picture) -> None:
     """Write a picture as PNG; the file appears whole or not at all. Raises OSError."""
-    from PIL import Image
-
-    array = picture.pixels.permute(1, 2, 0).contiguous().numpy()
-    image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        image.save(temporary, format="PNG")
+        temporary.write_bytes(picture.png)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

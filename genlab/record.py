@@ -41,6 +41,7 @@ class Record(Part):
     started: Seconds = 0
     ended: Seconds | None = None
     seconds: Seconds = 0
+    time: dict[str, Seconds] = {}
     resumed: list[Seconds] = []
     pid: Natural | None = None
     threads: Annotated[int, Ge(1), Le(4096)] | None = None

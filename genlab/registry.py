@@ -15,7 +15,7 @@ import json
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError, create_model
@@ -34,6 +34,8 @@ NonNegativeFloat = Annotated[float, Ge(0), Lt(1e30)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 # A length of training: an integer counts optimiser steps; "2ep" epochs; "5%" a share of the whole run.
 Duration = PositiveInt | Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(%|ep|epochs?)$")]
+# How often to evaluate; "auto" is settings.cadence's rule, None only at the end.
+Cadence = Duration | Literal["auto"] | None
 
 
 @functools.cache

@@ -90,12 +90,22 @@ def plugin_words(settings: Mapping[str, Any]) -> str:
 def _closing_rows(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     took = f" in {duration(record['seconds'])}" if "seconds" in record else ""
     yield record["status"], f"{record.get('step', 0)} of {record.get('steps', 0)} steps{took}"
+    if words := _time_words(record.get("time", {})):
+        yield "time", words
     for name, value, note in _figures(record):
         yield name, f"{value} {note}".rstrip()
     for name, paths in sorted(_by_name(run / "images").items()):
         yield name, str(paths[-1])
     if (run / "report.html").exists():
         yield "report", str(run / "report.html")
+
+
+def _time_words(seconds: Mapping[str, float]) -> str:
+    """Where the training thread's time went, largest first; shares below half a per cent are left out."""
+    laps = {name: value for name, value in seconds.items() if name != "writing"}  # that is another thread's
+    total = sum(laps.values())
+    ordered = sorted(laps.items(), key=lambda lap: -lap[1])
+    return ", ".join(f"{value / total:.0%} {name}" for name, value in ordered if value > 0.005 * total)
 
 
 def _facts(record: Mapping[str, Any]) -> Iterator[str]:

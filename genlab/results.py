@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +18,17 @@ class Picture:
 
     pixels: Tensor
 
+    @cached_property
+    def png(self) -> bytes:
+        """The picture as a PNG file; encoded once, whoever writes it."""
+        from PIL import Image
+
+        array = self.pixels.permute(1, 2, 0).contiguous().numpy()
+        image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG", compress_level=PNG_LEVEL)
+        return buffer.getvalue()
+
 
 @dataclass(frozen=True)
 class Embedding:
@@ -25,6 +38,8 @@ class Embedding:
     thumbnails: Tensor
     labels: Tensor | None = None
 
+
+PNG_LEVEL = 1  # of zlib: a third of the time of the usual 6, for pictures a fifth larger
 
 Value = float | Tensor | Picture | Embedding
 

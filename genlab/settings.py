@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 from annotated_types import Gt, Lt
 
 from genlab.errors import ConfigError
-from genlab.registry import Duration, PositiveFloat, PositiveInt
+from genlab.registry import Cadence, Duration, PositiveFloat, PositiveInt
+
+AUTO = "5%"  # of the run, for an evaluator whose cadence is "auto" ...
+TRAINED_PER_EVALUATED = 10  # ... but rarer if it would see more than one image for so many trained on
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,16 @@ def in_steps(duration: Duration, per_epoch: float, total: int) -> int:
     if duration.endswith("%"):
         return max(1, round(float(duration[:-1]) / 100 * total))
     return max(1, round(float(duration.rstrip("epochs")) * per_epoch))
+
+
+def cadence(every: Cadence, per_epoch: float, total: int, rows: int, batch_size: int) -> int:
+    """How often to evaluate on `rows` images, in optimiser steps of `batch_size` images; more than `total`: never.
+
+    An image costs an evaluation about a third of what it costs training, so "auto" keeps evaluations within about 3 %
+    of a run, whatever its length. The end of a run, which is always evaluated, comes on top.
+    """
+    if every is None:
+        return total
+    if every == "auto":
+        return max(in_steps(AUTO, per_epoch, total), -(-TRAINED_PER_EVALUATED * rows // batch_size))
+    return in_steps(every, per_epoch, total)

@@ -6,6 +6,7 @@ everything with the objects that shall receive it before it loads anything.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from torch.optim import Optimizer
 from genlab.codec import TensorRef
 from genlab.errors import CheckpointError
 
+PIECE = 2**15  # elements: too few for torch to start threads of its own beside those that train
+
 
 class HasStateDict(Protocol):
     """Modules, optimisers, schedulers, scalers, and anything of ours that must survive."""
@@ -26,35 +29,51 @@ class HasStateDict(Protocol):
     def load_state_dict(self, state_dict: Any, /) -> Any: ...
 
 
-def pack(objects: Mapping[str, HasStateDict]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A snapshot: contiguous CPU copies of all tensors under unique names, and the structure they came from."""
+def pack(
+    objects: Mapping[str, HasStateDict], earlier: Mapping[str, Tensor] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A snapshot: contiguous CPU copies of all tensors under unique names, and the structure they came from.
+
+    The memory of `earlier`, a snapshot that nobody needs any more, is used again where shapes and dtypes are the same.
+    Copies from a GPU lie in pinned memory and are made without waiting for each other.
+    """
     tensors: dict[str, Tensor] = {}
     structure: dict[str, Any] = {}
     for name, thing in objects.items():
         state = thing.state_dict()
-        record = {"state": _take_out(state, name, tensors)}
+        record = {"state": _take_out(state, name, tensors, earlier or {})}
         if isinstance(thing, nn.Module):
             record["metadata"] = {key: dict(value) for key, value in state._metadata.items()}
         if isinstance(thing, Optimizer):
             record["optimizer"] = _layout(thing)
         structure[name] = record
+    if any(tensor.is_pinned() for tensor in tensors.values()):
+        torch.cuda.synchronize()
     return tensors, structure
 
 
-def _take_out(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+def _take_out(value: Any, path: str, tensors: dict[str, Tensor], earlier: Mapping[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         while path in tensors:  # the keys 0 and "0" of one dictionary
             path += "~"
         # one copy, whatever the device, the strides and what else shares the storage
-        tensors[path] = torch.empty(value.shape, dtype=value.dtype).copy_(value.detach())
+        tensors[path] = _copy(value.detach(), earlier.get(path))
         last = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
         return TensorRef(path, last and not value.is_contiguous())
     if isinstance(value, Mapping):
-        return {key: _take_out(item, f"{path}/{key}", tensors) for key, item in value.items()}
+        return {key: _take_out(item, f"{path}/{key}", tensors, earlier) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        items = [_take_out(item, f"{path}/{index}", tensors) for index, item in enumerate(value)]
+        items = [_take_out(item, f"{path}/{index}", tensors, earlier) for index, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
     return value
+
+
+def _copy(value: Tensor, memory: Tensor | None) -> Tensor:
+    """A contiguous copy of `value` on the CPU, in `memory` if it fits."""
+    on_gpu = value.device.type == "cuda"
+    if memory is None or memory.shape != value.shape or memory.dtype != value.dtype or memory.is_pinned() != on_gpu:
+        memory = torch.empty(value.shape, dtype=value.dtype, pin_memory=on_gpu)
+    return memory.copy_(value, non_blocking=on_gpu)
 
 
 def _layout(optimizer: Optimizer) -> dict[str, Any]:
@@ -179,5 +198,9 @@ def _finite(tensor: Tensor) -> bool:
         tensor = torch.view_as_real(tensor)
     if tensor.itemsize == 1:  # float8 has no arithmetic
         tensor = tensor.float()
-    low, high = tensor.detach().aminmax()  # a NaN anywhere makes both NaN; needs no memory of the tensor's size
-    return bool(torch.isfinite(low) & torch.isfinite(high))
+    return all(_ends_finite(piece) for piece in tensor.detach().reshape(-1).split(PIECE))
+
+
+def _ends_finite(piece: Tensor) -> bool:
+    low, high = piece.aminmax()  # a NaN anywhere makes both NaN; needs no memory of the tensor's size
+    return math.isfinite(low) and math.isfinite(high)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from genlab import checkpoint
@@ -18,7 +19,7 @@ from genlab.optimizers import Schedule
 from genlab.player import MakeOptimizer
 from genlab.results import Embedding, Logger, Picture
 from genlab.runtime import Runtime
-from genlab.settings import Saving, Settings, in_steps
+from genlab.settings import Saving, Settings, cadence, in_steps
 from genlab.stepping import Stepper
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Trainer:
             key: e for key, e in evaluators.items() if e.applies(model) and (e.split is None or sizes[e.split])
         }
         self._cadence = {
-            key: in_steps(e.every, self.batches.per_epoch, self.total) if e.every else self.total
+            key: cadence(e.every, self.batches.per_epoch, self.total, sizes.get(e.split or "", 0), settings.batch_size)
             for key, e in self.evaluators.items()
         }
         self._save_every = in_steps(saving.every, self.batches.per_epoch, self.total)
@@ -89,6 +90,10 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best}
+
+    def seconds(self) -> dict[str, float]:
+        """Where the time of `fit` has gone so far: training, validation, pictures, logging, checkpoints."""
+        return dict(self._clock.seconds)
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go on from a checkpoint; CheckpointError if it is not this run's, and then nothing has changed."""
@@ -160,13 +165,16 @@ class Trainer:
         self.stepper.check_finite(self.step)
         for player in self.players:
             player.check_scale(self.step)
-        said = {name: float(value) for name, value in self.runtime.mean(values).items()}
+        means = self.runtime.mean(values)
+        stacked = torch.stack([value.double() for value in means.values()]) if means else torch.empty(0)
+        said = dict(zip(means, stacked.tolist(), strict=True))  # the one wait for the device
         rates = [player.optimizer.param_groups[0]["lr"] for player in self.players if player.optimizer]
         if rates:
             said["learning_rate"] = rates[0]
         said["images_per_second"] = round(self._clock.recent(), 1)
         if self.runtime.main:
             self._logger.scalars(self.step, "train", said)
+        self._clock.lap("logging")
 
     def _evaluate(self, due: Iterable[str]) -> None:
         subject = self.average.model if self.average else self.model
@@ -184,6 +192,7 @@ class Trainer:
                     self._logger.picture(self.step, name, value)
                 elif isinstance(value, Embedding):
                     self._logger.embedding(self.step, name, value)
+            self._clock.lap("validation" if scalars else "pictures")
 
     def _note_best(self) -> None:
         name = f"valid/{self.model.monitor}"
@@ -197,3 +206,4 @@ class Trainer:
             self.metrics["images_per_second"] = round(self._clock.overall(), 1)
             self._logger.flush()
             self._save(self.step, self.objects(), self.state())
+        self._clock.lap("checkpoints")

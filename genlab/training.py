@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab import checkpoint, config, continuation, provenance, runs, runtime
+from genlab.background import BackgroundLogger, Worker
 from genlab.build import (
     build_data,
     build_loggers,
@@ -22,7 +23,6 @@ from genlab.build import (
 from genlab.dryrun import rehearse
 from genlab.errors import (
     ConfigError,
-    DivergedError,
     GenlabError,
     PeerError,
     Stopped,
@@ -31,7 +31,8 @@ from genlab.errors import (
 from genlab.files import write_atomic
 from genlab.progress import say
 from genlab.report import closing_table, plugin_words, write_report
-from genlab.results import Loggers
+from genlab.results import Logger
+from genlab.saving import Saver
 from genlab.settings import Settings
 from genlab.signals import StopRequest
 
@@ -227,35 +228,34 @@ def _asked(error: BaseException, stop: StopRequest) -> BaseException:
 def _fit(
     job: Job, path: Path, folder: runs.RunFolder | None, stop: StopRequest, resumed_at: int | None, watch: Watch
 ) -> dict[str, float]:
+    """Train; in the process that has the folder, a thread beside it writes everything, and has ended on return."""
+    trainer = job.trainer
+    if folder is None:
+        return trainer.fit(Logger(), lambda *_: None, lambda: stop.signum, watch)
     keeper = checkpoint.Checkpoints(path / "ckpt", job.config["checkpoint"]["keep"])
+    keeper.sweep()
+    folder.update(steps=trainer.total)
+    say(f"{'training in' if resumed_at is None else 'going on in'} {path}")
     facts = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
-    before = folder.record.get("seconds", 0) if folder else 0
-    began = time.perf_counter()
+    loggers, worker = build_loggers(job.config, path, resumed_at), Worker()
+    saver, logger = Saver(keeper, folder, worker, facts), BackgroundLogger(loggers, worker)
 
     def save(step: int, objects: Mapping[str, Any], state: dict[str, Any]) -> None:
-        tensors, structure = checkpoint.pack(objects)
-        bad = checkpoint.non_finite(tensors)
-        if bad:
-            raise DivergedError(
-                f"'{bad[0]}' is not finite at step {step}",
-                "it was not saved",
-                "try a lower optimizer.lr or trainer.precision=fp32",
-            )
-        keeper.save(step, tensors, {**state, **facts, "structure": structure})
-        if folder:
-            seconds = round(before + time.perf_counter() - began, 1)
-            folder.update(step=step, metrics=state["metrics"], best=state["best"], seconds=seconds)
+        saver.save(step, objects, state, trainer.seconds())
 
-    if folder:
-        keeper.sweep()
-        folder.update(steps=job.trainer.total)
-        say(f"{'training in' if resumed_at is None else 'going on in'} {path}")
-    logger = build_loggers(job.config, path, resumed_at) if folder else Loggers([])
+    def signum() -> int:
+        worker.check()  # a full disk ends the run at its next step
+        return stop.signum
+
     try:
-        metrics = job.trainer.fit(logger, save, lambda: stop.signum, watch)
+        metrics = trainer.fit(logger, save, signum, watch)
         logger.hparams(job.config, metrics)
     finally:
-        logger.close()
+        try:
+            worker.close()  # an error of its own takes the place of training's: it concerns earlier steps
+        finally:
+            loggers.close()
+            folder.record["time"] = saver.times(trainer.seconds())  # written with the status
     return metrics
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genlab import noise
 from genlab.model import Model, Phase
-from genlab.registry import EVALUATORS, Duration, PositiveInt
+from genlab.registry import EVALUATORS, Cadence, PositiveInt
 from genlab.results import Value
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Objective:
 
     split: str | None = "valid"
 
-    def __init__(self, batch_size: PositiveInt = 500, every: Duration | None = "5%") -> None:
+    def __init__(self, batch_size: PositiveInt = 500, every: Cadence = "auto") -> None:
         self.batch_size = batch_size
         self.every = every
 

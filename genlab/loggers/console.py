@@ -44,7 +44,7 @@ class Console(Logger):
             from rich.live import Live
 
             # the view is drawn by a thread, from numbers that are already on the host
-            self._live = Live(get_renderable=self._view, refresh_per_second=4)
+            self._live = Live(get_renderable=self._view, refresh_per_second=2)
             self._live.start()
         else:
             _say(f"{title}: step {first_step} of {last_step}")

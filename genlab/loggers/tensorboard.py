@@ -17,6 +17,8 @@ from torch import Tensor
 
 from genlab.files import own_folder
 from genlab.grid import image_grid, save_png
+from genlab.loggers import hparams
+from genlab.loggers.records import record
 from genlab.registry import LOGGERS
 from genlab.results import Embedding, Logger, Picture
 
@@ -46,26 +48,25 @@ class TensorBoard(Logger):
         self._events.add(summary, step)
 
     def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
-        from torch.utils.tensorboard.summary import scalar
+        from tensorboard.compat.proto.summary_pb2 import Summary
 
-        for name, value in values.items():
-            self._add(scalar(f"{split}/{name}", value), step)
+        points = [Summary.Value(tag=f"{split}/{name}", simple_value=value) for name, value in values.items()]
+        self._add(Summary(value=points), step)
 
     def picture(self, step: int, name: str, picture: Picture) -> None:
-        from torch.utils.tensorboard.summary import image
+        from tensorboard.compat.proto.summary_pb2 import Summary
 
-        self._add(image(name, picture.pixels, dataformats="CHW"), step)
+        channels, height, width = picture.pixels.shape
+        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=picture.png)
+        self._add(Summary(value=[Summary.Value(tag=name, image=image)]), step)
 
     def embedding(self, step: int, name: str, embedding: Embedding) -> None:
         write_embedding(self._folder, name, embedding)
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Columns of the HPARAMS tab: what the weights depend on, and those metrics that are curves of this run."""
-        from torch.utils.tensorboard.summary import hparams
-
-        columns = {name: value for name, value in metrics.items() if "/" in name}
         chosen = {key: value for key, value in config.items() if key not in WATCHING}
-        for summary in hparams(flat(chosen), columns):
+        for summary in hparams.summaries(flat(chosen), [name for name in metrics if "/" in name]):
             self._add(summary)
 
     def close(self) -> None:
@@ -83,18 +84,18 @@ class Events:
     def __init__(self, folder: Path, first_step: int) -> None:
         """`first_step`: readers forget what earlier event files of this folder hold from this step on."""
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._event = Event
         # readers take files in the order of their names: microseconds keep a quick restart behind the start
         name = f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = (folder / name).open("wb", buffering=0)
-        self._records = RecordWriter(self._file)
         self._write(file_version="brain.Event:2")
         self._write(step=first_step, session_log=SessionLog(status=SessionLog.START))
 
     def _write(self, **fields: Any) -> None:
-        self._records.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+        rest = memoryview(record(self._event(wall_time=time.time(), **fields).SerializeToString()))
+        while rest:  # a nearly full disk takes a part of it
+            rest = rest[self._file.write(rest) :]
 
     def add(self, summary: Any, step: int) -> None:
         self._write(step=step, summary=summary)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from genlab.checkpoint import Checkpoints, all_finite, non_finite, pack, read, u
 from genlab.codec import TensorRef, decode, encode
 from genlab.errors import CheckpointError
 from genlab.files import dump_json, parse_json
+from genlab.tensorfile import NAMES, write_tensors
 
 
 class Holder:
@@ -127,6 +129,41 @@ def test_a_snapshot_does_not_follow_training() -> None:
     _train(objects, range(1, 2))
     assert all(tensor.equal(before[name]) for name, tensor in tensors.items())
     assert all(tensor.is_contiguous() and tensor.device.type == "cpu" for tensor in tensors.values())
+
+
+def test_a_snapshot_takes_the_memory_of_an_earlier_one_where_it_fits() -> None:
+    state = {"weight": torch.rand(3, 4), "count": torch.tensor(1), "other": torch.rand(2)}
+    earlier, _ = pack({"run": Holder(state)})
+    state["weight"] += 1
+    state["other"] = torch.rand(5)  # another shape
+    now, structure = pack({"run": Holder(state)}, earlier)
+    shared = [name for name in now if now[name].data_ptr() == earlier[name].data_ptr()]
+    assert shared == ["run/weight", "run/count"]
+    target = Holder(dict.fromkeys(state))
+    unpack({"run": target}, now, structure)
+    assert _same(target.state, state)
+
+
+@pytest.mark.parametrize("dtype", NAMES, ids=str)
+def test_every_dtype_is_read_by_the_safetensors_library(dtype: torch.dtype, tmp_path: Path) -> None:
+    bits = torch.randint(0, 2, (48,), dtype=torch.uint8)
+    tensors = {
+        "b": bits[:16].clone().view(dtype),
+        "a": torch.tensor([1.5]),
+        "scalar": torch.tensor(2, dtype=torch.int8),
+    }
+    entry = write_tensors(tmp_path / "file", tensors)
+    assert entry.size == (tmp_path / "file").stat().st_size
+    found = safetensors.torch.load((tmp_path / "file").read_bytes())
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name].reshape(-1).view(torch.uint8), tensor.reshape(-1).view(torch.uint8))
+
+
+def test_a_dtype_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"'odd' is torch\.complex128"):
+        write_tensors(tmp_path / "file", {"odd": torch.zeros(1, dtype=torch.complex128)})
 
 
 def test_loading_twice_shares_nothing() -> None:

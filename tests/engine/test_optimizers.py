@@ -12,7 +12,7 @@ from genlab.adam import Adam
 from genlab.errors import ConfigError
 from genlab.optimizers import Average, check_optimizer, check_phases, phase_spec
 from genlab.registry import OPTIMIZERS, SCHEDULES, discover
-from genlab.settings import Settings, in_steps
+from genlab.settings import Settings, cadence, in_steps
 
 discover()
 
@@ -90,6 +90,21 @@ def test_unknown_phase_is_named() -> None:
 @pytest.mark.parametrize(("duration", "steps"), [(7, 7), ("2ep", 20), ("0.5epochs", 5), ("10%", 50), ("0.001%", 1)])
 def test_durations(duration, steps) -> None:
     assert in_steps(duration, per_epoch=10.0, total=500) == steps
+
+
+@pytest.mark.parametrize(
+    ("every", "total", "rows", "steps"),
+    [
+        (None, 500, 100, 500),  # at the end
+        (7, 500, 10**9, 7),  # what is asked for is done
+        ("2%", 500, 10**9, 10),
+        ("auto", 5000, 100, 250),  # 5 %
+        ("auto", 500, 1000, 313),  # 1,000 images for each 10,000 trained on, in batches of 32
+        ("auto", 300, 1000, 313),  # a short run: the end alone
+    ],
+)
+def test_cadence(every, total, rows, steps) -> None:
+    assert cadence(every, per_epoch=100.0, total=total, rows=rows, batch_size=32) == steps
 
 
 def test_steps_win_over_epochs() -> None:

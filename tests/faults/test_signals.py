@@ -107,9 +107,9 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_nothing_half_made(tmp_path: Pa
 
 
 def test_a_second_process_is_refused_and_harms_nothing(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    pid = start_and_wait_for_steps(run, 20)
-    assert wait(fork([*RUN, f"hydra.run.dir={run}"]), 60) == 7
+    run, longer = tmp_path / "run", "trainer.steps=800"  # so that it still runs when the second comes
+    pid = start_and_wait_for_steps(run, 20, longer)
+    assert wait(fork([*RUN, longer, f"hydra.run.dir={run}"]), 60) == 7
     assert wait(pid, 120) == 0
     fingerprint(run)
 

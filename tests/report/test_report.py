@@ -143,6 +143,13 @@ def test_closing_table_says_what_where_and_what_next(
     assert rows["report"] == str(run / "report.html")
 
 
+def test_closing_table_says_where_the_time_went(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spent = {"training": 90.0, "checkpoints": 0.1, "pictures": 2.0, "validation": 7.9, "writing": 50.0}
+    closing_table(run, {**RECORD, "time": spent})
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "time 90% training, 8% validation, 2% pictures" in lines
+
+
 def test_next_commands_are_only_what_the_model_can_do(run: Path) -> None:
     commands = " ".join(command for command, _ in next_commands(run, RECORD))
     assert "genlab sample '" in commands  # quoted for the shell

@@ -101,6 +101,18 @@ def test_pictures_come_back_pixel_for_pixel(tmp_path: Path, images: Tensor) -> N
     assert torch.equal(torch.tensor(np.asarray(image)).permute(2, 0, 1), picture.pixels)
 
 
+def test_a_picture_is_encoded_once_for_all(tmp_path: Path, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = image_grid(images)
+    logger = Loggers([TensorBoard(tmp_path), Images(tmp_path)])
+    logger.start(0, 1, "")
+    logger.picture(5, "samples", picture)
+    monkeypatch.setattr(Image.Image, "save", None)
+    logger.picture(6, "samples", picture)
+    logger.close()
+    file = (tmp_path / "images" / "samples-00000006.png").read_bytes()
+    assert [event.encoded_image_string for event in read(tmp_path).Images("samples")] == [file, file]
+
+
 def test_projector_lists_each_embedding_once(tmp_path: Path) -> None:
     logger = TensorBoard(tmp_path)
     logger.start(0, 1, "")
