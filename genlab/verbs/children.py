@@ -72,13 +72,18 @@ def spawn(job: Job, words: Sequence[str], log: Path) -> Child:
     """The job in an interpreter of its own."""
     with open(log, "ab") as out:
         return subprocess.Popen(
-            genlab_command(*words),
+            interpreter(job, words),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             start_new_session=True,  # a Ctrl-C in the terminal reaches it through us, once
             preexec_fn=partial(die_with_parent, os.getpid()),
         )
+
+
+def interpreter(job: Job, words: Sequence[str]) -> list[str]:
+    """The command line of such a process."""
+    return genlab_command(*words)
 
 
 # ---------------------------------------------------------------------- a fork

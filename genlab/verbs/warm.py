@@ -14,7 +14,8 @@ import threading
 from pathlib import Path
 
 # What a run with the shipped loggers and evaluators imports when it first needs it; a test keeps the list whole.
-FIRST_USES = ("genlab.training", "torch.nested._internal.nested_tensor", "rich.live", "rich.progress", "rich.table",
+FIRST_USES = ("genlab.training", "genlab.launch",
+              "torch.nested._internal.nested_tensor", "rich.live", "rich.progress", "rich.table",
               "numpy.ma", "numpy.ctypeslib", "torch.utils.tensorboard.summary",
               "tensorboard.compat.proto.event_pb2", "tensorboard.plugins.hparams.metadata",
               "tensorboard.summary.writer.record_writer")  # fmt: skip

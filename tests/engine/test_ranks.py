@@ -127,7 +127,7 @@ def test_an_update_without_gradients_sees_the_global_batch(make_trainer: MakeTra
             seen.update(image=image, noise=noise.normal(len(image), 3, like=image))
             return {"loss": image.mean()}
 
-        trainer.players = [Player(Phase("statistics", update), [], None, None)]
+        trainer.players[:] = [Player(Phase("statistics", update), [], None, None)]
         trainer.train_step()
         return seen
 
