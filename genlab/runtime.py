@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from genlab import noise
+from genlab import allocator, noise
 from genlab.errors import ConfigError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -142,6 +142,8 @@ def start(device: str, precision: str, deterministic: bool, threads: int | None,
     _only_deterministic(deterministic)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
+    else:
+        allocator.keep_freed_memory()
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
     noise.share(rank, world)
@@ -216,6 +218,7 @@ def choose_precision(precision: str, device: torch.device) -> str:
 def stop() -> None:
     """Leave the process group, if there is one, and give the process back as it was: a caller goes on after a run."""
     torch.set_flush_denormal(False)
+    allocator.give_back()
     _only_deterministic(False)
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
