@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from genlab.record import checked
 RECORD, CONFIG, LOCK = "run.json", "config.yaml", "lock"
 RECORD_LIMIT, CONFIG_LIMIT = 4 * 2**20, 2**18  # bytes
 # what a process that was killed right after its claim leaves: such a folder is still as good as new
-EARLY = {LOCK, CONFIG, f".tmp-{RECORD}", f".tmp-{CONFIG}"}
+EARLY = re.compile(rf"({re.escape(LOCK)}|{re.escape(CONFIG)}|\.tmp-({re.escape(RECORD)}|{re.escape(CONFIG)})\.\d+)")
 SCAN_DEPTH = 5  # outputs/sweeps/<name>/<job>/<time>
 
 
@@ -197,7 +198,7 @@ def _hold(path: Path, lock: Lock) -> RunFolder:
 
 def _refuse_foreign(path: Path) -> None:
     names = set(os.listdir(path))
-    if RECORD not in names and not names <= EARLY and not is_held(path / LOCK):
+    if RECORD not in names and not all(map(EARLY.fullmatch, names)) and not is_held(path / LOCK):
         raise ConfigError(
             f"'{path}' is not empty and is no run", f"it has no {RECORD}", "choose a new folder with hydra.run.dir=..."
         )

@@ -216,7 +216,7 @@ def test_claiming_again_goes_on_with_the_run(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_or_one_claimed_and_killed_is_new(tmp_path: Path) -> None:
-    for name, files in {"empty": [], "early": ["lock", "config.yaml", ".tmp-run.json"]}.items():
+    for name, files in {"empty": [], "early": ["lock", ".tmp-config.yaml.9237", ".tmp-run.json.9237"]}.items():
         (tmp_path / name).mkdir()
         for file in files:
             (tmp_path / name / file).touch()
