@@ -11,16 +11,17 @@ import traceback
 from collections.abc import Callable
 
 from genlab.errors import LAUNCHED, PEER_GONE, GenlabError, PeerError, Stopped, resource_error
-from genlab.signals import Interrupted
+from genlab.signals import SIGNALS, Interrupted, interrupt
 
 
 def guarded(action: Callable[[], int], debug: bool = False) -> int:
     """The exit code of `action`, which returns its own; for an exception its documented code, and its line printed.
 
-    `debug` prints the traceback too. Until a run takes over, SIGTERM stops it as Ctrl-C does.
+    `debug` prints the traceback too. Until a run takes over, SIGTERM and Ctrl-C stop it at once.
     """
     with contextlib.suppress(ValueError):  # only the main thread may; a run replaces this by its own while it lasts
-        signal.signal(signal.SIGTERM, _terminated)
+        for each in SIGNALS:
+            signal.signal(each, lambda signum, frame: interrupt(signum))
     try:
         code = action()
         sys.stdout.flush()
@@ -32,10 +33,6 @@ def guarded(action: Callable[[], int], debug: bool = False) -> int:
         if debug:
             traceback.print_exc()
         return _report(error, debug)
-
-
-def _terminated(signum: int, frame: object) -> None:
-    raise Interrupted(signum)
 
 
 def _report(error: BaseException, debug: bool) -> int:

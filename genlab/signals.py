@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -18,6 +19,16 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, signum: int) -> None:
         super().__init__(f"signal {signum}")
         self.signum = signum
+
+
+def interrupt(signum: int) -> None:
+    """End the command by Interrupted; at once while torch is being imported, whose C code would swallow that."""
+    spec = getattr(sys.modules.get("torch"), "__spec__", None)
+    if getattr(spec, "_initializing", False):  # there is nothing yet to clean up
+        if os.environ.get("RANK", "0") == "0":
+            os.write(2, b"genlab: stopped: stopped; start it again, or resume with: genlab resume RUN\n")
+        os._exit(128 + signum)
+    raise Interrupted(signum)
 
 
 class StopRequest:
@@ -36,7 +47,7 @@ class StopRequest:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
         if not self.armed:
-            raise Interrupted(signum)
+            interrupt(signum)
         self.signum = signum
         if os.environ.get("RANK", "0") != "0":
             return
