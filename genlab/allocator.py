@@ -10,16 +10,16 @@ import ctypes
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-NEVER = 2**30  # bytes; a larger block still goes back at once
+LARGEST = (2**30, 2**25)  # bytes; the second is what an older glibc takes at most. Larger blocks go back at once
 
 
 def keep_freed_memory() -> None:
-    """From now on blocks under 1 GB are reused rather than returned. Nothing happens where malloc is not glibc's."""
+    """From now on blocks up to 1 GB are reused rather than returned. Nothing happens where malloc is not glibc's."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        if hasattr(libc, "gnu_get_libc_version"):
-            libc.mallopt(M_MMAP_THRESHOLD, NEVER)
-            libc.mallopt(M_TRIM_THRESHOLD, NEVER)
+        # if it takes neither, the trim threshold stays too: setting it would end malloc's own adaption
+        if hasattr(libc, "gnu_get_libc_version") and any(libc.mallopt(M_MMAP_THRESHOLD, size) for size in LARGEST):
+            libc.mallopt(M_TRIM_THRESHOLD, LARGEST[0])
 
 
 def give_back() -> None:

@@ -41,18 +41,20 @@ class CudaRecorder:
 
     def __init__(self) -> None:
         self._pool: Any = None
+        self._aside = torch.cuda.Stream()
 
     def warm(self, step: Callable[[], Values]) -> Values:
-        current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
-        aside.wait_stream(current)
-        with torch.cuda.stream(aside):
+        current = torch.cuda.current_stream()
+        self._aside.wait_stream(current)
+        with torch.cuda.stream(self._aside):
             values = step()
-        current.wait_stream(aside)
+        current.wait_stream(self._aside)
         return values
 
     def record(self, step: Callable[[], Values]) -> Replay:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # thread_local: a thread that reads the next batch into pinned memory meanwhile breaks nothing
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._aside, capture_error_mode="thread_local"):
             values = step()
         self._pool = graph.pool()
 
@@ -72,27 +74,32 @@ class Graphs:
         self._recorded: dict[Hashable, tuple[list[Tensor], Replay]] = {}
         self._failed = False
 
-    def make(self, kind: Hashable, columns: Sequence[Tensor], step: Step) -> Values:
-        """One step on `columns`, whose shapes never change; what it logged, valid until the next step is made."""
+    def make(self, kind: Hashable, columns: Sequence[Tensor], step: Step, seed: Callable[[], None]) -> Values:
+        """One step on `columns`, whose shapes never change; what it logged, valid until the next step is made.
+
+        `seed` is called first, and again if a recording that has drawn numbers breaks off.
+        """
+        seed()
         if kind not in self._recorded and not self._failed:
             self._made[kind] += 1
             if self._made[kind] <= WARM_UP:
                 return self._recorder.warm(lambda: step(columns))
-            self._record(kind, columns, step)
+            self._record(kind, columns, step, seed)
         if self._failed:
             return step(columns)
         inputs, replay = self._recorded[kind]
-        for held, column in zip(inputs, columns, strict=True):
-            held.copy_(column)
+        torch._foreach_copy_(inputs, list(columns))
         return replay()
 
-    def _record(self, kind: Hashable, columns: Sequence[Tensor], step: Step) -> None:
+    def _record(self, kind: Hashable, columns: Sequence[Tensor], step: Step, seed: Callable[[], None]) -> None:
         inputs = [column.clone() for column in columns]
         try:
             self._recorded[kind] = inputs, self._recorder.record(lambda: step(inputs))
         except RuntimeError as error:
             self._failed = True
-            say(f"steps cannot be recorded as CUDA graphs ({str(error).splitlines()[0][:120]}); going on without")
+            cause = error.__context__ or error  # leaving a broken recording raises an error of its own
+            say(f"steps cannot be recorded as CUDA graphs ({str(cause).splitlines()[0][:120]}); going on without")
+            seed()
 
 
 def hindrance(settings: Settings, runtime: Runtime, without_gradient: bool) -> str | None:

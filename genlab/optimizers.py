@@ -161,9 +161,10 @@ class Average:
 
     def at(self, step: int) -> None:
         """The next `blend` follows optimiser step `step`, counted from 1."""
-        self._share = 1 - min(self.decay, (1 + step) / (10 + step))
-        if self._device_share is not None:
-            self._device_share.fill_(self._share)
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        if self._device_share is not None and share != self._share:
+            self._device_share.fill_(share)
+        self._share = share
 
     @torch.no_grad()
     def blend(self) -> None:

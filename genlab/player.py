@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ class Player:
     scaler: torch.amp.GradScaler | None
     configured: list[dict[str, Any]] = field(default_factory=list)  # each group's options before the schedule
     _rates: list[Tensor] = field(default_factory=list)  # each group's rate on the device, for captured steps
+    _written: list[float] = field(default_factory=list)  # what was last written there
     _flat: Tensor | None = None  # the gradients as they go from rank to rank
 
     @classmethod
@@ -48,9 +50,11 @@ class Player:
         """Set the learning rate to `factor` times what the configuration says."""
         if self.optimizer:
             for index, (group, options) in enumerate(zip(self.optimizer.param_groups, self.configured, strict=True)):
-                group["lr"] = options["lr"] * factor
-                if self._rates:
-                    self._rates[index].fill_(group["lr"])
+                rate = options["lr"] * factor
+                if self._rates and self._written[index] != rate:
+                    self._rates[index].fill_(rate)
+                    self._written[index] = rate
+                group["lr"] = rate
 
     @contextlib.contextmanager
     def capturable(self) -> Iterator[None]:
@@ -66,7 +70,8 @@ class Player:
             {k: v for k, v in group.items() if k in ("lr", "capturable")} for group in groups
         ]
         if not self._rates:
-            self._rates = [torch.tensor(group["lr"], device=self.parameters[0].device) for group in groups]
+            self._written = [group["lr"] for group in groups]
+            self._rates = [torch.tensor(rate, device=self.parameters[0].device) for rate in self._written]
         for group, rate in zip(groups, self._rates, strict=True):
             group.update({key: True for key in group if key == "capturable"}, lr=rate)
         for state in self.optimizer.state.values():
@@ -87,10 +92,10 @@ class Player:
     def backward(self, loss: Tensor) -> None:
         (self.scaler.scale(loss) if self.scaler else loss).backward()
 
-    def descend(self, runtime: Runtime, clip: float | None, loss: Tensor) -> tuple[Tensor, Tensor]:
-        """Average gradients over ranks and clip them: their norm before clipping, and a number that is finite if the
-        step may be made.
+    def descend(self, runtime: Runtime, clip: float | None, loss: Tensor) -> tuple[Tensor, Tensor | bool]:
+        """Average gradients over ranks and clip them: their norm before clipping, and whether no step may be made.
 
+        Where the host runs ahead of the device that is a number there, 1 or 0, and the update is already prevented.
         Under fp16 an overflowing gradient is no reason to stop: the scaler skips that step and lowers its scale.
         """
         if runtime.world > 1:
@@ -101,19 +106,21 @@ class Player:
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         if clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, clip, norm)
-        if self.scaler:
-            return norm, loss
-        if runtime.asynchronous:
-            self._hold_still(gradients, (loss + norm).isfinite())
-        return norm, loss + norm
+        telling = loss if self.scaler else loss + norm
+        if not runtime.asynchronous:
+            return norm, not math.isfinite(telling)
+        bad = (telling * 0).ne(0).float()  # 0·x is 0 for a finite x, else NaN: fewer operations than isfinite()
+        if not self.scaler:
+            self._hold_still(gradients, bad)
+        return norm, bad
 
-    def _hold_still(self, gradients: list[Tensor], finite: Tensor) -> None:
+    def _hold_still(self, gradients: list[Tensor], bad: Tensor) -> None:
         """Let no number that is not finite into the parameters, without asking the device what it found."""
         if hasattr(self.optimizer, "_step_supports_amp_scaling"):  # a fused optimiser leaves the step out when told
-            self.optimizer.found_inf = (~finite).float()  # type: ignore[union-attr]
+            self.optimizer.found_inf = bad  # type: ignore[union-attr]
             return
         for gradient in gradients:
-            gradient.masked_fill_(~finite, 0)
+            gradient.masked_fill_(bad > 0, 0)
 
     def step(self) -> None:
         """Update the parameters and drop their gradients."""
@@ -124,7 +131,10 @@ class Player:
             self.scaler.update()
         else:
             self.optimizer.step()
-        for parameter in self.parameters:  # what zero_grad does, without its profiler's range
+        self.drop_gradients()
+
+    def drop_gradients(self) -> None:
+        for parameter in self.parameters:  # as zero_grad does, without its profiler's range
             parameter.grad = None
 
     def check_scale(self, step: int) -> None:

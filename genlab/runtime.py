@@ -48,8 +48,8 @@ class Runtime:
     def layout(self, wanted: str, model: nn.Module) -> str:
         """`nhwc` (channels last) or `nchw`: how images lie in memory.
 
-        `auto` is nhwc for a model with convolutions, on a CPU and in half precision on a GPU. There it is never
-        slower (benchmarks/); in float32 cuDNN has its best kernels for nchw.
+        `auto` is nhwc for a model with convolutions, on a CPU (benchmarks/) and in half precision on a GPU; in float32
+        cuDNN has its best kernels for nchw.
         """
         if wanted != "auto":
             return wanted
@@ -216,7 +216,7 @@ def choose_precision(precision: str, device: torch.device) -> str:
 
 
 def stop() -> None:
-    """Leave the process group, if there is one, and give the process back as it was: a caller goes on after a run."""
+    """Leave the process group, if there is one, and undo what would change a caller's own arithmetic after a run."""
     torch.set_flush_denormal(False)
     allocator.give_back()
     _only_deterministic(False)

@@ -7,7 +7,6 @@ memory, torch.compile, CUDA graphs) is decided once, before the first.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -50,8 +49,10 @@ class Stepper:
         self.players = [Player.of(phase, optimizer, runtime) for phase in model.phases()]
         self.average = Average(model, settings.ema) if settings.ema else None
         self._moving: set[str] | None = None
-        self._finite = torch.ones((), dtype=torch.bool, device=runtime.device)
-        self._graphs = self._recording()
+        self._bad = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
+        self._graphs: Graphs | None = None
+        if runtime.device.type == "cuda" and settings.graphs:
+            self._record_if_possible()
         if settings.compile:
             self.compile()
 
@@ -68,22 +69,18 @@ class Stepper:
                 fast = compiled(player.phase.objective, f"phase '{player.phase.name}'", backend)
                 player.phase = replace(player.phase, objective=fast)
 
-    def _recording(self) -> Graphs | None:
-        """CUDA graphs; None where steps are not made so."""
-        if self.runtime.device.type != "cuda" or not self.settings.graphs:
-            return None
+    def _record_if_possible(self) -> None:
         reason = hindrance(self.settings, self.runtime, any(player.optimizer is None for player in self.players))
-        if reason:
+        if reason is None:
+            self.record_with(CudaRecorder())
+        elif self.runtime.main:
             say(f"steps are not recorded as CUDA graphs: {reason}")
-            return None
-        return self.record_with(CudaRecorder())
 
-    def record_with(self, recorder: Recorder) -> Graphs:
+    def record_with(self, recorder: Recorder) -> None:
         """From now on steps are recorded and replayed by `recorder`."""
         if self.average:
             self.average.capturable()
         self._graphs = Graphs(recorder)
-        return self._graphs
 
     # ------------------------------------------------------------------ a step
 
@@ -97,11 +94,12 @@ class Stepper:
         if self.settings.accumulate > 1:
             return self._in_parts(due, step)
         columns = self.batches.at(step)
-        noise.seed(self.seed, step, 0)  # what a step draws can be had again: resumed runs are equal to the bit
+        seed = partial(noise.seed, self.seed, step, 0)  # what a step draws can be had again: a resumed run is the same
         if self._graphs is None:
+            seed()
             return self._whole(due, step, columns)
         kind = tuple(player.phase.name for player in due)
-        return self._graphs.make(kind, columns, partial(self._capturable, due, step))
+        return self._graphs.make(kind, columns, partial(self._capturable, due, step), seed)
 
     def _whole(self, due: list[Player], step: int, columns: Sequence[Tensor]) -> Values:
         """All that the device does. `step` may only stand in messages: a recording is replayed for later ones."""
@@ -117,7 +115,12 @@ class Stepper:
         with contextlib.ExitStack() as stack:
             for player in due:
                 stack.enter_context(player.capturable())
-            return self._whole(due, step, columns)
+            try:
+                return self._whole(due, step, columns)
+            except RuntimeError:  # what a broken recording left in the gradients was never computed
+                for player in due:
+                    player.drop_gradients()
+                raise
 
     def _in_parts(self, due: list[Player], step: int) -> Values:
         """A step whose batch is computed in parts: each player takes them one after another, drawn anew."""
@@ -159,10 +162,10 @@ class Stepper:
         if parts > 1:
             said = {name: value / parts for name, value in said.items()}
         if player.optimizer:
-            said["gradient_norm"], telling = player.descend(self.runtime, self.settings.clip, said["loss"])
-            if self.runtime.asynchronous:  # looked at when something is logged
-                self._finite &= telling.isfinite()
-            elif not math.isfinite(telling):
+            said["gradient_norm"], bad = player.descend(self.runtime, self.settings.clip, said["loss"])
+            if isinstance(bad, Tensor):  # looked at when something is logged
+                torch.maximum(self._bad, bad, out=self._bad)
+            elif bad:
                 raise _diverged(player.phase.name, step)
             player.step()
         return said
@@ -176,7 +179,7 @@ class Stepper:
 
     def check_finite(self, step: int) -> None:
         """DivergedError if a loss or a gradient has not been finite on a device that was not asked at once."""
-        if not self._finite:
+        if self._bad:
             raise _diverged("+".join(player.phase.name for player in self.players), step)
 
     def _only(self, players: Iterable[Player]) -> None:

@@ -128,6 +128,7 @@ class Trainer:
         while self.step < self.total:
             self._after_step(self.train_step())
             if watch(self.step) and self.step < self.total:
+                self._count_steps()
                 self._keep()
                 break
         return self.metrics
@@ -149,9 +150,7 @@ class Trainer:
         signum = self._agreement.largest(self.step, self._stop())
         if not (logs or saves or due or signum):
             return
-        self.runtime.synchronize()  # so that the clock counts what the device has really done
-        self._clock.pause(self.step - self._counted)
-        self._counted = self.step
+        self._count_steps()
         if logs:
             self._log(values)
         self._evaluate(due)
@@ -161,13 +160,18 @@ class Trainer:
         if signum and not last:
             raise Stopped(signum, f"stopped at step {self.step} of {self.total}", "state saved")
 
+    def _count_steps(self) -> None:
+        self.runtime.synchronize()  # so that the clock counts what the device has really done
+        self._clock.pause(self.step - self._counted)
+        self._counted = self.step
+
     def _log(self, values: dict[str, Tensor]) -> None:
         self.stepper.check_finite(self.step)
         for player in self.players:
             player.check_scale(self.step)
         means = self.runtime.mean(values)
         stacked = torch.stack([value.double() for value in means.values()]) if means else torch.empty(0)
-        said = dict(zip(means, stacked.tolist(), strict=True))  # the one wait for the device
+        said = dict(zip(means, stacked.tolist(), strict=True))  # one transfer for all
         rates = [player.optimizer.param_groups[0]["lr"] for player in self.players if player.optimizer]
         if rates:
             said["learning_rate"] = rates[0]

@@ -8,4 +8,4 @@ from torch import Tensor
 def kl_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, I)) of codes (N, D): (N,) in nats, float32. Kingma & Welling (2014), appendix B."""
     mean, log_variance = mean.float(), log_variance.float()
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+    return 0.5 * ((log_variance.exp() - log_variance).addcmul(mean, mean).sum(1) - mean.shape[1])

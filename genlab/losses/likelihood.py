@@ -23,7 +23,8 @@ class _BernoulliNLL(torch.autograd.Function):
         ctx.save_for_backward(logits, x, probability)
         # max(l, 0) − l·x is exactly 0 for a sure and right logit: the small rest is not rounded away
         linear = logits.clamp(min=0).addcmul_(logits, x, value=-1).flatten(1).sum(1)
-        sure = torch.maximum(probability, 1 - probability).flatten(1)  # σ(|l|)
+        opposite = 1 - probability
+        sure = torch.maximum(probability, opposite, out=opposite).flatten(1)  # σ(|l|)
         together = math.gcd(sure.shape[1], 16)
         return linear - sure.unflatten(1, (together, -1)).prod(1).log_().sum(1)
 
@@ -31,11 +32,12 @@ class _BernoulliNLL(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         logits, x, probability = ctx.saved_tensors
         grad = grad.view(-1, *[1] * (logits.dim() - 1))
-        if torch.is_grad_enabled():  # a double backward asks how this gradient depends on the logits
-            probability = logits.sigmoid()
-        to_logits = (probability - x) * grad if ctx.needs_input_grad[0] else None
         to_x = -logits * grad if ctx.needs_input_grad[1] else None
-        return to_logits, to_x
+        if not ctx.needs_input_grad[0]:
+            return None, to_x
+        if torch.is_grad_enabled():  # a double backward asks how this gradient depends on the logits
+            return (logits.sigmoid() - x) * grad, to_x
+        return (probability - x).mul_(grad), to_x
 
 
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:

@@ -42,10 +42,10 @@ class Autoencoder(Model):
     def loss(self, image: Tensor) -> dict[str, Tensor]:
         """Sums over pixels, averaged over images: `loss` (Bernoulli: in nats) and `squared_error`."""
         logits = self.decoder(self.encoder(image))
-        squared_error = (self.pixels(logits) - image).square().flatten(1).sum(1).mean()
-        if self.criterion == "mse":
-            return {"loss": squared_error, "squared_error": squared_error}
-        return {"loss": bernoulli_nll(logits, image).mean(), "squared_error": squared_error.detach()}
+        shown = logits if self.criterion == "mse" else logits.detach()
+        squared_error = (self.pixels(shown) - image).square().flatten(1).sum(1).mean()
+        loss = squared_error if self.criterion == "mse" else bernoulli_nll(logits, image).mean()
+        return {"loss": loss, "squared_error": squared_error}
 
     def pixels(self, logits: Tensor) -> Tensor:
         """The decoder's logits (N, C, H, W) as pixels, in [0, 1] unless `output` is identity."""

@@ -58,7 +58,7 @@ class VAE(Model):
         kl = kl_standard_normal(mean, log_variance).mean()  # KL(q(z|x) ‖ p(z))
         return {
             "loss": reconstruction + self.beta * kl,
-            "elbo": -(reconstruction + kl),  # eq. 3
+            "elbo": -(reconstruction.detach() + kl.detach()),  # eq. 3
             "reconstruction": reconstruction,
             "kl": kl,
         }

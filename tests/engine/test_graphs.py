@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from genlab.compiling import compiled
+from genlab.errors import DivergedError
 from genlab.graphs import WARM_UP, Graphs, hindrance
 from genlab.model import Phase
+from genlab.player import Player
 from genlab.runtime import Runtime
 from genlab.settings import Settings
 from genlab.trainer import Trainer
@@ -73,11 +75,19 @@ def test_a_replayed_step_follows_rates_shares_seeds_and_batches(
 
 
 def test_a_step_that_cannot_be_recorded_is_made_as_ever(
-    make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
+    make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Refuses(Rerun):
+        """Breaks off where the optimiser begins: gradients are there by then."""
+
         def record(self, step: Callable[[], dict[str, Tensor]]) -> Callable[[], dict[str, Tensor]]:
-            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+            with monkeypatch.context() as broken:
+                broken.setattr(Player, "step", refuse)
+                step()
+            raise AssertionError("the step went through")
+
+    def refuse(player: Player) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     eager, other = (make_trainer("vae", *CHANGING) for _ in range(2))
     other.stepper.record_with(Refuses())
@@ -92,7 +102,7 @@ def test_a_step_that_cannot_be_recorded_is_made_as_ever(
 
 def test_columns_are_copied_into_the_recorded_ones() -> None:
     graphs = Graphs(Rerun())
-    seen = [float(graphs.make("k", [torch.tensor([float(i)])], lambda c: {"x": c[0] * 2})["x"]) for i in range(8)]
+    seen = [float(graphs.make("k", [torch.tensor([float(i)])], lambda c: {"x": c[0] * 2}, int)["x"]) for i in range(8)]
     assert seen == [2.0 * i for i in range(8)]
 
 
@@ -151,3 +161,34 @@ def test_cuda_graphs_give_what_eager_steps_give(
             values = trainer.train_step()
     assert all(value.isfinite() for value in values.values())
     assert largest_difference(eager, graphs) < (1e-3 if precision == "fp32" else 2e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+def test_a_bad_batch_in_a_replayed_step_changes_nothing(make_trainer: MakeTrainer, optimizer: str) -> None:
+    """The recorded step finds the number that is not finite by itself; the host hears of it at the next log step."""
+    trainer = make_trainer("vae", f"optimizer={optimizer}", runtime=Runtime(torch.device("cuda", 0)))
+    for _ in range(6):
+        trainer.train_step()
+    before = [p.detach().clone() for p in trainer.model.parameters()]
+    at = trainer.batches.at
+    trainer.batches.at = lambda *a: tuple(column * float("nan") for column in at(*a))  # type: ignore[method-assign]
+    trainer.train_step()
+    assert all(torch.equal(p, q) for p, q in zip(trainer.model.parameters(), before, strict=True))
+    with pytest.raises(DivergedError):
+        trainer._log({})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_step_that_looks_at_a_value_is_not_recorded(
+    make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = make_trainer("vae", runtime=Runtime(torch.device("cuda", 0)))
+    only = trainer.players[0]
+    sound = only.phase.objective
+    only.phase = Phase("model", lambda image: (image.sum().item(), sound(image))[1], only.phase.module)
+    for _ in range(8):
+        assert trainer.train_step()["loss"].isfinite()
+    assert "cannot be recorded" in capsys.readouterr().err
