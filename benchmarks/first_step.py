@@ -1,6 +1,6 @@
 """From nothing to the end of the first step of the MNIST VAE, then gone: genlab's own run, and the leanest script.
 
-python benchmarks/first_step.py genlab RUN_DIR      genlab train experiment=vae_mnist, ended after one step
+python benchmarks/first_step.py genlab FOLDER       genlab train experiment=vae_mnist, ended after one step
 python benchmarks/first_step.py floor PIXELS.npy    the same model and step in plain PyTorch
 python benchmarks/first_step.py export PIXELS.npy   the training images for it, uint8 (N, 784)
 """
@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 BATCH = 128
 
 
-def product(run_dir: str) -> None:
+def product(folder: str) -> None:
+    """The run has a folder of its own inside `folder`."""
     from genlab import cli
     from genlab.trainer import Trainer
 
@@ -26,6 +27,7 @@ def product(run_dir: str) -> None:
         os._exit(0)
 
     Trainer.train_step = only  # type: ignore[method-assign]
+    run_dir = Path(folder) / str(os.getpid())  # in the folder of another it would go on from there
     sys.exit(cli.main(["train", "experiment=vae_mnist", "trainer.device=cpu", f"hydra.run.dir={run_dir}"]))
 
 

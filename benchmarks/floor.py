@@ -80,8 +80,8 @@ def vae(encoder: nn.Module, decoder: nn.Module, nll: Callable[[Tensor, Tensor], 
     adam = how.adam(nn.ModuleList([encoder, decoder]), lr=1e-3)
 
     def step(pixels: Tensor) -> Tensor:
-        adam.zero_grad(set_to_none=not how.graph)
-        x = pixels.float().mul_(1 / 255)
+        adam.zero_grad(set_to_none=True)
+        x = pixels.float().mul_(1 / 255).contiguous(memory_format=how.memory)
         with how.autocast():
             mean, log_variance = encode(x).float().chunk(2, 1)
             z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
@@ -104,7 +104,7 @@ def gan(generator: nn.Module, discriminator: nn.Module, how: How) -> Step:
         real = pixels.float().mul_(1 / 127.5).sub_(1).contiguous(memory_format=how.memory)
         code = torch.randn(len(real), 100, device=real.device)
         for adam in adams:
-            adam.zero_grad(set_to_none=not how.graph)
+            adam.zero_grad(set_to_none=True)
         with how.autocast():
             fake = generate(code).tanh()
             on_real, on_fake = judge(real), judge(fake.detach())
@@ -168,7 +168,7 @@ def main() -> None:
     chosen = harness.given(parser)
     how = How(chosen.device, chosen.precision, chosen.layout, chosen.compile, chosen.graph)
     torch.manual_seed(0)
-    pixels = torch.from_numpy(harness.images(chosen)).to(how.device).contiguous(memory_format=how.memory)
+    pixels = torch.from_numpy(harness.images(chosen)).to(how.device)
     step, params = build(chosen.workload, how)
     stream = batches(pixels, chosen.batch)
     if how.graph:

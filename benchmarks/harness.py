@@ -16,6 +16,7 @@ from typing import Any
 from genlab.stopwatch import Stopwatch
 
 BATCH = {"vae_mlp_mnist": 128, "vae_conv64": 64, "dcgan64": 64, "dcgan64_lsun": 64}
+LIMIT = 50_000  # training images at most, for genlab, its floor and the peers that read .npy: they fit into memory
 
 
 def options(about: str, workloads: list[str]) -> argparse.ArgumentParser:
@@ -38,6 +39,7 @@ def given(parser: argparse.ArgumentParser) -> argparse.Namespace:
     chosen.batch = chosen.batch or BATCH[chosen.workload]
     torch.set_num_threads(chosen.threads)
     torch.set_flush_denormal(True)
+    torch.backends.cudnn.benchmark = True
     return chosen
 
 

@@ -5,8 +5,9 @@
     python -m benchmarks.run --gate 0.85 vae_mlp_mnist                exit code 1 below 0.85 of the floor
 
 Data: GENLAB_DATA where the sets are there, else synthetic ones of the same sizes. Writes
-benchmarks/results/<hardware>-<date>.json and a Markdown table beside it; --docs puts the table into
-docs/performance.md as well.
+benchmarks/results/<hardware>-<date>.json and a Markdown table beside it; workloads that were run earlier that day stay
+in both. --docs puts the table into docs/performance.md as well. Fewer than five rounds are no result: their table is
+printed, and kept only in a folder given by --out.
 """
 
 from __future__ import annotations
@@ -18,16 +19,21 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import rounds as statistics
-from benchmarks import synthetic
+from benchmarks import rounds, synthetic
+from benchmarks.harness import LIMIT
 from genlab.provenance import git_state, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-STEPS = {"vae_mlp_mnist": (1000, 30), "vae_conv64": (15, 3), "dcgan64": (10, 3), "dcgan64_lsun": (10, 3)}
+ENOUGH = 5  # rounds of a result that is kept
+STEPS = {  # timed steps and those before them
+    "cpu": {"vae_mlp_mnist": (1000, 30), "vae_conv64": (15, 3), "dcgan64": (10, 3), "dcgan64_lsun": (10, 3)},
+    "cuda": {"vae_mlp_mnist": (5000, 50), "vae_conv64": (1000, 50), "dcgan64": (1000, 50), "dcgan64_lsun": (1000, 50)},
+}
 CONVOLUTIONAL = ("vae_conv64", "dcgan64", "dcgan64_lsun")
 PEERS = {
     "pythae": ("pythae_vae", ("vae_mlp_mnist", "vae_conv64")),
@@ -41,7 +47,7 @@ def options() -> argparse.Namespace:
     parse = argparse.ArgumentParser(
         description=about, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parse.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(STEPS)}; none: all")
+    parse.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(STEPS['cpu'])}; none: all")
     parse.add_argument("--rounds", type=int, default=5)
     parse.add_argument("--steps", type=int, help="steps that are timed, in place of each workload's own number")
     parse.add_argument("--threads", type=int, default=1)
@@ -51,31 +57,35 @@ def options() -> argparse.Namespace:
     parse.add_argument("--examples", type=Path, help="a checkout of pytorch/examples")
     parse.add_argument("--override", action="append", default=[], metavar="KEY=VALUE", help="for genlab's entries")
     parse.add_argument("--gate", type=float, help="exit code 1 if genlab is below this share of the floor")
-    parse.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
+    parse.add_argument("--out", type=Path, help=f"folder for the results; from {ENOUGH} rounds: {RESULTS.name}/")
     parse.add_argument("--docs", action="store_true", help="also replace the table in docs/performance.md")
     given = parse.parse_intermixed_args()
-    unknown = sorted(set(given.workloads) - set(STEPS))
+    unknown = sorted(set(given.workloads) - set(STEPS["cpu"]))
     if unknown:
-        parse.error(f"unknown workload {unknown[0]}; choose from {', '.join(STEPS)}")
-    given.workloads = given.workloads or list(STEPS)
+        parse.error(f"unknown workload {unknown[0]}; choose from {', '.join(STEPS['cpu'])}")
+    if given.docs and given.rounds < ENOUGH:
+        parse.error(f"--docs takes {ENOUGH} rounds or more")
+    given.out = given.out or (RESULTS if given.rounds >= ENOUGH else None)
+    given.workloads = given.workloads or list(STEPS["cpu"])
     return given
 
 
 def entries(workload: str, given: argparse.Namespace, data: Path, images: Path) -> dict[str, list[str]]:
     """Every entry's command, by name."""
-    steps, warmup = given.steps or STEPS[workload][0], STEPS[workload][1]
+    steps, warmup = STEPS[given.device][workload]
+    steps = given.steps or steps
     span = ["--steps", str(steps), "--warmup", str(warmup), "--threads", str(given.threads), "--device", given.device]
-    layout = "nhwc" if workload in CONVOLUTIONAL else "nchw"
     found = {}
     for precision in given.precision:
-        words = [f"steps={steps}", f"warmup={warmup}", f"threads={given.threads}", f"device={given.device}"]
+        words = [f"steps={steps}", f"warmup={warmup}", f"threads={given.threads}", f"device={given.device}",
+                 f"dataset.limit={LIMIT}"]  # fmt: skip
         found[f"genlab {precision}"] = [
             sys.executable, "-m", "genlab", "bench", workload, *words, f"precision={precision}", *given.override
         ]  # fmt: skip
         graph = ["--graph"] if given.device == "cuda" else []
         found[f"floor {precision}"] = [
             sys.executable, "-m", "benchmarks.floor", workload, "--images", str(images), *span,
-            "--precision", precision, "--layout", layout, *graph,
+            "--precision", precision, "--layout", layout(workload, given.device, precision), *graph,
         ]  # fmt: skip
     for peer, (module, workloads) in PEERS.items():
         if not given.peers_python or workload not in workloads or (peer == "examples" and not given.examples):
@@ -87,9 +97,16 @@ def entries(workload: str, given: argparse.Namespace, data: Path, images: Path) 
     return found
 
 
+def layout(workload: str, device: str, precision: str) -> str:
+    """The faster one, as genlab's `trainer.layout=auto` chooses."""
+    return "nhwc" if workload in CONVOLUTIONAL and (device == "cpu" or precision != "fp32") else "nchw"
+
+
 def row(name: str, command: list[str], variables: dict[str, str]) -> dict[str, Any] | None:
     """The last line of JSON that a fresh process prints; None, with its last words, if there is none."""
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=variables, cwd=ROOT)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:  # for run folders that a peer leaves behind
+        environment = {**variables, "TMPDIR": folder}
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, cwd=ROOT)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"peer"')]
     if lines:
         return json.loads(lines[-1])
@@ -98,14 +115,14 @@ def row(name: str, command: list[str], variables: dict[str, str]) -> dict[str, A
     return None
 
 
-def play(workload: str, given: argparse.Namespace, data: Path, variables: dict[str, str]) -> list[statistics.Round]:
+def play(workload: str, given: argparse.Namespace, data: Path, variables: dict[str, str]) -> list[rounds.Round]:
     """The rounds. An entry that fails once, as a peer that is not installed does, is left out of all."""
     exported = subprocess.run(
         [sys.executable, "-m", "benchmarks.images", workload],
         stdout=subprocess.PIPE, text=True, check=True, env=variables, cwd=ROOT,
     )  # fmt: skip
     commands = entries(workload, given, data, Path(exported.stdout.strip()))
-    played: list[statistics.Round] = []
+    played: list[rounds.Round] = []
     for number in range(1, given.rounds + 1):
         said = {}
         for name, command in list(commands.items()):
@@ -114,7 +131,8 @@ def play(workload: str, given: argparse.Namespace, data: Path, variables: dict[s
                 del commands[name]
             else:
                 said[name] = found
-                print(f"{workload} round {number}: {name} {found[statistics.SPEED]:,.1f}", file=sys.stderr, flush=True)
+                speed = found[rounds.speed(found)]
+                print(f"{workload} round {number}: {name} {speed:,.1f}", file=sys.stderr, flush=True)
         played.append(said)
     return [{name: said[name] for name in commands} for said in played]
 
@@ -143,24 +161,65 @@ def hardware(device: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def write(given: argparse.Namespace, played: dict[str, list[statistics.Round]], source: str) -> None:
-    """The JSON, the table beside it, and with --docs the table in the documentation."""
-    name = f"{hardware(given.device)}-{datetime.date.today()}" + (f"-{given.threads}t" if given.threads > 1 else "")
-    facts = {
-        "hardware": hardware(given.device), "date": str(datetime.date.today()), "data": source,
-        "versions": versions(), "git": git_state(ROOT), "processors": os.cpu_count(),
-    }  # fmt: skip
-    given.out.mkdir(parents=True, exist_ok=True)
-    summaries = {workload: statistics.summary(rounds) for workload, rounds in played.items()}
-    text = json.dumps({**facts, "summary": summaries, "rounds": played}, indent=1)
-    (given.out / f"{name}.json").write_text(text + "\n")
-    tables = [statistics.table(rounds) for rounds in played.values()]
-    about = f"{facts['hardware']}, {facts['date']}, torch {facts['versions']['torch']}, {source} data."
-    table = "\n".join([about, "", *tables])
-    (given.out / f"{name}.md").write_text(f"# {name}\n\n{table}")
+def kept(given: argparse.Namespace, played: dict[str, list[rounds.Round]], source: str) -> dict[str, Any]:
+    """The day's results with these rounds in them, not yet summed up; written if they are to be kept."""
+    date = str(datetime.date.today())
+    results: dict[str, Any] = {"hardware": hardware(given.device), "date": date}
+    results |= {"facts": {}, "summary": {}, "rounds": {}}
+    if given.out and (file := json_file(given)).exists():
+        results = json.loads(file.read_text())
+    facts = {"data": source, "versions": versions(), "git": git_state(ROOT), "processors": os.cpu_count()}
+    for workload, found in played.items():
+        results["facts"][workload], results["rounds"][workload] = facts, found
+        results["summary"].pop(workload, None)
+    save(given, results)
+    return results
+
+
+def json_file(given: argparse.Namespace) -> Path:
+    threads = f"-{given.threads}t" if given.threads > 1 else ""
+    return given.out / f"{hardware(given.device)}-{datetime.date.today()}{threads}.json"
+
+
+def save(given: argparse.Namespace, results: dict[str, Any]) -> None:
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        json_file(given).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def write(given: argparse.Namespace, played: dict[str, list[rounds.Round]], source: str) -> None:
+    """The JSON, the table beside it, and with --docs the table in the documentation.
+
+    The rounds are on disk before they are judged: ValueError if they lack genlab or its floor, or are of unequal work.
+    """
+    results = kept(given, played, source)
+    for workload, found in played.items():
+        check_whole(workload, found, given.precision)
+        results["summary"][workload] = rounds.summary(found)
+    save(given, results)
+    table = rendered(results)
     print(table)
+    if given.out:
+        file = json_file(given).with_suffix(".md")
+        file.write_text(f"# {file.stem}\n\n{table}")
     if given.docs:
         put(ROOT / "docs" / "performance.md", "table", table)
+
+
+def check_whole(workload: str, found: list[rounds.Round], precisions: list[str]) -> None:
+    missing = [name for p in precisions for name in (f"genlab {p}", f"floor {p}") if name not in found[0]]
+    if missing:
+        raise ValueError(f"{workload}: nothing to compare without {', '.join(missing)}")
+
+
+def rendered(results: dict[str, Any]) -> str:
+    """The tables of all workloads that were summed up."""
+    tables = []
+    for workload in results["summary"]:
+        facts = results["facts"][workload]
+        conditions = f", torch {facts['versions']['torch']}, {facts['data']} data"
+        tables.append(rounds.table(results["rounds"][workload], conditions))
+    return "\n".join([f"{results['hardware']}, {results['date']}.", "", *tables])
 
 
 def put(page: Path, marker: str, text: str) -> None:
@@ -172,9 +231,9 @@ def put(page: Path, marker: str, text: str) -> None:
     page.write_text(f"{before}{begin}\n{text.strip()}\n\n{end}{after}")
 
 
-def passes(gate: float, played: dict[str, list[statistics.Round]], precisions: list[str]) -> bool:
+def passes(gate: float, played: dict[str, list[rounds.Round]], precisions: list[str]) -> bool:
     """Whether genlab reaches `gate` of the floor everywhere; says where it does not."""
-    ratios = {(w, p): statistics.to_floor(rounds, p) for w, rounds in played.items() for p in precisions}
+    ratios = {(w, p): rounds.to_floor(found, p) for w, found in played.items() for p in precisions}
     for (workload, precision), found in ratios.items():
         print(f"{workload} {precision}: {found:.3f} of the floor, gate {gate}", file=sys.stderr)
     return all(found >= gate for found in ratios.values())
@@ -185,7 +244,11 @@ def main() -> int:
     data, source = synthetic.data_root(given.workloads)
     variables = environment(data, given.threads)
     played = {workload: play(workload, given, data, variables) for workload in given.workloads}
-    write(given, played, source)
+    try:
+        write(given, played, source)
+    except ValueError as problem:
+        print(problem, file=sys.stderr)
+        return 1
     return 0 if given.gate is None or passes(given.gate, played, given.precision) else 1
 
 

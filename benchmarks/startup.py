@@ -38,7 +38,7 @@ def commands(folder: Path) -> tuple[dict[str, Command], dict[str, Command]]:
     script, pixels = str(HERE / "first_step.py"), str(folder / "pixels.npy")
     heavy = {
         "floor script, first step": [script, "floor", pixels],
-        "genlab train, first step": [script, "genlab", str(folder / "run")],
+        "genlab train, first step": [script, "genlab", str(folder / "runs")],
         "import torch": ["-c", "import torch"],
     }
     return light, heavy if _run([script, "export", pixels], folder)[2] == 0 else {}

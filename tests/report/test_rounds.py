@@ -28,7 +28,7 @@ ROUNDS = played((90, 100), (40, 50), (190, 200))  # the machine was slow in the 
 
 
 def test_medians_and_spread() -> None:
-    assert rounds.median(ROUNDS, "genlab fp32") == 90
+    assert rounds.median(ROUNDS, "genlab fp32", "images_per_s") == 90
     assert rounds.spread(ROUNDS, "floor fp32") == 1.5
 
 
@@ -36,6 +36,26 @@ def test_ratios_are_formed_inside_a_round() -> None:
     assert rounds.ratio(ROUNDS, "genlab fp32", "floor fp32") == 0.9  # of 0.9, 0.8, 0.95
     slow_once = played((100, 100), (10, 10), (100, 100), (10, 10), (100, 100))
     assert rounds.to_floor(slow_once, "fp32") == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "ratio", "label"),
+    [
+        ({}, 0.5, "images per CPU second (decides)"),
+        ({"threads": 2}, 2.0, "images/s (decides)"),
+        ({"device": "NVIDIA X"}, 2.0, "images/s (decides)"),
+    ],
+)
+def test_cpu_seconds_decide_only_on_one_cpu_thread(where: dict[str, Any], ratio: float, label: str) -> None:
+    found = [
+        {
+            "genlab fp32": row("genlab", 50, images_per_s=20, **where),
+            "floor fp32": row("floor", 100, images_per_s=10, **where),
+        }
+    ]
+    assert rounds.to_floor(found, "fp32") == ratio
+    assert rounds.table(found).splitlines()[2].split(" | ")[1] == label
+    assert rounds.table(found).splitlines()[5].endswith(f"| {ratio:.2f} |")
 
 
 @pytest.mark.parametrize("key", ["params", "batch", "steps", "threads", "device", "workload"])
@@ -64,8 +84,61 @@ def test_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
     assert "w fp32: 0.900 of the floor, gate 0.95" in capsys.readouterr().err
 
 
+def namespace(out: Path | None) -> Namespace:
+    return Namespace(device="cpu", threads=1, precision=["fp32"], out=out, docs=False)
+
+
+def test_a_later_run_of_the_day_keeps_the_other_workloads(tmp_path: Path) -> None:
+    run.write(namespace(tmp_path), {"w": ROUNDS, "v": ROUNDS}, "synthetic")
+    run.write(namespace(tmp_path), {"w": played((70, 100))}, "real")
+    [file], [table] = tmp_path.glob("*.json"), tmp_path.glob("*.md")
+    kept = json.loads(file.read_text())
+    assert kept["rounds"] == {"v": ROUNDS, "w": played((70, 100))}
+    assert kept["facts"]["v"]["data"] == "synthetic"
+    assert table.read_text().count("images per CPU second (decides)") == 2
+    assert "| 0.70 |" in table.read_text()
+    assert "| 0.90 |" in table.read_text()
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ([{"floor fp32": row("floor", 1)}], "v: nothing to compare without genlab fp32"),
+        ([{"genlab fp32": row("genlab", 1)}], "v: nothing to compare without floor fp32"),
+        (
+            [{"genlab fp32": row("genlab", 1), "floor fp32": row("floor", 1, params=9)}],
+            "not the same work: params is 9",
+        ),
+    ],
+)
+def test_rounds_that_cannot_be_compared_are_on_disk(tmp_path: Path, bad: list[rounds.Round], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        run.write(namespace(tmp_path), {"v": bad}, "real")
+    [file] = tmp_path.glob("*.json")
+    assert json.loads(file.read_text())["rounds"] == {"v": bad}
+    run.write(namespace(tmp_path), {"w": ROUNDS}, "real")  # and do not stand in the way of others
+
+
+def test_few_rounds_are_printed_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
+    for arguments, folder in (["--rounds", "4"], None), ([], run.RESULTS), (["--rounds", "1", "--out", "x"], Path("x")):
+        monkeypatch.setattr("sys.argv", ["run", *arguments])
+        assert run.options().out == folder
+    run.write(namespace(None), {"w": ROUNDS}, "real")
+    assert "| genlab fp32 | 90.0 |" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_layouts_are_those_that_genlab_chooses() -> None:
+    assert run.layout("vae_mlp_mnist", "cpu", "bf16") == "nchw"
+    assert run.layout("dcgan64", "cpu", "fp32") == run.layout("dcgan64", "cuda", "bf16") == "nhwc"
+    assert run.layout("dcgan64", "cuda", "fp32") == "nchw"
+
+
 def test_results_and_the_page(tmp_path: Path) -> None:
-    run.write(Namespace(device="cpu", threads=1, out=tmp_path, docs=False), {"w": ROUNDS}, "synthetic")
+    run.write(namespace(tmp_path), {"w": ROUNDS}, "synthetic")
     [file], [table] = tmp_path.glob("*.json"), tmp_path.glob("*.md")
     assert file.stem == table.stem
     kept = json.loads(file.read_text())
@@ -92,6 +165,16 @@ def test_entries_are_given_the_same_span(tmp_path: Path) -> None:
         command[command.index("--steps") + 1] == "7" for name, command in commands.items() if "genlab" not in name
     )
     assert "pythae fp32" not in run.entries("dcgan64", given, tmp_path, tmp_path / "x.npy")
+
+
+def test_what_an_entry_leaves_behind_is_removed() -> None:
+    import os
+    import sys
+
+    code = "import json, tempfile; print(json.dumps({'peer': tempfile.mkdtemp()}))"
+    said = run.row("x fp32", [sys.executable, "-c", code], dict(os.environ))
+    assert said is not None
+    assert not Path(said["peer"]).exists()
 
 
 def test_a_failing_entry_says_why(capsys: pytest.CaptureFixture[str]) -> None:
