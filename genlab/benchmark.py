@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import sys
 import tempfile
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +53,7 @@ def measure(workload: str, composed: config.Composed, span: Span) -> dict[str, A
             "compile": keys["compile"],
             "layout": record["layout"],
             "data_source": f"{record['data']['name']} {channels}x{height}x{width}",
-            "overhead": overhead(path / "metrics.jsonl", span, keys["batch_size"]),
+            "overhead": overhead(record["time"]),
         }
 
 
@@ -64,22 +62,8 @@ def _too_short(has: int, wanted: int) -> ConfigError:
                        "give smaller steps= and warmup=, or a larger trainer.steps=")  # fmt: skip
 
 
-def overhead(metrics: Path, span: Span, batch_size: int) -> float | None:
-    """Share of wall time outside steps (logs, pictures, checkpoints) between the span's first and last record.
-
-    A training record says when it was written, and how fast the steps since the one before it were.
-    None where the span holds fewer than two.
-    """
-    records = [record for record in _training(metrics) if span.warmup <= record["step"] <= span.warmup + span.steps]
-    if len(records) < 2:
-        return None
-    in_steps = sum((b["step"] - a["step"]) * batch_size / b["images_per_second"] for a, b in pairwise(records))
-    return round(max(0.0, 1 - in_steps / (records[-1]["time"] - records[0]["time"])), 4)
-
-
-def _training(metrics: Path) -> Iterator[dict[str, Any]]:
-    if metrics.is_file():  # a logger that was not asked for writes none
-        for line in metrics.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            if record["split"] == "train":
-                yield record
+def overhead(seconds: Mapping[str, float]) -> float | None:
+    """Share of the training thread's time outside steps (logs, pictures, checkpoints), over the whole run."""
+    laps = {name: value for name, value in seconds.items() if name != "writing"}  # that is another thread's
+    whole = sum(laps.values())
+    return round(1 - laps.get("training", 0.0) / whole, 4) if whole else None
