@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab import config, runs, training
-from genlab.errors import ConfigError
+from genlab.errors import ConfigError, GenlabError
 from genlab.registry import PositiveInt
 from genlab.stopwatch import Stopwatch
 
@@ -24,21 +26,21 @@ class Span:
     warmup: PositiveInt = 10
 
 
-def measure(workload: str, composed: config.Composed, span: Span) -> dict[str, Any] | None:
-    """Train in a temporary run folder until `span` is over; the figures by name. None on ranks other than 0.
+def measure(workload: str, composed: config.Composed, span: Span) -> dict[str, Any]:
+    """Train in a temporary run folder until `span` is over; the figures by name.
 
     Loggers, pictures and checkpoints are on, as often as in the workload's whole run. What a run prints goes to
-    stderr. ConfigError if the run is shorter than the span.
+    stderr. ConfigError if the run is shorter than the span, or one of several processes.
     """
     keys, last = composed.config["trainer"], span.warmup + span.steps
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 or keys["devices"] > 1:
+        raise ConfigError("a benchmark is of one process", "key trainer.devices", "use trainer.devices=1, no torchrun")
     if keys["steps"] is not None and keys["steps"] < last:
         raise _too_short(keys["steps"], last)
     watch = Stopwatch(span.warmup, span.steps)
-    with tempfile.TemporaryDirectory(prefix="genlab-bench-") as folder, contextlib.redirect_stdout(sys.stderr):
-        path = Path(folder) / "run"
+    with _temporary() as folder, contextlib.redirect_stdout(sys.stderr):
+        path = folder / "run"
         training.run(dataclasses.replace(composed, run_dir=path), watch=watch)
-        if not runs.is_run(path):  # the run of several processes is written by rank 0
-            return None
         record = runs.read_record(path)
         if not watch.done:
             raise _too_short(record["step"], last)
@@ -55,6 +57,21 @@ def measure(workload: str, composed: config.Composed, span: Span) -> dict[str, A
             "data_source": f"{record['data']['name']} {channels}x{height}x{width}",
             "overhead": overhead(record["time"]),
         }
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[Path]:
+    """A folder that is gone afterwards, so no error may say to resume from it; one with a traceback is kept."""
+    folder, kept = Path(tempfile.mkdtemp(prefix="genlab-bench-")), False
+    try:
+        yield folder
+    except GenlabError as error:
+        kept = error.code == GenlabError.code
+        error.args = (str(error).partition("; resume with: ")[0],)
+        raise
+    finally:
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _too_short(has: int, wanted: int) -> ConfigError:

@@ -20,9 +20,9 @@ from torch import Tensor
 from genlab.errors import CheckpointError, ConfigError, ResourceError
 from genlab.files import DISK_FULL, check_space, disk_full, fsync_folder
 from genlab.snapshot import Loaded, folder_name, read, step_of, verify, write
-from genlab.statedict import HasStateDict, all_finite, non_finite, pack, unpack
+from genlab.statedict import HasStateDict, non_finite, pack, unpack
 
-__all__ = ["Checkpoints", "HasStateDict", "Loaded", "all_finite", "check_space", "non_finite", "pack",
+__all__ = ["Checkpoints", "HasStateDict", "Loaded", "check_space", "non_finite", "pack",
            "read", "unpack"]  # fmt: skip
 
 TEMPORARY, TRASH = ".tmp-", ".trash-"

@@ -1,4 +1,4 @@
-"""Starting genlab again in child processes: the command's words, and that no child outlives its parent unasked."""
+"""Starting child processes: how many the machine bears, genlab's words, that none outlives its parent unasked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def genlab_command(*words: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genlab import provenance, runs
+from genlab import checkpoint, provenance, runs
 from genlab.build import parameter_counts
 from genlab.errors import CheckpointError
 from genlab.progress import say
@@ -84,3 +84,17 @@ def refuse_other_data(path: Path, record: Mapping[str, Any], data: Data) -> None
             f"run {path}, dataset {data.name}",
             "bring the old data back, start a new run, or use --allow-change",
         )
+
+
+def newest(path: Path, place: Runtime) -> checkpoint.Loaded | None:
+    """The newest whole checkpoint; CheckpointError if it is not the one that rank 0 goes on from."""
+    found = checkpoint.Checkpoints(path / "ckpt").newest()
+    step = found.step if found else None
+    agreed = place.from_main(step)
+    if step != agreed:
+        raise CheckpointError(
+            f"process {place.rank} finds the checkpoint of step {step}, process 0 that of {agreed}",
+            f"run {path}",
+            "give all processes the same run folder",
+        )
+    return found

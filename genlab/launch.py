@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
-from genlab.children import die_with_parent, genlab_command
-from genlab.errors import LAUNCHED, PEER_GONE, ResourceError
+from genlab.children import cores, die_with_parent, genlab_command
+from genlab.errors import LAUNCHED, PEER_GONE, DivergedError, ResourceError
+from genlab.signals import noted
 
 POLL = 0.05  # seconds between looks at the processes
 GRACE = 20  # seconds that the others have to end when one has failed: NCCL alone would wait for half an hour
-SAVING = 600  # seconds that they have when one has stopped as asked: rank 0 may be writing a checkpoint
-STOPPED = (130, 143)
+SAVING = 600  # seconds that they have when all that ended did so together: rank 0 may be writing a checkpoint
+TOGETHER = {130, 143, DivergedError.code, PEER_GONE}  # stopped as asked, or not finite, which ends every rank
 MOST = 64  # as in genlab.settings
 
 
@@ -54,7 +55,7 @@ def launch(count: int, words: Sequence[str]) -> int:
     everywhere = "--debug" in sys.argv
     command = genlab_command(*words, *(["--debug"] if everywhere else []))
     ranks: list[Rank] = []
-    with free_port() as port, _noted_signals() as seen:
+    with free_port() as port, noted() as seen:  # none may come between a start and our knowing of it
         try:
             for rank in range(count):
                 ranks.append(_start(command, environment(rank, count, port), rank == 0 or everywhere))
@@ -75,21 +76,8 @@ def free_port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-@contextlib.contextmanager
-def _noted_signals() -> Iterator[list[int]]:
-    """The signals that have come so far. They are only noted: none may come between a start and our knowing of it."""
-    seen: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM)
-    previous = {signum: signal.signal(signum, lambda number, frame: seen.append(number)) for signum in signals}
-    try:
-        yield seen
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
-
-
 def environment(rank: int, count: int, port: int) -> dict[str, str]:
-    threads = max(1, (os.cpu_count() or 1) // count)
+    threads = max(1, cores() // count)
     return {
         "OMP_NUM_THREADS": str(threads),  # else each process would take all cores
         **os.environ,
@@ -129,7 +117,7 @@ def _watch(ranks: Sequence[Rank], seen: Sequence[int]) -> None:
         bad = [code for code in codes if code]
         if bad:
             bad_since = bad_since or time.monotonic()
-            patience = SAVING if set(bad) <= set(STOPPED) else GRACE
+            patience = SAVING if set(bad) <= TOGETHER else GRACE
             if time.monotonic() - bad_since > patience:
                 for each in running:
                     each.killed = True

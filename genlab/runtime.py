@@ -84,7 +84,7 @@ class Runtime:
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The mean over ranks of scalars to be logged."""
-        if self.world == 1:
+        if self.world == 1 or not values:  # no phase was due at this step: so it is on every rank
             return values
         stacked = torch.stack([value.detach().float() for value in values.values()])
         dist.all_reduce(stacked)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -29,6 +30,18 @@ def interrupt(signum: int) -> None:
             os.write(2, b"genlab: stopped: stopped; start it again, or resume with: genlab resume RUN\n")
         os._exit(128 + signum)
     raise Interrupted(signum)
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[list[int]]:
+    """The numbers of the signals that have come so far, for a caller that acts on them where it can."""
+    seen: list[int] = []
+    before = {each: signal.signal(each, lambda signum, frame: seen.append(signum)) for each in SIGNALS}
+    try:
+        yield seen
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 class StopRequest:

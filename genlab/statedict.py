@@ -186,11 +186,6 @@ def non_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     return [name for name, tensor in tensors.items() if not _finite(tensor)]
 
 
-def all_finite(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether no tensor holds a NaN or an infinity."""
-    return all(_finite(tensor) for tensor in tensors.values())
-
-
 def _finite(tensor: Tensor) -> bool:
     if tensor.numel() == 0 or not (tensor.is_floating_point() or tensor.is_complex()):
         return True

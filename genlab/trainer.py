@@ -125,12 +125,15 @@ class Trainer:
         self._counted = self.step
         self._agreement = Agreement(self.runtime, self.step)
         self._clock.go()
-        while self.step < self.total:
-            self._after_step(self.train_step())
-            if watch(self.step) and self.step < self.total:
-                self._count_steps()
-                self._keep()
-                break
+        try:
+            while self.step < self.total:
+                self._after_step(self.train_step())
+                if watch(self.step) and self.step < self.total:
+                    self._count_steps()
+                    self._keep()
+                    break
+        finally:
+            self.batches.close()  # it reads ahead, of what an early end does not want
         return self.metrics
 
     def train_step(self) -> dict[str, Tensor]:

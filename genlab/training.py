@@ -168,7 +168,7 @@ def _go_on(
         continuation.refuse_changes(path, stored, settings, record, place, allow_change)
         if record["status"] == "done" and settings["trainer"] == stored["trainer"]:
             return _finished(path, record, place)
-        found = checkpoint.Checkpoints(path / "ckpt").newest()
+        found = continuation.newest(path, place)
         job = Job.build(settings, place)
         if not allow_change:
             continuation.refuse_other_data(path, record, job.data)

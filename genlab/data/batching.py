@@ -78,6 +78,10 @@ class Batches:
             gathered = tuple(column[part * share : (part + 1) * share] for column in batch)
         return self._table.finish(gathered, self._columns, self._memory_format)
 
+    def close(self) -> None:
+        """End the thread that reads ahead, if there is one; a later `at` starts another."""
+        self._ahead.close()
+
     def share(self, parts: int) -> int:
         """The rows of one part of this rank's share; ConfigError if the batch cannot be cut so."""
         share, rest = divmod(self._batch_size, self._world * parts)

@@ -53,10 +53,10 @@ def build(path: Path, source: Source, facts: dict[str, Any], show: Show | None) 
     temporary.mkdir(exist_ok=True)
     try:
         _fill(temporary, source, facts, show)
-        journal(temporary / IMAGES).unlink(missing_ok=True)
         if path.exists():
             shutil.rmtree(path)  # the damaged one
         os.rename(temporary, path)
+        journal(path / IMAGES).unlink(missing_ok=True)  # only now: until the rename it saves decoding anew
         _sync(path.parent)
     except Exception:  # not a signal: what is done then is kept
         shutil.rmtree(temporary, ignore_errors=True)
@@ -115,6 +115,8 @@ def _prepare(file: Path, start: bytes, size: int) -> dict[int, Block]:
     begun = file.exists() and file.stat().st_size == size
     _need(file, size - (file.stat().st_blocks * 512 if begun else 0))
     if begun:
+        with file.open("r+b") as out:  # no block's hash is over these bytes, and a power cut may have lost them
+            out.write(start)
         return noted(file)
     journal(file).unlink(missing_ok=True)
     with file.open("wb") as out:

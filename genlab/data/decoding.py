@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from genlab import children
 from genlab.data import isolate
 from genlab.data.encoded import Encoded
 from genlab.data.images import BadImage, Form, Pixels, decode
@@ -71,7 +72,7 @@ def decode_all(job: DecodeJob, limit: int, show: Callable[[int, int], None] | No
     """
     total = len(job.pictures)
     number = -(-total // job.block)
-    workers = max(1, min(isolate.cores(), number))
+    workers = max(1, min(children.cores(), number))
     cuts = [min(total, job.block * (number * k // workers)) for k in range(workers + 1)]
     jobs: list[isolate.Job] = [(decode_rows, (job.part(start, stop),)) for start, stop in pairwise(cuts)]
     blocks, done, bad = [], 0, {}

@@ -23,11 +23,6 @@ Job = tuple[Callable[..., Iterator[Any]], tuple[Any, ...]]
 _END = object()
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run(jobs: Sequence[Job], what: str) -> Iterator[Any]:
     """What the jobs' generator functions yield, each job in its own child, in the order in which it arrives.
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from genlab.data.building import Show, Source, build
 from genlab.data.hashing import file_hash, meta_hash
 from genlab.data.lock import lock
-from genlab.errors import ConfigError, ResourceError
+from genlab.errors import ConfigError, DataError, ResourceError
 from genlab.paths import cache_folder
 
 __all__ = ["Damaged", "Show", "Source", "Store", "obtain"]
@@ -68,7 +68,16 @@ def obtain(
                 except Damaged as error:
                     print(f"genlab: warning: the store {path} is damaged ({error}); building it again", file=sys.stderr)
             build(path, read(), facts, show)
-            return _open(path, verify=False)
+            return _just_built(path)
+
+
+def _just_built(path: Path) -> Store:
+    try:
+        return _open(path, verify=False)
+    except Damaged as error:
+        raise DataError(
+            f"the store does not read as it was written ({error})", str(path), "check the disk and start again"
+        ) from None
 
 
 def _open(path: Path, verify: bool) -> Store:

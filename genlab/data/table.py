@@ -3,11 +3,12 @@
 A small set lies on the device as uint8, so that a batch costs one gather and one scaling there. A larger one stays in
 the store's file; its batches are read row by row into host memory, pinned where they are bound for a CUDA device.
 Rule: resident if the uint8 images are at most half of a CUDA device's free memory when the set is opened, or a quarter
-of the host's available RAM. Labels are always in memory.
+of the host's available RAM, shared by the processes of a run on it. Labels are always in memory.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -25,7 +26,8 @@ RESIDENT_SHARE_HOST = 1 / 4  # the page cache, and other programs, want theirs
 
 def fits(nbytes: int, device: torch.device) -> bool:
     """Whether a set of `nbytes` is kept on the device."""
-    return nbytes <= RESIDENT_SHARE.get(device.type, RESIDENT_SHARE_HOST) * free_memory(device)
+    share = RESIDENT_SHARE.get(device.type, RESIDENT_SHARE_HOST / int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    return nbytes <= share * free_memory(device)
 
 
 class Table:

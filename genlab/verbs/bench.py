@@ -40,9 +40,7 @@ def run(options: argparse.Namespace) -> int:
     config.precheck(composed.config)
     from genlab.benchmark import Span, measure
 
-    found = measure(options.workload, composed, Span(**keywords(Span, own)))
-    if found:
-        print(json.dumps(found))
+    print(json.dumps(measure(options.workload, composed, Span(**keywords(Span, own)))))
     return 0
 
 

@@ -106,16 +106,18 @@ class Forked:
 
 def fork(job: Job, words: Sequence[str], log: Path) -> Child:
     """The job in a copy of this process. It is known to be ready for signals when this returns."""
-    parent, (ready, said) = os.getpid(), os.pipe()
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    parent, (ready, said) = os.getpid(), os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the child is not to take one with our handlers
     try:
-        pid = os.fork()
-        if pid == 0:
-            _child(job, words, out, said, parent)
-        os.close(said)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _child(job, words, out, said, parent)
+        finally:
+            os.close(said)
         os.read(ready, 1)  # nothing, once the child has closed its end or died
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

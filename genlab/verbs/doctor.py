@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab import __version__
+from genlab.children import cores
 from genlab.errors import GenlabError
 from genlab.verbs.options import Parser
 
@@ -61,9 +62,8 @@ def _versions() -> Rows:
 def _machine() -> Rows:
     import torch
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield "system", f"{platform.system()} {platform.release()} {platform.machine()}"
-    yield "cores", f"{usable} usable of {os.cpu_count()}"
+    yield "cores", f"{cores()} usable of {os.cpu_count()}"
     yield "threads", f"{torch.get_num_threads()} (trainer.threads changes it)"
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         page = os.sysconf("SC_PAGE_SIZE")

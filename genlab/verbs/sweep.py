@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genlab.errors import CheckpointError, ConfigError, SweepError
+from genlab.errors import CheckpointError, ConfigError, ResourceError, SweepError
 from genlab.locking import is_held
 from genlab.sweepplan import Job, plan
 from genlab.verbs import warm
@@ -115,7 +115,12 @@ def _start(start: Start, index: int, job: Job, ledger: Ledger, config_dirs: Sequ
     print(f"genlab: job {index}: {' '.join(job.varies) or 'as given'}", file=sys.stderr)
     ledger.set(index, status="running", started=time.time())
     folder = ledger.folder / str(index)
-    return start(placed(job, folder), command(job, folder, config_dirs), ledger.folder / f"{index}.log")
+    try:
+        return start(placed(job, folder), command(job, folder, config_dirs), ledger.folder / f"{index}.log")
+    except OSError as error:
+        ledger.set(index, status="failed", error=str(error), ended=time.time())
+        raise ResourceError(f"job {index} could not be started ({error})", f"sweep {ledger.folder}",
+                            f"go on with the same command and hydra.sweep.dir={ledger.folder}") from error  # fmt: skip
 
 
 def placed(job: Job, folder: Path) -> Job:

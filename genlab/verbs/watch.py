@@ -5,12 +5,13 @@ from __future__ import annotations
 import select
 import signal
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from genlab.errors import Stopped
-from genlab.signals import SIGNALS
+from genlab.signals import noted
 
 POLL = 0.1  # seconds between looks, should a wake-up ever be missed
 
@@ -23,29 +24,23 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seen: list[int] = []
-        self._before: dict[int, Any] = {}
+        self._undo = ExitStack()
 
     def __enter__(self) -> Self:
         self._wakes, self._bell = socket.socketpair()
-        self._wakes.setblocking(False)
-        self._bell.setblocking(False)
-        self._before = {each: signal.signal(each, self._note) for each in (*SIGNALS, signal.SIGCHLD)}
-        self._bell_before = signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
+        for end in (self._wakes, self._bell):
+            end.setblocking(False)
+            self._undo.callback(end.close)
+        self._seen = self._undo.enter_context(noted())
+        self._undo.callback(signal.signal, signal.SIGCHLD, signal.signal(signal.SIGCHLD, lambda *_: None))
+        before = signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
+        self._undo.callback(signal.set_wakeup_fd, before)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        signal.set_wakeup_fd(self._bell_before)
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
-        self._wakes.close()
-        self._bell.close()
-
-    def _note(self, signum: int, frame: object) -> None:
-        if signum != signal.SIGCHLD:
-            self._seen.append(signum)
+        self._undo.close()
 
     def wait(self) -> None:
         """Until a child has ended or a signal has come since the last look, POLL seconds at most."""

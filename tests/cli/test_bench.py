@@ -11,7 +11,9 @@ import pytest
 
 from genlab import cli, config, runs, training
 from genlab.benchmark import overhead
+from genlab.errors import DivergedError
 from genlab.registry import discover
+from genlab.stopwatch import Stopwatch
 
 Refused = Callable[..., str]
 KEYS = ["peer", "workload", "params", "batch", "steps", "images_per_s", "images_per_cpu_s", "first_step_s", "peak_rss",
@@ -56,6 +58,7 @@ def test_overhead_is_what_the_steps_did_not_take() -> None:
         (["vae_mlp_mnist", "precision=fp8"], "precision"),
         (["vae_mlp_mnist", "dry_run=true"], "not for a benchmark"),
         (["vae_mlp_mnist", "hydra.run.dir=x"], "not for a benchmark"),
+        (["vae_mlp_mnist", *SMALL, "trainer.devices=2"], "a benchmark is of one process"),
         (["batch=3"], "genlab list workloads"),
         ([], "WORKLOAD"),
         (["vae_mlp_mnist", *SMALL, "trainer.steps=20"], "the run ends at step 20"),
@@ -70,6 +73,38 @@ def test_refusals(refused: Refused, capsys: pytest.CaptureFixture[str], argument
         assert said in err.splitlines()[-1]
     else:
         assert said in refused("bench", *arguments)
+
+
+def test_ranks_of_torchrun_are_refused(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "a benchmark is of one process" in refused("bench", "vae_mlp_mnist", *SMALL)
+
+
+@pytest.mark.parametrize(("error", "code"), [(DivergedError("loss is nan"), 6), (ZeroDivisionError("boom"), 1)])
+def test_an_error_names_no_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, code: int
+) -> None:
+    """It comes after the first checkpoint, so a run of `genlab train` would say how to resume."""
+
+    class Failing(Stopwatch):
+        def __call__(self, step: int) -> bool:
+            if step == 8:
+                raise error
+            return False
+
+    discover()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    monkeypatch.setattr("genlab.benchmark.Stopwatch", Failing)
+    every = ["checkpoint.every=2", "steps=10", "warmup=2"]
+    assert cli.main(["bench", "vae_mlp_mnist", *SMALL, *every]) == code
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "resume" not in last
+    logs = list(scratch.glob("genlab-bench-*/run/error.log"))
+    assert len(logs) == (code == 1)
+    assert len(list(scratch.glob("genlab-bench-*"))) == len(logs)
+    assert all(str(log) in last for log in logs)
 
 
 def test_a_watched_run_stops_saved_and_goes_on() -> None:

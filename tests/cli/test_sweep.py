@@ -18,7 +18,7 @@ import pytest
 
 import genlab
 from genlab import cli, config
-from genlab.errors import BusyError, ConfigError
+from genlab.errors import BusyError, ConfigError, ResourceError
 from genlab.sweepplan import Job, Plan, plan
 from genlab.verbs import children, ledger
 from genlab.verbs import sweep as sweeping
@@ -367,3 +367,17 @@ def test_a_study_is_the_overrides_of_its_file(refused: Callable[..., str], capsy
     assert "did you mean 'seeds'" in refused("train", "-m", "sweep=seed")
     assert "add -m" in refused("train", "sweep=seeds")
     assert "1,2,3" in refused("train", "-m", *mine, "sweep=list")
+
+
+def test_a_job_that_cannot_be_started_is_not_left_running(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object, **keys: object) -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    before = set(os.listdir("/dev/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(children.os, "fork", refused)
+        patch.setattr(children.subprocess, "Popen", refused)
+        with pytest.raises(ResourceError, match=r"job 0 could not be started .*temporarily unavailable"):
+            sweeping.sweep(["seed=1,2", "hydra.sweep.dir=out"], [], 1)
+    assert [entry["status"] for entry in entries()] == ["failed", "waiting"]
+    assert len(os.listdir("/dev/fd")) == len(before)

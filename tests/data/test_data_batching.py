@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genlab.data import table
 from genlab.data.batching import Data
 from genlab.data.order import Order
 from genlab.data.rows import StoredRows
@@ -232,3 +233,13 @@ def test_streaming_to_a_gpu_gives_what_a_resident_set_gives(
                 for a, b in zip(reference, columns_there, strict=True):
                     assert b.device.type == "cuda"
                     assert torch.equal(a, b.cpu())
+
+
+def test_the_processes_of_a_run_share_the_hosts_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    monkeypatch.setattr(table, "free_memory", lambda device: 400)
+    assert table.fits(100, CPU)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert table.fits(25, CPU)
+    assert not table.fits(26, CPU)
+    assert table.fits(200, torch.device("cuda"))  # each has a GPU of its own

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from genlab import children
 from genlab.data import building, decoding, isolate, store
 from genlab.data.fingerprint import fingerprint
 from genlab.data.folder import Folder
@@ -126,7 +127,7 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path, fresh: Path, monk
     monkeypatch.setattr(decoding, "BLOCK", 3)
     for workers in (1, 2, 5):
         monkeypatch.setenv("GENLAB_CACHE", str(fresh / str(workers)))
-        monkeypatch.setattr(isolate, "cores", lambda count=workers: count)
+        monkeypatch.setattr(children, "cores", lambda count=workers: count)
         made.append(contents(folder(tmp_path, 14).prepare().path))
     assert made[0] == made[1] == made[2]
     assert list(made[0]) == ["images.npy", "labels.npy", "meta.json"]
@@ -242,7 +243,7 @@ def test_an_interrupted_build_goes_on_from_its_finished_blocks(
     tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoding, "BLOCK", 3)
-    monkeypatch.setattr(isolate, "cores", lambda: 1)
+    monkeypatch.setattr(children, "cores", lambda: 1)
     whole = contents(folder(tmp_path, 14).prepare().path)
     monkeypatch.setenv("GENLAB_CACHE", str(fresh / "other"))
     left = interrupted(folder(tmp_path), 2)
@@ -269,6 +270,40 @@ def test_a_block_that_is_not_what_was_noted_is_decoded_again(
         images[128 + row * 192] ^= 1
     (left / "images.npy").write_bytes(images)
     assert contents(folder(tmp_path).prepare().path) == whole
+
+
+def test_a_header_that_an_interrupted_build_lost_is_written_again(
+    tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "BLOCK", 3)
+    monkeypatch.setattr(children, "cores", lambda: 1)
+    whole = contents(folder(tmp_path, 14).prepare().path)
+    monkeypatch.setenv("GENLAB_CACHE", str(fresh / "other"))
+    with (interrupted(folder(tmp_path), 2) / "images.npy").open("r+b") as images:
+        images.write(bytes(128))
+    assert contents(folder(tmp_path).prepare().path) == whole
+
+
+def test_a_build_killed_before_the_rename_keeps_its_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(source: Path, target: Path) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building.os, "rename", killed)
+        with pytest.raises(Killed):
+            folder(tmp_path).prepare()
+    [left] = (Path(os.environ["GENLAB_CACHE"]) / "store").glob(".*.part")
+    assert (left / "images.npy.blocks").exists()
+
+
+def test_a_disk_that_loses_what_was_built_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lossy(path: Path, source: object, facts: object, show: object) -> None:
+        building.build(path, source, facts, show)  # type: ignore[arg-type]
+        os.truncate(path / "images.npy", 100)
+
+    monkeypatch.setattr(store, "build", lossy)
+    with pytest.raises(DataError, match="does not read as it was written"):
+        plain(tmp_path).prepare()
 
 
 def test_the_first_unreadable_picture_is_named(tmp_path: Path, fresh: Path) -> None:

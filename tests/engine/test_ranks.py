@@ -14,8 +14,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from genlab import noise
-from genlab.errors import Stopped
+from genlab import continuation, noise
+from genlab.checkpoint import Checkpoints
+from genlab.errors import CheckpointError, Stopped
 from genlab.evaluation import evaluate
 from genlab.evaluators.objective import Objective
 from genlab.model import Phase
@@ -163,3 +164,27 @@ def test_all_ranks_stop_at_the_same_step_and_rarely_ask(make_trainer: MakeTraine
     assert code == 143
     assert step >= 10
     assert asked <= max(6, step / 2)
+
+
+def test_ranks_go_on_from_the_same_checkpoint_or_not_at_all(tmp_path: Path) -> None:
+    for rank, step in ((0, 5), (1, 3)):  # a disk that shows one host less than another
+        Checkpoints(tmp_path / str(rank) / "ckpt").save(step, {"weight": torch.ones(2)}, {})
+
+    def work(place: Runtime) -> list[str]:
+        same = continuation.newest(tmp_path / "0", place)
+        assert same is not None
+        try:
+            other = continuation.newest(tmp_path / str(place.rank), place)
+        except CheckpointError as error:
+            return [str(same.step), str(error)]
+        assert other is not None
+        return [str(same.step), str(other.step)]
+
+    first, second = among(2, tmp_path / "ranks", work)
+    assert first == ["5", "5"]
+    assert second[0] == "5"
+    assert second[1].startswith("process 1 finds the checkpoint of step 3, process 0 that of 5; ")
+
+
+def test_the_mean_of_nothing_is_nothing() -> None:
+    assert Runtime(torch.device("cpu"), "fp32", 0, 2).mean({}) == {}  # a step at which no phase is due

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -239,3 +240,25 @@ def test_evaluation_leaves_training_as_it_was(make_trainer: MakeTrainer) -> None
     quiet, watched = make_trainer("dcgan"), make_trainer("dcgan", "evaluator=default", "evaluator.samples.every=1")
     (_, a), (_, b) = fit(quiet), fit(watched)
     assert same(a[12][0], b[12][0])
+
+
+@pytest.mark.parametrize("how", ["stop", "watch", "error"])
+def test_an_early_end_leaves_no_thread_that_reads(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("genlab.data.dataset.fits", lambda nbytes, device: False)
+    trainer = make_trainer("vae")
+
+    def readers() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("genlab-data")]
+
+    def watch(step: int) -> bool:
+        assert readers()
+        assert how != "error" or step < 3, "this very error"
+        return how == "watch" and step == 3
+
+    ends = {"stop": pytest.raises(Stopped), "error": pytest.raises(AssertionError, match="this very error")}
+    with ends.get(how, contextlib.nullcontext()):
+        trainer.fit(Logger(), lambda *_: None, lambda: 15 if how == "stop" and trainer.step == 3 else 0, watch)
+    assert trainer.step == 3
+    assert readers() == []

@@ -119,7 +119,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
             f"sys.exit(0 if rank == 0 else {PEER_GONE})",
             0,
         ),  # saved and done: what went wrong in leaving is nobody's loss
-        ("sys.exit(6) if rank == 1 else time.sleep(600)", 6),  # as NCCL waits
+        ("sys.exit(1) if rank == 1 else time.sleep(600)", 1),  # as NCCL waits
         ("sys.exit(130 + 13 * (rank % 2))", 130),
     ],
 )
@@ -127,6 +127,20 @@ def test_the_code_is_that_of_the_process_that_failed(code: str, expected: int) -
     began = time.monotonic()
     assert launch.launch(3, [code]) == expected
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("code", [6, PEER_GONE])
+def test_the_writer_of_a_run_that_diverged_is_waited_for(code: int, tmp_path: Path) -> None:
+    words = f"rank or (time.sleep(2.5), open(r'{tmp_path}/written', 'w')); sys.exit({code} if rank else 6)"
+    assert launch.launch(2, [words]) == 6
+    assert (tmp_path / "written").exists()
+
+
+def test_the_ranks_share_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert launch.environment(1, 2, 1)["OMP_NUM_THREADS"] == "4"
 
 
 @pytest.mark.usefixtures("stand_in")
