@@ -85,13 +85,14 @@ def overhead(metrics: Path, span: Span, batch_size: int) -> float | None:
     """Share of wall time outside steps (logs, pictures, checkpoints) between the span's first and last record.
 
     A training record says when it was written, and how fast the steps since the one before it were.
-    None where the span holds fewer than two.
+    None where the span holds fewer than two, or they were written in the same millisecond.
     """
     records = [record for record in _training(metrics) if span.warmup <= record["step"] <= span.warmup + span.steps]
-    if len(records) < 2:
+    wall = records[-1]["time"] - records[0]["time"] if records else 0
+    if not wall:
         return None
     in_steps = sum((b["step"] - a["step"]) * batch_size / b["images_per_second"] for a, b in pairwise(records))
-    return round(max(0.0, 1 - in_steps / (records[-1]["time"] - records[0]["time"])), 4)
+    return round(max(0.0, 1 - in_steps / wall), 4)
 
 
 def _training(metrics: Path) -> Iterator[dict[str, Any]]:
