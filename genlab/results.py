@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from torch import Tensor
+
+from genlab.progress import say
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,7 @@ class Loggers(Logger):
                 call(logger)
             except OSError as error:
                 self._loggers.remove(logger)
-                print(
-                    f"genlab: warning: {type(logger).__name__} stopped logging ({error}); training goes on",
-                    file=sys.stderr,
-                )
+                say(f"warning: {type(logger).__name__} stopped logging ({error}); training goes on")
 
     def start(self, first_step: int, last_step: int, title: str) -> None:
         self._each(lambda logger: logger.start(first_step, last_step, title))

@@ -213,7 +213,7 @@ def _run(
             status = "stopped" if isinstance(problem, Stopped) else "failed"
             folder.update(status=status, code=problem.code, error=str(problem), ended=time.time())
         raise problem from error
-    if folder:
+    if folder and job.trainer.step == job.trainer.total:  # one that `watch` has ended is somebody's measurement
         _show(path, folder.record, job.config)
     return Result(path, metrics)
 

@@ -65,12 +65,13 @@ def test_sigterm_while_starting_up_is_answered(delay: float, tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_reader_that_leaves_early_does_not_fail_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("streams", ["", "2>&1"])
+def test_a_reader_that_leaves_early_does_not_fail_the_run(tmp_path: Path, streams: str) -> None:
     shown = [override for override in RUN if override != "logger.console=null"]
     arguments = shlex.join([*shown, "trainer.steps=20", f"hydra.run.dir={tmp_path / 'run'}"])
     root = Path(__file__).resolve().parents[2]
     subprocess.run(
-        f"{sys.executable} -m genlab train {arguments} | head -n 1",
+        f"{sys.executable} -m genlab train {arguments} {streams} | head -n 1",
         shell=True,
         check=True,
         capture_output=True,
