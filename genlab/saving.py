@@ -49,7 +49,7 @@ class Saver:
     def times(self, spent: Mapping[str, float]) -> dict[str, float]:
         """`spent` and the writing thread's own processor seconds, over all processes that the run has had."""
         now = {**spent, "writing": self._worker.seconds}
-        return {name: round(self._spent_before.get(name, 0) + value, 2) for name, value in now.items()}
+        return {name: round(self._spent_before.get(name, 0) + value, 3) for name, value in now.items()}
 
     def _commit(self, step: int, state: dict[str, Any], seconds: float, times: dict[str, float]) -> None:
         bad = checkpoint.non_finite(self._tensors)
