@@ -239,13 +239,19 @@ def interrupted(dataset: Folder, blocks: int) -> Path:
     return left
 
 
-def test_an_interrupted_build_goes_on_from_its_finished_blocks(
-    tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def uninterrupted(tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """The store of a build in blocks of 3 rows by one child; the next one is built in another cache."""
     monkeypatch.setattr(decoding, "BLOCK", 3)
     monkeypatch.setattr(children, "cores", lambda: 1)
     whole = contents(folder(tmp_path, 14).prepare().path)
     monkeypatch.setenv("GENLAB_CACHE", str(fresh / "other"))
+    return whole
+
+
+def test_an_interrupted_build_goes_on_from_its_finished_blocks(
+    tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = uninterrupted(tmp_path, fresh, monkeypatch)
     left = interrupted(folder(tmp_path), 2)
     notes = (left / "images.npy.blocks").read_text()
     assert notes.count("\n") == 2
@@ -261,9 +267,7 @@ def test_an_interrupted_build_goes_on_from_its_finished_blocks(
 def test_a_block_that_is_not_what_was_noted_is_decoded_again(
     tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "BLOCK", 3)
-    whole = contents(folder(tmp_path, 14).prepare().path)
-    monkeypatch.setenv("GENLAB_CACHE", str(fresh / "other"))
+    whole = uninterrupted(tmp_path, fresh, monkeypatch)
     left = interrupted(folder(tmp_path), 3)
     images = bytearray((left / "images.npy").read_bytes())
     for row in range(14):  # as if the disk had lost what was written last
@@ -275,10 +279,7 @@ def test_a_block_that_is_not_what_was_noted_is_decoded_again(
 def test_a_header_that_an_interrupted_build_lost_is_written_again(
     tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "BLOCK", 3)
-    monkeypatch.setattr(children, "cores", lambda: 1)
-    whole = contents(folder(tmp_path, 14).prepare().path)
-    monkeypatch.setenv("GENLAB_CACHE", str(fresh / "other"))
+    whole = uninterrupted(tmp_path, fresh, monkeypatch)
     with (interrupted(folder(tmp_path), 2) / "images.npy").open("r+b") as images:
         images.write(bytes(128))
     assert contents(folder(tmp_path).prepare().path) == whole
