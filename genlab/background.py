@@ -123,6 +123,9 @@ class BackgroundLogger(Logger):
         nbytes = embedding.codes.nbytes + embedding.thumbnails.nbytes
         self._worker.submit(lambda: self._logger.embedding(step, name, embedding), nbytes)
 
+    def text(self, step: int, name: str, text: str) -> None:
+        self._worker.submit(lambda: self._logger.text(step, name, text))
+
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         self._worker.submit(lambda: self._logger.hparams(config, metrics))
 

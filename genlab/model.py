@@ -36,9 +36,16 @@ class Phase:
 
 
 class Model(nn.Module):
-    """Base of every family. `inputs` names the data columns that `draw` and the objectives take."""
+    """Base of every family. `inputs` names the data columns that `draw` and the objectives take.
+
+    A model whose losses change over training (a β schedule) registers a buffer `progress`, torch.ones(()), not
+    persistent: the engine writes the share of training done there before each step, on the device, so that a recorded
+    step follows it too. Of a trained model it is 1.
+    """
 
     inputs: ClassVar[tuple[str, ...]] = ("image",)
+    # the data columns that encode(), reconstruct() and score() take after the image
+    conditions: ClassVar[tuple[str, ...]] = ()
     # the validation quantity that tells a better run from a worse one, smaller is better; None: there is none
     monitor: ClassVar[str | None] = "loss"
 
@@ -70,14 +77,14 @@ class Samples(Protocol):
 
 @runtime_checkable
 class Reconstructs(Protocol):
-    def reconstruct(self, image: Tensor) -> Tensor:
+    def reconstruct(self, image: Tensor, *conditions: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] to their reconstructions, same shape and range."""
 
 
 @runtime_checkable
 class Encodes(Protocol):
-    def encode(self, image: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] to codes (N, D)."""
+    def encode(self, image: Tensor, *conditions: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] to codes (N, D), from which `decode` needs nothing more."""
 
 
 @runtime_checkable
@@ -100,7 +107,7 @@ class Translates(Protocol):
 
 @runtime_checkable
 class Scores(Protocol):
-    def score(self, image: Tensor) -> Tensor:
+    def score(self, image: Tensor, *conditions: Tensor) -> Tensor:
         """Anomaly score (N,), larger is stranger."""
 
 

@@ -33,6 +33,12 @@ class Best(Part):
     step: Natural
 
 
+class Diagnosed(Part):
+    step: Natural
+    name: str
+    sentence: str
+
+
 class Record(Part):
     status: str
     code: int | None = None
@@ -48,6 +54,7 @@ class Record(Part):
     world: Annotated[int, Ge(1), Le(2**20)] = 1
     metrics: dict[str, float | None] = {}
     best: Best | None = None
+    diagnoses: list[Diagnosed] = []
     error: str | None = None
     data: DataFacts | None = None
 

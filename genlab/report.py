@@ -34,6 +34,7 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
         title,
         [
             page.header(title, record["status"], _facts(record), str(run)),
+            page.section("Diagnosis", page.table(_diagnoses(record), code=0)),
             page.section("Figures", page.cards(_figures(record)), UNITS),
             page.section("Pictures", page.gallery("pictures", _pictures(run / "images"))),
             page.section("Curves", page.gallery("curves", _charts(run / "metrics.jsonl")), "over optimiser steps"),
@@ -94,6 +95,7 @@ def _closing_rows(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, s
         yield "time", words
     for name, value, note in _figures(record):
         yield name, f"{value} {note}".rstrip()
+    yield from _diagnoses(record)
     for name, paths in sorted(_by_name(run / "images").items()):
         yield name, str(paths[-1])
     if (run / "report.html").exists():
@@ -123,6 +125,12 @@ def _figures(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield f"best {best['metric']}", number(best["value"]), f"at step {best['step']:,}"
     for name, value in record.get("metrics", {}).items():
         yield name, "not finite" if value is None else number(value), ""
+
+
+def _diagnoses(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was found to be wrong: its name and step, and the sentence with its treatment."""
+    for found in record.get("diagnoses", []):
+        yield f"{found['name']} at step {found['step']:,}", found["sentence"]
 
 
 def _pictures(folder: Path) -> Iterator[str]:

@@ -60,4 +60,5 @@ class Saver:
                 "try a lower optimizer.lr or trainer.precision=fp32",
             )
         self._keeper.save(step, self._tensors, state)
-        self._folder.update(step=step, metrics=state["metrics"], best=state["best"], seconds=seconds, time=times)
+        self._folder.update(step=step, metrics=state["metrics"], best=state["best"],
+                            diagnoses=state["diagnoses"], seconds=seconds, time=times)  # fmt: skip

@@ -48,6 +48,7 @@ class Stepper:
         self._draw: Callable[..., Any] = model.draw
         self.players = [Player.of(phase, optimizer, runtime) for phase in model.phases()]
         self.average = Average(model, settings.ema) if settings.ema else None
+        self._progress: Tensor | None = getattr(model, "progress", None)
         self._moving: set[str] | None = None
         self._bad = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
         self._graphs: Graphs | None = None
@@ -89,6 +90,8 @@ class Stepper:
         due = [player for player in self.players if player.due(step, total)]
         for player in due:
             player.set_rate(factor)
+        if self._progress is not None:
+            self._progress.fill_((step + 0.5) / total)
         if self.average:
             self.average.at(step + 1)
         if self.settings.accumulate > 1:

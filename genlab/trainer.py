@@ -17,7 +17,8 @@ from genlab.evaluation import Evaluator, evaluate, numbers
 from genlab.model import Model
 from genlab.optimizers import Schedule
 from genlab.player import MakeOptimizer
-from genlab.results import Embedding, Logger, Picture
+from genlab.progress import say
+from genlab.results import Diagnosis, Embedding, Logger, Picture
 from genlab.runtime import Runtime
 from genlab.settings import Saving, Settings, cadence, in_steps
 from genlab.stepping import Stepper
@@ -57,6 +58,7 @@ class Trainer:
         self.step = 0
         self.metrics: dict[str, float] = {}
         self.best: dict[str, Any] | None = None
+        self.diagnoses: list[dict[str, Any]] = []
         sizes = data.sizes()
         self.evaluators = {
             key: e for key, e in evaluators.items() if e.applies(model) and (e.split is None or sizes[e.split])
@@ -89,7 +91,8 @@ class Trainer:
         return weights * (4 if self.average else 3)
 
     def state(self) -> dict[str, Any]:
-        return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best}
+        known = list(self.diagnoses)  # a copy: it is written while training goes on
+        return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best, "diagnoses": known}
 
     def seconds(self) -> dict[str, float]:
         """Where the time of `fit` has gone so far: training, validation, pictures, logging, checkpoints."""
@@ -107,6 +110,7 @@ class Trainer:
         for player in self.players:
             player.configure()
         self.step, self.metrics, self.best = state["step"], state["metrics"], state["best"]
+        self.diagnoses = state.get("diagnoses", [])  # checkpoints of 0.1 have none
 
     # ------------------------------------------------------------------ the loop
 
@@ -199,7 +203,16 @@ class Trainer:
                     self._logger.picture(self.step, name, value)
                 elif isinstance(value, Embedding):
                     self._logger.embedding(self.step, name, value)
+                elif isinstance(value, Diagnosis):
+                    self._diagnose(name, value)
             self._clock.lap("validation" if scalars else "pictures")
+
+    def _diagnose(self, name: str, found: Diagnosis) -> None:
+        """Said once a run; logged each time."""
+        self._logger.text(self.step, f"diagnosis/{name}", found.sentence)
+        if all(known["name"] != name for known in self.diagnoses):
+            self.diagnoses.append({"step": self.step, "name": name, "sentence": found.sentence})
+            say(f"diagnosis: {found.sentence}")
 
     def _note_best(self) -> None:
         name = f"valid/{self.model.monitor}"

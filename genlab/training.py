@@ -206,7 +206,7 @@ def _run(
         if folder:
             status = "done" if job.trainer.step == job.trainer.total else "stopped"  # by `watch`
             folder.update(status=status, code=0, step=job.trainer.step, metrics=metrics, best=job.trainer.best,
-                          ended=time.time())  # fmt: skip
+                          diagnoses=list(job.trainer.diagnoses), ended=time.time())  # fmt: skip
     except BaseException as error:
         problem = _as_problem(_asked(error, stop), job.config, path)
         if folder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,7 @@ class Split:
     name: str
     table: Table
     rows: Tensor  # int64, on the table's home
+    sibling: Callable[[str], Split]  # another split of the same data, as Data.split
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -145,7 +146,7 @@ class Data:
                 "keys dataset.valid, dataset.test",
                 "give that split a size, or use another split",
             )
-        return Split(name, self._table, self._splits[name])
+        return Split(name, self._table, self._splits[name], self.split)
 
     def batches(
         self,

@@ -33,8 +33,8 @@ class Codes:
         assert split is not None
         assert isinstance(model, Encodes)
         n = min(self.n, len(split))
-        (image,) = split.first(n, ("image",))
-        codes = model.encode(image).flatten(1)
+        image, *conditions = split.first(n, ("image", *model.conditions))
+        codes = model.encode(image, *conditions).flatten(1)
         yield "codes", Embedding(codes.float().cpu(), image.cpu(), _labels(split, n))
 
     def protocol(self) -> dict[str, Any]:

@@ -56,8 +56,9 @@ class Reconstructions:
         assert isinstance(model, Reconstructs)
         n = min(self.n, len(split))
         columns = min(self.columns, n)
-        (image,) = split.first(n - n % columns, ("image",))  # whole rows, so that the pairs stay above each other
-        rows = zip(image.split(columns), model.reconstruct(image).split(columns), strict=True)
+        # whole rows, so that the pairs stay above each other
+        image, *conditions = split.first(n - n % columns, ("image", *model.conditions))
+        rows = zip(image.split(columns), model.reconstruct(image, *conditions).split(columns), strict=True)
         yield "reconstructions", image_grid(torch.cat([row for pair in rows for row in pair]), columns)
 
     def protocol(self) -> dict[str, Any]:
@@ -93,8 +94,7 @@ class Traversals:
         assert split is not None
         assert isinstance(model, Encodes)
         assert isinstance(model, Decodes)
-        (image,) = split.first(min(500, len(split)), ("image",))
-        codes = model.encode(image).flatten(1)
+        codes = model.encode(*split.first(min(500, len(split)), ("image", *model.conditions))).flatten(1)
         mean, deviation = codes.mean(0), codes.std(0, correction=0)
         rows = []
         for dimension in deviation.argsort(descending=True, stable=True)[: self.dimensions]:

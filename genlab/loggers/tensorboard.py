@@ -63,6 +63,15 @@ class TensorBoard(Logger):
     def embedding(self, step: int, name: str, embedding: Embedding) -> None:
         write_embedding(self._folder, name, embedding)
 
+    def text(self, step: int, name: str, text: str) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+        from tensorboard.compat.proto.tensor_pb2 import TensorProto
+        from tensorboard.compat.proto.types_pb2 import DT_STRING
+
+        metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
+        tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode()])
+        self._add(Summary(value=[Summary.Value(tag=name, metadata=metadata, tensor=tensor)]), step)
+
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Columns of the HPARAMS tab: what the weights depend on, and those metrics that are curves of this run."""
         chosen = {key: value for key, value in config.items() if key not in WATCHING}

@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
 def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]:
     """Run one evaluator and write its numbers with their protocol, pictures as PNG beside them."""
     from genlab import __version__, evaluation, files
+    from genlab.results import Diagnosis
 
     evaluator, split = keys.evaluator, keys.split
     judge = _build(loaded, evaluator, changes)
@@ -78,11 +79,15 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
         "step": loaded.step, "dataset": data.name, "data_fingerprint": data.fingerprint,
         "device": str(loaded.runtime.device), "precision": "fp32", "genlab": __version__,
     }  # fmt: skip
-    result = {"metrics": evaluation.numbers(values), "protocol": protocol}
+    metrics = evaluation.numbers(values)
+    diagnoses = [value.sentence for _, value in values if isinstance(value, Diagnosis)]
+    result = {"metrics": metrics, "protocol": protocol, "diagnoses": diagnoses}
     stem = f"{evaluator}-{split}"
     path = files.own_folder(loaded.path / "eval") / f"{stem}.json"
     files.write_atomic(path, files.dump_json(result))
-    _print(result["metrics"], f"{evaluator} on {split}" if reads else evaluator)
+    for sentence in diagnoses:
+        print(f"diagnosis: {sentence}")
+    _print(metrics, f"{evaluator} on {split}" if reads else evaluator)
     _save_pictures(values, loaded, stem)
     print(path)
     return result

@@ -108,8 +108,7 @@ def _ends(loaded: LoadedRun, n: int, between: str) -> tuple[Tensor, Tensor]:
     if between != "data" and isinstance(model, HasPrior):
         codes = model.prior(2 * n)
     elif between != "prior" and isinstance(model, Encodes):
-        (images,) = loaded.data().split("test").first(2 * n, ("image",))
-        codes = model.encode(images)
+        codes = model.encode(*loaded.data().split("test").first(2 * n, ("image", *loaded.model.conditions)))
     else:
         raise ConfigError(
             f"model '{loaded.config['model']['name']}' has no codes from {between}",

@@ -57,9 +57,10 @@ def reconstruct(loaded: LoadedRun, keys: Keys) -> None:
     rows = loaded.data().split(keys.split)
     n = min(keys.n, len(rows))
     columns = min(keys.columns, n)
-    (images,) = rows.first(n - n % columns, ("image",))
+    given = rows.first(n - n % columns, ("image", *loaded.model.conditions))
     noise.seed(keys.seed)
     with torch.no_grad():
-        made = torch.cat([loaded.model.reconstruct(part) for part in images.split(256)])
-    pairs = zip(images.split(columns), made.split(columns), strict=True)
+        parts = zip(*(column.split(256) for column in given), strict=True)
+        made = torch.cat([loaded.model.reconstruct(*part) for part in parts])
+    pairs = zip(given[0].split(columns), made.split(columns), strict=True)
     pictures.save(path, image_grid(torch.cat([row.cpu() for pair in pairs for row in pair]), columns))

@@ -1,4 +1,4 @@
-"""Small trainers on the built-in digits, for the tests of the loop."""
+"""Small trainers on the built-in digits, for the tests of the loop and the promises of every YAML."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from genlab import config
 from genlab.build import build_data, build_model, build_trainer, load_registry
 from genlab.runtime import Runtime
 from genlab.trainer import Trainer
+from tests.models.conftest import shrunk
 
 TINY = ["dataset=digits", "evaluator=none", "trainer.batch_size=16", "trainer.steps=12", "trainer.log_every=1"]
 FAMILIES = {
@@ -24,11 +25,17 @@ MakeTrainer = Callable[..., Trainer]
 
 @pytest.fixture
 def make_trainer() -> MakeTrainer:
-    """`make_trainer("vae", "trainer.ema=0.9", ...)`: a trainer that logs to nobody."""
+    """`make_trainer("vae", "trainer.ema=0.9", ...)`: a trainer that logs to nobody.
+
+    A name that is not one of FAMILIES is a file of configs/model, with every width made small.
+    """
     load_registry()
 
     def make(family: str, *overrides: str, runtime: Runtime | None = None) -> Trainer:
-        settings: dict[str, Any] = config.compose([*TINY, *FAMILIES[family], *overrides]).config
+        words = FAMILIES.get(family, [f"model={family}"])
+        settings: dict[str, Any] = config.compose([*TINY, *words, *overrides]).config
+        if family not in FAMILIES:
+            settings["model"] = shrunk(settings["model"])
         config.check(settings)
         place = runtime or Runtime(torch.device("cpu"), settings["trainer"]["precision"].replace("auto", "fp32"))
         data = build_data(settings, place)

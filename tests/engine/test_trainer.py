@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -14,10 +14,11 @@ import torch
 
 from genlab import checkpoint
 from genlab.errors import CheckpointError, ConfigError, DivergedError, Stopped
-from genlab.model import Phase
+from genlab.model import Model, Phase
 from genlab.player import Player
-from genlab.results import Logger
+from genlab.results import Diagnosis, Logger, Value
 from genlab.runtime import Runtime
+from genlab.settings import Saving
 from genlab.trainer import Trainer
 from tests.engine.conftest import FAMILIES, MakeTrainer
 
@@ -262,3 +263,61 @@ def test_an_early_end_leaves_no_thread_that_reads(
         trainer.fit(Logger(), lambda *_: None, lambda: 15 if how == "stop" and trainer.step == 3 else 0, watch)
     assert trainer.step == 3
     assert readers() == []
+
+
+def test_a_model_that_asks_is_told_the_share_done(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("vae", "trainer.steps=4", "trainer.ema=0.9")
+    assert trainer.average is not None
+    plain = snapshot(trainer)[0].keys()
+    told = make_trainer("vae", "trainer.steps=4")
+    told.model.register_buffer("progress", torch.ones(()), persistent=False)
+    asking = Trainer(
+        told.model, told.data, told.runtime, told.settings, Saving(every=1, keep=2), seed=0,
+        optimizer=lambda phase, parameters: torch.optim.SGD(parameters, 0.0), schedule=lambda done: 1.0, evaluators={},
+    )  # fmt: skip
+    seen = []
+    for _ in range(4):
+        asking.train_step()
+        seen.append(float(asking.model.progress))
+    assert seen == [0.125, 0.375, 0.625, 0.875]
+    assert {name for name in plain if "progress" in name} == set()
+
+
+class Suspicious:
+    """An evaluator that finds something wrong each time."""
+
+    split, every = None, 1
+
+    def applies(self, model: Model) -> bool:
+        return True
+
+    def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+        yield "collapse", Diagnosis("the posterior has collapsed: model.beta=0.5")
+
+    def protocol(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_diagnosis_is_said_once_logged_each_time_and_survives(
+    make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts: list[tuple[int, str, str]] = []
+
+    class Reader(Logger):
+        def text(self, step: int, name: str, text: str) -> None:
+            texts.append((step, name, text))
+
+    def watched() -> Trainer:
+        trainer = make_trainer("vae", "trainer.steps=4")
+        trainer.evaluators, trainer._cadence = {"suspicious": Suspicious()}, {"suspicious": 1}
+        return trainer
+
+    first, states = watched(), {}
+    first.fit(Reader(), lambda step, objects, state: None, lambda: 0, lambda step: step == 2)
+    states.update(zip(("tensors", "state"), snapshot(first), strict=True))
+    second = watched()
+    second.restore(states["tensors"], states["state"])
+    second.fit(Reader(), lambda step, objects, state: None, lambda: 0)
+    assert [(step, name) for step, name, _ in texts] == [(step, "diagnosis/collapse") for step in (1, 2, 3, 4)]
+    assert [found["step"] for found in second.diagnoses] == [1]
+    assert capsys.readouterr().err.count("model.beta=0.5") == 1

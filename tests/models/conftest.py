@@ -16,6 +16,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 PRESETS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
 SHAPES = [(c, h, w) for c in (1, 3) for h, w in ((8, 8), (28, 28), (28, 20), (32, 32), (64, 64))]
 LARGE_SHAPES = [(3, 128, 128), (1, 256, 256)]
+LISTS = ("hidden", "channels")  # keys whose lists are widths
+SMALL = {"width": 2, "latent_dim": 5}  # keys that are widths, and what they become
 
 
 def spec_of(name: str) -> dict[str, Any]:
@@ -34,10 +36,10 @@ def shrunk(spec: dict[str, Any]) -> dict[str, Any]:
     for key, value in spec.items():
         if isinstance(value, dict):
             small[key] = shrunk(value)
-        elif key in ("hidden", "channels"):
+        elif key in LISTS and isinstance(value, list):
             small[key] = [4 + i for i in range(len(value))]
         else:
-            small[key] = {"width": 2, "latent_dim": 5}.get(key, value)
+            small[key] = SMALL.get(key, value) if value is not None else None
     return small
 
 

@@ -1,0 +1,70 @@
+"""What the engine promises of every file in configs/model: exact resume, ranks that agree, half precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from genlab import checkpoint
+from genlab.runtime import Runtime
+from genlab.trainer import Trainer
+from tests.engine.conftest import MakeTrainer
+from tests.engine.gloo import among
+from tests.models.conftest import PRESETS
+
+every_yaml = pytest.mark.parametrize("preset", PRESETS)
+
+
+def steps(trainer: Trainer, count: int) -> dict[str, torch.Tensor]:
+    """Everything that a checkpoint would hold after `count` more steps."""
+    trainer.model.train()
+    for _ in range(count):
+        trainer.train_step()
+    return {name: tensor.clone() for name, tensor in checkpoint.pack(trainer.objects())[0].items()}
+
+
+@every_yaml
+def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, preset: str) -> None:
+    whole = steps(make_trainer(preset, "trainer.ema=0.9"), 8)
+    first, second = make_trainer(preset, "trainer.ema=0.9"), make_trainer(preset, "trainer.ema=0.9")
+    steps(first, 5)
+    tensors, structure = checkpoint.pack(first.objects())
+    second.restore(
+        {name: tensor.clone() for name, tensor in tensors.items()}, {**first.state(), "structure": structure}
+    )
+    ended = steps(second, 3)
+    assert ended.keys() == whole.keys()
+    assert [name for name in whole if not torch.equal(whole[name], ended[name])] == []
+
+
+@every_yaml
+def test_two_ranks_equal_one(make_trainer: MakeTrainer, preset: str, tmp_path: Path) -> None:
+    """Under plain gradient descent: Adam makes a whole step of a bias before batch norm, whose gradient is rounding."""
+    words = ["trainer.batch_size=32", "optimizer=sgd", "optimizer.lr=1e-3"]
+
+    def work(runtime: Runtime | None = None) -> dict[str, Any]:
+        return steps(make_trainer(preset, *words, runtime=runtime), 8)
+
+    start = steps(make_trainer(preset, *words), 0)
+    one, two = work(), among(2, tmp_path / "two", work)
+    for name, tensor in one.items():
+        assert torch.equal(two[0][name], two[1][name]), name
+        moved = (tensor - start[name]).abs().max() if name in start else tensor.abs().max()
+        assert (tensor - two[0][name]).abs().max() <= 1e-5 + 1e-4 * moved, name
+
+
+@every_yaml
+def test_half_precision_learns_the_same(make_trainer: MakeTrainer, preset: str) -> None:
+    """The first steps' losses under bfloat16 are those in float32 to its 8 bits."""
+    full = make_trainer(preset, runtime=Runtime(torch.device("cpu"), "fp32"))
+    half = make_trainer(preset, runtime=Runtime(torch.device("cpu"), "bf16"))
+    for trainer in (full, half):
+        trainer.model.train()
+    for _ in range(3):
+        a, b = full.train_step(), half.train_step()
+        for name in a:
+            if name.endswith("loss"):
+                assert float(b[name]) == pytest.approx(float(a[name]), rel=0.03, abs=0.03), name
