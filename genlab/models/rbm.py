@@ -11,17 +11,16 @@ UTML TR 2010-003.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from genlab import noise
-from genlab.losses.boltzmann import Law, drawn
+from genlab.losses.boltzmann import Law
 from genlab.losses.partition import LogPartition, log_partition
 from genlab.model import Model, Shape
-from genlab.networks.boltzmann import BoltzmannLayer
+from genlab.networks.boltzmann import Binarise, BoltzmannLayer, Pixels
 from genlab.registry import MODELS, PositiveFloat, PositiveInt
 
 
@@ -35,17 +34,17 @@ class RBM(Model):
         hidden: PositiveInt = 500,
         visible: Law = "binary",
         sigma: PositiveFloat = 0.3,
-        binarise: Literal["sampled", "threshold", "none"] = "sampled",
+        binarise: Binarise = "sampled",
         steps: PositiveInt = 1,
         chains: PositiveInt | None = 100,
         burn_in: PositiveInt = 500,
     ) -> None:
         super().__init__()
-        self.shape, self.law, self.sigma, self.binarise = image_shape, visible, sigma, binarise
+        self.data = Pixels(image_shape, visible, sigma, binarise)
         self.steps, self.burn_in = steps, burn_in
         # a pseudo-likelihood has no closed form for Gaussian pixels
         self.monitor = "pseudo_nll" if visible == "binary" else "squared_error"
-        self.layer = BoltzmannLayer(math.prod(image_shape), hidden, visible, chains)
+        self.layer = BoltzmannLayer(self.data.count, hidden, visible, chains)
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
         """`loss`, whose gradient is the (P)CD update and whose value says nothing, and two that tell of progress.
@@ -53,12 +52,12 @@ class RBM(Model):
         `free_energy` of these images, up to log Z: compare training and validation, a gap that grows is overfitting.
         Binary: `pseudo_nll`, −log of the pseudo-likelihood in nats; Gaussian: `squared_error` of a reconstruction.
         """
-        v = self.units(image, draw=True)
+        v = self.data.units(image, draw=True)
         values = {"loss": self.layer.loss(v, self.steps)}
         with torch.no_grad():
             free_energy = self.layer.machine.free_energy(v)
             values["free_energy"] = free_energy.mean()
-            if self.law == "binary":
+            if self.data.law == "binary":
                 values["pseudo_nll"] = self.pseudo_nll(v, free_energy).mean()
             else:
                 values["squared_error"] = (self.reconstruct(image) - image).square().flatten(1).sum(1).mean()
@@ -70,26 +69,12 @@ class RBM(Model):
         flipped = v.scatter(1, pixel, 1 - v.gather(1, pixel))
         return v.shape[1] * softplus(free_energy - self.layer.machine.free_energy(flipped))  # −log σ(F(ṽ) − F(v))
 
-    def units(self, image: Tensor, draw: bool = False) -> Tensor:
-        """v (N, D) of images; where pixels are probabilities, `draw` draws them and otherwise they stay so."""
-        pixels = image.flatten(1).float()
-        if self.law == "gaussian":
-            return pixels / self.sigma
-        if self.binarise == "threshold":
-            return (pixels >= 0.5).float()
-        return drawn(pixels) if draw and self.binarise == "sampled" else pixels
-
-    def pixels(self, v: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] of visible units (N, D) or their means."""
-        v = v * self.sigma if self.law == "gaussian" else v
-        return v.unflatten(1, self.shape).clamp(0, 1)
-
     def encode(self, image: Tensor) -> Tensor:
         """Probabilities of the hidden units, (N, H)."""
-        return self.layer.machine.hidden_mean(self.units(image))
+        return self.layer.machine.hidden_mean(self.data.units(image))
 
     def decode(self, code: Tensor) -> Tensor:
-        return self.pixels(self.layer.machine.visible_mean(code))
+        return self.data.image(self.layer.machine.visible_mean(code))
 
     def reconstruct(self, image: Tensor) -> Tensor:
         """Mean field: up and down once, with probabilities in place of draws."""
@@ -97,24 +82,24 @@ class RBM(Model):
 
     def sample(self, n: int) -> Tensor:
         """Pixel probabilities after `burn_in` Gibbs rounds, from the persistent chains or from random pixels."""
-        return self.pixels(self.layer.dream(n, self.burn_in))
+        return self.data.image(self.layer.dream(n, self.burn_in))
 
     def score(self, image: Tensor) -> Tensor:
         """The free energy, −log p up to a constant."""
-        return self.layer.machine.free_energy(self.units(image))
+        return self.layer.machine.free_energy(self.data.units(image))
 
     def filters(self) -> Tensor:
         """What each hidden unit looks for: the rows of W as images, (H, C, H, W)."""
-        return self.layer.weight.detach().unflatten(1, self.shape)
+        return self.layer.weight.detach().unflatten(1, self.data.shape)
 
     def unnormalised(self, image: Tensor) -> Tensor:
         """log p(image) + log Z in nats, (N,); grey pixels are drawn where `binarise` says so."""
-        v = self.units(image, draw=True)
-        density = v.shape[1] * math.log(self.sigma) if self.law == "gaussian" else 0.0  # of pixels, not of v
+        v = self.data.units(image, draw=True)
+        density = v.shape[1] * math.log(self.data.sigma) if self.data.law == "gaussian" else 0.0  # of pixels, not of v
         return -self.layer.machine.free_energy(v) - density
 
     def log_partition(self, mean_image: Tensor, chains: int, temperatures: int) -> LogPartition:
         """log Z, annealed from the machine that knows the mean image (C, H, W) of the training data alone."""
-        mean = self.units(mean_image[None])[0] if self.law == "gaussian" else mean_image.flatten().clamp(0.01, 0.99)
-        base = mean if self.law == "gaussian" else mean.logit()
+        mean = mean_image.flatten()
+        base = mean / self.data.sigma if self.data.law == "gaussian" else mean.clamp(0.01, 0.99).logit()
         return log_partition(self.layer.machine, base, chains, temperatures)

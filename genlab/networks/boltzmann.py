@@ -1,12 +1,50 @@
-"""A Boltzmann machine that learns: its parameters, and the chains that it may keep running."""
+"""A Boltzmann machine that learns: its parameters, the chains that it may keep running, and images as its units."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from genlab import noise
-from genlab.losses.boltzmann import Law, Machine, contrast, gibbs
+from genlab.losses.boltzmann import Law, Machine, contrast, drawn, gibbs
+from genlab.model import Shape
+
+Binarise = Literal["sampled", "threshold", "none"]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How images (N, C, H, W) in [0, 1] become visible units (N, D), and back.
+
+    Binary units: ones and zeros as `binarise` says; Gaussian ones, of unit variance: pixels / `sigma`.
+    """
+
+    shape: Shape
+    law: Law
+    sigma: float
+    binarise: Binarise
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    def units(self, image: Tensor, draw: bool = False) -> Tensor:
+        """v of images; where grey is a probability, `draw` draws it and otherwise it stays one."""
+        pixels = image.flatten(1).float()
+        if self.law == "gaussian":
+            return pixels / self.sigma
+        if self.binarise == "threshold":
+            return (pixels >= 0.5).float()
+        return drawn(pixels) if draw and self.binarise == "sampled" else pixels
+
+    def image(self, v: Tensor) -> Tensor:
+        """Images in [0, 1] of visible units or their means."""
+        v = v * self.sigma if self.law == "gaussian" else v
+        return v.unflatten(1, self.shape).clamp(0, 1)
 
 
 class BoltzmannLayer(nn.Module):
