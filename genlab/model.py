@@ -124,6 +124,9 @@ class HasPartition(Protocol):
     def log_partition(self, mean_image: Tensor, chains: int, temperatures: int) -> LogPartition:
         """log Z, estimated from where a model would stand that knew the training data's mean image (C, H, W) alone."""
 
+    def exact_log_partition(self) -> float | None:
+        """log Z itself, or None where it is out of reach."""
+
 
 @runtime_checkable
 class HasFilters(Protocol):

@@ -29,18 +29,6 @@ class LogPartition:
     high: float
     chains: float
 
-    @property
-    def exact(self) -> bool:
-        return self.low == self.high
-
-
-def log_partition(machine: Machine, base: Tensor, chains: int, temperatures: int) -> LogPartition:
-    """Exact where one layer can be enumerated, else `annealed`."""
-    if enumerable(machine):
-        value = exact_log_partition(machine)
-        return LogPartition(value, value, value, math.inf)
-    return annealed(machine, base, chains, temperatures)
-
 
 def enumerable(machine: Machine) -> bool:
     """Whether one layer is binary and of at most 20 units."""

@@ -18,7 +18,7 @@ from torch.nn.functional import softplus
 
 from genlab import noise
 from genlab.losses.boltzmann import Law
-from genlab.losses.partition import LogPartition, log_partition
+from genlab.losses.partition import LogPartition, annealed, enumerable, exact_log_partition
 from genlab.model import Model, Shape
 from genlab.networks.boltzmann import Binarise, BoltzmannLayer, Pixels
 from genlab.registry import MODELS, PositiveFloat, PositiveInt
@@ -102,4 +102,8 @@ class RBM(Model):
         """log Z, annealed from the machine that knows the mean image (C, H, W) of the training data alone."""
         mean = mean_image.flatten()
         base = mean / self.data.sigma if self.data.law == "gaussian" else mean.clamp(0.01, 0.99).logit()
-        return log_partition(self.layer.machine, base, chains, temperatures)
+        return annealed(self.layer.machine, base, chains, temperatures)
+
+    def exact_log_partition(self) -> float | None:
+        """log Z by enumeration, or None: both layers have more than 20 units."""
+        return exact_log_partition(self.layer.machine) if enumerable(self.layer.machine) else None
