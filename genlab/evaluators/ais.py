@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,9 @@ class AnnealedLikelihood:
     """Mean log p of a split's images, by annealed importance sampling of log Z (Salakhutdinov & Murray 2008).
 
     `nll` is its negative; `nll_low` and `nll_high` carry the interval of log Z, ±3 standard errors of the mean
-    weight, and `effective_chains` says how many of the chains count. Where log Z can be had exactly (a layer of at most
-    20 units), `nll_exact` and the error of the annealed `log_z_error` are given too. AIS tends to miss modes and then
-    to flatter: a longer ladder shows whether it does.
+    weight (no `nll_low` where the weights spread too far), and `effective_chains` says how many of the chains count.
+    Where log Z can be had exactly (a layer of at most 20 units), `nll_exact` and the error of the annealed
+    `log_z_error` are given too. AIS tends to miss modes and then to flatter: a longer ladder shows whether it does.
     """
 
     split: str | None = "valid"
@@ -52,7 +53,8 @@ class AnnealedLikelihood:
             total += model.unnormalised(image).double().sum().cpu()
         mean = float(total) / len(split)
         yield "nll", z.value - mean
-        yield "nll_low", z.low - mean
+        if z.low > -math.inf:
+            yield "nll_low", z.low - mean
         yield "nll_high", z.high - mean
         yield "log_z", z.value
         yield "effective_chains", z.chains

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from genlab.losses.boltzmann import Law, drawn
 from genlab.model import Model, Phase, Shape
-from genlab.networks.boltzmann import Binarise, BoltzmannLayer, Pixels
+from genlab.networks.boltzmann import FIRST_STEP, Binarise, BoltzmannLayer, Pixels
 from genlab.registry import MODELS, PositiveFloat, PositiveInt
 
 
@@ -53,10 +53,14 @@ class DBN(Model):
     def phases(self) -> list[Phase]:
         """Greedy: layer k learns in its own share of the run, on what the layers below, by then at rest, make."""
         n = len(self.layers)
-        return [
+        start = Phase("start", self.start, window=FIRST_STEP)
+        return [start] + [
             Phase(f"layer{k + 1}", partial(self.layer_loss, k), layer, window=(k / n, (k + 1) / n))
             for k, layer in enumerate(self.layers)
         ]
+
+    def start(self, image: Tensor) -> dict[str, Tensor]:
+        return self.layer(0).start(self.data.units(image))
 
     def layer_loss(self, depth: int, image: Tensor) -> dict[str, Tensor]:
         """`loss`, whose gradient is layer `depth`'s (P)CD update, and the squared error of its reconstruction."""

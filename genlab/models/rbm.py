@@ -19,8 +19,8 @@ from torch.nn.functional import softplus
 from genlab import noise
 from genlab.losses.boltzmann import Law
 from genlab.losses.partition import LogPartition, annealed, enumerable, exact_log_partition
-from genlab.model import Model, Shape
-from genlab.networks.boltzmann import Binarise, BoltzmannLayer, Pixels
+from genlab.model import Model, Phase, Shape
+from genlab.networks.boltzmann import FIRST_STEP, Binarise, BoltzmannLayer, Pixels
 from genlab.registry import MODELS, PositiveFloat, PositiveInt
 
 
@@ -45,6 +45,12 @@ class RBM(Model):
         # a pseudo-likelihood has no closed form for Gaussian pixels
         self.monitor = "pseudo_nll" if visible == "binary" else "squared_error"
         self.layer = BoltzmannLayer(self.data.count, hidden, visible, chains)
+
+    def phases(self) -> list[Phase]:
+        return [Phase("start", self.start, window=FIRST_STEP), Phase("model", self.loss, self)]
+
+    def start(self, image: Tensor) -> dict[str, Tensor]:
+        return self.layer.start(self.data.units(image))
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
         """`loss`, whose gradient is the (P)CD update and whose value says nothing, and two that tell of progress.

@@ -14,6 +14,7 @@ from genlab.losses.boltzmann import Law, Machine, contrast, drawn, gibbs
 from genlab.model import Shape
 
 Binarise = Literal["sampled", "threshold", "none"]
+FIRST_STEP = (0.0, 1e-9)  # a phase's window: of runs shorter than a milliard steps
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,16 @@ class BoltzmannLayer(nn.Module):
     @property
     def machine(self) -> Machine:
         return Machine(self.weight, self.visible_bias, self.hidden_bias, visible=self.law)
+
+    @torch.no_grad()
+    def start(self, v: Tensor) -> dict[str, Tensor]:
+        """Before learning: biases that give the mean of the data v (N, D) without the hidden units.
+
+        Else all hidden units learn that mean first, and stay alike (Hinton 2010, section 8.1).
+        """
+        mean = v.mean(0)
+        self.visible_bias.copy_(mean if self.law == "gaussian" else mean.clamp(0.01, 0.99).logit())
+        return {}
 
     def loss(self, v: Tensor, steps: int) -> Tensor:
         """Free energy at the data v (N, D) minus at fantasies `steps` Gibbs rounds on: the gradient is that of CD."""

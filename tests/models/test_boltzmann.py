@@ -274,7 +274,7 @@ def test_grey_becomes_what_is_asked_for(binarise: Any, values: set[float]) -> No
 def test_a_stack_learns_one_layer_after_another() -> None:
     torch.manual_seed(0)
     model = DBN((1, 3, 3), hidden=[4, 3], chains=2)
-    first, second = model.phases()
+    _, first, second = model.phases()
     assert [first.window, second.window] == [(0.0, 0.5), (0.5, 1.0)]
     noise.seed(0)
     second.objective(torch.rand(6, 1, 3, 3))["loss"].backward()
