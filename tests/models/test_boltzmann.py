@@ -15,7 +15,7 @@ from genlab.losses.boltzmann import Machine, contrast, contrastive_divergence, g
 from genlab.losses.partition import annealed, enumerable, exact_log_partition, ladder
 from genlab.models.dbn import DBN
 from genlab.models.rbm import RBM
-from genlab.networks.boltzmann import BoltzmannLayer
+from genlab.networks.boltzmann import FIRST_STEP, BoltzmannLayer
 
 D, H = 5, 4
 
@@ -233,6 +233,17 @@ def test_learning_raises_the_exact_likelihood() -> None:
         assert z is not None
         nll = z - float(model.unnormalised(data).mean())
     assert math.log(2) <= nll < 2.2  # at the start 9·ln 2 = 6.2
+
+
+def test_visible_biases_start_at_the_mean_of_the_data() -> None:
+    """And only there: without hidden units the model draws each pixel as often as the data have it."""
+    model, images = rbm(), torch.rand(50, 1, 3, 3)
+    model.start(images)
+    torch.testing.assert_close(model.layer.visible_bias.sigmoid(), images.mean(0).flatten())
+    gaussian = rbm(visible="gaussian", sigma=0.5)
+    gaussian.start(images)
+    torch.testing.assert_close(gaussian.layer.visible_bias, images.mean(0).flatten() / 0.5)
+    assert model.phases()[0].window == FIRST_STEP
 
 
 def test_chains_move_in_training_only_and_are_part_of_the_state() -> None:
