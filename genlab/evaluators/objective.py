@@ -23,7 +23,7 @@ class Objective:
 
     The same functions as in training, in evaluation mode. An objective averages over its batch; batches count
     by their size, so the last, smaller one does not weigh more than its share. Names are those of training:
-    plain (`elbo`) for a model of one phase, `<phase>/<name>` (`discriminator/loss`) for several. A phase
+    plain (`elbo`) if one phase descends, `<phase>/<name>` (`discriminator/loss`) if several do. A phase
     without a module (PCA's update) is no objective and is left out.
     """
 
@@ -68,5 +68,5 @@ class Objective:
 
 def _objectives(model: Model) -> list[tuple[str, Phase]]:
     """The phases that descend, each with the prefix of its names."""
-    phases = model.phases()
-    return [("" if len(phases) == 1 else f"{phase.name}/", phase) for phase in phases if phase.module is not None]
+    phases = [phase for phase in model.phases() if phase.module is not None]
+    return [("" if len(phases) == 1 else f"{phase.name}/", phase) for phase in phases]
