@@ -1,0 +1,168 @@
+"""Vector-quantised variational autoencoder, with a prior that it learns afterwards.
+
+The encoder's map of vectors is replaced, place by place, by the nearest vectors of a codebook, and the decoder makes
+the image of those. Rounding has no gradient: the decoder's is passed straight to the encoder. When encoder, codebook
+and decoder stand still, a PixelCNN learns which maps of codes occur, so that new ones can be drawn.
+
+van den Oord, Vinyals & Kavukcuoglu, Neural Discrete Representation Learning, NeurIPS 2017 (arXiv:1711.00937):
+equations below are theirs. The prior: van den Oord et al., NeurIPS 2016 (arXiv:1606.05328).
+
+q(k|x) is deterministic, so that log p(x) ≥ log p(x|k(x)) + log p(k(x)), one term of the sum over k: the bound that
+`score` and bits per dimension are of.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from genlab.errors import ConfigError
+from genlab.losses.likelihood import discretised_logistic_nll, gaussian_nll
+from genlab.model import Model, Phase, Shape
+from genlab.networks.pixelcnn import PixelCNN
+from genlab.networks.quantise import Codebook, perplexity
+from genlab.registry import MODELS, NETWORKS, Fraction, NetworkSpec, NonNegativeFloat, PositiveFloat, PositiveInt
+
+Decay = Annotated[float, Ge(0), Lt(1)]
+Share = Annotated[float, Gt(0), Lt(1)]
+Halvings = Annotated[int, Gt(0), Lt(8)]
+SCALES = (-7.0, 3.0)  # log scale of a logistic pixel: from far less than one of 256 levels to far more than all
+
+
+@MODELS("vqvae")
+class VQVAE(Model):
+    """Codes are learned in the first `1 - prior_share` of training, their law in the rest."""
+
+    monitor = "prior/loss"  # comparable among steps once the codes stand still
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        network: NetworkSpec,
+        prior: NetworkSpec,
+        halvings: Halvings = 2,
+        codes: Annotated[int, Gt(1), Lt(2**20)] = 512,
+        code_dim: PositiveInt = 64,
+        codebook: Literal["ema", "gradient"] = "ema",
+        decay: Decay = 0.95,
+        revive: Fraction = 0.1,
+        beta: NonNegativeFloat = 0.25,
+        likelihood: Literal["discretised_logistic", "gaussian"] = "gaussian",
+        sigma: PositiveFloat = 0.1,
+        prior_share: Share = 0.5,
+    ) -> None:
+        super().__init__()
+        channels, *sides = image_shape
+        height, width = (_halved(side, halvings, image_shape) for side in sides)
+        self.codes, self.code_shape, self.beta = codes, (code_dim, height, width), beta
+        self.likelihood, self.prior_share = likelihood, prior_share
+        self.register_buffer("log_sigma", torch.tensor(math.log(sigma)), persistent=False)
+        outputs = 2 * channels if likelihood == "discretised_logistic" else channels  # mean and log scale
+        self.coder = nn.ModuleDict(
+            {
+                "encoder": NETWORKS.build(network, "model.network", inp=image_shape, out=self.code_shape),
+                "codebook": Codebook(codes, code_dim, codebook == "ema", decay, revive),
+                "decoder": NETWORKS.build(
+                    network, "model.network", inp=self.code_shape, out=(outputs, *image_shape[1:])
+                ),
+            }
+        )
+        symbols = (codes, height, width)
+        self.law = NETWORKS.build(prior, "model.prior", inp=symbols, out=symbols)  # p(k)
+        if not isinstance(self.law, PixelCNN):
+            raise ConfigError(f"network '{prior['name']}' draws no maps of codes", "key model.prior.name", "use pixelcnn")
+
+    def draw(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, the encoder's map z_e(x), and the numbers k of the nearest codes: eq. 1."""
+        z = self.coder["encoder"](image).float()
+        return image, z, self.coder["codebook"].nearest(z)
+
+    def phases(self) -> list[Phase]:
+        coding, after = (0.0, 1 - self.prior_share), (1 - self.prior_share, 1.0)
+        phases = [Phase("codes", self.quantise, self.coder, window=coding)]
+        if self.coder["codebook"].ema or self.coder["codebook"].revive:
+            phases.append(Phase("codebook", self.follow, None, window=coding))
+        return [*phases, Phase("prior", self.predict, self.law, window=after)]
+
+    def quantise(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
+        """Eq. 3, in nats and squares summed over places. `elbo` is the bound under the uniform prior of section 3.1."""
+        e = self.coder["codebook"](k)
+        z_q = z + (e - z).detach()  # eq. 2; the gradient goes past the rounding
+        reconstruction = self.nll(self.coder["decoder"](z_q), image).mean()  # −log p(x|z_q(x))
+        commitment = _squares(z - e.detach())  # ‖z_e(x) − sg[e]‖²
+        loss = reconstruction + self.beta * commitment
+        if not self.coder["codebook"].ema:
+            loss = loss + _squares(z.detach() - e)  # ‖sg[z_e(x)] − e‖²
+        code_length = k[0].numel() * math.log(self.codes)  # KL(q ‖ uniform)
+        return {
+            "loss": loss,
+            "elbo": -(reconstruction.detach() + code_length),
+            "reconstruction": reconstruction,
+            "commitment": commitment,
+            "perplexity": perplexity(self.coder["codebook"].tally(k)),
+        }
+
+    def follow(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
+        """The codebook's averages (appendix A.1) and new places for dead codes; trained models stand still."""
+        if self.training:
+            self.coder["codebook"].follow(z, k)
+        return {"perplexity": perplexity(self.coder["codebook"].tally(k))}
+
+    def predict(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
+        """−log p(k(x)): what the map of codes costs under the learned prior, in nats."""
+        return {"loss": self.code_length(k).mean()}
+
+    def code_length(self, k: Tensor) -> Tensor:
+        return cross_entropy(self.law(k), k, reduction="none").flatten(1).sum(1)
+
+    def nll(self, output: Tensor, image: Tensor) -> Tensor:
+        """−log p(x|z_q) of each image (N,), from what the decoder gives."""
+        if self.likelihood == "gaussian":
+            return gaussian_nll(output.float().sigmoid(), image, self.log_sigma)
+        mean, log_scale = output.float().chunk(2, dim=1)
+        return discretised_logistic_nll(mean, image, log_scale.clamp(*SCALES))
+
+    def indices(self, image: Tensor) -> Tensor:
+        """Images to the numbers of their codes, int64 (N, h, w), each in [0, `codes`)."""
+        return self.draw(image)[2]
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The codes' vectors z_q(x), place after place flattened to (N, D)."""
+        return self.coder["codebook"](self.indices(image)).flatten(1)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """The mean image of p(x|z_q); of a mixture of codes as it is, not rounded to the codebook."""
+        output = self.coder["decoder"](code.unflatten(1, self.code_shape)).float()
+        return output.sigmoid() if self.likelihood == "gaussian" else output.chunk(2, dim=1)[0].clamp(0, 1)
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        return self.decode(self.encode(image))
+
+    def sample(self, n: int) -> Tensor:
+        """Maps of codes from the learned prior, decoded."""
+        return self.decode(self.coder["codebook"](self.law.draw(n)).flatten(1))
+
+    def score(self, image: Tensor) -> Tensor:
+        """−log p(x|k(x)) − log p(k(x)) of each image (N,), in nats: an upper bound on −log p(x)."""
+        _, z, k = self.draw(image)
+        return self.nll(self.coder["decoder"](self.coder["codebook"](k)), image) + self.code_length(k)
+
+
+def _squares(difference: Tensor) -> Tensor:
+    return difference.square().flatten(1).sum(1).mean()
+
+
+def _halved(side: int, halvings: int, image: Shape) -> int:
+    if side % 2**halvings or side < 2**halvings:
+        size = max(round(side / 2**halvings), 1) * 2**halvings
+        raise ConfigError(
+            f"model 'vqvae' cannot halve {image[1]}x{image[2]} images {halvings} times",
+            "key model.halvings",
+            f"use dataset.size={size} or fewer halvings",
+        )
+    return side // 2**halvings
