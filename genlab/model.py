@@ -117,7 +117,35 @@ class HasFilters(Protocol):
         """Learned filters as images (K, C, H, W), any range."""
 
 
-CAPABILITIES = (Samples, Reconstructs, Encodes, Decodes, HasPrior, Translates, Scores, HasFilters)
+@runtime_checkable
+class HasCodebook(Protocol):
+    codes: int  # in the codebook
+    revive: float  # codes used less than this share of an even use get a new place; 0: never
+
+    def indices(self, image: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] to the numbers of their codes, int64 (N, ...), each in [0, codes)."""
+
+
+@runtime_checkable
+class CountsBits(Protocol):
+    discrete: bool  # whether the law of an image is one of 256 levels a number, not a density
+
+    def bound(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
+        """−log p(x|code) and the code's cost, each (N,) in nats: their sum is no less than −log p(x)."""
+
+
+CAPABILITIES = (
+    Samples,
+    Reconstructs,
+    Encodes,
+    Decodes,
+    HasPrior,
+    Translates,
+    Scores,
+    HasFilters,
+    HasCodebook,
+    CountsBits,
+)
 
 
 def capabilities(model: Model) -> list[str]:

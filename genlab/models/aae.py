@@ -45,12 +45,8 @@ class AdversarialAutoencoder(Model):
             raise ConfigError("a ring of Gaussians lies in a plane", "key model.latent_dim", "use model.latent_dim=2")
         self.latent_dim, self.law, self.criterion = latent_dim, prior, loss
         self.components, self.radius = components, radius
-        self.autoencoder = nn.ModuleDict(
-            {
-                "encoder": NETWORKS.build(network, "model.network", inp=image_shape, out=latent_dim),
-                "decoder": NETWORKS.build(network, "model.network", inp=latent_dim, out=image_shape),
-            }
-        )
+        self.encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=latent_dim)
+        self.decoder = NETWORKS.build(network, "model.network", inp=latent_dim, out=image_shape)
         self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=latent_dim, out=1)
 
     def draw(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,13 +56,13 @@ class AdversarialAutoencoder(Model):
     def phases(self) -> list[Phase]:
         """Reconstruction, then regularisation: the discriminator moves, and the encoder against what it has become."""
         return [
-            Phase("reconstruction", self.rebuild, self.autoencoder),
+            Phase("reconstruction", self.rebuild, nn.ModuleList([self.encoder, self.decoder])),
             Phase("discriminator", self.discriminate, self.discriminator),
-            Phase("encoder", self.mislead, self.autoencoder["encoder"]),
+            Phase("encoder", self.mislead, self.encoder),
         ]
 
     def rebuild(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-        logits = self.autoencoder["decoder"](code).float()
+        logits = self.decoder(code).float()
         squared_error = (logits.sigmoid() - image).square().flatten(1).sum(1).mean()
         loss = bernoulli_nll(logits, image).mean() if self.criterion == "bernoulli" else squared_error
         return {"loss": loss, "squared_error": squared_error.detach()}
@@ -97,11 +93,11 @@ class AdversarialAutoencoder(Model):
         return torch.cat([centre + spread * z[:, :2], z[:, 2:]], dim=1)
 
     def encode(self, image: Tensor) -> Tensor:
-        code: Tensor = self.autoencoder["encoder"](image).float()
+        code: Tensor = self.encoder(image).float()
         return code
 
     def decode(self, code: Tensor) -> Tensor:
-        image: Tensor = self.autoencoder["decoder"](code).float().sigmoid()
+        image: Tensor = self.decoder(code).float().sigmoid()
         return image
 
     def reconstruct(self, image: Tensor) -> Tensor:

@@ -38,6 +38,10 @@ SCALES = (-7.0, 3.0)  # log scale of a logistic pixel: from far less than one of
 class VQVAE(Model):
     """Codes are learned in the first `1 - prior_share` of training, their law in the rest."""
 
+    log_sigma: Tensor
+    codebook: Codebook
+    law: PixelCNN
+
     monitor = "prior/loss"  # comparable among steps once the codes stand still
 
     def __init__(
@@ -59,44 +63,40 @@ class VQVAE(Model):
         super().__init__()
         channels, *sides = image_shape
         height, width = (_halved(side, halvings, image_shape) for side in sides)
-        self.codes, self.code_shape, self.beta = codes, (code_dim, height, width), beta
-        self.likelihood, self.prior_share = likelihood, prior_share
+        self.codes, self.code_shape, self.beta, self.revive = codes, (code_dim, height, width), beta, revive
+        self.discrete, self.prior_share = likelihood == "discretised_logistic", prior_share
         self.register_buffer("log_sigma", torch.tensor(math.log(sigma)), persistent=False)
-        outputs = 2 * channels if likelihood == "discretised_logistic" else channels  # mean and log scale
-        self.coder = nn.ModuleDict(
-            {
-                "encoder": NETWORKS.build(network, "model.network", inp=image_shape, out=self.code_shape),
-                "codebook": Codebook(codes, code_dim, codebook == "ema", decay, revive),
-                "decoder": NETWORKS.build(
-                    network, "model.network", inp=self.code_shape, out=(outputs, *image_shape[1:])
-                ),
-            }
-        )
+        output = (2 * channels if self.discrete else channels, *image_shape[1:])  # a mean, and a log scale
+        self.encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=self.code_shape)
+        self.codebook = Codebook(codes, code_dim, codebook == "ema", decay, revive)
+        self.decoder = NETWORKS.build(network, "model.network", inp=self.code_shape, out=output)
         symbols = (codes, height, width)
         self.law = NETWORKS.build(prior, "model.prior", inp=symbols, out=symbols)  # p(k)
         if not isinstance(self.law, PixelCNN):
-            raise ConfigError(f"network '{prior['name']}' draws no maps of codes", "key model.prior.name", "use pixelcnn")
+            said = f"network '{prior['name']}' draws no maps of codes"
+            raise ConfigError(said, "key model.prior.name", "use model.prior.name=pixelcnn")
 
     def draw(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images, the encoder's map z_e(x), and the numbers k of the nearest codes: eq. 1."""
-        z = self.coder["encoder"](image).float()
-        return image, z, self.coder["codebook"].nearest(z)
+        z = self.encoder(image).float()
+        return image, z, self.codebook.nearest(z)
 
     def phases(self) -> list[Phase]:
         coding, after = (0.0, 1 - self.prior_share), (1 - self.prior_share, 1.0)
-        phases = [Phase("codes", self.quantise, self.coder, window=coding)]
-        if self.coder["codebook"].ema or self.coder["codebook"].revive:
+        coder = nn.ModuleList([self.encoder, self.codebook, self.decoder])
+        phases = [Phase("codes", self.quantise, coder, window=coding)]
+        if self.codebook.ema or self.codebook.revive:
             phases.append(Phase("codebook", self.follow, None, window=coding))
         return [*phases, Phase("prior", self.predict, self.law, window=after)]
 
     def quantise(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
         """Eq. 3, in nats and squares summed over places. `elbo` is the bound under the uniform prior of section 3.1."""
-        e = self.coder["codebook"](k)
+        e = self.codebook(k)
         z_q = z + (e - z).detach()  # eq. 2; the gradient goes past the rounding
-        reconstruction = self.nll(self.coder["decoder"](z_q), image).mean()  # −log p(x|z_q(x))
+        reconstruction = self.nll(self.decoder(z_q), image).mean()  # −log p(x|z_q(x))
         commitment = _squares(z - e.detach())  # ‖z_e(x) − sg[e]‖²
         loss = reconstruction + self.beta * commitment
-        if not self.coder["codebook"].ema:
+        if not self.codebook.ema:
             loss = loss + _squares(z.detach() - e)  # ‖sg[z_e(x)] − e‖²
         code_length = k[0].numel() * math.log(self.codes)  # KL(q ‖ uniform)
         return {
@@ -104,14 +104,14 @@ class VQVAE(Model):
             "elbo": -(reconstruction.detach() + code_length),
             "reconstruction": reconstruction,
             "commitment": commitment,
-            "perplexity": perplexity(self.coder["codebook"].tally(k)),
+            "perplexity": perplexity(self.codebook.tally(k)),
         }
 
     def follow(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
         """The codebook's averages (appendix A.1) and new places for dead codes; trained models stand still."""
         if self.training:
-            self.coder["codebook"].follow(z, k)
-        return {"perplexity": perplexity(self.coder["codebook"].tally(k))}
+            self.codebook.follow(z, k)
+        return {"perplexity": perplexity(self.codebook.tally(k))}
 
     def predict(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
         """−log p(k(x)): what the map of codes costs under the learned prior, in nats."""
@@ -122,35 +122,41 @@ class VQVAE(Model):
 
     def nll(self, output: Tensor, image: Tensor) -> Tensor:
         """−log p(x|z_q) of each image (N,), from what the decoder gives."""
-        if self.likelihood == "gaussian":
+        if not self.discrete:
             return gaussian_nll(output.float().sigmoid(), image, self.log_sigma)
         mean, log_scale = output.float().chunk(2, dim=1)
         return discretised_logistic_nll(mean, image, log_scale.clamp(*SCALES))
 
     def indices(self, image: Tensor) -> Tensor:
         """Images to the numbers of their codes, int64 (N, h, w), each in [0, `codes`)."""
-        return self.draw(image)[2]
+        k: Tensor = self.draw(image)[2]
+        return k
 
     def encode(self, image: Tensor) -> Tensor:
         """The codes' vectors z_q(x), place after place flattened to (N, D)."""
-        return self.coder["codebook"](self.indices(image)).flatten(1)
+        return self.codebook(self.indices(image)).flatten(1)
 
     def decode(self, code: Tensor) -> Tensor:
         """The mean image of p(x|z_q); of a mixture of codes as it is, not rounded to the codebook."""
-        output = self.coder["decoder"](code.unflatten(1, self.code_shape)).float()
-        return output.sigmoid() if self.likelihood == "gaussian" else output.chunk(2, dim=1)[0].clamp(0, 1)
+        output = self.decoder(code.unflatten(1, self.code_shape)).float()
+        return output.chunk(2, dim=1)[0].clamp(0, 1) if self.discrete else output.sigmoid()
 
     def reconstruct(self, image: Tensor) -> Tensor:
         return self.decode(self.encode(image))
 
     def sample(self, n: int) -> Tensor:
         """Maps of codes from the learned prior, decoded."""
-        return self.decode(self.coder["codebook"](self.law.draw(n)).flatten(1))
+        return self.decode(self.codebook(self.law.draw(n)).flatten(1))
 
     def score(self, image: Tensor) -> Tensor:
         """−log p(x|k(x)) − log p(k(x)) of each image (N,), in nats: an upper bound on −log p(x)."""
-        _, z, k = self.draw(image)
-        return self.nll(self.coder["decoder"](self.coder["codebook"](k)), image) + self.code_length(k)
+        reconstruction, code = self.bound(image)
+        return reconstruction + code
+
+    def bound(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The two terms of `score`."""
+        k = self.indices(image)
+        return self.nll(self.decoder(self.codebook(k)), image), self.code_length(k)
 
 
 def _squares(difference: Tensor) -> Tensor:

@@ -31,8 +31,11 @@ def gate(features: Tensor) -> Tensor:
 
 
 class GatedLayer(nn.Module):
-    """One layer of both stacks. The first (mask A) does not see a place's own symbol; later ones (mask B) may look at
-    their place, whose features know only the past."""
+    """One layer of both stacks.
+
+    The first (mask A) does not see a place's own symbol; later ones (mask B) look at their own place too, whose
+    features know only the past.
+    """
 
     def __init__(self, width: int, reach: int, first: bool) -> None:
         super().__init__()
@@ -80,18 +83,20 @@ class PixelCNN(nn.Module):
     def _links(self, v: Tensor) -> list[Tensor]:
         links = []
         for layer in self.layers:
+            assert isinstance(layer, GatedLayer)
             v, link = layer.down(v)
             links.append(link)
         return links
 
     def _across(self, h: Tensor, links: list[Tensor]) -> Tensor:
         for layer, link in zip(self.layers, links, strict=True):
+            assert isinstance(layer, GatedLayer)
             h = layer.along(h, link)
         logits: Tensor = self.head(h).float()
         return logits
 
     def draw(self, n: int) -> Tensor:
-        """n maps (n, H, W) from the law, place after place. The rows above a row are looked at once, not at each place."""
+        """n maps (n, H, W) from the law, place after place; the rows above are looked at once a row."""
         height, width = self.sides
         index = torch.zeros(n, height, width, dtype=torch.long, device=self.embedding.weight.device)
         for i in range(height):
@@ -104,7 +109,7 @@ class PixelCNN(nn.Module):
 
 
 def _drawn(p: Tensor) -> Tensor:
-    """One symbol from each row of probabilities (N, symbols): the first whose cumulative share passes a uniform number."""
+    """One symbol from each row of probabilities (N, symbols): the first whose cumulative sum passes a random share."""
     cumulative = p.cumsum(1)
     u = noise.uniform(len(p), 1, like=p) * cumulative[:, -1:]
     return (cumulative <= u).sum(1).clamp_(max=p.shape[1] - 1)
