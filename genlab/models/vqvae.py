@@ -21,6 +21,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from genlab import noise
 from genlab.errors import ConfigError
 from genlab.losses.likelihood import discretised_logistic_nll, gaussian_nll
 from genlab.model import Model, Phase, Shape
@@ -36,11 +37,14 @@ SCALES = (-7.0, 3.0)  # log scale of a logistic pixel: from far less than one of
 
 @MODELS("vqvae")
 class VQVAE(Model):
-    """Codes are learned in the first `1 - prior_share` of training, their law in the rest."""
+    """Codes are learned in the first `1 - prior_share` of training, their law in the rest.
+
+    `prior` None: none is learned, all codes are as likely, and images drawn from them make no sense.
+    """
 
     log_sigma: Tensor
     codebook: Codebook
-    law: PixelCNN
+    law: PixelCNN | None
 
     monitor = "prior/loss"  # comparable among steps once the codes stand still
 
@@ -48,7 +52,7 @@ class VQVAE(Model):
         self,
         image_shape: Shape,
         network: NetworkSpec,
-        prior: NetworkSpec,
+        prior: NetworkSpec | None,
         halvings: Halvings = 2,
         codes: Annotated[int, Gt(1), Lt(2**20)] = 512,
         code_dim: PositiveInt = 64,
@@ -70,11 +74,7 @@ class VQVAE(Model):
         self.encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=self.code_shape)
         self.codebook = Codebook(codes, code_dim, codebook == "ema", decay, revive)
         self.decoder = NETWORKS.build(network, "model.network", inp=self.code_shape, out=output)
-        symbols = (codes, height, width)
-        self.law = NETWORKS.build(prior, "model.prior", inp=symbols, out=symbols)  # p(k)
-        if not isinstance(self.law, PixelCNN):
-            said = f"network '{prior['name']}' draws no maps of codes"
-            raise ConfigError(said, "key model.prior.name", "use model.prior.name=pixelcnn")
+        self.law = _law(prior, (codes, height, width))  # p(k)
 
     def draw(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images, the encoder's map z_e(x), and the numbers k of the nearest codes: eq. 1."""
@@ -82,12 +82,15 @@ class VQVAE(Model):
         return image, z, self.codebook.nearest(z)
 
     def phases(self) -> list[Phase]:
-        coding, after = (0.0, 1 - self.prior_share), (1 - self.prior_share, 1.0)
+        end = 1 - self.prior_share if self.law else 1.0
+        coding = (0.0, end)
         coder = nn.ModuleList([self.encoder, self.codebook, self.decoder])
         phases = [Phase("codes", self.quantise, coder, window=coding)]
-        if self.codebook.ema or self.codebook.revive:
+        if self.codebook.ema or self.revive:
             phases.append(Phase("codebook", self.follow, None, window=coding))
-        return [*phases, Phase("prior", self.predict, self.law, window=after)]
+        if self.law:
+            phases.append(Phase("prior", self.predict, self.law, window=(end, 1.0)))
+        return phases
 
     def quantise(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
         """Eq. 3, in nats and squares summed over places. `elbo` is the bound under the uniform prior of section 3.1."""
@@ -98,10 +101,9 @@ class VQVAE(Model):
         loss = reconstruction + self.beta * commitment
         if not self.codebook.ema:
             loss = loss + _squares(z.detach() - e)  # ‖sg[z_e(x)] − e‖²
-        code_length = k[0].numel() * math.log(self.codes)  # KL(q ‖ uniform)
         return {
             "loss": loss,
-            "elbo": -(reconstruction.detach() + code_length),
+            "elbo": -(reconstruction.detach() + self.uniform_length(k)),
             "reconstruction": reconstruction,
             "commitment": commitment,
             "perplexity": perplexity(self.codebook.tally(k)),
@@ -117,7 +119,14 @@ class VQVAE(Model):
         """−log p(k(x)): what the map of codes costs under the learned prior, in nats."""
         return {"loss": self.code_length(k).mean()}
 
+    def uniform_length(self, k: Tensor) -> float:
+        """KL(q(k|x) ‖ uniform), in nats: what a map of codes costs if all are as likely."""
+        return k[0].numel() * math.log(self.codes)
+
     def code_length(self, k: Tensor) -> Tensor:
+        """−log p(k) of each map (N,), in nats."""
+        if self.law is None:
+            return torch.full_like(k[:, 0, 0], self.uniform_length(k), dtype=torch.float32)
         return cross_entropy(self.law(k), k, reduction="none").flatten(1).sum(1)
 
     def nll(self, output: Tensor, image: Tensor) -> Tensor:
@@ -145,8 +154,15 @@ class VQVAE(Model):
         return self.decode(self.encode(image))
 
     def sample(self, n: int) -> Tensor:
-        """Maps of codes from the learned prior, decoded."""
-        return self.decode(self.codebook(self.law.draw(n)).flatten(1))
+        """Maps of codes from the prior, decoded."""
+        return self.decode(self.codebook(self.draw_codes(n)).flatten(1))
+
+    def draw_codes(self, n: int) -> Tensor:
+        """n maps of codes (n, h, w) from the learned prior, or from the uniform one."""
+        if self.law:
+            return self.law.draw(n)
+        u = noise.uniform(n, *self.code_shape[1:], like=self.codebook.vectors)
+        return (u * self.codes).long().clamp(max=self.codes - 1)
 
     def score(self, image: Tensor) -> Tensor:
         """−log p(x|k(x)) − log p(k(x)) of each image (N,), in nats: an upper bound on −log p(x)."""
@@ -157,6 +173,16 @@ class VQVAE(Model):
         """The two terms of `score`."""
         k = self.indices(image)
         return self.nll(self.decoder(self.codebook(k)), image), self.code_length(k)
+
+
+def _law(spec: NetworkSpec | None, symbols: Shape) -> PixelCNN | None:
+    if spec is None:
+        return None
+    law = NETWORKS.build(spec, "model.prior", inp=symbols, out=symbols)
+    if not isinstance(law, PixelCNN):
+        said = f"network '{spec['name']}' draws no maps of codes"
+        raise ConfigError(said, "key model.prior.name", "use model.prior.name=pixelcnn")
+    return law
 
 
 def _squares(difference: Tensor) -> Tensor:

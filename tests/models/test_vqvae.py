@@ -281,3 +281,15 @@ def test_sizes_that_cannot_be_halved_name_one_that_can() -> None:
 def test_another_network_is_no_prior() -> None:
     with pytest.raises(ConfigError, match=r"model\.prior\.name=pixelcnn"):
         small(prior={"name": "mlp", "hidden": [3]})
+
+
+def test_without_a_learned_prior_all_codes_are_as_likely() -> None:
+    model = small(prior=None, likelihood="discretised_logistic").eval()
+    assert [phase.window for phase in model.phases()] == [(0, 1), (0, 1)]
+    image = torch.rand(3, 1, 8, 8)
+    assert torch.allclose(model.bound(image)[1], torch.full((3,), 4 * math.log(8)))
+    noise.seed(0)
+    drawn = model.draw_codes(2000)
+    assert torch.allclose(drawn.flatten().bincount(minlength=8) / 8000, torch.full((8,), 1 / 8), atol=0.02)
+    elbo = float(model.quantise(*model.draw(image))["elbo"])
+    assert elbo == pytest.approx(-float(model.score(image).detach().mean()), rel=1e-5)
