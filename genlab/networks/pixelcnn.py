@@ -65,6 +65,7 @@ class PixelCNN(nn.Module):
     def __init__(self, symbols: int, sides: tuple[int, int], width: int, layers: int, first: int, reach: int) -> None:
         super().__init__()
         self.sides = sides
+        self.past = first + (layers - 1) * reach  # how many rows up, and places to the left, anything is seen
         self.embedding = nn.Embedding(symbols, width)
         reaches = [first, *[reach] * (layers - 1)]
         self.layers = nn.ModuleList(GatedLayer(width, each, first=not i) for i, each in enumerate(reaches))
@@ -96,14 +97,19 @@ class PixelCNN(nn.Module):
         return logits
 
     def draw(self, n: int) -> Tensor:
-        """n maps (n, H, W) from the law, place after place; the rows above are looked at once a row."""
+        """n maps (n, H, W) from the law, place after place: no more is computed than what the place can see.
+
+        The rows above are looked at once a row.
+        """
         height, width = self.sides
         index = torch.zeros(n, height, width, dtype=torch.long, device=self.embedding.weight.device)
         for i in range(height):
-            links = [link[:, :, i:] for link in self._links(self._embed(index[:, : i + 1]))]
+            above = self._embed(index[:, max(0, i - self.past) : i + 1])
+            links = [link[:, :, -1:] for link in self._links(above)]
             for j in range(width):
-                row = self._embed(index[:, i : i + 1, : j + 1])  # mask A: its last place is not looked at
-                logits = self._across(row, [link[..., : j + 1] for link in links])[:, :, 0, j]
+                seen = slice(max(0, j - self.past), j + 1)  # mask A: the last place of these is not looked at
+                row = self._embed(index[:, i : i + 1, seen])
+                logits = self._across(row, [link[..., seen] for link in links])[:, :, 0, -1]
                 index[:, i, j] = _drawn(logits.softmax(1))
         return index
 

@@ -189,6 +189,23 @@ def test_draws_follow_the_law() -> None:
     assert float(((drawn.bincount(minlength=16) - expected) ** 2 / expected).sum()) < 38
 
 
+def test_drawing_looks_no_further_than_it_can_see() -> None:
+    """A network that may look at everything draws the same map."""
+    torch.manual_seed(0)
+    net = PixelCNN(5, (7, 9), width=4, layers=3, first=1, reach=1)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.5)
+    assert net.past == 3
+    drawn = []
+    for past in (3, 99, 1):
+        net.past = past
+        noise.seed(0)
+        with torch.no_grad():
+            drawn.append(net.draw(20))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
 def test_the_prior_trains_last_and_touches_no_code() -> None:
     model = small(prior_share=0.25)
     windows = {phase.name: phase.window for phase in model.phases()}
