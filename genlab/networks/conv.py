@@ -38,7 +38,7 @@ def conv(
 
 
 def _encoder(image: Image, code: int, channels: list[int], norm: Norm, activation: Activation) -> nn.Sequential:
-    sides = _sides(image[1:], len(channels))
+    sides = halvings(image[1:], len(channels))
     layers: list[nn.Module] = []
     for (a, b), (large, small) in zip(pairwise([image[0], *channels]), pairwise(sides), strict=True):
         layers += [nn.Conv2d(a, b, 3, _stride(large, small), padding=1), *_block_end(b, norm, activation)]
@@ -47,7 +47,7 @@ def _encoder(image: Image, code: int, channels: list[int], norm: Norm, activatio
 
 
 def _decoder(code: int, image: Image, channels: list[int], norm: Norm, activation: Activation) -> nn.Sequential:
-    sides = _sides(image[1:], len(channels))[::-1]
+    sides = halvings(image[1:], len(channels))[::-1]
     widths = [*reversed(channels), channels[0]]
     first = (widths[0], *sides[0])
     layers: list[nn.Module] = [nn.Linear(code, first[0] * first[1] * first[2]), nn.Unflatten(1, first)]
@@ -62,7 +62,7 @@ def _decoder(code: int, image: Image, channels: list[int], norm: Norm, activatio
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], image[0], 3, padding=1))
 
 
-def _sides(image: Sides, layers: int) -> list[Sides]:
+def halvings(image: Sides, layers: int) -> list[Sides]:
     """Feature map sizes from the image inwards: halved, rounding up, until 2x2, which further layers keep."""
     sides = [image]
     for _ in range(layers):
