@@ -168,6 +168,7 @@ EVALUATORS = Registry("evaluator")
 LOGGERS = Registry("logger", runtime=("folder", "resumed_at"))
 
 NetworkSpec = NETWORKS.spec_type()
+ModelSpec = MODELS.spec_type()  # of a model inside another
 
 PACKAGES = ("networks", "models", "data", "evaluators", "loggers")
 broken_plugins: dict[str, str] = {}
