@@ -1,4 +1,4 @@
-"""`model.init_from=RUN`: a model whose body is what another run has trained.
+"""`model.init_from=RUN`: a model whose body is what another run has trained, with its weights if `model.pretrained`.
 
 The run folder that comes of it holds the body's spec and all weights, and can be opened and resumed without RUN.
 """
@@ -41,7 +41,7 @@ def continued(settings: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, 
 def inherit(model: Model, settings: Mapping[str, Any], data: Data) -> None:
     """Give `model.body` the weights of RUN's newest checkpoint; ConfigError if it was made for other images."""
     given = settings["model"].get("init_from")
-    if not given:
+    if not given or not settings["model"].get("pretrained", True):
         return
     run = load(given, "cpu")
     shape = tuple(runs.data_facts(run.record, run.path)["shape"])

@@ -22,8 +22,10 @@ from genlab.registry import MODELS, ModelSpec, Spec
 
 @MODELS("classifier")
 class Classifier(Model):
-    """`body` is the spec of a model that encodes. `init_from` names the run from which whoever builds this model takes
-    the body's spec and weights; a classifier that stands alone, or is loaded, needs no such run.
+    """`body` is the spec of a model that encodes.
+
+    `init_from` names a run whose model whoever builds this one takes for `body`, and `pretrained` whether its weights
+    too (genlab/inheritance.py). Here they are only a note: a classifier that stands alone, or is loaded, needs no run.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("image", "label")
@@ -34,6 +36,7 @@ class Classifier(Model):
         num_classes: int | None,
         body: ModelSpec,
         init_from: str | None = None,
+        pretrained: bool = True,
         frozen: bool = False,
     ) -> None:
         super().__init__()
