@@ -162,12 +162,16 @@ class Registry:
 MODELS = Registry("model", runtime=("image_shape", "num_classes"))
 NETWORKS = Registry("network", runtime=("inp", "out"))
 DATASETS = Registry("dataset", runtime=("seed",))
+CORRUPTIONS = Registry("corruption")
+PENALTIES = Registry("penalty", runtime=("encoder",))
 OPTIMIZERS = Registry("optimizer", runtime=("params",))
 SCHEDULES = Registry("schedule")
 EVALUATORS = Registry("evaluator")
 LOGGERS = Registry("logger", runtime=("folder", "resumed_at"))
 
 NetworkSpec = NETWORKS.spec_type()
+CorruptionSpec = CORRUPTIONS.spec_type()
+PenaltySpec = PENALTIES.spec_type()
 
 PACKAGES = ("networks", "models", "data", "evaluators", "loggers")
 broken_plugins: dict[str, str] = {}

@@ -4,17 +4,37 @@ One network squeezes an image into a short code, another rebuilds the image from
 rebuilt image like the original. What does not fit through the code is what the code has learned to leave out.
 
 Hinton & Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, Science 313 (2006).
+A wide code must be kept from copying: by a corruption to be undone (Vincent et al., ICML 2008), a penalty on the
+code (sparse: Ng 2011; contractive: Rifai et al., ICML 2011), or few active numbers (k-sparse: Makhzani & Frey 2014).
+Layers trained one after another before the whole: Bengio et al., Greedy Layer-Wise Training, NeurIPS 2006.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+import genlab.corruptions  # registers them
+from genlab.errors import ConfigError
 from genlab.losses.likelihood import bernoulli_nll
-from genlab.model import Model, Shape
-from genlab.registry import MODELS, NETWORKS, NetworkSpec, PositiveInt
+from genlab.losses.penalties import KeepLargest
+from genlab.model import Model, Phase, Shape
+from genlab.networks.activations import ACTIVATIONS, Activation
+from genlab.networks.mlp import layer_by_layer, tied_mlp
+from genlab.registry import (
+    CORRUPTIONS,
+    MODELS,
+    NETWORKS,
+    PENALTIES,
+    CorruptionSpec,
+    Fraction,
+    NetworkSpec,
+    PenaltySpec,
+    PositiveInt,
+)
 
 
 @MODELS("autoencoder")
@@ -32,16 +52,87 @@ class Autoencoder(Model):
         latent_dim: PositiveInt = 32,
         loss: Literal["mse", "bernoulli"] = "mse",
         output: Literal["sigmoid", "identity"] = "sigmoid",
+        code: Literal["linear"] | Activation = "linear",
+        k_sparse: PositiveInt | None = None,
+        tied: bool = False,
+        corruption: CorruptionSpec | None = None,
+        penalty: PenaltySpec | None = None,
+        pretrain: Literal["autoencoder"] | None = None,
+        pretrain_share: Fraction = 0.3,
     ) -> None:
         super().__init__()
         self.criterion = loss
         self.output = "sigmoid" if loss == "bernoulli" else output
-        self.encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=latent_dim)
-        self.decoder = NETWORKS.build(decoder or network, "model.decoder", inp=latent_dim, out=image_shape)
+        encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=latent_dim)
+        ends = [] if code == "linear" else [ACTIVATIONS[code]()]
+        ends += [KeepLargest(k_sparse)] if k_sparse else []
+        self.encoder = nn.Sequential(*(encoder if isinstance(encoder, nn.Sequential) else [encoder]), *ends)
+        if (tied or pretrain) and (network["name"] != "mlp" or decoder):
+            raise ConfigError(
+                f"only the layers of an mlp and its mirror image can be {'tied' if tied else 'trained one by one'}",
+                "model.network.name=mlp model.decoder=null",
+                "add model.tied=false model.pretrain=null",
+            )
+        if tied:
+            self.decoder = tied_mlp(encoder, image_shape)
+        else:
+            self.decoder = NETWORKS.build(decoder or network, "model.decoder", inp=latent_dim, out=image_shape)
+        self.corrupt = CORRUPTIONS.build(corruption, "model.corruption") if corruption else lambda image: image
+        self.penalty = PENALTIES.build(penalty, "model.penalty", encoder=self.encoder) if penalty else None
+        self.pretrain_share = pretrain_share if pretrain else 0.0
+        self.monitor = "whole/loss" if pretrain else "loss"
+
+    def phases(self) -> list[Phase]:
+        """The layers in turn, from the image inwards, each with its mirror image; then the whole."""
+        if not self.pretrain_share:
+            return [Phase("model", self.loss, self)]
+        layers = self.layers()
+        share = self.pretrain_share / len(layers)
+        return [
+            *(
+                Phase(f"layer{i}", partial(self.layer_loss, i), layer, window=(i * share, (i + 1) * share))
+                for i, layer in enumerate(layers)
+            ),
+            Phase("whole", self.loss, self, window=(self.pretrain_share, 1.0)),
+        ]
+
+    def layers(self) -> list[nn.ModuleList]:
+        """[one layer of the encoder, its mirror image], from the image inwards."""
+        pairs = zip(layer_by_layer(self.encoder), reversed(layer_by_layer(self.decoder)), strict=True)
+        return [nn.ModuleList(pair) for pair in pairs]
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
-        """Sums over pixels, averaged over images: `loss` (Bernoulli: in nats) and `squared_error`."""
-        logits = self.decoder(self.encoder(image))
+        """Sums over pixels, averaged over images: `reconstruction` (Bernoulli: in nats) and `squared_error`.
+
+        The reconstruction is that of the corrupted image, held against the clean one. `loss` adds weight·`penalty`.
+        """
+        seen = self.corrupt(image)
+        code = self.encoder(seen)
+        terms = self.compare(self.decoder(code), image)
+        if self.penalty is None:
+            return terms
+        penalty = self.penalty(self.encoder, seen, code)
+        reconstruction = terms["loss"]
+        return terms | {
+            "loss": reconstruction + self.penalty.weight * penalty,
+            "reconstruction": reconstruction,
+            "penalty": penalty,
+        }
+
+    def layer_loss(self, i: int, image: Tensor) -> dict[str, Tensor]:
+        """Layer i and its mirror image as an autoencoder of what the layers before it make of the image."""
+        layers = self.layers()
+        with torch.no_grad():
+            below = image
+            for encode, _ in layers[:i]:
+                below = encode(below)
+        encode, decode = layers[i]
+        if i == 0:
+            return self.compare(decode(encode(self.corrupt(image))), image)
+        loss = (decode(encode(below)).float() - below.float()).square().sum(1).mean()
+        return {"loss": loss}
+
+    def compare(self, logits: Tensor, image: Tensor) -> dict[str, Tensor]:
         shown = logits if self.criterion == "mse" else logits.detach()
         squared_error = (self.pixels(shown) - image).square().flatten(1).sum(1).mean()
         loss = squared_error if self.criterion == "mse" else bernoulli_nll(logits, image).mean()
