@@ -84,7 +84,9 @@ class Sparse(nn.Module):
         super().__init__()
         self.kind, self.weight, self.rate = kind, weight, rate
         if kind == "kl" and not isinstance(encoder[-1], nn.Sigmoid):
-            raise ConfigError("a rate is a mean of numbers in (0, 1)", "model.penalty.kind=kl", "add model.code=sigmoid")
+            raise ConfigError(
+                "a rate is a mean of numbers in (0, 1)", "model.penalty.kind=kl", "add model.code=sigmoid"
+            )
 
     def forward(self, encoder: nn.Sequential, image: Tensor, code: Tensor) -> Tensor:
         if self.kind == "l1":

@@ -17,7 +17,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-import genlab.corruptions  # registers them
 from genlab.errors import ConfigError
 from genlab.losses.likelihood import bernoulli_nll
 from genlab.losses.penalties import KeepLargest
