@@ -11,6 +11,7 @@ Layers trained one after another before the whole: Bengio et al., Greedy Layer-W
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.errors import ConfigError
+from genlab.losses.boltzmann import Machine, contrastive_divergence
 from genlab.losses.likelihood import bernoulli_nll
 from genlab.losses.penalties import KeepLargest
 from genlab.model import Model, Phase, Shape
@@ -56,7 +58,7 @@ class Autoencoder(Model):
         tied: bool = False,
         corruption: CorruptionSpec | None = None,
         penalty: PenaltySpec | None = None,
-        pretrain: Literal["autoencoder"] | None = None,
+        pretrain: Literal["autoencoder", "rbm"] | None = None,
         pretrain_share: Fraction = 0.3,
     ) -> None:
         super().__init__()
@@ -78,27 +80,45 @@ class Autoencoder(Model):
             self.decoder = NETWORKS.build(decoder or network, "model.decoder", inp=latent_dim, out=image_shape)
         self.corrupt = CORRUPTIONS.build(corruption, "model.corruption") if corruption else lambda image: image
         self.penalty = PENALTIES.build(penalty, "model.penalty", encoder=self.encoder) if penalty else None
-        self.pretrain_share = pretrain_share if pretrain else 0.0
+        self.tied, self.linear, self.pretrain, self.pretrain_share = tied, code == "linear", pretrain, pretrain_share
+        if pretrain == "rbm" and network["hidden"] and network.get("activation") != "sigmoid":
+            raise ConfigError(
+                "the units of Boltzmann machines are sigmoids",
+                "model.pretrain=rbm",
+                "add model.network.activation=sigmoid",
+            )
         self.monitor = "whole/loss" if pretrain else "loss"
 
     def phases(self) -> list[Phase]:
         """The layers in turn, from the image inwards, each with its mirror image; then the whole."""
-        if not self.pretrain_share:
+        if not self.pretrain:
             return [Phase("model", self.loss, self)]
+        return [*self._pretraining(), Phase("whole", self.loss, self, window=(self.pretrain_share, 1.0))]
+
+    def _pretraining(self) -> Iterator[Phase]:
         layers = self.layers()
         share = self.pretrain_share / len(layers)
-        return [
-            *(
-                Phase(f"layer{i}", partial(self.layer_loss, i), layer, window=(i * share, (i + 1) * share))
-                for i, layer in enumerate(layers)
-            ),
-            Phase("whole", self.loss, self, window=(self.pretrain_share, 1.0)),
-        ]
+        for i, layer in enumerate(layers):
+            window = (i * share, (i + 1) * share)
+            if self.pretrain == "autoencoder":
+                yield Phase(f"layer{i}", partial(self.layer_loss, i), layer, window=window)
+                continue
+            machine = self.machine(i)
+            parameters = nn.ParameterList([machine.weight, machine.visible_bias, machine.hidden_bias])
+            yield Phase(f"layer{i}", partial(self.machine_loss, i), parameters, window=window)
+            if not self.tied:
+                yield Phase(f"unroll{i}", partial(self.unroll, i), window=window)
 
     def layers(self) -> list[nn.ModuleList]:
         """[one layer of the encoder, its mirror image], from the image inwards."""
         pairs = zip(layer_by_layer(self.encoder), reversed(layer_by_layer(self.decoder)), strict=True)
         return [nn.ModuleList(pair) for pair in pairs]
+
+    def machine(self, i: int) -> Machine:
+        """Layer i as a Boltzmann machine: binary units, but Gaussian ones for a linear code (the paper's note 8)."""
+        up, down = (next(m for m in part if hasattr(m, "bias")) for part in self.layers()[i])
+        last = i + 1 == len(self.layers())
+        return Machine(up.weight, down.bias, up.bias, hidden="gaussian" if last and self.linear else "binary")
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
         """Sums over pixels, averaged over images: `reconstruction` (Bernoulli: in nats) and `squared_error`.
@@ -118,18 +138,30 @@ class Autoencoder(Model):
             "penalty": penalty,
         }
 
-    def layer_loss(self, i: int, image: Tensor) -> dict[str, Tensor]:
-        """Layer i and its mirror image as an autoencoder of what the layers before it make of the image."""
-        layers = self.layers()
+    def below(self, i: int, image: Tensor) -> Tensor:
+        """What the layers before layer i make of the image."""
         with torch.no_grad():
-            below = image
-            for encode, _ in layers[:i]:
-                below = encode(below)
-        encode, decode = layers[i]
+            for encode, _ in self.layers()[:i]:
+                image = encode(image)
+        return image
+
+    def layer_loss(self, i: int, image: Tensor) -> dict[str, Tensor]:
+        """Layer i and its mirror image as an autoencoder of what lies below: its own loss, or the squared error."""
+        encode, decode = self.layers()[i]
         if i == 0:
             return self.compare(decode(encode(self.corrupt(image))), image)
-        loss = (decode(encode(below)).float() - below.float()).square().sum(1).mean()
-        return {"loss": loss}
+        below = self.below(i, image)
+        return {"loss": (decode(encode(below)).float() - below.float()).square().sum(1).mean()}
+
+    def machine_loss(self, i: int, image: Tensor) -> dict[str, Tensor]:
+        """One step of contrastive divergence: its gradient is the update, its value says nothing."""
+        return {"loss": contrastive_divergence(self.machine(i), self.below(i, image).flatten(1), mean=True)}
+
+    def unroll(self, i: int, image: Tensor) -> dict[str, Tensor]:
+        """The mirror image starts with the machine's weights (figure 1: unrolling), and is free from then on."""
+        _, down = self.layers()[i]
+        next(m for m in down if isinstance(m, nn.Linear)).weight.copy_(self.machine(i).weight.t())
+        return {}
 
     def compare(self, logits: Tensor, image: Tensor) -> dict[str, Tensor]:
         shown = logits if self.criterion == "mse" else logits.detach()
