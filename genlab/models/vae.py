@@ -106,3 +106,9 @@ class VAE(Model):
 
     def reconstruct(self, image: Tensor) -> Tensor:
         return self.decode(self.encode(image))
+
+    def score(self, image: Tensor, *conditions: Tensor) -> Tensor:
+        """−log p(x|μ(x)) + KL, (N,): the negative ELBO with the mean code for the expectation, and so without noise."""
+        mean, log_variance = self.posterior(image, *conditions)
+        logits = self.decoder(self.code(mean, *conditions))
+        return self.law.nll(logits, image) + kl_standard_normal(mean, log_variance)

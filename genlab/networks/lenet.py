@@ -12,8 +12,7 @@ from annotated_types import MinLen
 from torch import nn
 
 from genlab.networks.activations import ACTIVATIONS, Activation
-from genlab.networks.conv import halvings
-from genlab.networks.shapes import Image, Size, misfit
+from genlab.networks.shapes import Image, Size, halvings, misfit
 from genlab.registry import NETWORKS, PositiveInt
 
 KERNEL = 5

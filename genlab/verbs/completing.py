@@ -14,6 +14,8 @@ from genlab.verbs.yamltext import KINDS, options, values
 COMPOSING = ("train", "prepare", "info")
 KEYS = {  # key=value options of the verbs that take a RUN
     "sample": ["n=", "seed=", "columns=", "out="],
+    "denoise": ["sigma=", "n=", "split=", "columns=", "seed=", "image=", "out="],
+    "inpaint": ["box=", "n=", "split=", "columns=", "seed=", "image=", "out="],
     "reconstruct": ["n=", "split=", "columns=", "seed=", "out="],
     "interpolate": ["n=", "steps=", "mode=", "between=", "seed=", "out="],
     "traverse": ["n=", "dimensions=", "columns=", "reach=", "split=", "out="],

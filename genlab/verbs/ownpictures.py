@@ -27,14 +27,14 @@ def files_at(name: str) -> list[Path]:
     return found
 
 
-def read(files: list[Path], shape: tuple[int, int, int]) -> Tensor:
+def read(files: list[Path], shape: tuple[int, ...]) -> Tensor:
     """The pictures as (N, C, H, W) in [0, 1]: upright, in the model's colours, centre-cropped, then resized."""
     import torch
 
     return torch.stack([_read(file, shape) for file in files])
 
 
-def _read(path: Path, shape: tuple[int, int, int]) -> Tensor:
+def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
     import numpy as np
     import torch
     from PIL import Image, ImageOps
