@@ -110,5 +110,5 @@ class VAE(Model):
     def score(self, image: Tensor, *conditions: Tensor) -> Tensor:
         """−log p(x|μ(x)) + KL, (N,): the negative ELBO with the mean code for the expectation, and so without noise."""
         mean, log_variance = self.posterior(image, *conditions)
-        logits = self.decoder(self.code(mean, *conditions))
-        return self.law.nll(logits, image) + kl_standard_normal(mean, log_variance)
+        nll = self.law.nll(self.decoder(self.code(mean, *conditions)), image)
+        return nll + kl_of_dimensions(mean, log_variance).sum(1)
