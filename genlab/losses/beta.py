@@ -26,7 +26,11 @@ def _spelt_out(spec: Any) -> Any:
     return {"name": spec} if isinstance(spec, str) else spec
 
 
-BetaSpec = Annotated[BETAS.spec_type(), BeforeValidator(_spelt_out)]
+def _spec_type() -> Any:
+    return Annotated[BETAS.spec_type(), BeforeValidator(_spelt_out)]
+
+
+BetaSpec = _spec_type()  # the annotation of a parameter that holds one
 
 
 def kl_penalty(spec: str | Mapping[str, Any], where: str) -> Penalty:

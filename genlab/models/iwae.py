@@ -38,14 +38,14 @@ class IWAE(VAE):
         super().__init__(image_shape, network, decoder, latent_dim, likelihood, sigma, binarize)
         self.samples = samples
 
-    def loss(self, image: Tensor) -> dict[str, Tensor]:
+    def loss(self, image: Tensor, *conditions: Tensor) -> dict[str, Tensor]:
         """`loss` is −L_K; `elbo` the bound of one code an image, `kl` exact and `reconstruction` what is left of it.
 
         The gradient of the logarithm weighs each code by its share of the sum: eq. 14.
         """
         x = self.observe(image)
-        mean, log_variance = self.posterior(x)
-        log_w = self.weigh(x, mean, log_variance, self.samples)
+        mean, log_variance = self.posterior(x, *conditions)
+        log_w = self.weigh(x, mean, log_variance, self.samples, *conditions)
         bound = torch.logsumexp(log_w, 1) - math.log(self.samples)  # eq. 8: L_K = log 1/K Σ p(x,z_k) / q(z_k|x)
         elbo, kl = log_w.detach().mean(), kl_standard_normal(mean, log_variance).mean().detach()
         return {"loss": -bound.mean(), "elbo": elbo, "reconstruction": -elbo - kl, "kl": kl}
