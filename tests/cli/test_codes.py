@@ -78,7 +78,7 @@ def test_rows_start_at_an_image_without_the_attribute(run: Path, capsys: pytest.
     loaded = load(run)
     image, label = loaded.data().split("test").first(100, ("image", "label"))
     first = image[label != 0][0, 0]
-    shown = torch.from_numpy(np.asarray(Image.open(path))).float() / 255
+    shown = torch.from_numpy(np.array(Image.open(path))).float() / 255
     cells = [shown[2:66, 2 + 66 * i : 66 + 66 * i][::8, ::8] for i in range(5)]  # an 8x8 digit is shown 8 times larger
     assert shown.shape == (2 + 66 * 3, 2 + 66 * 5)
     assert torch.allclose(cells[0], first, atol=0.01)
