@@ -100,6 +100,21 @@ class HasPrior(Protocol):
 
 
 @runtime_checkable
+class HasPosterior(Protocol):
+    def posterior(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the Gaussian over codes z, each (N, D), whose prior is standard normal."""
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    def observe(self, image: Tensor) -> Tensor:
+        """What the law p(x) is of, drawn from images in [0, 1] (binarised pixels), or the images themselves."""
+
+    def log_weights(self, x: Tensor, samples: int, *conditions: Tensor) -> Tensor:
+        """Logarithms (N, samples), in nats, of independent numbers whose mean is p(x); `x` as from `observe`."""
+
+
+@runtime_checkable
 class Translates(Protocol):
     def translate(self, image: Tensor) -> Tensor:
         """Images of one domain to the other, in [0, 1]."""
@@ -140,6 +155,8 @@ CAPABILITIES = (
     Encodes,
     Decodes,
     HasPrior,
+    HasPosterior,
+    Weighs,
     Translates,
     Scores,
     HasFilters,

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 
 class _BernoulliNLL(torch.autograd.Function):
@@ -61,20 +61,17 @@ def gaussian_nll(mean: Tensor, x: Tensor, log_sigma: Tensor) -> Tensor:
 
 
 def discretised_logistic_nll(mean: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
-    """−log P(x) of images (N, ...) whose pixels are 0, 1/255, ..., 1: the logistic law's mass in each pixel's bin.
+    """−log of the mass that a logistic law gives to the 1/255 wide bin around each pixel of images (N, ...).
 
-    `log_scale` is broadcast to the pixels. The outer bins go on to infinity, so that the 256 masses sum to 1.
-    Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, NeurIPS 2016
-    (arXiv:1606.04934), appendix D.
+    The bins of 0 and 1 reach to infinity, so that the 256 values have mass 1. `log_scale`, of shape (), holds for all
+    pixels. Kingma et al. (2016), section 5.2. With a > b the bin's ends in units of the scale,
+    σ(a) − σ(b) = σ(a)·σ(−b)·(1 − e^(b−a)), in which nothing cancels.
     """
-    x, mean, log_scale = x.float(), mean.float(), log_scale.float()
-    half = 0.5 / 255
-    rate = torch.exp(-log_scale)
-    low, high = (x - half - mean) * rate, (x + half - mean) * rate
-    # σ(high) − σ(low) = σ(high) σ(−low) (1 − exp(low − high)): a product of what does not cancel
-    nothing = torch.zeros((), device=x.device)
-    below = torch.where(x > 1 - half, nothing, softplus(-high))
-    above = torch.where(x < half, nothing, softplus(low))
-    inside = (x >= half) & (x <= 1 - half)
-    width = torch.where(inside, torch.log(-torch.expm1(-2 * half * rate)), nothing)
-    return (below + above - width).flatten(1).sum(1)
+    x, half = x.float(), 0.5 / 255
+    inverse = torch.exp(-log_scale.float())
+    centred = (x - mean.float()) * inverse
+    above, below = logsigmoid(centred + half * inverse), logsigmoid(half * inverse - centred)
+    width = torch.log(-torch.expm1(-2 * half * inverse))
+    inside = above + below + width
+    log_mass = torch.where(x < half, above, torch.where(x > 1 - half, below, inside))
+    return -log_mass.flatten(1).sum(1)

@@ -18,7 +18,7 @@ SHAPES = [(c, h, w) for c in (1, 3) for h, w in ((8, 8), (28, 28), (28, 20), (32
 LARGE_SHAPES = [(3, 128, 128), (1, 256, 256)]
 LISTS = ("hidden", "channels")  # keys whose lists are widths
 # keys that are widths or counts, and what they become
-SMALL = {"width": 2, "latent_dim": 5, "residual_width": 2, "codes": 8, "code_dim": 3, "layers": 2}
+SMALL = {"width": 2, "latent_dim": 5, "blocks": 1, "residual_width": 2, "codes": 8, "code_dim": 3, "layers": 2}
 
 
 def spec_of(name: str) -> dict[str, Any]:
