@@ -122,8 +122,36 @@ def gan(generator: nn.Module, discriminator: nn.Module, how: How) -> Step:
     return step
 
 
+def vqvae(encoder: nn.Module, codebook: nn.Module, decoder: nn.Module, how: How) -> Step:
+    """van den Oord et al. (2017), equation 3 with β = 0.25 and a codebook learned by gradient; Adam 1e-3."""
+    encode, decode, codes = how.place(encoder), how.place(decoder), codebook.to(how.device)
+    adam = how.adam(nn.ModuleList([encoder, codebook, decoder]), lr=1e-3)
+
+    def step(pixels: Tensor) -> Tensor:
+        adam.zero_grad(set_to_none=True)
+        x = pixels.float().mul_(1 / 255).contiguous(memory_format=how.memory)
+        with how.autocast():
+            z = encode(x).float()
+        with torch.no_grad():
+            rows, e = z.movedim(1, -1).flatten(0, -2), codes.weight
+            index = torch.addmm(e.square().sum(1), rows, e.t(), alpha=-2).argmin(1)
+        q = codes(index.view(len(z), *z.shape[2:])).movedim(-1, 1)
+        with how.autocast():
+            logits = decode(z + (q - z).detach()).float()
+        rounding = (z.detach() - q).square().sum() + 0.25 * (z - q.detach()).square().sum()
+        loss = (half_squared_error(logits, x) + rounding) / len(x)
+        loss.backward()
+        adam.step()
+        return loss
+
+    return step
+
+
 def build(workload: str, how: How) -> tuple[Step, int]:
     """The workload's step, and the number of its parameters."""
+    if workload == "vqvae32":
+        triple = nets.vqvae()
+        return vqvae(*triple, how), sum(p.numel() for net in triple for p in net.parameters())
     pair = {"vae_mlp_mnist": nets.mlp_vae, "vae_conv64": nets.conv_vae}.get(workload, nets.dcgan)()
     count = sum(p.numel() for net in pair for p in net.parameters())
     if workload.startswith("vae"):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
 Pair = tuple[nn.Module, nn.Module]
+Triple = tuple[nn.Module, nn.Module, nn.Module]
 
 
 def mlp_vae() -> Pair:
@@ -47,3 +48,24 @@ def dcgan(width: int = 64) -> Pair:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
     return generator, discriminator
+
+
+class Residual(nn.Module):
+    """x + W₂ relu(W₁ relu(x)), W₁ of 3x3 and W₂ of 1x1."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.f = nn.Sequential(nn.ReLU(), nn.Conv2d(width, hidden, 3, 1, 1), nn.ReLU(), nn.Conv2d(hidden, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.f(x)
+
+
+def vqvae(width: int = 128, hidden: int = 32, codes: int = 512, dim: int = 64) -> Triple:
+    """Encoder of 32x32x3 to 64x8x8, codebook (512, 64), decoder: 695,491 parameters."""
+    edge = [nn.Conv2d(3, width // 2, 4, 2, 1), nn.ReLU(), nn.Conv2d(width // 2, width, 4, 2, 1), nn.ReLU()]
+    down = [nn.Conv2d(width, width, 3, 1, 1), Residual(width, hidden), Residual(width, hidden), nn.ReLU()]
+    up = [nn.Conv2d(dim, width, 3, 1, 1), Residual(width, hidden), Residual(width, hidden), nn.ReLU()]
+    out = [nn.ConvTranspose2d(width, width // 2, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(width // 2, 3, 4, 2, 1)]
+    encoder = nn.Sequential(*edge, *down, nn.Conv2d(width, dim, 1))
+    return encoder, nn.Embedding(codes, dim), nn.Sequential(*up, *out)

@@ -31,10 +31,22 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 ENOUGH = 5  # rounds of a result that is kept
 STEPS = {  # timed steps and those before them
-    "cpu": {"vae_mlp_mnist": (1000, 30), "vae_conv64": (15, 3), "dcgan64": (10, 3), "dcgan64_lsun": (10, 3)},
-    "cuda": {"vae_mlp_mnist": (5000, 50), "vae_conv64": (1000, 50), "dcgan64": (1000, 50), "dcgan64_lsun": (1000, 50)},
+    "cpu": {
+        "vae_mlp_mnist": (1000, 30),
+        "vae_conv64": (15, 3),
+        "dcgan64": (10, 3),
+        "dcgan64_lsun": (10, 3),
+        "vqvae32": (30, 3),
+    },
+    "cuda": {
+        "vae_mlp_mnist": (5000, 50),
+        "vae_conv64": (1000, 50),
+        "dcgan64": (1000, 50),
+        "dcgan64_lsun": (1000, 50),
+        "vqvae32": (1000, 50),
+    },
 }
-CONVOLUTIONAL = ("vae_conv64", "dcgan64", "dcgan64_lsun")
+CONVOLUTIONAL = ("vae_conv64", "dcgan64", "dcgan64_lsun", "vqvae32")
 PEERS = {
     "pythae": ("pythae_vae", ("vae_mlp_mnist", "vae_conv64")),
     "lightning": ("lightning_vae", ("vae_mlp_mnist", "vae_conv64")),

@@ -20,7 +20,7 @@ from PIL import Image
 from genlab.paths import cache_folder
 
 NEEDS = {  # workload -> data set; data set -> what shows that it is there
-    "vae_mlp_mnist": "mnist", "vae_conv64": "celeba", "dcgan64": "celeba", "dcgan64_lsun": "lsun",
+    "vae_mlp_mnist": "mnist", "vae_conv64": "celeba", "dcgan64": "celeba", "dcgan64_lsun": "lsun", "vqvae32": "celeba",
 }  # fmt: skip
 SIGNS = {
     "mnist": ("MNIST/raw/train-images-idx3-ubyte", "MNIST/raw/train-images-idx3-ubyte.gz"),

@@ -36,6 +36,16 @@ def _sum(value: Tensor) -> Tensor:
     return total
 
 
+def global_mean(x: Tensor, training: bool) -> Tensor:
+    """The mean (D,) of x (N, D) over the global batch, to which every rank has as many rows; differentiable.
+
+    Outside training ranks have different batches, and the mean is over their own.
+    """
+    if training and dist.is_available() and dist.is_initialized():
+        return _sum(x.mean(0)) / dist.get_world_size()
+    return x.mean(0)
+
+
 def global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and biased variance of each channel over all ranks' x (N, C, ...), and the count of a channel's values.
 

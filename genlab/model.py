@@ -103,6 +103,21 @@ class HasPrior(Protocol):
 
 
 @runtime_checkable
+class HasPosterior(Protocol):
+    def posterior(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the Gaussian over codes z, each (N, D), whose prior is standard normal."""
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    def observe(self, image: Tensor) -> Tensor:
+        """What the law p(x) is of, drawn from images in [0, 1] (binarised pixels), or the images themselves."""
+
+    def log_weights(self, x: Tensor, samples: int, *conditions: Tensor) -> Tensor:
+        """Logarithms (N, samples), in nats, of independent numbers whose mean is p(x); `x` as from `observe`."""
+
+
+@runtime_checkable
 class Translates(Protocol):
     def translate(self, image: Tensor) -> Tensor:
         """Images of one domain to the other, in [0, 1]."""
@@ -134,7 +149,38 @@ class HasFilters(Protocol):
         """Learned filters as images (K, C, H, W), any range."""
 
 
-CAPABILITIES = (Samples, Reconstructs, Encodes, Decodes, HasPrior, Translates, Scores, HasPartition, HasFilters)
+@runtime_checkable
+class HasCodebook(Protocol):
+    codes: int  # in the codebook
+    revive: float  # codes used less than this share of an even use get a new place; 0: never
+
+    def indices(self, image: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] to the numbers of their codes, int64 (N, ...), each in [0, codes)."""
+
+
+@runtime_checkable
+class CountsBits(Protocol):
+    discrete: bool  # whether the law of an image is one of 256 levels a number, not a density
+
+    def bound(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
+        """−log p(x|code) and the code's cost, each (N,) in nats: their sum is no less than −log p(x)."""
+
+
+CAPABILITIES = (
+    Samples,
+    Reconstructs,
+    Encodes,
+    Decodes,
+    HasPrior,
+    HasPosterior,
+    Weighs,
+    Translates,
+    Scores,
+    HasPartition,
+    HasFilters,
+    HasCodebook,
+    CountsBits,
+)
 
 
 def capabilities(model: Model) -> list[str]:

@@ -170,12 +170,17 @@ class Registry:
 MODELS = Registry("model", runtime=("image_shape", "num_classes"))
 NETWORKS = Registry("network", runtime=("inp", "out"))
 DATASETS = Registry("dataset", runtime=("seed",))
+CORRUPTIONS = Registry("corruption")
+PENALTIES = Registry("penalty", runtime=("encoder",))
 OPTIMIZERS = Registry("optimizer", runtime=("params",))
 SCHEDULES = Registry("schedule")
 EVALUATORS = Registry("evaluator")
 LOGGERS = Registry("logger", runtime=("folder", "resumed_at"))
 
 NetworkSpec = NETWORKS.spec_type()
+CorruptionSpec = CORRUPTIONS.spec_type()
+PenaltySpec = PENALTIES.spec_type()
+ModelSpec = MODELS.spec_type()  # of a model inside another
 
 PACKAGES = ("networks", "models", "data", "evaluators", "loggers")
 broken_plugins: dict[str, str] = {}
@@ -187,7 +192,8 @@ def discover() -> None:
 
     A plug-in that cannot be imported is noted in `broken_plugins` (shown by `genlab doctor`) and left out.
     """
-    importlib.import_module("genlab.optimizers")
+    for module in ("genlab.optimizers", "genlab.corruptions"):
+        importlib.import_module(module)
     for package in PACKAGES:
         module = importlib.import_module(f"genlab.{package}")
         for info in pkgutil.iter_modules(module.__path__, f"{module.__name__}."):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genlab import checkpoint, config, continuation, provenance, runs, runtime
+from genlab import checkpoint, config, continuation, inheritance, provenance, runs, runtime
 from genlab.background import BackgroundLogger, Worker
 from genlab.build import (
     build_data,
@@ -68,14 +68,17 @@ def run(composed: config.Composed, allow_change: bool = False, watch: Watch = la
         load_registry(composed.plugins)
         config.check(composed.config)
         if composed.config["dry_run"]:
-            return _dry_run(composed.config)
+            return _dry_run(inheritance.settled(composed.config))
         folders = [word for folder in composed.config_dirs for word in ("--config-dir", folder)]
         command = shlex.join(["genlab", "train", *folders, *composed.overrides])
         place = _runtime(composed.config)
         where = composed.run_dir
         if where is not None and place.from_main(runs.is_run(where)):  # one answer for all ranks
-            return _go_on(where, composed.config, read_stored(where), command, stop, allow_change, watch)
-        return _start(where or composed.default_dir, composed.config, command, stop, where is not None, watch)
+            stored = read_stored(where)
+            settings = inheritance.continued(composed.config, stored)
+            return _go_on(where, settings, stored, command, stop, allow_change, watch)
+        settings = inheritance.settled(composed.config)
+        return _start(where or composed.default_dir, settings, command, stop, where is not None, watch)
 
 
 def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = False) -> Result:
@@ -105,9 +108,12 @@ class Job:
     trainer: Trainer
 
     @classmethod
-    def build(cls, settings: dict[str, Any], place: Runtime) -> Job:
+    def build(cls, settings: dict[str, Any], place: Runtime, new: bool = True) -> Job:
+        """`new`: the weights are not those of a checkpoint of this run, and may be inherited from another."""
         data = build_data(settings, place)
         model = build_model(settings, data, place)
+        if new:
+            inheritance.inherit(model, settings, data)
         return cls(settings, place, data, model, build_trainer(settings, data, model, place))
 
 
@@ -169,7 +175,7 @@ def _go_on(
         if record["status"] == "done" and settings["trainer"] == stored["trainer"]:
             return _finished(path, record, place)
         found = continuation.newest(path, place)
-        job = Job.build(settings, place)
+        job = Job.build(settings, place, new=found is None)
         if not allow_change:
             continuation.refuse_other_data(path, record, job.data)
         if found:

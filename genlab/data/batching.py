@@ -38,6 +38,13 @@ class Split:
         self.table.check(columns)
         return self.table.read(self.rows[:n], columns)
 
+    def classes(self) -> Tensor | None:
+        """The class (N,) of each row, int64, on the host; None without labels or with several attributes an image."""
+        labels = self.table.columns.get("label")
+        if not isinstance(labels, Tensor) or labels.ndim != 1:
+            return None
+        return labels[self.rows.to(labels.device)].cpu()
+
 
 class Batches:
     """The training order over one split, cut into global batches of `batch_size` shared by `world` ranks.

@@ -15,6 +15,7 @@ from genlab.data import store
 from genlab.data.batching import Data, Split
 from genlab.data.fingerprint import fingerprint
 from genlab.data.images import PROCESSING
+from genlab.data.labels import Classes, balanced, of_classes
 from genlab.data.rows import StoredRows
 from genlab.data.splits import Held, carve, limited
 from genlab.data.store import Show, Source, Store
@@ -25,7 +26,10 @@ __all__ = ["Data", "Dataset", "Options", "Split"]
 
 @dataclass(frozen=True)
 class Options:
-    """The keys that data sets have in common. `held` is what to carve from train for splits that lack."""
+    """The keys that data sets have in common. `held` is what to carve from train for splits that lack.
+
+    `classes` are those to train on, `labels` how many labelled images; both only where images have a class each.
+    """
 
     root: str | None
     size: int | None
@@ -34,6 +38,8 @@ class Options:
     limit: int | None
     seed: int
     form: dict[str, Any] = field(default_factory=dict)  # what else decides about pixels
+    labels: int | None = None
+    classes: Classes | None = None
 
 
 class Dataset:
@@ -69,7 +75,9 @@ class Dataset:
         options, facts = self.options, self._facts()
         opened = store.obtain(self.name, facts, self.read, show)
         splits = carve(opened.parts, opened.labels, options.held, options.seed, self.contiguous)
-        splits["train"] = limited(splits["train"], options.limit, options.seed)
+        splits = of_classes(splits, opened.labels, options.classes)
+        train = balanced(splits["train"], opened.labels, options.labels, options.seed)
+        splits["train"] = limited(train, options.limit, options.seed)
         columns = {"image": StoredRows(opened.images)}
         if opened.labels is not None:
             columns["label"] = StoredRows(opened.labels)
@@ -92,4 +100,6 @@ class Dataset:
         """A hash of what decides about the images that training sees, wherever the files lie."""
         options = self.options
         facts = {**facts, "held": options.held, "limit": options.limit, "seed": options.seed, "flip": options.flip}
+        choices = {"labels": options.labels, "classes": options.classes and sorted(set(options.classes))}
+        facts |= {key: value for key, value in choices.items() if value is not None}  # null is as if there were no key
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -9,6 +9,7 @@ import numpy as np
 
 from genlab.data.dataset import Dataset, Options
 from genlab.data.images import resize_all
+from genlab.data.labels import Classes
 from genlab.data.splits import Held
 from genlab.data.store import Source
 from genlab.errors import DataError
@@ -29,9 +30,13 @@ class Digits(Dataset):
         test: Held = 0.1,
         flip: bool = False,
         limit: PositiveInt | None = None,
+        labels: PositiveInt | None = None,
+        classes: Classes | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(Options(root, size, {"valid": valid, "test": test}, flip, limit, seed))
+        super().__init__(
+            Options(root, size, {"valid": valid, "test": test}, flip, limit, seed, labels=labels, classes=classes)
+        )
 
     def files(self) -> list[Path]:
         # found without importing scikit-learn, which takes a second

@@ -13,6 +13,7 @@ import numpy as np
 from genlab.data.dataset import Dataset, Options
 from genlab.data.encoded import Files
 from genlab.data.images import Form
+from genlab.data.labels import Classes
 from genlab.data.splits import Held
 from genlab.data.store import Source
 from genlab.errors import ConfigError, DataError
@@ -41,13 +42,15 @@ class Folder(Dataset):
         test: Held = 0.1,
         flip: bool = False,
         limit: PositiveInt | None = None,
+        labels: PositiveInt | None = None,
+        classes: Classes | None = None,
         on_error: Literal["error", "skip"] = "error",
         seed: int = 0,
     ) -> None:
         self.on_error = on_error
         self.form = Form(size, channels)
         facts = {"on_error": on_error, **asdict(self.form)}
-        super().__init__(Options(root, size, {"valid": valid, "test": test}, flip, limit, seed, facts))
+        super().__init__(Options(root, size, {"valid": valid, "test": test}, flip, limit, seed, facts, labels, classes))
 
     def files(self) -> list[Path]:
         if self.options.root is None:

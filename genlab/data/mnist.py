@@ -12,6 +12,7 @@ from genlab.data.dataset import Dataset, Options
 from genlab.data.download import fetch
 from genlab.data.idx import read_idx
 from genlab.data.images import Pixels, resize_all
+from genlab.data.labels import Classes
 from genlab.data.splits import Held
 from genlab.data.store import Source
 from genlab.errors import DataError
@@ -40,9 +41,11 @@ class _IDX(Dataset):
         valid: Held = 5000,
         flip: bool = False,
         limit: PositiveInt | None = None,
+        labels: PositiveInt | None = None,
+        classes: Classes | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(Options(root, size, {"valid": valid}, flip, limit, seed))
+        super().__init__(Options(root, size, {"valid": valid}, flip, limit, seed, labels=labels, classes=classes))
 
     def files(self) -> list[Path]:
         return [self._file(name) for name in self.md5]

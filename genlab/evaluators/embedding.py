@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from genlab.errors import ConfigError
 from genlab.model import Encodes, Model
 from genlab.registry import EVALUATORS, Duration, PositiveInt
 from genlab.results import Embedding, Value
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from genlab.data.dataset import Split
 
 
@@ -35,16 +32,8 @@ class Codes:
         n = min(self.n, len(split))
         image, *conditions = split.first(n, ("image", *model.conditions))
         codes = model.encode(image, *conditions).flatten(1)
-        yield "codes", Embedding(codes.float().cpu(), image.cpu(), _labels(split, n))
+        classes = split.classes()
+        yield "codes", Embedding(codes.float().cpu(), image.cpu(), None if classes is None else classes[:n])
 
     def protocol(self) -> dict[str, Any]:
         return {"images": self.n}
-
-
-def _labels(split: Split, n: int) -> Tensor | None:
-    """One class an image, or None: the data have no labels, or several attributes an image."""
-    try:
-        (label,) = split.first(n, ("label",))
-    except ConfigError:
-        return None
-    return label.cpu() if label.ndim == 1 else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genlab.grid import image_grid
+from genlab.latent import walks
 from genlab.model import Decodes, Encodes, Model, Reconstructs, Samples
 from genlab.registry import EVALUATORS, Duration, PositiveFloat, PositiveInt
 from genlab.results import Value
@@ -95,14 +96,8 @@ class Traversals:
         assert isinstance(model, Encodes)
         assert isinstance(model, Decodes)
         codes = model.encode(*split.first(min(500, len(split)), ("image", *model.conditions))).flatten(1)
-        mean, deviation = codes.mean(0), codes.std(0, correction=0)
-        rows = []
-        for dimension in deviation.argsort(descending=True, stable=True)[: self.dimensions]:
-            row = codes[:1].repeat(self.columns, 1)
-            steps = torch.linspace(-self.reach, self.reach, self.columns, device=codes.device)
-            row[:, dimension] = mean[dimension] + steps * deviation[dimension]
-            rows.append(row)
-        yield "traversals", image_grid(model.decode(torch.cat(rows)), self.columns)
+        steps = walks(codes, 0, self.dimensions, self.columns, self.reach)
+        yield "traversals", image_grid(model.decode(steps.flatten(0, 1)), self.columns)
 
     def protocol(self) -> dict[str, Any]:
         return {"dimensions": self.dimensions, "reach": self.reach}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from genlab.networks.activations import ACTIVATIONS, Activation
-from genlab.networks.shapes import Size, volume
+from genlab.networks.shapes import Image, Size, volume
 from genlab.registry import NETWORKS, PositiveInt
 
 
@@ -30,3 +33,35 @@ def mlp(inp: Size, out: Size, hidden: list[PositiveInt], activation: Activation 
     if not isinstance(out, int):
         layers.append(nn.Unflatten(1, out))
     return nn.Sequential(*layers)
+
+
+class Transposed(nn.Module):
+    """A linear map with the transposed weights of `layer`, and a bias of its own."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self._layer = (layer,)  # in a tuple: its weights are the encoder's, saved and learned once
+        self.bias = nn.Parameter(torch.zeros(layer.in_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self._layer[0].weight.t(), self.bias)
+
+
+def tied_mlp(encoder: nn.Sequential, out: Image) -> nn.Sequential:
+    """The decoder of an mlp `encoder`: its linear maps backwards, their weights transposed and shared."""
+    layers: list[nn.Module] = []
+    for layer in reversed(encoder):
+        layers += [Transposed(layer)] if isinstance(layer, nn.Linear) else []
+        layers += [copy.deepcopy(layer)] if not isinstance(layer, nn.Linear | nn.Flatten) else []
+    return nn.Sequential(*layers, nn.Unflatten(1, out))
+
+
+def layer_by_layer(network: nn.Sequential) -> list[nn.Sequential]:
+    """An mlp cut before each of its linear maps but the first."""
+    layers: list[list[nn.Module]] = [[]]
+    for module in network:
+        maps = isinstance(module, nn.Linear | Transposed)
+        if maps and any(isinstance(earlier, nn.Linear | Transposed) for earlier in layers[-1]):
+            layers.append([])
+        layers[-1].append(module)
+    return [nn.Sequential(*layer) for layer in layers]

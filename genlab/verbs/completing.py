@@ -14,12 +14,23 @@ from genlab.verbs.yamltext import KINDS, options, values
 COMPOSING = ("train", "prepare", "info")
 KEYS = {  # key=value options of the verbs that take a RUN
     "sample": ["n=", "seed=", "columns=", "out="],
+    "denoise": ["sigma=", "n=", "split=", "columns=", "seed=", "image=", "out="],
+    "inpaint": ["box=", "n=", "split=", "columns=", "seed=", "image=", "out="],
     "reconstruct": ["n=", "split=", "columns=", "seed=", "out="],
     "interpolate": ["n=", "steps=", "mode=", "between=", "seed=", "out="],
+    "traverse": ["n=", "dimensions=", "columns=", "reach=", "split=", "out="],
+    "arithmetic": ["attribute=", "n=", "steps=", "strength=", "images=", "out="],
+    "anomaly": ["image=", "score=", "quantile=", "n=", "columns=", "seed=", "out="],
+    "encode": ["out=", "split=", "seed="],
     "eval": ["evaluator=", "split=", "seed="],
     "resume": ["trainer.steps=", "trainer.epochs="],
 }
-CHOICES = {"split": ["train", "valid", "test"], "mode": ["lerp", "slerp", "both"], "between": ["auto", "prior", "data"]}
+CHOICES = {
+    "split": ["train", "valid", "test"],
+    "mode": ["lerp", "slerp", "both"],
+    "between": ["auto", "prior", "data"],
+    "score": ["auto", "reconstruction"],
+}
 VALUES = {"trainer.device": ["auto", "cpu", "cuda"], "trainer.precision": ["auto", "fp32", "bf16", "fp16"],
           "trainer.deterministic": ["true", "false"], "trainer.compile": ["true", "false"],
           "trainer.layout": ["auto", "nchw", "nhwc"], "trainer.graphs": ["true", "false"],

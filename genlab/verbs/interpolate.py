@@ -61,14 +61,13 @@ def interpolate(loaded: LoadedRun, keys: Keys) -> None:
 
     path = pictures.destination(keys.out, loaded, f"interpolation-{keys.mode}-seed{keys.seed}")
     pictures.require(loaded, Decodes)
-    assert isinstance(loaded.model, Decodes)
     noise.seed(keys.seed)
     with torch.no_grad():
         start, end = _ends(loaded, keys.n, keys.between)
         ways = {"lerp": lerp, "slerp": slerp}
         walks = [walk(start, end, keys.steps) for name, walk in ways.items() if keys.mode in (name, "both")]
         codes = torch.stack(walks, dim=1).flatten(0, 2)  # walk by walk, lerp before slerp, step by step
-        images = torch.cat([loaded.model.decode(part).cpu() for part in codes.split(256)])
+        images = pictures.decoded(loaded, codes)
     pictures.save(path, image_grid(images, keys.steps))
 
 

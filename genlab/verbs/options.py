@@ -65,7 +65,9 @@ def keywords(target: Callable[..., Any], arguments: Sequence[str]) -> dict[str, 
 
 
 def _scalar(text: str) -> Any:
-    """A number, true, false, null, or the text itself."""
+    """A number, true, false, null, a list [a,b] of these, or the text itself."""
+    if text.startswith("[") and text.endswith("]"):
+        return [_scalar(item.strip()) for item in text[1:-1].split(",") if item.strip()]
     named = {"true": True, "false": False, "null": None}
     if text.lower() in named:
         return named[text.lower()]

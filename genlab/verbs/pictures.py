@@ -11,11 +11,13 @@ from genlab.errors import ConfigError, ResourceError, resource_error
 from genlab.verbs.options import Parser, run_argument
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from genlab.build import LoadedRun
     from genlab.results import Picture
 
 # verb that shows a capability, to suggest another one in its place
-SHOWN_BY = {"Samples": "sample", "Reconstructs": "reconstruct", "Decodes": "interpolate"}
+SHOWN_BY = {"Samples": "sample", "Reconstructs": "reconstruct", "Decodes": "interpolate", "Encodes": "encode"}
 
 
 def picture_parser(verb: str, about: str, keys: str, examples: str) -> Parser:
@@ -78,6 +80,16 @@ def save(path: Path, picture: Picture) -> None:
             f"cannot write it ({error.strerror})", f"file {path}", "give another out=..."
         ) from None
     print(path)
+
+
+def decoded(loaded: LoadedRun, codes: Tensor) -> Tensor:
+    """Codes (N, D) to images (N, C, H, W) on the host, in parts that fit in memory."""
+    import torch
+
+    from genlab.model import Decodes
+
+    assert isinstance(loaded.model, Decodes)
+    return torch.cat([loaded.model.decode(part.to(loaded.runtime.device)).cpu() for part in codes.split(256)])
 
 
 def in_parts(count: int, part: int = 256) -> Sequence[int]:

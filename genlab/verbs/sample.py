@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from genlab.errors import ConfigError
 from genlab.registry import Count, NonNegativeInt
 from genlab.verbs import pictures
 from genlab.verbs.options import Parser, keywords
@@ -13,10 +15,17 @@ from genlab.verbs.options import Parser, keywords
 if TYPE_CHECKING:
     from genlab.build import LoadedRun
 
-KEYS = pictures.keys_text(n="how many (64)", seed="of the noise (0)", columns="per row (a square)", out="PNG file")
+KEYS = pictures.keys_text(
+    n="how many (64)",
+    seed="of the noise (0)",
+    label="a class, of models that take one",
+    columns="per row (a square)",
+    out="PNG file",
+)
 EXAMPLES = """\
   genlab sample last
   genlab sample outputs/dcgan-mnist/2026-11-20_14-03-12 n=100 seed=7 out=samples.png
+  genlab sample last label=7                        of a conditional model, e.g. cvae
 """
 
 
@@ -26,6 +35,7 @@ class Keys:
 
     n: Count = 64
     seed: NonNegativeInt = 0
+    label: NonNegativeInt | None = None
     columns: Count | None = None
     out: str | None = None
 
@@ -48,10 +58,28 @@ def sample(loaded: LoadedRun, keys: Keys) -> None:
     from genlab.grid import image_grid
     from genlab.model import Samples
 
-    path = pictures.destination(keys.out, loaded, f"samples-n{keys.n}-seed{keys.seed}")
+    path = pictures.destination(keys.out, loaded, f"samples-n{keys.n}-seed{keys.seed}{_suffix(keys)}")
     pictures.require(loaded, Samples)
     assert isinstance(loaded.model, Samples)
+    given = _conditions(loaded, keys)
     noise.seed(keys.seed)
     with torch.no_grad():
-        images = torch.cat([loaded.model.sample(part).cpu() for part in pictures.in_parts(keys.n)])
+        images = torch.cat([loaded.model.sample(part, **given).cpu() for part in pictures.in_parts(keys.n)])
     pictures.save(path, image_grid(images, keys.columns))
+
+
+def _suffix(keys: Keys) -> str:
+    return "" if keys.label is None else f"-label{keys.label}"
+
+
+def _conditions(loaded: LoadedRun, keys: Keys) -> dict[str, int]:
+    """What `sample` is asked for; ConfigError if the model takes no label, or has no such class."""
+    if keys.label is None:
+        return {}
+    model: Any = loaded.model
+    where = f"run {loaded.path}"
+    if "label" not in inspect.signature(model.sample).parameters:
+        raise ConfigError(f"model '{loaded.config['model']['name']}' takes no label", where, "leave label=... out")
+    if keys.label >= model.num_classes:
+        raise ConfigError(f"there is no class {keys.label}", where, f"give a label from 0 to {model.num_classes - 1}")
+    return {"label": keys.label}

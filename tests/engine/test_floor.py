@@ -15,7 +15,8 @@ from genlab.registry import MODELS
 from genlab.runtime import Runtime
 from genlab.trainer import Trainer
 
-COUNTS = {"vae_mlp_mnist": 652_824, "vae_conv64": 3_937_635, "dcgan64": 6_342_272, "dcgan64_lsun": 6_342_272}
+COUNTS = {"vae_mlp_mnist": 652_824, "vae_conv64": 3_937_635, "dcgan64": 6_342_272, "dcgan64_lsun": 6_342_272,
+          "vqvae32": 695_491}  # fmt: skip
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def trainer_of(workload: str) -> Trainer:
 def test_parameters(workload: str) -> None:
     load_registry()
     settings = config.compose([f"workload={workload}"]).config
-    shape = (1, 28, 28) if workload == "vae_mlp_mnist" else (3, 64, 64)
+    shape = {"vae_mlp_mnist": (1, 28, 28), "vqvae32": (3, 32, 32)}.get(workload, (3, 64, 64))
     model = MODELS.build(settings["model"], "model", image_shape=shape, num_classes=10)
     assert sum(p.numel() for p in model.parameters()) == COUNTS[workload]
     assert floor.build(workload, floor.How())[1] == COUNTS[workload]
@@ -53,28 +54,31 @@ def test_parameters(workload: str) -> None:
         ("vae_mlp_mnist", nets.mlp_vae, floor.BernoulliNLL.apply),
         ("vae_conv64", nets.conv_vae, floor.half_squared_error),
         ("dcgan64", nets.dcgan, None),
+        ("vqvae32", nets.vqvae, None),
     ],
 )
 def test_one_step_is_equal(data: None, monkeypatch: pytest.MonkeyPatch, workload: str, pair, nll) -> None:
     trainer = trainer_of(workload)
     networks = pair()
     _copy(trainer.model, networks)
-    step = floor.vae(*networks, nll, floor.How()) if nll else floor.gan(*networks, floor.How())
+    loop = {"dcgan64": floor.gan, "vqvae32": floor.vqvae}.get(workload)
+    step = loop(*networks, floor.How()) if loop else floor.vae(*networks, nll, floor.How())
     [batch] = trainer.batches.at(0)
     monkeypatch.setattr(noise, "seed", lambda *numbers: None)  # both draw from torch's one stream
     torch.manual_seed(1)
     ours = trainer.train_step()
     torch.manual_seed(1)
     theirs = step((batch * 255).round().to(torch.uint8))
-    if workload == "vae_conv64":  # ours is a likelihood: its constant for σ = 1 is no work
-        theirs = theirs + 0.5 * 3 * 64 * 64 * torch.log(torch.tensor(2 * torch.pi))
-    torch.testing.assert_close(ours["loss" if nll else "generator/loss"], theirs.detach(), rtol=1e-5, atol=1e-5)
+    if workload in ("vae_conv64", "vqvae32"):  # ours is a likelihood: its constant for σ = 1 is no work
+        theirs = theirs + 0.5 * batch[0].numel() * torch.log(torch.tensor(2 * torch.pi))
+    name = "generator/loss" if workload == "dcgan64" else "loss"
+    torch.testing.assert_close(ours[name], theirs.detach(), rtol=1e-5, atol=1e-5)
     theirs_now = [p for net in networks for p in net.parameters()]
     for mine, other in zip(trainer.model.parameters(), theirs_now, strict=True):
         torch.testing.assert_close(mine, other, rtol=0, atol=1e-5)
 
 
-def _copy(model: nn.Module, networks: tuple[nn.Module, nn.Module]) -> None:
+def _copy(model: nn.Module, networks: tuple[nn.Module, ...]) -> None:
     with torch.no_grad():
         into = [p for net in networks for p in net.parameters()]
         for mine, other in zip(model.parameters(), into, strict=True):

@@ -17,8 +17,11 @@ PRESETS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
 SHAPES = [(c, h, w) for c in (1, 3) for h, w in ((8, 8), (28, 28), (28, 20), (32, 32), (64, 64))]
 LARGE_SHAPES = [(3, 128, 128), (1, 256, 256)]
 LISTS = ("hidden", "channels")  # keys whose lists are widths
-# keys that are widths or lengths, and what they become
-SMALL = {"width": 2, "latent_dim": 5, "hidden": 6, "chains": 3, "burn_in": 2}
+# keys that are widths, counts or lengths, and what they become
+SMALL = {
+    "width": 2, "latent_dim": 5, "hidden": 6, "chains": 3, "burn_in": 2, "blocks": 1, "residual_width": 2, "codes": 8,
+    "code_dim": 3, "layers": 2,
+}  # fmt: skip
 
 
 def spec_of(name: str) -> dict[str, Any]:

@@ -179,7 +179,9 @@ def test_the_state_goes_round(small: Build) -> None:
 def test_what_is_monitored_is_logged(small: Build) -> None:
     model = small((1, 8, 8))
     drawn = model.draw(*columns(model, torch.rand(N, 1, 8, 8)))
-    names = {key for phase in model.phases() for key in phase.objective(*drawn)}
+    phases = model.phases()
+    prefix = {phase.name: f"{phase.name}/" if len(phases) > 1 else "" for phase in phases}  # as evaluators name them
+    names = {prefix[phase.name] + key for phase in phases for key in phase.objective(*drawn)}
     assert model.monitor is None or model.monitor in names
 
 

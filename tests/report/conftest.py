@@ -23,6 +23,10 @@ class MemorySplit:
     def __len__(self) -> int:
         return len(self.columns["image"])
 
+    def classes(self) -> Tensor | None:
+        label = self.columns.get("label")
+        return label if label is not None and label.ndim == 1 else None
+
     def first(self, n: int, columns: tuple[str, ...]) -> tuple[Tensor, ...]:
         if not set(columns) <= set(self.columns):
             raise ConfigError("no such column")

@@ -137,3 +137,22 @@ def test_png_keeps_every_pixel_and_leaves_nothing_else(tmp_path, images: Tensor,
     pixels = torch.tensor(np.asarray(image)).reshape(*image.size[::-1], channels)
     assert torch.equal(pixels.permute(2, 0, 1), picture.pixels)
     assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["a.png"]
+
+
+def test_a_map_keeps_groups_of_codes_apart_and_colours_them() -> None:
+    from genlab.evaluators.tsne import TSNEMap
+    from genlab.scatter import COLOURS
+
+    noise = torch.rand(60, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    label = torch.arange(60) % 2
+    images = 0.05 * noise + 0.9 * label[:, None, None, None]
+    found = dict(TSNEMap(n=60, perplexity=10).run(Shrinker(), MemorySplit(images, label)))
+    assert 0 <= found["kl_divergence"] < 2
+    pixels = found["map"].pixels[:, :, 40:].permute(1, 2, 0)  # right of the legend
+    places = []
+    for colour in COLOURS[:2]:
+        rgb = torch.tensor(list(bytes.fromhex(colour[1:])), dtype=torch.uint8)
+        places.append((pixels == rgb).all(2).nonzero().double())
+    assert all(len(place) > 100 for place in places)
+    apart = (places[0].mean(0) - places[1].mean(0)).norm()
+    assert apart > 2 * max(place.std(0).norm() for place in places)

@@ -1,0 +1,51 @@
+"""How strange an image is to a model, and from which score on it is called an anomaly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from genlab.errors import ConfigError
+from genlab.model import Model, Reconstructs, Scores
+from genlab.noise import branch
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Split
+
+Rule = Literal["auto", "reconstruction"]
+
+
+def can_score(model: Model) -> bool:
+    return isinstance(model, Scores | Reconstructs)
+
+
+def score(model: Model, columns: Sequence[Tensor], rule: Rule = "auto") -> Tensor:
+    """Scores (N,), larger is stranger, of images and what else the model's `conditions` name.
+
+    `auto`: the model's own score where it has one (VAE: the negative ELBO; RBM: the free energy), else, and under
+    `reconstruction`, the squared error of the reconstruction, summed over pixels.
+    """
+    if rule == "auto" and isinstance(model, Scores):
+        return model.score(*columns).float()
+    if not isinstance(model, Reconstructs):
+        raise ConfigError("this model reconstructs nothing", "key score", "use score=auto")
+    return (model.reconstruct(*columns) - columns[0]).square().flatten(1).sum(1)
+
+
+def scores(model: Model, split: Split, rule: Rule = "auto", batch_size: int = 500, every: int = 1) -> Tensor:
+    """Scores (n,), on the host, of a split's images, or of those in every so many-th of its batches."""
+    found = []
+    for index, columns in enumerate(split.batches(("image", *model.conditions), batch_size, 0, every)):
+        branch(index)  # a batch has its own noise, whatever was scored before it
+        found.append(score(model, columns, rule).cpu())
+    return torch.cat(found)
+
+
+def normal_threshold(model: Model, train: Split, quantile: float, rule: Rule = "auto", n: int = 5000) -> float:
+    """The score that this share of the training images does not exceed, by about `n` of them from the whole split."""
+    batch = min(500, n)
+    taken = scores(model, train, rule, batch, every=max(1, len(train) // n))
+    return float(taken.double().quantile(quantile))

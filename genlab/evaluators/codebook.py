@@ -1,0 +1,110 @@
+"""How much of a codebook is used, and what images cost in bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from genlab.model import CountsBits, HasCodebook, Model
+from genlab.networks.quantise import perplexity
+from genlab.registry import EVALUATORS, Cadence, Duration, Fraction, PositiveInt
+from genlab.results import Diagnosis, Picture, Value
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Split
+
+HEIGHT = 128  # of the histogram, in pixels
+
+
+@EVALUATORS("codebook")
+class CodebookUse:
+    """Over every image of a split: the share of codes that stand for something, the perplexity, a histogram.
+
+    Perplexity is exp of the entropy of the codes' frequencies: `codes` when all are used alike. A split of few places
+    cannot use all codes: the diagnosis compares with what an even use would reach in as many places.
+    """
+
+    split: str | None = "valid"
+
+    def __init__(self, batch_size: PositiveInt = 500, least: Fraction = 0.2, every: Duration | None = "10%") -> None:
+        self.batch_size, self.least, self.every = batch_size, least, every
+
+    def applies(self, model: Model) -> bool:
+        return isinstance(model, HasCodebook)
+
+    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
+        assert split is not None
+        assert isinstance(model, HasCodebook)
+        tally = torch.zeros(model.codes, dtype=torch.float64)
+        for (image,) in split.batches(("image",), self.batch_size):
+            tally += model.indices(image).flatten().cpu().bincount(minlength=model.codes)
+        used, spread = int((tally > 0).sum()), float(perplexity(tally))
+        yield "code_use", used / model.codes
+        yield "code_perplexity", spread
+        yield "code_histogram", histogram(tally)
+        places = float(tally.sum())
+        reachable = model.codes * -math.expm1(places * math.log1p(-1 / model.codes))
+        if used < self.least * reachable:
+            yield "codebook", Diagnosis(_sentence(model, used, spread))
+
+    def protocol(self) -> dict[str, Any]:
+        return {"codes": "over every place of every image of the split", "perplexity": "exp of the entropy in nats"}
+
+
+def _sentence(model: HasCodebook, used: int, spread: float) -> str:
+    treatment = "give unused codes new places sooner: model.revive=0.1"
+    if model.revive >= 0.1:
+        treatment = f"ask for fewer: model.codes={max(2, 2 ** math.ceil(math.log2(used)))}"
+    return f"the codebook dies, {used} of {model.codes} codes are in use (perplexity {spread:.1f}); {treatment}"
+
+
+def histogram(tally: Tensor) -> Picture:
+    """The codes' frequencies as black bars, the most frequent first, the highest as high as the picture."""
+    wide = max(1, 512 // len(tally))
+    heights = (tally.sort(descending=True).values / tally.max().clamp(min=1) * HEIGHT).ceil()
+    bars = heights.repeat_interleave(wide)
+    rows = torch.arange(HEIGHT, 0, -1, dtype=bars.dtype)
+    return Picture(torch.where(rows[:, None] <= bars, 0, 255).to(torch.uint8)[None])
+
+
+@EVALUATORS("bits_per_dim")
+class BitsPerDim:
+    """The mean over a split of what an image of 256 levels costs, in bits for each number of it.
+
+    For a VQ-VAE an upper bound on the model's −log₂ p(x): −log₂ p(x|k) − log₂ p(k), k the codes that its deterministic
+    encoder gives, one term of the sum over all maps of codes.
+    """
+
+    split: str | None = "valid"
+
+    def __init__(self, batch_size: PositiveInt = 500, every: Cadence = None) -> None:
+        self.batch_size, self.every = batch_size, every
+
+    def applies(self, model: Model) -> bool:
+        return isinstance(model, CountsBits) and model.discrete
+
+    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
+        assert split is not None
+        assert isinstance(model, CountsBits)
+        names = ("image", *model.conditions) if isinstance(model, Model) else ("image",)
+        totals = torch.zeros(2, dtype=torch.float64)
+        rows, size = 0, 1
+        for image, *conditions in split.batches(names, self.batch_size):
+            rows, size = rows + len(image), image[0].numel()
+            parts = [part.double().sum() for part in model.bound(image, *conditions)]
+            totals += torch.stack(parts).cpu()
+        reconstruction, code = (totals / rows / size / math.log(2)).tolist()
+        yield "bits_per_dim", reconstruction + code
+        yield "bits_per_dim_image", reconstruction
+        yield "bits_per_dim_code", code
+
+    def protocol(self) -> dict[str, Any]:
+        return {
+            "bound": "-log2 p(x|k) - log2 p(k) at the encoder's k: an upper bound on -log2 p(x)",
+            "levels": 256,
+            "mean": "over the images of the split and the numbers of an image",
+        }

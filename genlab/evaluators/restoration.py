@@ -1,0 +1,148 @@
+"""How much of a spoilt image a model gives back: PSNR and SSIM against the clean one, at several levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from genlab.corruptions import GREY, box_mask
+from genlab.grid import image_grid
+from genlab.model import Encodes, Model, Reconstructs
+from genlab.registry import CORRUPTIONS, EVALUATORS, Duration, Fraction, NonNegativeFloat, PositiveInt
+from genlab.results import Value
+from genlab.similarity import psnr, ssim
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Split
+
+BATCH = 250
+Spoil = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # the spoilt images, and where they are unknown
+Restore = Callable[..., Tensor]
+
+
+class Restoration:
+    """What `denoise` and `inpaint` share; `levels` are ways to spoil an image, by their amount.
+
+    The names are psnr/WHO/AMOUNT and ssim/WHO/AMOUNT, WHO being the spoilt image itself, the model (restored), or the
+    projection (pca) on as many principal components of the training images as the model's code has numbers.
+    """
+
+    split: str | None = "valid"
+
+    def __init__(
+        self, spoilt: str, levels: dict[float, Spoil], n: int, pca_images: int, columns: int, every: Duration | None
+    ) -> None:
+        self.spoilt, self.levels = spoilt, levels
+        self.n, self.pca_images, self.columns, self.every = n, pca_images, columns, every
+
+    def applies(self, model: Model) -> bool:
+        return isinstance(model, Reconstructs)
+
+    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
+        assert split is not None
+        assert isinstance(model, Reconstructs)
+        ways: dict[str, Restore] = {self.spoilt: lambda spoilt, *_: spoilt, "restored": model.reconstruct}
+        given = split.first(self.n, ("image", *model.conditions))
+        if isinstance(model, Encodes):
+            length = model.encode(*(column[:1] for column in given)).shape[1]
+            ways["pca"] = principal(split.sibling("train").first(self.pca_images, ("image",))[0], length)
+        rows = []
+        for amount, spoil in self.levels.items():
+            totals: dict[str, Tensor] = {}
+            for index, columns in enumerate(zip(*(column.split(BATCH) for column in given), strict=True)):
+                image, *conditions = columns
+                spoilt, unknown = spoil(image)
+                made = {who: _made(way, spoilt, unknown, conditions) for who, way in ways.items()}
+                for who, images in made.items():
+                    for name, measure in (("psnr", psnr), ("ssim", ssim)):
+                        key = f"{name}/{who}/{amount:g}"
+                        totals[key] = totals.get(key, 0) + measure(image, images).double().sum()
+                if index == 0:
+                    rows += [x[: self.columns] for x in (image, spoilt, made["restored"])]
+            yield from ((key, total / len(given[0])) for key, total in totals.items())
+        yield "restored", image_grid(torch.cat(rows), min(self.columns, len(given[0])))
+
+    def protocol(self) -> dict[str, Any]:
+        return {
+            "images": self.n,
+            "psnr": "dB, mean over images; clean and restored images in [0, 1]",
+            "ssim": "window 11, σ 1.5 (Wang et al. 2004)",
+            "pca": f"fitted on the first {self.pca_images} training images, as many components as the code has numbers",
+        }
+
+
+@EVALUATORS("denoise")
+class Denoise(Restoration):
+    """Images with noise added and cut off at 0 and 1; `amounts` as in `model.corruption`."""
+
+    def __init__(
+        self,
+        corruption: Literal["gaussian", "masking", "salt_pepper"] = "gaussian",
+        amounts: tuple[NonNegativeFloat, ...] = (0.1, 0.3, 0.5),
+        n: PositiveInt = 1000,
+        pca_images: PositiveInt = 10_000,
+        columns: PositiveInt = 8,
+        every: Duration | None = None,
+    ) -> None:
+        levels = {amount: self._level(corruption, amount) for amount in amounts}
+        super().__init__("noisy", levels, n, pca_images, columns, every)
+        self.corruption = corruption
+
+    @staticmethod
+    def _level(corruption: str, amount: float) -> Spoil:
+        corrupt = CORRUPTIONS.build({"name": corruption, "amount": amount}, "evaluator denoise")
+        return lambda image: (corrupt(image), None)
+
+    def protocol(self) -> dict[str, Any]:
+        return {"corruption": self.corruption, **super().protocol()}
+
+
+@EVALUATORS("inpaint")
+class Inpaint(Restoration):
+    """Images with a grey square somewhere, `boxes` being its sides as shares of the image's shorter one.
+
+    Only the square is taken from the restoration; around it the image is known.
+    """
+
+    def __init__(
+        self,
+        boxes: tuple[Fraction, ...] = (0.25, 0.5),
+        n: PositiveInt = 1000,
+        pca_images: PositiveInt = 10_000,
+        columns: PositiveInt = 8,
+        every: Duration | None = None,
+    ) -> None:
+        levels = {box: self._level(box) for box in boxes}
+        super().__init__("masked", levels, n, pca_images, columns, every)
+
+    @staticmethod
+    def _level(box: float) -> Spoil:
+        def spoil(image: Tensor) -> tuple[Tensor, Tensor]:
+            unknown = box_mask(image, box)
+            return image.masked_fill(unknown, GREY), unknown
+
+        return spoil
+
+
+def principal(train: Tensor, count: int) -> Restore:
+    """Images to their projections on the first `count` principal components of the training images."""
+    from sklearn.decomposition import PCA
+
+    rows = train.flatten(1).cpu().numpy()
+    fitted = PCA(min(count, *rows.shape), random_state=0).fit(rows)
+    mean = torch.as_tensor(fitted.mean_).to(train)
+    components = torch.as_tensor(fitted.components_).to(train)
+
+    def restore(image: Tensor, *conditions: Tensor) -> Tensor:
+        codes = (image.flatten(1) - mean) @ components.t()
+        return (mean + codes @ components).view_as(image).clamp(0, 1)
+
+    return restore
+
+
+def _made(way: Restore, spoilt: Tensor, unknown: Tensor | None, conditions: list[Tensor]) -> Tensor:
+    restored = way(spoilt, *conditions)
+    return restored if unknown is None else torch.where(unknown, restored, spoilt)

@@ -1,0 +1,62 @@
+"""`model.init_from=RUN`: a model whose body is what another run has trained, with its weights if `model.pretrained`.
+
+The run folder that comes of it holds the body's spec and all weights, and can be opened and resumed without RUN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genlab import runs
+from genlab.build import load, read_stored
+from genlab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Data
+    from genlab.model import Model
+
+ROOT = Path("outputs")  # where runs.find looks for a name
+
+
+def settled(settings: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with RUN's model in place of `model.body`, and RUN's path in full."""
+    given = settings["model"].get("init_from")
+    if not given:
+        return settings
+    path = runs.find(given).absolute()
+    return _with_body(settings, str(path), read_stored(path)["model"])
+
+
+def continued(settings: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a run that goes on: from its own configuration, for RUN may be gone by now."""
+    given, before = settings["model"].get("init_from"), stored["model"].get("init_from")
+    if not given or not before:
+        return settings
+    same = given == "last" or before in {str(path.absolute()) for path in (Path(given), ROOT / given)}
+    return _with_body(settings, before, stored["model"]["body"]) if same else settings
+
+
+def inherit(model: Model, settings: Mapping[str, Any], data: Data) -> None:
+    """Give `model.body` the weights of RUN's newest checkpoint; ConfigError if it was made for other images."""
+    given = settings["model"].get("init_from")
+    if not given or not settings["model"].get("pretrained", True):
+        return
+    run = load(given, "cpu")
+    shape = tuple(runs.data_facts(run.record, run.path)["shape"])
+    if shape != data.shape:
+        raise ConfigError(
+            f"the run was trained on images of {_sides(shape)}, these are {_sides(data.shape)}",
+            f"key model.init_from, run {run.path}",
+            f"use dataset.size={shape[1]}" if shape[0] == data.shape[0] else "use another run or data set",
+        )
+    model.get_submodule("body").load_state_dict(run.model.state_dict())
+
+
+def _with_body(settings: dict[str, Any], path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {**settings, "model": {**settings["model"], "init_from": path, "body": dict(body)}}
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

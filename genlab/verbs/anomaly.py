@@ -1,0 +1,135 @@
+"""genlab anomaly: how strange images are to a trained model, and which are called anomalies."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Gt, Lt
+
+from genlab.anomaly import Rule
+from genlab.errors import ConfigError
+from genlab.registry import Count, NonNegativeInt
+from genlab.verbs import ownpictures, pictures
+from genlab.verbs.options import Parser, keywords
+from genlab.verbs.tables import show
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from genlab.build import LoadedRun
+
+KEYS = pictures.keys_text(
+    image="a picture of your own, or a folder of them (the test split)", score="auto or reconstruction",
+    quantile="of training scores, above which an image is an anomaly (0.95)", n="images shown, strangest first (32)",
+    columns="per row (8)", seed="of the noise, if any (0)", out="PNG file",
+)  # fmt: skip
+EXAMPLES = """\
+  genlab anomaly last                          test images, class by class
+  genlab anomaly last image=scans quantile=0.99
+"""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What may be given as key=value."""
+
+    image: str | None = None
+    score: Rule = "auto"
+    quantile: Annotated[float, Gt(0), Lt(1)] = 0.95
+    n: Count = 32
+    columns: Count = 8
+    seed: NonNegativeInt = 0
+    out: str | None = None
+
+
+def parser() -> Parser:
+    about = "Score images; those above a quantile of the training images' scores are anomalies."
+    return pictures.picture_parser("anomaly", about, KEYS, EXAMPLES)
+
+
+def run(options: argparse.Namespace) -> int:
+    keys = Keys(**keywords(Keys, options.options))
+    files = ownpictures.files_at(keys.image) if keys.image else []
+    anomaly(pictures.open_run(options), keys, files)
+    return 0
+
+
+def anomaly(loaded: LoadedRun, keys: Keys, files: list[Path]) -> None:
+    """A table of scores by picture, or of anomalies by class, and the strangest images as a PNG."""
+    import torch
+
+    from genlab import noise
+    from genlab.anomaly import normal_threshold, scores
+    from genlab.grid import image_grid
+
+    path = pictures.destination(keys.out, loaded, "anomalies")
+    _check(loaded, files)
+    data = loaded.data()
+    noise.seed(keys.seed)
+    with torch.no_grad():
+        limit = normal_threshold(loaded.model, data.split("train"), keys.quantile, keys.score)
+        if files:
+            images = ownpictures.read(files, data.shape)
+            score = _own_scores(loaded, images, keys.score)
+            order = score.argsort(descending=True, stable=True)[: keys.n]
+            _show_files([files[i] for i in order.tolist()], score[order], limit)
+            images = images[order]
+        else:
+            test = data.split("test")
+            score = scores(loaded.model, test, keys.score)
+            _show_classes(score, test.classes(), data.label_names or [], limit)
+            rows = test.rows[score.argsort(descending=True, stable=True)[: keys.n].to(test.rows.device)]
+            (images,) = test.table.read(rows, ("image",))
+    print(f"threshold {limit:.6g}: the {keys.quantile:g} quantile of training scores")
+    pictures.save(path, image_grid(images, min(keys.columns, len(images))))
+
+
+def _check(loaded: LoadedRun, files: list[Path]) -> None:
+    from genlab.anomaly import can_score
+
+    name = loaded.config["model"]["name"]
+    if not can_score(loaded.model):
+        raise ConfigError(
+            f"model '{name}' cannot do this: it neither scores nor reconstructs images",
+            f"run {loaded.path}",
+            "use an autoencoder, a VAE or an RBM",
+        )
+    if files and loaded.model.conditions:
+        raise ConfigError(
+            f"a picture alone has no {' or '.join(loaded.model.conditions)}, which model '{name}' takes",
+            "key image",
+            "leave it out: images of the data set have it",
+        )
+
+
+def _own_scores(loaded: LoadedRun, images: Tensor, rule: Rule) -> Tensor:
+    import torch
+
+    from genlab.anomaly import score
+
+    device = loaded.runtime.device
+    return torch.cat([score(loaded.model, (part.to(device),), rule).cpu() for part in images.split(256)])
+
+
+def _show_files(files: list[Path], score: Tensor, limit: float) -> None:
+    found = [(file, float(each)) for file, each in zip(files, score, strict=True)]
+    rows = [[str(file), f"{each:.6g}", "anomaly" if each > limit else "normal"] for file, each in found]
+    show(["picture", "score", ""], rows)
+
+
+def _show_classes(score: Tensor, classes: Tensor | None, names: list[str], limit: float) -> None:
+    import torch
+
+    kinds = torch.zeros(len(score), dtype=torch.int64) if classes is None else classes
+    rows = []
+    for kind in kinds.unique().tolist():
+        own = score[kinds == kind]
+        above = int((own > limit).sum())
+        rows.append(
+            [names[kind] if classes is not None else "all", str(len(own)), str(above), f"{above / len(own):.1%}"]
+        )
+    show(["class", "test images", "anomalies", "share"], rows)

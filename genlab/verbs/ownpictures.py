@@ -1,0 +1,51 @@
+"""Pictures of the user's own, as a model takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genlab.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # not EPS: it would run another program
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+def files_at(name: str) -> list[Path]:
+    """The picture of this name, or those of the folder, by name. DataError if there are none."""
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise DataError(f"'{name}' is not there", "key image", "give a picture or a folder of them")
+    if path.is_file():
+        return [path]
+    found = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DataError(f"'{name}' holds no pictures", f"they end in {' '.join(SUFFIXES)}", "give another folder")
+    return found
+
+
+def read(files: list[Path], shape: tuple[int, ...]) -> Tensor:
+    """The pictures as (N, C, H, W) in [0, 1]: upright, in the model's colours, centre-cropped, then resized."""
+    import torch
+
+    return torch.stack([_read(file, shape) for file in files])
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
+    import numpy as np
+    import torch
+    from PIL import Image, ImageOps
+
+    channels, height, width = shape
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+            fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
+    except Exception as error:  # on damaged bytes a decoder may raise anything
+        said = f"{type(error).__name__}: {error}".replace("<_io.", "<")[:120]
+        raise DataError(f"picture {path} cannot be read", said, "give another") from None
+    pixels = np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
+    return torch.from_numpy(pixels.copy()).float() / 255

@@ -1,0 +1,135 @@
+"""Anomaly detection: scores, threshold, area under the curve and what is said of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+
+from genlab.anomaly import normal_threshold, score, scores
+from genlab.data.batching import Data
+from genlab.data.digits import Digits
+from genlab.errors import ConfigError
+from genlab.evaluation import evaluate
+from genlab.evaluators.anomaly import Anomaly
+from genlab.grid import image_grid
+from genlab.model import Model
+from genlab.registry import MODELS, discover
+from genlab.results import Diagnosis, Picture
+
+CPU = torch.device("cpu")
+
+
+class Blank(Model):
+    """Reconstructs every image as black: the error is the image's brightness."""
+
+    def __init__(self, latent_dim: int = 8) -> None:
+        super().__init__()
+        self.latent_dim, self.scale = latent_dim, nn.Parameter(torch.zeros(()))
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        return image * self.scale
+
+
+class Opinionated(Blank):
+    """Its own score is the other way round."""
+
+    def score(self, image: Tensor) -> Tensor:
+        return -image.square().flatten(1).sum(1)
+
+
+@pytest.fixture(scope="module")
+def ones() -> Data:
+    """Digits of which the ones are normal; a validation split large enough to count in."""
+    discover()
+    return Digits(classes=[1], valid=0.4).open(CPU)
+
+
+def brightness(data: Data, *splits: str) -> Tensor:
+    return torch.cat([data.split(name).first(10_000, ("image",))[0].square().flatten(1).sum(1) for name in splits])
+
+
+def area_by_pairs(strange: Tensor, normal: Tensor) -> float:
+    """The share of (strange, normal) pairs in the right order; a tie is half a pair."""
+    pairs = strange[:, None] - normal[None]
+    return float(((pairs > 0).double() + 0.5 * (pairs == 0)).mean())
+
+
+def test_the_score_is_the_models_own_or_its_reconstructions_error(ones: Data) -> None:
+    image = ones.split("train").first(700, ("image",))
+    error = image[0].square().flatten(1).sum(1)
+    assert torch.allclose(score(Blank(), image), error)
+    assert torch.allclose(score(Opinionated(), image), -error)
+    assert torch.allclose(score(Opinionated(), image, "reconstruction"), error)
+    with torch.no_grad():
+        assert torch.allclose(scores(Blank(), ones.split("train"), batch_size=7), brightness(ones, "train"))
+    with pytest.raises(ConfigError, match="reconstructs nothing"):
+        score(Model(), image, "reconstruction")
+
+
+def test_the_threshold_is_a_quantile_of_training_scores(ones: Data) -> None:
+    train = brightness(ones, "train").double()
+    with torch.no_grad():
+        assert normal_threshold(Blank(), ones.split("train"), 0.9) == pytest.approx(np.quantile(train, 0.9))
+        few = normal_threshold(Blank(), ones.split("train"), 0.5, n=len(train) // 4)
+    assert train.quantile(0.3) < few < train.quantile(0.7)
+
+
+def test_while_training_the_other_classes_validation_images_are_the_strange_ones(ones: Data) -> None:
+    found = dict(evaluate(Anomaly(), Blank(), ones, seed=0))
+    normal, strange = brightness(ones, "valid"), brightness(ones, "outside")
+    assert found["auroc"] == pytest.approx(area_by_pairs(strange, normal))
+    limit = np.quantile(brightness(ones, "train").double(), 0.95)
+    assert found["threshold"] == pytest.approx(limit)
+    assert found["true_positive_rate"] == pytest.approx((strange > limit).double().mean().item())
+    assert found["false_positive_rate"] == pytest.approx((normal > limit).double().mean().item())
+
+
+def test_on_the_test_split_labels_say_which_image_is_strange(ones: Data) -> None:
+    light, test = brightness(ones, "test"), ones.split("test")
+    for normal in ([1], [0, 5]):
+        found = dict(evaluate(Anomaly(normal=normal), Blank(), ones, seed=0, split="test"))
+        inside = torch.isin(test.classes(), torch.tensor(normal))
+        assert found["auroc"] == pytest.approx(area_by_pairs(light[~inside], light[inside]))
+    shown = found["strangest_above_most_usual"]
+    order = light.argsort(descending=True, stable=True)
+    image = test.first(10_000, ("image",))[0]
+    expected = image_grid(torch.cat([image[order[:16]], image[order[-16:]]]), 8)
+    assert isinstance(shown, Picture)
+    assert torch.equal(shown.pixels, expected.pixels)
+
+
+def test_below_chance_is_said_with_what_treats_it(ones: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    (too_much,) = said(Anomaly(), Blank(latent_dim=8), ones)  # these ones are brighter than other digits
+    assert "AUROC 0." in too_much
+    assert too_much.endswith("model.latent_dim=2")
+    assert not said(Anomaly(), Opinionated(), ones)
+    monkeypatch.setattr(Opinionated, "score", lambda self, image: image.flatten(1).sum(1))
+    (own_score,) = said(Anomaly(), Opinionated(), ones)
+    assert own_score.endswith("evaluator.anomaly.score=reconstruction")
+
+
+def test_nothing_to_tell_apart_is_said_not_raised(ones: Data) -> None:
+    everything = Digits().open(CPU)
+    (advice,) = said(Anomaly(), Blank(), everything)
+    assert "every image of the valid split is normal" in advice
+    assert advice.endswith("dataset.classes=[0]")
+    assert not said(Anomaly(normal=[1]), Opinionated(), everything)
+
+
+def said(evaluator: Anomaly, model: Model, data: Data) -> list[str]:
+    return [value.sentence for _, value in evaluate(evaluator, model, data, seed=0) if isinstance(value, Diagnosis)]
+
+
+def test_a_vae_scores_by_its_negative_bound() -> None:
+    discover()
+    torch.manual_seed(0)
+    spec = {"name": "vae", "latent_dim": 3, "network": {"name": "mlp", "hidden": [7]}}
+    model, image = MODELS.build(spec, "model", image_shape=(1, 8, 8)), torch.rand(5, 1, 8, 8).round()
+    mean, log_variance = model.posterior(image)
+    q = Independent(Normal(mean, (0.5 * log_variance).exp()), 1)
+    p = Independent(Bernoulli(logits=model.decoder(mean)), 3)
+    bound = p.log_prob(image) - kl_divergence(q, Independent(Normal(torch.zeros(5, 3), torch.ones(5, 3)), 1))
+    assert torch.allclose(model.score(image), -bound, rtol=1e-4)
