@@ -47,7 +47,7 @@ class Model(nn.Module):
     # the data columns that encode(), reconstruct() and score() take after the image
     conditions: ClassVar[tuple[str, ...]] = ()
     # the validation quantity that tells a better run from a worse one, smaller is better; None: there is none
-    monitor: ClassVar[str | None] = "loss"
+    monitor: str | None = "loss"
 
     def draw(self, *columns: Any, **named: Any) -> tuple[Tensor, ...]:
         """Once a step, with gradients: what the phases share (a GAN's fakes). By default the batch itself.
