@@ -111,7 +111,7 @@ class KMeans(Model):
         """ZCA, section 3.2.2: V(Λ + ε)^-½Vᵀ(x − μ)."""
         values, vectors = self.moments.eigen()
         matrix = vectors * (values + self.epsilon).rsqrt() @ vectors.T
-        return (patch - self.moments.mean.float()) @ matrix.float()
+        return ((patch - self.moments.mean.float()) @ matrix.float()).float()
 
     def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The number of each row's nearest centroid, and the squared distance to it, each (N,)."""
