@@ -8,8 +8,12 @@ from typing import Any
 from genlab.progress import say
 
 
-def compiled(function: Callable[..., Any], what: str, backend: Any = "inductor") -> Callable[..., Any]:
+def compiled(
+    function: Callable[..., Any], what: str, backend: Any = "inductor", tell: Callable[[str], None] = say
+) -> Callable[..., Any]:
     """`function`, compiled at its first call for the shapes that it sees; the same function, should that fail.
+
+    `tell` is given the line that says why it failed: with several ranks, one says it for all.
 
     Random numbers are eager's own, so that a compiled run draws the same noise.
     """
@@ -28,7 +32,7 @@ def compiled(function: Callable[..., Any], what: str, backend: Any = "inductor")
             except TorchDynamoException as error:
                 fast = None
                 reason = " ".join(str(error).split())[:120]
-                say(f"torch.compile cannot compile {what} ({type(error).__name__}: {reason}); it runs as it is")
+                tell(f"torch.compile cannot compile {what} ({type(error).__name__}: {reason}); it runs as it is")
         return function(*arguments)
 
     return call

@@ -33,7 +33,8 @@ PositiveFloat = Annotated[float, Gt(0), Lt(1e30)]
 NonNegativeFloat = Annotated[float, Ge(0), Lt(1e30)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 # A length of training: an integer counts optimiser steps; "2ep" epochs; "5%" a share of the whole run.
-Duration = PositiveInt | Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(%|ep|epochs?)$")]
+DURATION = r"^\d+(\.\d+)?(%|ep|epochs?)$"
+Duration = PositiveInt | Annotated[str, StringConstraints(pattern=DURATION)]
 # How often to evaluate; "auto" is settings.cadence's rule, None only at the end.
 Cadence = Duration | Literal["auto"] | None
 
@@ -70,6 +71,13 @@ def _as_config_error(error: ValidationError, schema: type[BaseModel], where: str
     if SELF in first["msg"]:  # a spec inside this spec says what is wrong; only here is its place known
         owner = ".".join([where, *map(str, first["loc"])])
         return ConfigError(first["msg"].removeprefix("Value error, ").replace(SELF, owner))
+    for each in error.errors(include_url=False):  # of a union's members, the one that says what may be written
+        if (
+            each["type"] == "string_pattern_mismatch"
+            and each["ctx"]["pattern"] == DURATION
+            and each["loc"][:1] == first["loc"][:1]
+        ):
+            first = {**each, "msg": 'A length is a number of steps, of epochs ("2ep") or a share of the run ("5%")'}
     location = [where] if where else []
     # pydantic appends the union member it tried (e.g. "constrained-str"): only real keys and indices are shown
     location += [str(part) for part in first["loc"][:1]]

@@ -63,11 +63,12 @@ class Stepper:
         """`Model.draw` and the phases' objectives through torch.compile."""
         from genlab.compiling import compiled
 
+        tell = say if self.runtime.main else _silent
         if type(self.model).draw is not Model.draw:
-            self._draw = compiled(self._draw, "draw()", backend)
+            self._draw = compiled(self._draw, "draw()", backend, tell)
         for player in self.players:
             if player.optimizer:
-                fast = compiled(player.phase.objective, f"phase '{player.phase.name}'", backend)
+                fast = compiled(player.phase.objective, f"phase '{player.phase.name}'", backend, tell)
                 player.phase = replace(player.phase, objective=fast)
 
     def _record_if_possible(self) -> None:
@@ -199,6 +200,10 @@ class Stepper:
             if player.phase.name in names:
                 for parameter in player.parameters:
                     parameter.requires_grad_(True)
+
+
+def _silent(line: str) -> None:
+    """Another rank says it."""
 
 
 def _diverged(phase: str, step: int) -> DivergedError:

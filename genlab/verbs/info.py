@@ -22,8 +22,10 @@ EXAMPLES = """\
   genlab info model=vae model.network.hidden=[500,300]
   genlab info dataset=celeba
   genlab info optimizer=adamw
+  genlab info experiment=vae_mnist
 """
 SHOWN = ("model", "dataset", "optimizer", "schedule", "evaluator", "logger")
+FILES = ("experiment", "sweep", "workload", "trainer", "recipe", "debug")  # their files say it all
 SHAPES = ((1, 32, 32), (3, 64, 64))  # small images on which a model is built to be described
 
 
@@ -39,19 +41,25 @@ def run(given: argparse.Namespace) -> int:
     from genlab.registry import discover, load_plugins
 
     group, _, option = given.overrides[0].partition("=")
-    if group not in SHOWN or not option:
+    known = (*SHOWN, *FILES)
+    if group not in known or not option:
         raise ConfigError(
             f"'{given.overrides[0][:60]}' does not say what to describe",
             "genlab info",
-            f"write GROUP=NAME with GROUP one of {', '.join(SHOWN)}" if group in SHOWN else nearest(group, SHOWN),
+            f"write GROUP=NAME with GROUP one of {', '.join(known)}" if group in known else nearest(group, known),
         )
+    files = options(group, [config.search_path(), *config.private_folders(given.config_dir)])
+    if group in FILES:
+        if option not in files:
+            raise ConfigError(f"unknown {group} '{option}'", "genlab info", nearest(option, files))
+        print(files[option].read_text("utf-8").rstrip())
+        return 0
     # a recipe holds numbers for one pair of model and data set: not what describes either
     composed = config.compose(["recipe=null", *given.overrides], given.config_dir)
     config.precheck(composed.config)
     discover()
     load_plugins(composed.plugins)
     config.check(composed.config)
-    files = options(group, [config.search_path(), *config.private_folders(given.config_dir)])
     notes = comments(files[option])
     print(f"{group}={option}: {first_comment(files[option])}\n")
     section = composed.config[group]

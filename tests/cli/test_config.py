@@ -152,3 +152,8 @@ def test_importing_config_is_light() -> None:
     path = str(Path(config.__file__).parents[1])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": path})
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_a_length_that_is_none_is_told_what_lengths_are() -> None:
+    with pytest.raises(ConfigError, match=r"bad value \"5x\" for 'checkpoint.every'.*\"2ep\".*\"5%\""):
+        config.check(config.compose(["checkpoint.every=5x"]).config)

@@ -288,3 +288,10 @@ def test_plugins_are_named_alike_everywhere() -> None:
         given = verb.parser().parse(["last", "plugins=[one,two]", "seed=3", "--plugin", "three"])
         assert given.plugin == ["three", "one", "two"]
         assert given.options == ["seed=3"]
+
+
+def test_info_shows_an_experiment_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info", "experiment=vae_mnist"]) == 0
+    assert "Paper:   Kingma & Welling 2014" in capsys.readouterr().out
+    assert cli.main(["info", "workload=dcgan6"]) == 2
+    assert "did you mean 'dcgan64'?" in capsys.readouterr().err

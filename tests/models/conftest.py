@@ -17,7 +17,7 @@ PRESETS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
 SHAPES = [(c, h, w) for c in (1, 3) for h, w in ((8, 8), (28, 28), (28, 20), (32, 32), (64, 64))]
 LARGE_SHAPES = [(3, 128, 128), (1, 256, 256)]
 LISTS = ("hidden", "channels")  # keys whose lists are widths
-SMALL = {"width": 2, "latent_dim": 5, "blocks": 1}  # keys that are widths, and what they become
+SMALL = {"width": 2, "latent_dim": 5, "blocks": 1, "centroids": 6}  # keys that are widths, and what they become
 
 
 def spec_of(name: str) -> dict[str, Any]:

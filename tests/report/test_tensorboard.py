@@ -180,3 +180,11 @@ def test_images_are_named_by_step_and_later_ones_go_on_resume(tmp_path: Path) ->
     assert np.asarray(Image.open(tmp_path / "images" / names[0])).ravel().tolist() == list(range(9))
     Images(tmp_path, resumed_at=10).start(10, 20, "")
     assert sorted(p.name for p in (tmp_path / "images").iterdir()) == ["mine.png", *names[:2]]
+
+
+def test_texts_are_read_back(tmp_path: Path) -> None:
+    logger = both(tmp_path)
+    logger.text(3, "diagnosis/posterior", "the posterior has collapsed: model.beta=0.5")
+    logger.close()
+    (event,) = read(tmp_path).Tensors("diagnosis/posterior")
+    assert (event.step, event.tensor_proto.string_val[0].decode()) == (3, "the posterior has collapsed: model.beta=0.5")

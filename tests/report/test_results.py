@@ -1,0 +1,70 @@
+"""docs/results.md: every figure comes from a run folder, every command that is claimed can be composed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from genlab import config
+from genlab.registry import EVALUATORS, discover
+
+ROOT = Path(__file__).resolve().parents[2]
+CLAIMS = sorted((ROOT / "scripts" / "claims").glob("*.yaml"))
+CLAIM = """
+title: A part
+runs: {a: [model=vae], b: [model=vae, seed=1], c: [model=vae, seed=2]}
+evals: {a: [[evaluator=objective]]}
+rows:
+  - {what: one, runs: [a], evaluator: objective-test, metric: loss, published: 7.5 (somebody)}
+  - {what: several, runs: [a, b, c], evaluator: objective-test, metric: loss, digits: 1}
+  - {what: none, runs: [c], evaluator: objective-test, metric: loss}
+notes: Falls short.
+"""
+
+
+def page(tmp_path: Path, metrics: dict[str, dict[str, float]]) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "part.yaml").write_text(CLAIM)
+    for name, values in metrics.items():
+        folder = tmp_path / "runs" / name / "eval"
+        folder.mkdir(parents=True)
+        (folder / "objective-test.json").write_text(json.dumps({"metrics": values}))
+    words = ["--from", "claims", "--runs", "runs", "--out", "results.md"]
+    command = [sys.executable, str(ROOT / "scripts" / "results.py"), *words]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+
+def test_figures_are_those_of_the_runs(tmp_path: Path) -> None:
+    assert page(tmp_path, {"a": {"loss": 8.126}, "b": {"loss": 10.126}}).returncode == 0
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert "| one | 8.13 | 7.5 (somebody) |" in lines
+    assert "| several | 9.1 ± 1.4 (2 runs, 1 missing) | - |" in lines
+    assert "| none | not measured yet | - |" in lines
+    assert "Falls short." in lines
+    assert "genlab train model=vae seed=1  # b" in lines
+
+
+def test_a_metric_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    failed = page(tmp_path, {"a": {"elbo": 1.0}})
+    assert failed.returncode == 1
+    assert "has no metric 'loss', only elbo" in failed.stderr
+
+
+@pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
+def test_what_is_claimed_can_be_run(path: Path) -> None:
+    discover()
+    claims = yaml.safe_load(path.read_text())
+    for name, overrides in claims["runs"].items():
+        config.precheck(config.compose(overrides).config)
+        for options in claims.get("evals", {}).get(name, []):
+            keys = dict(option.split("=", 1) for option in options)
+            assert keys.get("evaluator", "objective") in EVALUATORS
+    for row in claims["rows"]:
+        assert set(row["runs"]) <= set(claims["runs"])
+    for picture in claims.get("pictures", []):
+        assert (ROOT / picture).exists()
