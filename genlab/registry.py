@@ -192,8 +192,8 @@ def discover() -> None:
 
     A plug-in that cannot be imported is noted in `broken_plugins` (shown by `genlab doctor`) and left out.
     """
-    for module in ("genlab.optimizers", "genlab.corruptions"):
-        importlib.import_module(module)
+    for name in ("genlab.optimizers", "genlab.corruptions"):
+        importlib.import_module(name)
     for package in PACKAGES:
         module = importlib.import_module(f"genlab.{package}")
         for info in pkgutil.iter_modules(module.__path__, f"{module.__name__}."):

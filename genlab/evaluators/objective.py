@@ -24,7 +24,8 @@ class Objective:
     The same functions as in training, in evaluation mode. An objective averages over its batch; batches count
     by their size, so the last, smaller one does not weigh more than its share. Names are those of training:
     plain (`elbo`) if one phase descends, `<phase>/<name>` (`discriminator/loss`) if several do. A phase
-    without a module (PCA's update) is no objective and is left out.
+    without a module (PCA's update) is no objective and is left out; a model of such phases alone is measured by
+    its `loss`, if it has one.
     """
 
     split: str | None = "valid"
@@ -67,6 +68,8 @@ class Objective:
 
 
 def _objectives(model: Model) -> list[tuple[str, Phase]]:
-    """The phases that descend, each with the prefix of its names."""
+    """The phases that descend, each with the prefix of its names; where none does, the model's `loss`."""
     phases = [phase for phase in model.phases() if phase.module is not None]
+    if not phases:
+        return [] if type(model).loss is Model.loss else [("", Phase("model", model.loss))]
     return [("" if len(phases) == 1 else f"{phase.name}/", phase) for phase in phases]

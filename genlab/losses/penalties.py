@@ -119,4 +119,6 @@ class Contractive(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             if self.estimate == "hutchinson":
                 return jacobian_norm(encoder, image, self.probes).mean()
-            return sigmoid_jacobian_norm(encoder(image), encoder[1].weight).mean()
+            _, layer, _ = encoder
+            assert isinstance(layer, nn.Linear)
+            return sigmoid_jacobian_norm(encoder(image), layer.weight).mean()

@@ -24,7 +24,7 @@ from genlab.losses.likelihood import bernoulli_nll
 from genlab.losses.penalties import KeepLargest
 from genlab.model import Model, Phase, Shape
 from genlab.networks.activations import ACTIVATIONS, Activation
-from genlab.networks.mlp import layer_by_layer, tied_mlp
+from genlab.networks.mlp import layer_by_layer, linear_map, tied_mlp
 from genlab.registry import (
     CORRUPTIONS,
     MODELS,
@@ -101,7 +101,7 @@ class Autoencoder(Model):
         for i, layer in enumerate(layers):
             window = (i * share, (i + 1) * share)
             if self.pretrain == "autoencoder":
-                yield Phase(f"layer{i}", partial(self.layer_loss, i), layer, window=window)
+                yield Phase(f"layer{i}", partial(self.layer_loss, i), nn.ModuleList(layer), window=window)
                 continue
             machine = self.machine(i)
             parameters = nn.ParameterList([machine.weight, machine.visible_bias, machine.hidden_bias])
@@ -109,14 +109,14 @@ class Autoencoder(Model):
             if not self.tied:
                 yield Phase(f"unroll{i}", partial(self.unroll, i), window=window)
 
-    def layers(self) -> list[nn.ModuleList]:
-        """[one layer of the encoder, its mirror image], from the image inwards."""
-        pairs = zip(layer_by_layer(self.encoder), reversed(layer_by_layer(self.decoder)), strict=True)
-        return [nn.ModuleList(pair) for pair in pairs]
+    def layers(self) -> list[tuple[nn.Sequential, nn.Sequential]]:
+        """(one layer of the encoder, its mirror image), from the image inwards."""
+        return list(zip(layer_by_layer(self.encoder), reversed(layer_by_layer(self.decoder)), strict=True))
 
     def machine(self, i: int) -> Machine:
         """Layer i as a Boltzmann machine: binary units, but Gaussian ones for a linear code (the paper's note 8)."""
-        up, down = (next(m for m in part if hasattr(m, "bias")) for part in self.layers()[i])
+        up, down = (linear_map(part) for part in self.layers()[i])
+        assert isinstance(up, nn.Linear)
         last = i + 1 == len(self.layers())
         return Machine(up.weight, down.bias, up.bias, hidden="gaussian" if last and self.linear else "binary")
 
@@ -159,8 +159,9 @@ class Autoencoder(Model):
 
     def unroll(self, i: int, image: Tensor) -> dict[str, Tensor]:
         """The mirror image starts with the machine's weights (figure 1: unrolling), and is free from then on."""
-        _, down = self.layers()[i]
-        next(m for m in down if isinstance(m, nn.Linear)).weight.copy_(self.machine(i).weight.t())
+        down = linear_map(self.layers()[i][1])
+        assert isinstance(down, nn.Linear)
+        down.weight.copy_(self.machine(i).weight.t())
         return {}
 
     def compare(self, logits: Tensor, image: Tensor) -> dict[str, Tensor]:

@@ -65,3 +65,8 @@ def layer_by_layer(network: nn.Sequential) -> list[nn.Sequential]:
             layers.append([])
         layers[-1].append(module)
     return [nn.Sequential(*layer) for layer in layers]
+
+
+def linear_map(layer: nn.Sequential) -> nn.Linear | Transposed:
+    """The linear map of one of `layer_by_layer`'s parts."""
+    return next(module for module in layer if isinstance(module, nn.Linear | Transposed))

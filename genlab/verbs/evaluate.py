@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import StringConstraints
 
 from genlab.errors import ConfigError
 from genlab.registry import EVALUATORS, NonNegativeInt
@@ -20,6 +22,7 @@ EXAMPLES = """\
   genlab eval last                                  the model's objective on the test split
   genlab eval last evaluator=objective split=valid
   genlab eval last evaluator=samples n=100          an evaluator's own keys follow
+  genlab eval last evaluator=probe labels=1000 name=probe_1000    a name of its own beside evaluator=probe
 """
 
 
@@ -30,6 +33,7 @@ class Keys:
     evaluator: str = "objective"
     split: Literal["train", "valid", "test"] = "test"
     seed: NonNegativeInt | None = None
+    name: Annotated[str, StringConstraints(pattern=r"^\w{1,64}$")] | None = None  # of the result
 
 
 def parser() -> Parser:
@@ -39,7 +43,7 @@ def parser() -> Parser:
         "options",
         nargs="*",
         metavar="KEY=VALUE",
-        help="evaluator: name (objective); split: train, valid or test; seed; keys of the evaluator",
+        help="evaluator: name (objective); split: train, valid or test; seed; name of the file; evaluator's keys",
     )
     pictures.add_loading(parse)
     return parse
@@ -82,7 +86,7 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
     metrics = evaluation.numbers(values)
     diagnoses = [value.sentence for _, value in values if isinstance(value, Diagnosis)]
     result = {"metrics": metrics, "protocol": protocol, "diagnoses": diagnoses}
-    stem = f"{evaluator}-{split}"
+    stem = f"{keys.name or evaluator}-{split}"
     path = files.own_folder(loaded.path / "eval") / f"{stem}.json"
     files.write_atomic(path, files.dump_json(result))
     for sentence in diagnoses:

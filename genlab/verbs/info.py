@@ -99,17 +99,19 @@ def _describe(group: str, spec: Mapping[str, Any], where: str, notes: Mapping[st
 
 
 def _rows(spec: Mapping[str, Any], where: str, path: str, table: Any, notes: Mapping[str, str]) -> Iterator[list[str]]:
-    """A line per parameter; a network's own parameters follow the key that holds it."""
-    from genlab.registry import NETWORKS
+    """A line per parameter; the own parameters of a network, a corruption or a penalty follow the key that holds it."""
+    from genlab.registry import CORRUPTIONS, NETWORKS, PENALTIES
 
     allowed = _allowed(table.schema(spec["name"]))
     for key, value in spec.items():
         if key == "name" and not path:
             continue
         inner = f"{path}{key}"
-        if isinstance(value, dict) and str(value.get("name")) in NETWORKS:
-            yield [f"{where}.{inner}", value["name"], "a network", notes.get(inner, "")]
-            yield from _rows(value, where, f"{inner}.", NETWORKS, notes)
+        named = str(value.get("name")) if isinstance(value, dict) else ""
+        own = next((each for each in (NETWORKS, CORRUPTIONS, PENALTIES) if named in each), None)
+        if own:
+            yield [f"{where}.{inner}", named, f"a {own.kind}", notes.get(inner, "")]
+            yield from _rows(value, where, f"{inner}.", own, notes)
         elif key != "name":
             yield [f"{where}.{inner}", _value(value), allowed.get(key, ""), notes.get(inner, "")]
 

@@ -57,6 +57,8 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["sample", "vae/b", "n=300", "columns=30"], 10, 30),  # more than one part
         (["reconstruct", "last", "n=8", "columns=4"], 4, 4),
         (["reconstruct", "last", "n=7", "columns=4", "split=train"], 2, 4),  # whole rows only
+        (["denoise", "last", "n=8", "sigma=0.5", "columns=4"], 6, 4),
+        (["inpaint", "last", "n=6", "columns=4", "box=0.5"], 6, 4),  # a last row that is not whole
         (["interpolate", "last", "n=3", "steps=5"], 6, 5),
         (["interpolate", "last", "n=3", "steps=5", "mode=slerp"], 3, 5),
         (["interpolate", "last", "n=3", "steps=5", "mode=lerp", "between=data"], 3, 5),
@@ -73,6 +75,36 @@ def test_pictures(arguments: list[str], rows: int, columns: int, capsys: pytest.
     with Image.open(path) as image:
         assert (image.height, image.width) == tuple(pixels.shape[1:])
         assert np.asarray(image).std() > 0
+
+
+@pytest.mark.usefixtures("outputs")
+def test_pictures_of_ones_own_are_restored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for i in range(3):
+        pixels = np.zeros((30, 40, 3), np.uint8)
+        pixels[:, :20] = 255  # white on the left
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    (folder / "notes.txt").write_text("no picture")
+    one = Image.open(said(capsys, "denoise", "last", f"image={folder / '0.png'}", "out=one.png").strip())
+    many = Image.open(said(capsys, "inpaint", "last", f"image={folder}", "box=0.25", "out=many.png").strip())
+    assert many.width > one.width
+    assert one.height == many.height
+    sheet = np.asarray(one)
+    side = (sheet.shape[0] - 2) // 3
+    clean, given = sheet[2:side, 2:-2], sheet[2 + side : 2 * side, 2:-2]
+    assert np.array_equal(clean, given)  # taken to be noisy: nothing is added
+    assert clean[:, :16].min() == 255
+    assert clean[:, -16:].max() == 0
+
+
+@pytest.mark.usefixtures("outputs")
+def test_a_picture_that_cannot_be_read(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "empty").mkdir()
+    assert "cannot be read" in refused("denoise", "last", f"image={tmp_path / 'broken.png'}", code=3)
+    assert "holds no pictures" in refused("denoise", "last", f"image={tmp_path / 'empty'}", code=3)
+    assert "is not there" in refused("inpaint", "last", "image=nowhere.png", code=3)
 
 
 def test_the_seed_decides(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,6 +143,8 @@ def test_what_a_model_cannot_do(refused: Refused) -> None:
     assert "does not apply" in refused("eval", "gan/a", "evaluator=reconstructions")
     assert "'batch_size'" in refused("eval", "last", "batch_size=0")
     assert "unknown key 'foo'" in refused("eval", "last", "foo=1")
+    assert "lacks Reconstructs" in refused("inpaint", "gan/a")
+    assert "'amounts'" in refused("eval", "last", "evaluator=denoise", "amounts=[0.1,-1]")
     assert "unknown key 'trainer.stepz'" in refused("resume", "last", "trainer.stepz=4")
 
 

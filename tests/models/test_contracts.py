@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Callable
@@ -49,17 +50,17 @@ def a_step(model: Model, image: Tensor, seed: int = 0) -> dict[str, Tensor]:
     return {f"{p.name}/{key}": value for p in model.phases() for key, value in p.objective(*drawn).items()}
 
 
-def built(small: Build, shape: Shape) -> Model:
+def built(build: Build, shape: Shape) -> Model:
     """The model for this shape; where it cannot be, the error names a size that works, and the test ends there."""
     try:
-        return small(shape)
+        return build(shape)
     except ConfigError as error:
         text = str(error)
         assert shape[1] > 32, text  # the usual sizes are for everyone
         assert "\n" not in text
         size = re.search(r"dataset\.size=(\d+)", text)
         assert size, text
-        small((shape[0], int(size[1]), int(size[1])))
+        build((shape[0], int(size[1]), int(size[1])))
         pytest.skip(text)
 
 
@@ -79,7 +80,7 @@ def test_every_line_of_the_yaml_is_explained(preset: str) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64)])
 def test_the_yaml_as_it_stands_builds(preset: str, shape: Shape) -> None:
-    model = MODELS.build(spec_of(preset), "model", image_shape=shape, num_classes=10)
+    model = built(lambda shape: MODELS.build(spec_of(preset), "model", image_shape=shape, num_classes=10), shape)
     assert isinstance(model, Model)
 
 
@@ -139,10 +140,12 @@ def test_capabilities_give_what_they_say(small: Build, shape: Shape) -> None:
 def test_the_noise_seed_decides_everything(small: Build) -> None:
     shape, image = (1, 8, 8), torch.rand(N, 1, 8, 8)
     model = small(shape).eval()  # batch norm's averages stand still
-    first, again, other = a_step(model, image), a_step(model, image), a_step(model, image, seed=1)
+    # copies: an update without gradients (PCA's) changes what it is asked of
+    first, again, other = (a_step(copy.deepcopy(model), image, seed) for seed in (0, 0, 1))
     assert first == again
+    descends = any(phase.module is not None for phase in model.phases())
     if isinstance(model, HasPrior):
-        assert first != other
+        assert first != other or not descends  # PCA samples, but learns without noise
         noise.seed(3)
         prior = model.prior(N)
         noise.seed(3)

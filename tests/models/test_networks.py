@@ -11,6 +11,7 @@ from genlab.networks.activations import ACTIVATIONS
 from genlab.networks.conv import conv
 from genlab.networks.dcgan import dcgan_discriminator, dcgan_generator
 from genlab.networks.mlp import mlp
+from genlab.networks.resnet import Residual
 from genlab.registry import NETWORKS
 from tests.models.conftest import LARGE_SHAPES, SHAPES
 
@@ -69,6 +70,40 @@ def test_conv_fits_every_image(shape: tuple[int, int, int], layers: int) -> None
         for _ in range(layers):
             smallest = max(2, (smallest + 1) // 2)
         assert encoder[-1].in_features == 3 * smallest**2
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 20), (3, 17, 100), (1, 9, 8), (3, 64, 64)])
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("network", [{"name": "conv", "resample": "pool"}, {"name": "resnet", "blocks": 1}])
+def test_pooling_and_residual_networks_fit_every_image(
+    network: dict[str, object], norm: str, shape: tuple[int, int, int]
+) -> None:
+    image, spec = torch.rand(2, *shape), {**network, "norm": norm, "channels": [3, 4, 5, 6]}
+    encoder, decoder = NETWORKS.build(spec, inp=shape, out=7), NETWORKS.build(spec, inp=7, out=shape)
+    code = encoder(image)
+    assert code.shape == (2, 7)
+    assert decoder(code).shape == image.shape
+    assert any(isinstance(m, nn.BatchNorm2d) for m in encoder.modules()) == (norm == "batch")
+    decoder(code).square().sum().backward()
+    assert all(p.grad is not None for p in [*encoder.parameters(), *decoder.parameters()])
+
+
+def test_pooling_keeps_the_convolutions_at_full_size() -> None:
+    encoder, decoder = conv((1, 8, 8), 7, [3, 4], resample="pool"), conv(7, (1, 8, 8), [3, 4], resample="pool")
+    assert [layer.stride for layer in encoder if isinstance(layer, nn.Conv2d)] == [(1, 1), (1, 1)]
+    assert kinds(encoder).count("MaxPool2d") == kinds(decoder).count("Upsample") == 2
+    assert "ConvTranspose2d" not in kinds(decoder)
+
+
+def test_a_residual_block_adds_to_what_it_is_given() -> None:
+    block, x = Residual(4, 4, "none", "relu"), torch.randn(2, 4, 5, 5)
+    last = block.change[-1]
+    assert isinstance(last, nn.Conv2d)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+    before = x.clone()
+    assert torch.equal(block(x), before)  # F(x) = 0, and no activation has changed x in place
+    assert Residual(4, 6, "none", "relu")(x).shape == (2, 6, 5, 5)
 
 
 def test_conv_at_64_pixels_has_the_usual_vaes_layers() -> None:

@@ -1,0 +1,89 @@
+"""Denoising and inpainting as they are measured: against numpy, and with models whose answer is known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from genlab import noise
+from genlab.corruptions import GREY
+from genlab.evaluators.restoration import principal
+from genlab.model import Model
+from genlab.registry import EVALUATORS, discover
+from genlab.results import Picture
+
+
+class Stub(Model):
+    """Leaves images as they are; its code is `length` numbers."""
+
+    def __init__(self, length: int, answer: float | None = None) -> None:
+        super().__init__()
+        self.length, self.answer = length, answer
+
+    def encode(self, image: Tensor) -> Tensor:
+        return image.flatten(1)[:, : self.length]
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        return image if self.answer is None else torch.full_like(image, self.answer)
+
+
+def split(images: Tensor) -> Any:
+    rows = SimpleNamespace(first=lambda n, columns: (images[:n],))
+    rows.sibling = lambda name: rows
+    return rows
+
+
+def measured(name: str, model: Model, images: Tensor, **keys: Any) -> tuple[dict[str, float], Picture]:
+    discover()
+    noise.seed(0)
+    values = dict(EVALUATORS.build({"name": name, **keys}).run(model, split(images)))
+    picture = values.pop("restored")
+    assert isinstance(picture, Picture)
+    return {key: float(value) for key, value in values.items()}, picture
+
+
+def test_a_model_that_does_nothing_restores_nothing() -> None:
+    images = torch.rand(300, 1, 12, 12) * 0.2 + 0.4  # far from 0 and 1: nothing is cut off; more than one batch
+    found, picture = measured("denoise", Stub(144), images, amounts=[0.05, 0.1], columns=4)
+    assert found["psnr/noisy/0.1"] == pytest.approx(20, abs=0.1)  # −10 log₁₀ σ²
+    assert found["psnr/noisy/0.05"] == pytest.approx(26.02, abs=0.1)
+    for key in found:
+        assert found[key] == pytest.approx(found[key.replace("restored", "noisy")])
+    assert found["psnr/pca/0.1"] == pytest.approx(found["psnr/noisy/0.1"], abs=1e-2)  # all components: the identity
+    height = picture.pixels.shape[1]
+    assert height == 2 + 6 * (12 * 5 + 2)  # clean, noisy, restored, for each of two levels
+
+
+def test_pca_keeps_what_lies_along_the_components() -> None:
+    generator = np.random.default_rng(0)
+    train = (0.5 + 0.05 * generator.standard_normal((200, 3)) @ generator.standard_normal((3, 25))).astype(np.float32)
+    mean = train.mean(0)
+    _, _, rows = np.linalg.svd(train - mean, full_matrices=False)
+    other = generator.random((10, 25)).astype(np.float32)
+    expected = mean + (other - mean) @ rows[:3].T @ rows[:3]
+    restore = principal(torch.from_numpy(train).view(200, 1, 5, 5), 3)
+    found = restore(torch.from_numpy(other).view(10, 1, 5, 5))
+    np.testing.assert_allclose(found.flatten(1).numpy(), expected.clip(0, 1), atol=1e-4)
+
+
+def test_only_the_box_is_taken_from_the_restoration() -> None:
+    images = 1e-4 * torch.rand(40, 1, 8, 8)
+    found, _ = measured("inpaint", Stub(4, answer=0.1), images, boxes=[0.5])
+    share = 16 / 64
+    assert found["psnr/masked/0.5"] == pytest.approx(-10 * np.log10(GREY**2 * share), abs=0.01)
+    assert found["psnr/restored/0.5"] == pytest.approx(-10 * np.log10(0.1**2 * share), abs=0.01)
+    assert found["psnr/pca/0.5"] > found["psnr/masked/0.5"] + 10  # the mean image is nearly the image
+
+
+def test_a_model_without_codes_is_not_compared_with_pca() -> None:
+    class Coder(Model):
+        def reconstruct(self, image: Tensor) -> Tensor:
+            return image
+
+    found, _ = measured("denoise", Coder(), torch.rand(9, 3, 8, 8), amounts=[0.1])
+    assert not [key for key in found if "pca" in key]
