@@ -79,7 +79,7 @@ def check_kind(model: Model, kind: Kind) -> bool:
 
 
 def standardised(train: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
-    """All of them, in place, less the mean of `train`, over its deviation, feature by feature; constant ones become 0."""
+    """All of them, in place, less the mean of `train`, over its deviation, by feature; constant ones become 0."""
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler(copy=False).fit(train)  # the features of 60,000 images are large enough once

@@ -145,6 +145,7 @@ def test_what_a_model_cannot_do(refused: Refused) -> None:
     assert "unknown key 'foo'" in refused("eval", "last", "foo=1")
     assert "lacks Reconstructs" in refused("inpaint", "gan/a")
     assert "'amounts'" in refused("eval", "last", "evaluator=denoise", "amounts=[0.1,-1]")
+    assert "'name'" in refused("eval", "last", "name=../../x")
     assert "unknown key 'trainer.stepz'" in refused("resume", "last", "trainer.stepz=4")
 
 
@@ -167,6 +168,14 @@ def test_eval_writes_numbers_with_their_protocol(outputs: Path, capsys: pytest.C
     )
     said(capsys, "eval", "last", "split=valid")
     assert json.loads((path.parent / "objective-valid.json").read_text())["protocol"]["split"] == "valid"
+
+
+def test_eval_gives_its_result_another_name(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = said(capsys, "eval", "last", "batch_size=7", "name=by_seven")
+    path = outputs / "vae" / "b" / "eval" / "by_seven-test.json"
+    assert out.splitlines()[-1].endswith("eval/by_seven-test.json")
+    protocol = json.loads(path.read_text())["protocol"]
+    assert (protocol["evaluator"], protocol["batch_size"]) == ("objective", 7)
 
 
 def test_eval_saves_pictures(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from genlab.evaluators.embedding import Codes
 from genlab.evaluators.objective import Objective
 from genlab.evaluators.pictures import Reconstructions, SamplesGrid, Traversals
 from genlab.grid import image_grid, save_png
-from genlab.model import Model
+from genlab.model import Model, Phase
 from genlab.results import Picture
 
 from .conftest import MemorySplit, Players, Shrinker
@@ -43,6 +43,18 @@ def test_objective_does_not_apply_to_updates_alone() -> None:
     model.phases = lambda: [Players.phases(model)[2]]  # type: ignore[method-assign]
     assert not Objective().applies(model)
     assert Objective().applies(Players())
+
+
+def test_objective_of_updates_alone_is_the_models_loss_if_it_has_one(images: Tensor) -> None:
+    class Updated(Players):
+        def phases(self) -> list[Phase]:
+            return super().phases()[2:]
+
+        def loss(self, one: Tensor, two: Tensor) -> dict[str, Tensor]:
+            return {"loss": one.mean(), "twice": two.mean()}
+
+    mean = images.mean().item()
+    assert dict(Objective(3).run(Updated(), MemorySplit(images))) == pytest.approx({"loss": mean, "twice": 2 * mean})
 
 
 def test_samples_are_the_same_for_the_same_seed() -> None:
