@@ -62,22 +62,16 @@ class ActiveUnits:
         if self.dimensions:
             yield from ((f"kl/{j}", value) for j, value in enumerate(kl))
         if float(getattr(model, "progress", 1.0)) > EARLY and (not active or information < COLLAPSED):
-            yield (
-                "posterior_collapse",
-                Diagnosis(
-                    f"the posterior has collapsed, {int(active)} of {len(kl)} latent dimensions are active and the decoder "
-                    f"does without the code: {treatment(model)}"
-                ),
-            )
+            yield "posterior_collapse", collapse(int(active), len(kl), float(information), treatment(model))
 
     def protocol(self) -> dict[str, Any]:
         return {"images": self.images, "threshold": self.threshold, "units": "nats"}
 
 
 def mutual_information(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """I(x; z) of images with posteriors N(μ, σ²), each (N, D): mean of log q(z|x_i) − log 1/N Σ_j q(z|x_j), z ~ q(z|x_i).
+    """I(x; z) in nats of images whose posteriors are N(μ, σ²), each (N, D), and q(z) the mean of these.
 
-    Hoffman & Johnson, ELBO surgery, 2016; one z for an image.
+    The mean of log q(z|x_i) − log 1/N Σ_j q(z|x_j), one z from each q(z|x_i). Hoffman & Johnson, ELBO surgery, 2016.
     """
     mean, log_variance = mean.double(), log_variance.double()
     epsilon = noise.normal(*mean.shape, like=mean).double()
@@ -89,6 +83,14 @@ def mutual_information(mean: Tensor, log_variance: Tensor) -> Tensor:
     aggregated = torch.logsumexp(-0.5 * pairs, 1) - math.log(len(mean))
     own = -0.5 * (epsilon.square() + log_variance).sum(1)
     return (own - aggregated).mean()
+
+
+def collapse(active: int, of: int, information: float, cure: str) -> Diagnosis:
+    """What is said of a code that says nothing."""
+    return Diagnosis(
+        f"the posterior has collapsed, {active} of {of} latent dimensions are active and the code tells "
+        f"{max(0.0, information):.2f} nats about the image: {cure}"
+    )
 
 
 def treatment(model: Model) -> str:

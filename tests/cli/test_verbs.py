@@ -117,6 +117,22 @@ def test_the_seed_decides(outputs: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert same != other
 
 
+def test_a_conditional_model_draws_the_class_that_it_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Refused
+) -> None:
+    run = ["model=cvae", "experiment=quick", "trainer.steps=2", "evaluator=none", "hydra.run.dir=outputs/c"]
+    said(capsys, "train", *run)
+    for label in (1, 2):
+        assert f"label{label}" in said(capsys, "sample", "c", "n=4", f"label={label}")
+    one, two = (Path(f"outputs/c/images/samples-n4-seed0-label{label}.png").read_bytes() for label in (1, 2))
+    assert one != two  # the noise is the same
+    assert "a label from 0 to 9" in refused("sample", "c", "label=10")
+
+
+def test_a_model_without_labels_takes_none(outputs: Path, refused: Refused) -> None:
+    assert "takes no label" in refused("sample", "outputs/gan/a", "label=1")
+
+
 def test_rows_of_originals_above_their_reconstructions(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from genlab.build import load
     from genlab.grid import image_grid
