@@ -9,11 +9,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from genlab import noise
+
+if TYPE_CHECKING:
+    from genlab.losses.partition import LogPartition
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -47,7 +50,7 @@ class Model(nn.Module):
     # the data columns that encode(), reconstruct() and score() take after the image
     conditions: ClassVar[tuple[str, ...]] = ()
     # the validation quantity that tells a better run from a worse one, smaller is better; None: there is none
-    monitor: ClassVar[str | None] = "loss"
+    monitor: str | None = "loss"
 
     def draw(self, *columns: Any, **named: Any) -> tuple[Tensor, ...]:
         """Once a step, with gradients: what the phases share (a GAN's fakes). By default the batch itself.
@@ -112,12 +115,26 @@ class Scores(Protocol):
 
 
 @runtime_checkable
+class HasPartition(Protocol):
+    """A model whose likelihood is known up to one constant, Z."""
+
+    def unnormalised(self, image: Tensor) -> Tensor:
+        """log p(image) + log Z, (N,) in nats."""
+
+    def log_partition(self, mean_image: Tensor, chains: int, temperatures: int) -> LogPartition:
+        """log Z, estimated from where a model would stand that knew the training data's mean image (C, H, W) alone."""
+
+    def exact_log_partition(self) -> float | None:
+        """log Z itself, or None where it is out of reach."""
+
+
+@runtime_checkable
 class HasFilters(Protocol):
     def filters(self) -> Tensor:
         """Learned filters as images (K, C, H, W), any range."""
 
 
-CAPABILITIES = (Samples, Reconstructs, Encodes, Decodes, HasPrior, Translates, Scores, HasFilters)
+CAPABILITIES = (Samples, Reconstructs, Encodes, Decodes, HasPrior, Translates, Scores, HasPartition, HasFilters)
 
 
 def capabilities(model: Model) -> list[str]:

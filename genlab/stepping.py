@@ -148,7 +148,8 @@ class Stepper:
             return tuple(self._draw(*columns))
 
     def _named(self, player: Player, said: Values) -> Values:
-        if len(self.players) == 1:
+        descending = sum(each.optimizer is not None for each in self.players)
+        if len(self.players) == 1 or (player.optimizer and descending == 1):
             return said
         return {f"{player.phase.name}/{name}": value for name, value in said.items()}
 

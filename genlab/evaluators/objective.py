@@ -23,7 +23,7 @@ class Objective:
 
     The same functions as in training, in evaluation mode. An objective averages over its batch; batches count
     by their size, so the last, smaller one does not weigh more than its share. Names are those of training:
-    plain (`elbo`) for a model of one phase, `<phase>/<name>` (`discriminator/loss`) for several. A phase
+    plain (`elbo`) if one phase descends, `<phase>/<name>` (`discriminator/loss`) if several do. A phase
     without a module (PCA's update) is no objective and is left out; a model of such phases alone is measured by
     its `loss`, if it has one.
     """
@@ -69,7 +69,7 @@ class Objective:
 
 def _objectives(model: Model) -> list[tuple[str, Phase]]:
     """The phases that descend, each with the prefix of its names; where none does, the model's `loss`."""
-    phases = model.phases()
-    if all(phase.module is None for phase in phases):
-        return [] if type(model).loss is Model.loss else [("", Phase("model", model.loss))]
-    return [("" if len(phases) == 1 else f"{phase.name}/", phase) for phase in phases if phase.module is not None]
+    phases = [phase for phase in model.phases() if phase.module is not None]
+    if not phases and type(model).loss is not Model.loss:
+        phases = [Phase("model", model.loss)]
+    return [("" if len(phases) == 1 else f"{phase.name}/", phase) for phase in phases]

@@ -153,7 +153,9 @@ def _model(spec: Mapping[str, Any]) -> None:
     print(f"on {shape[0]}×{shape[1]}×{shape[2]} images:")
     counts = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
     rows = [[f"  network {name}", f"{count:,} parameters"] for name, count in counts.items() if count]
-    rows += [[f"  phase {phase.name}", f"logs {', '.join(logged) or '?'}"] for phase, logged in _phases(model, shape)]
+    rows += [
+        [f"  phase {phase.name}", f"logs {', '.join(logged) or 'nothing'}"] for phase, logged in _phases(model, shape)
+    ]
     rows += [["  can do", ", ".join(capabilities(model)) or "nothing yet"], ["  reads", ", ".join(model.inputs)]]
     width = max(len(row[0]) for row in rows)
     print("\n".join(f"{name:<{width}}  {what}" for name, what in rows))

@@ -17,7 +17,8 @@ PRESETS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
 SHAPES = [(c, h, w) for c in (1, 3) for h, w in ((8, 8), (28, 28), (28, 20), (32, 32), (64, 64))]
 LARGE_SHAPES = [(3, 128, 128), (1, 256, 256)]
 LISTS = ("hidden", "channels")  # keys whose lists are widths
-SMALL = {"width": 2, "latent_dim": 5, "centroids": 6}  # keys that are widths, and what they become
+# keys that are widths or lengths, and what they become
+SMALL = {"width": 2, "latent_dim": 5, "centroids": 6, "hidden": 6, "chains": 3, "burn_in": 2}
 
 
 def spec_of(name: str) -> dict[str, Any]:

@@ -32,6 +32,12 @@ def test_objective_names_each_player_and_never_updates(images: Tensor) -> None:
     assert values == pytest.approx({"discriminator/loss": mean, "generator/loss": 2 * mean})
 
 
+def test_objective_of_a_lone_player_beside_updates_is_named_plainly(images: Tensor) -> None:
+    model = Players()
+    model.phases = lambda: Players.phases(model)[1:]  # type: ignore[method-assign]
+    assert dict(Objective(4).run(model, MemorySplit(images))) == pytest.approx({"loss": 2 * images.mean().item()})
+
+
 def test_objective_does_not_apply_to_updates_alone() -> None:
     model = Players()
     model.phases = lambda: [Players.phases(model)[2]]  # type: ignore[method-assign]
