@@ -19,7 +19,8 @@ from genlab.results import Diagnosis, Value
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
-COLLAPSED = 0.1  # nats about x in z below which nothing is left of a code
+FEW = 1 / 8  # share of active dimensions up to which most of a code is wasted
+SILENT = 0.1  # nats about x in z below which nothing is left of it
 EARLY = 0.25  # share of training before which a code that says nothing may still learn to
 
 
@@ -61,7 +62,8 @@ class ActiveUnits:
         yield "mutual_information", information
         if self.dimensions:
             yield from ((f"kl/{j}", value) for j, value in enumerate(kl))
-        if float(getattr(model, "progress", 1.0)) > EARLY and (not active or information < COLLAPSED):
+        collapsed = active <= FEW * len(kl) or information < SILENT
+        if collapsed and float(getattr(model, "progress", 1.0)) > EARLY:
             yield "posterior_collapse", collapse(int(active), len(kl), float(information), treatment(model))
 
     def protocol(self) -> dict[str, Any]:
