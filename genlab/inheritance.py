@@ -1,6 +1,7 @@
-"""`model.init_from=RUN`: a model whose body is what another run has trained, with its weights if `model.pretrained`.
+"""Weights from elsewhere, read once, when a run starts; the run folder holds them and needs their source no more.
 
-The run folder that comes of it holds the body's spec and all weights, and can be opened and resumed without RUN.
+`model.perceptual`: a frozen network of the user's, from a file. `model.init_from=RUN`: a model whose body is what
+another run has trained, with its weights if `model.pretrained`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
 from genlab import runs
 from genlab.build import load, read_stored
 from genlab.errors import ConfigError
+from genlab.losses.perceptual import FeatureDistance
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Data
@@ -52,6 +57,20 @@ def inherit(model: Model, settings: Mapping[str, Any], data: Data) -> None:
             f"use dataset.size={shape[1]}" if shape[0] == data.shape[0] else "use another run or data set",
         )
     model.get_submodule("body").load_state_dict(run.model.state_dict())
+
+
+def read_features(model: Model) -> None:
+    """Give each perceptual loss in `model` the weights of its file; ConfigError if it is not that network's."""
+    for module in model.modules():
+        if isinstance(module, FeatureDistance):
+            where = f"key model.perceptual.weights, file {module.file}"
+            try:
+                module.network.load_state_dict(load_file(Path(module.file).expanduser()))
+            except (OSError, SafetensorError) as error:
+                raise ConfigError(f"the weights cannot be read ({error})", where, "give a safetensors file") from None
+            except RuntimeError as error:  # names or shapes differ: torch lists them, a line each
+                said = " ".join(str(error).split())[:160]
+                raise ConfigError(said, where, "make model.perceptual.network the network they are from") from None
 
 
 def _with_body(settings: dict[str, Any], path: str, body: Mapping[str, Any]) -> dict[str, Any]:

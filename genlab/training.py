@@ -114,6 +114,7 @@ class Job:
         model = build_model(settings, data, place)
         if new:
             inheritance.inherit(model, settings, data)
+            inheritance.read_features(model)
         return cls(settings, place, data, model, build_trainer(settings, data, model, place))
 
 

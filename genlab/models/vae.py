@@ -15,6 +15,7 @@ from torch import Tensor
 from genlab import noise
 from genlab.losses.beta import BetaSpec, kl_penalty
 from genlab.losses.divergences import kl_of_dimensions
+from genlab.losses.perceptual import PERCEPTUAL, FeatureDistance, PerceptualSpec
 from genlab.losses.pixel_law import Likelihood, PixelLaw, Sigma
 from genlab.model import Model, Shape
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
@@ -40,11 +41,15 @@ class VAE(Model):
         binarize: bool = False,
         beta: NonNegativeFloat = 1.0,
         beta_schedule: BetaSpec = "constant",
+        perceptual: PerceptualSpec | None = None,
     ) -> None:
         super().__init__()
         self.latent_dim, self.binarize, self.beta = latent_dim, binarize, beta
         self.penalty = kl_penalty(beta_schedule, "model.beta_schedule")
         self.law = PixelLaw(likelihood, sigma)
+        self.perceptual: FeatureDistance | None = None
+        if perceptual:
+            self.perceptual = PERCEPTUAL.build(perceptual, "model.perceptual", image_shape=image_shape)
         self.encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=2 * latent_dim)
         self.decoder = NETWORKS.build(decoder or network, "model.decoder", inp=latent_dim, out=image_shape)
         self.register_buffer("progress", torch.ones(()), persistent=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
@@ -185,7 +186,7 @@ def test_list_shows_private_options(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "model" / "small.yaml").write_text("# A small one of mine\ndefaults: [vae]\n")
     assert cli.main(["list", "models", "--config-dir", "mine"]) == 0
-    assert "small        A small one of mine" in capsys.readouterr().out
+    assert re.search(r"^small +A small one of mine$", capsys.readouterr().out, re.MULTILINE)
 
 
 def _raiser(error: BaseException) -> Callable[[SimpleNamespace], int]:

@@ -24,8 +24,9 @@ def test_verbs() -> None:
 
 def test_groups_options_and_keys() -> None:
     assert candidates("genlab train mode") == [
-        "model.beta=", "model.decoder=", "model.latent_dim=", "model.likelihood=", "model.network.activation=",
-        "model.network.hidden=", "model.network.name=", "model.sigma=", "model=",
+        "model.beta=", "model.beta_schedule=", "model.binarize=", "model.decoder=", "model.latent_dim=",
+        "model.likelihood=", "model.network.activation=", "model.network.hidden=", "model.network.name=",
+        "model.perceptual=", "model.sigma=", "model=",
     ]  # fmt: skip
     assert candidates("genlab train model=dc") == ["model=dcgan"]
     assert "dataset=mnist" in candidates("genlab prepare dataset=")

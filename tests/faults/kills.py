@@ -109,7 +109,7 @@ def fingerprint(run: Path) -> dict[str, str]:
     for name in sorted(found.tensors):
         tensors.update(name.encode() + found.tensors[name].contiguous().numpy().tobytes())
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    keys = [(r["step"], r["split"]) for r in records]
+    keys = [(r["step"], r["split"], *sorted(r)) for r in records]  # each evaluator has a line of its own
     assert len(keys) == len(set(keys)), "a metric line stands twice"
     kept = [{k: v for k, v in r.items() if k not in CLOCK} for r in records]
     return {"tensors": tensors.hexdigest(), "metrics": hashlib.sha256(json.dumps(kept).encode()).hexdigest()}
