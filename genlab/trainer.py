@@ -220,6 +220,8 @@ class Trainer:
 
     def _diagnose(self, name: str, found: Diagnosis) -> None:
         """Said once a run; logged each time."""
+        if self.step <= found.after * self.total:
+            return
         self._logger.text(self.step, f"diagnosis/{name}", found.sentence)
         if all(known["name"] != name for known in self.diagnoses):
             self.diagnoses.append({"step": self.step, "name": name, "sentence": found.sentence})
