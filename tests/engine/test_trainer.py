@@ -298,6 +298,17 @@ class Suspicious:
         return {}
 
 
+def test_a_diagnosis_waits_while_training_may_still_mend_it(make_trainer: MakeTrainer) -> None:
+    class Patient(Suspicious):
+        def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+            yield "collapse", Diagnosis("the posterior has collapsed: model.beta=0.5", after=0.5)
+
+    trainer = make_trainer("vae", "trainer.steps=4")
+    trainer.evaluators, trainer._cadence = {"patient": Patient()}, {"patient": 1}
+    fit(trainer)
+    assert [found["step"] for found in trainer.diagnoses] == [3]
+
+
 def test_a_diagnosis_is_said_once_logged_each_time_and_survives(
     make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
