@@ -45,7 +45,7 @@ class Shared(Protocol):
 class Concludes(Protocol):
     """A Shared evaluator whose figures are not simply the means."""
 
-    def figures(self, totals: dict[str, torch.Tensor], rows: int) -> Iterator[tuple[str, Value]]:
+    def figures(self, totals: dict[str, float], rows: float) -> Iterator[tuple[str, Value]]:
         """The figures from the sums over all images by name, and the images' number."""
 
 

@@ -57,7 +57,8 @@ class ImportanceSampledNLL:
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
-        yield from self.figures(*self.sums(model, split, 0, 1))
+        totals, rows = self.sums(model, split, 0, 1)
+        yield from self.figures({name: float(total) for name, total in totals.items()}, rows)
 
     def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
         """Over the images of this rank's blocks: the sums of −log p(x), its square and its bits; how many these are."""
@@ -71,9 +72,9 @@ class ImportanceSampledNLL:
             rows += len(each)
         return totals, rows
 
-    def figures(self, totals: dict[str, Tensor], rows: int) -> Iterator[tuple[str, Value]]:
+    def figures(self, totals: dict[str, float], rows: float) -> Iterator[tuple[str, Value]]:
         """The means, and the mean's standard error."""
-        means = {name: float(total) / rows for name, total in totals.items()}
+        means = {name: total / rows for name, total in totals.items()}
         variance = max(0.0, means.pop("square") - means["nll"] ** 2)
         yield from means.items()
         yield "nll_error", math.sqrt(variance / rows)

@@ -125,7 +125,7 @@ def test_ranks_share_the_likelihood(linear: LinearGaussian) -> None:
     whole = dict(judge.run(linear, split))
     noise.seed(0)
     (one, n), (two, m) = (judge.sums(linear, split, rank, 2) for rank in (1, 0))
-    shared = dict(judge.figures({name: one[name] + two[name] for name in one}, n + m))
+    shared = dict(judge.figures({name: float(one[name] + two[name]) for name in one}, n + m))
     assert shared == pytest.approx(whole)
     assert isinstance(judge, Shared)
     assert isinstance(judge, Concludes)
