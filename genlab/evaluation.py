@@ -41,6 +41,14 @@ class Shared(Protocol):
         """Sums over this rank's images by name, and their number; every image is some rank's."""
 
 
+@runtime_checkable
+class Concludes(Protocol):
+    """A Shared evaluator whose figures are not simply the means."""
+
+    def figures(self, totals: dict[str, float], rows: float) -> Iterator[tuple[str, Value]]:
+        """The figures from the sums over all images by name, and the images' number."""
+
+
 @torch.no_grad()
 def evaluate(
     evaluator: Evaluator,
@@ -72,6 +80,8 @@ def evaluate(
 def _among_ranks(evaluator: Evaluator, model: Model, rows: Split | None, runtime: Runtime) -> list[tuple[str, Value]]:
     if isinstance(evaluator, Shared) and rows is not None:
         totals, count = runtime.total(*evaluator.sums(model, rows, runtime.rank, runtime.world))
+        if isinstance(evaluator, Concludes):
+            return [(key, _on_host(value)) for key, value in evaluator.figures(totals, count)]
         return [(key, total / count) for key, total in totals.items()]
     return [(key, _on_host(value)) for key, value in evaluator.run(model, rows)] if runtime.main else []
 

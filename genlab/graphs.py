@@ -103,11 +103,14 @@ class Graphs:
 
 
 def hindrance(settings: Settings, runtime: Runtime, without_gradient: bool) -> str | None:
-    """Why steps of this run cannot be recorded, in a few words; None if they can."""
+    """Why no step of this run can be recorded, in a few words; None if some can.
+
+    `without_gradient`: in each step a phase moves that makes its update itself. Such steps are not recorded.
+    """
     reasons = {
         "trainer.precision=fp16 decides on the host whether a step is made": runtime.precision == "fp16",
         "trainer.accumulate draws noise more than once a step": settings.accumulate > 1,
         "several processes exchange gradients": runtime.world > 1,
-        "a phase of this model updates itself on the host": without_gradient,
+        "in each of them a phase makes its update without a gradient": without_gradient,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -21,16 +21,17 @@ from genlab.losses.perceptual import FeatureDistance
 if TYPE_CHECKING:
     from genlab.data.dataset import Data
     from genlab.model import Model
+    from genlab.runtime import Runtime
 
 ROOT = Path("outputs")  # where runs.find looks for a name
 
 
-def settled(settings: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with RUN's model in place of `model.body`, and RUN's path in full."""
+def settled(settings: dict[str, Any], place: Runtime) -> dict[str, Any]:
+    """The configuration with RUN's model in place of `model.body`, and RUN's path in full: one for all ranks."""
     given = settings["model"].get("init_from")
     if not given:
         return settings
-    path = runs.find(given).absolute()
+    path = place.from_main(runs.find(given).absolute())  # `last` may have become another run meanwhile
     return _with_body(settings, str(path), read_stored(path)["model"])
 
 

@@ -42,9 +42,13 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What has gone wrong in training, in one sentence that ends with the override that treats it."""
+    """What has gone wrong in training, in one sentence that ends with the override that treats it.
+
+    `after` is the share of training up to which it may still mend by itself, and is not said.
+    """
 
     sentence: str
+    after: float = 0.0
 
 
 PNG_LEVEL = 1  # of zlib: a third of the time of the usual 6, for pictures a fifth larger

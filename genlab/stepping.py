@@ -72,7 +72,11 @@ class Stepper:
                 player.phase = replace(player.phase, objective=fast)
 
     def _record_if_possible(self) -> None:
-        reason = hindrance(self.settings, self.runtime, any(player.optimizer is None for player in self.players))
+        always = any(
+            player.optimizer is None and player.phase.every == 1 and player.phase.window == (0.0, 1.0)
+            for player in self.players
+        )
+        reason = hindrance(self.settings, self.runtime, always)
         if reason is None:
             self.record_with(CudaRecorder())
         elif self.runtime.main:
@@ -102,6 +106,9 @@ class Stepper:
         if self._graphs is None:
             seed()
             return self._whole(due, step, columns)
+        if any(player.optimizer is None for player in due):  # what such a phase does may need the host
+            seed()
+            return self._capturable(due, step, columns)
         kind = tuple(player.phase.name for player in due)
         return self._graphs.make(kind, columns, partial(self._capturable, due, step), seed)
 

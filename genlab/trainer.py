@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -59,6 +59,7 @@ class Trainer:
         self.metrics: dict[str, float] = {}
         self.best: dict[str, Any] | None = None
         self.diagnoses: list[dict[str, Any]] = []
+        self._due: list[str] = []  # evaluations of this step that are still to be made
         sizes = data.sizes()
         self.evaluators = {
             key: e for key, e in evaluators.items() if e.applies(model) and (e.split is None or sizes[e.split])
@@ -91,8 +92,9 @@ class Trainer:
         return weights * (4 if self.average else 3)
 
     def state(self) -> dict[str, Any]:
-        known = list(self.diagnoses)  # a copy: it is written while training goes on
-        return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best, "diagnoses": known}
+        known, due = list(self.diagnoses), list(self._due)  # copies: they are written while training goes on
+        return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best,
+                "diagnoses": known, "due": due}  # fmt: skip
 
     def seconds(self) -> dict[str, float]:
         """Where the time of `fit` has gone so far: training, validation, pictures, logging, checkpoints."""
@@ -111,6 +113,7 @@ class Trainer:
             player.configure()
         self.step, self.metrics, self.best = state["step"], state["metrics"], state["best"]
         self.diagnoses = state.get("diagnoses", [])  # checkpoints of 0.1 have none
+        self._due = [key for key in state.get("due", []) if key in self.evaluators]
 
     # ------------------------------------------------------------------ the loop
 
@@ -130,6 +133,8 @@ class Trainer:
         self._agreement = Agreement(self.runtime, self.step)
         self._clock.go()
         try:
+            self._evaluate()  # what had failed when this step was saved
+            self._clock.go()
             while self.step < self.total:
                 self._after_step(self.train_step())
                 if watch(self.step) and self.step < self.total:
@@ -153,14 +158,18 @@ class Trainer:
         last = self.step == self.total
         logs = last or self.step % self.settings.log_every == 0
         saves = last or self.step % self._save_every == 0
-        due = [key for key, every in self._cadence.items() if last or self.step % every == 0]
+        self._due = [key for key, every in self._cadence.items() if last or self.step % every == 0]
         signum = self._agreement.largest(self.step, self._stop())
-        if not (logs or saves or due or signum):
+        if not (logs or saves or self._due or signum):
             return
         self._count_steps()
         if logs:
             self._log(values)
-        self._evaluate(due)
+        try:
+            self._evaluate()
+        except Exception:  # an evaluation that cannot be made costs no training: a resumed run begins with it
+            self._keep()
+            raise
         if saves or signum:
             self._keep()
         self._clock.go()
@@ -187,9 +196,10 @@ class Trainer:
             self._logger.scalars(self.step, "train", said)
         self._clock.lap("logging")
 
-    def _evaluate(self, due: Iterable[str]) -> None:
+    def _evaluate(self) -> None:
         subject = self.average.model if self.average else self.model
-        for evaluator in (self.evaluators[key] for key in due):
+        while self._due:
+            evaluator = self.evaluators[self._due[0]]
             found = evaluate(evaluator, subject, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
             scalars = numbers(found)
             if scalars:
@@ -205,10 +215,13 @@ class Trainer:
                     self._logger.embedding(self.step, name, value)
                 elif isinstance(value, Diagnosis):
                     self._diagnose(name, value)
+            self._due.pop(0)
             self._clock.lap("validation" if scalars else "pictures")
 
     def _diagnose(self, name: str, found: Diagnosis) -> None:
         """Said once a run; logged each time."""
+        if self.step <= found.after * self.total:
+            return
         self._logger.text(self.step, f"diagnosis/{name}", found.sentence)
         if all(known["name"] != name for known in self.diagnoses):
             self.diagnoses.append({"step": self.step, "name": name, "sentence": found.sentence})

@@ -68,7 +68,7 @@ def run(composed: config.Composed, allow_change: bool = False, watch: Watch = la
         load_registry(composed.plugins)
         config.check(composed.config)
         if composed.config["dry_run"]:
-            return _dry_run(inheritance.settled(composed.config))
+            return _dry_run(composed.config)
         folders = [word for folder in composed.config_dirs for word in ("--config-dir", folder)]
         command = shlex.join(["genlab", "train", *folders, *composed.overrides])
         place = _runtime(composed.config)
@@ -77,7 +77,7 @@ def run(composed: config.Composed, allow_change: bool = False, watch: Watch = la
             stored = read_stored(where)
             settings = inheritance.continued(composed.config, stored)
             return _go_on(where, settings, stored, command, stop, allow_change, watch)
-        settings = inheritance.settled(composed.config)
+        settings = inheritance.settled(composed.config, place)
         return _start(where or composed.default_dir, settings, command, stop, where is not None, watch)
 
 
@@ -149,7 +149,7 @@ def _start(where: Path, settings: dict[str, Any], command: str, stop: StopReques
 def _dry_run(settings: dict[str, Any]) -> Result:
     place = _runtime(settings)
     try:
-        report = rehearse(Job.build(settings, place))
+        report = rehearse(Job.build(inheritance.settled(settings, place), place))
         if place.main:
             print(report)
         return Result(None, {"images_per_second": settings["trainer"]["batch_size"] / report.step_seconds})

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genlab import noise
 from genlab.model import HasPartition, Model
+from genlab.networks.boltzmann import Pixels
 from genlab.registry import EVALUATORS, Duration, PositiveInt
 from genlab.results import Value
 
@@ -38,13 +39,18 @@ class AnnealedLikelihood:
         every: Duration | None = None,
     ) -> None:
         self.chains, self.temperatures, self.batch_size, self.every = chains, temperatures, batch_size, every
+        self.pixels = "as they are"  # of the model that was measured last
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, HasPartition)
+        """Not for binary units that are shown greys: of those log p is no likelihood."""
+        data = getattr(model, "data", None)
+        greys = isinstance(data, Pixels) and (data.law, data.binarise) == ("binary", "none")
+        return isinstance(model, HasPartition) and not greys
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         assert isinstance(model, HasPartition)
+        self.pixels = pixels_of(model)
         noise.branch(0)  # the ladder's own noise: log Z is the same whichever split is measured
         z = model.log_partition(self._mean(split.sibling("train")), self.chains, self.temperatures)
         total = torch.zeros((), dtype=torch.float64)
@@ -73,5 +79,16 @@ class AnnealedLikelihood:
             "temperatures": self.temperatures,
             "interval": "3 standard errors of the mean importance weight",
             "base": "mean of the training images",
+            "pixels": self.pixels,
             "units": "nats per image",
         }
+
+
+def pixels_of(model: object) -> str:
+    """What became of an image's pixels before log p was taken of them."""
+    data = getattr(model, "data", None)
+    if not isinstance(data, Pixels):
+        return "as they are"
+    if data.law == "gaussian":
+        return f"as they are, with sigma {data.sigma:g}; log p is a density"
+    return {"sampled": "binarised, each by its grey", "threshold": "binarised at 0.5", "none": "grey"}[data.binarise]

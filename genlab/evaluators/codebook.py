@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
 HEIGHT = 128  # of the histogram, in pixels
+EARLY = 0.25  # share of training up to which codes that nothing needs yet may still find a use
 
 
 @EVALUATORS("codebook")
@@ -49,7 +50,7 @@ class CodebookUse:
         places = float(tally.sum())
         reachable = model.codes * -math.expm1(places * math.log1p(-1 / model.codes))
         if used < self.least * reachable:
-            yield "codebook", Diagnosis(_sentence(model, used, spread))
+            yield "codebook", Diagnosis(_sentence(model, used, spread), EARLY)
 
     def protocol(self) -> dict[str, Any]:
         return {"codes": "over every place of every image of the split", "perplexity": "exp of the entropy in nats"}
@@ -89,18 +90,27 @@ class BitsPerDim:
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
+        totals, rows = self.sums(model, split, 0, 1)
+        yield from ((name, total / rows) for name, total in totals.items())
+
+    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
+        """The sums over the images of this rank's batches, and how many images these are."""
         assert isinstance(model, CountsBits)
         names = ("image", *model.conditions) if isinstance(model, Model) else ("image",)
-        totals = torch.zeros(2, dtype=torch.float64)
-        rows, size = 0, 1
-        for image, *conditions in split.batches(names, self.batch_size):
-            rows, size = rows + len(image), image[0].numel()
-            parts = [part.double().sum() for part in model.bound(image, *conditions)]
-            totals += torch.stack(parts).cpu()
-        reconstruction, code = (totals / rows / size / math.log(2)).tolist()
-        yield "bits_per_dim", reconstruction + code
-        yield "bits_per_dim_image", reconstruction
-        yield "bits_per_dim_code", code
+        totals: dict[str, Tensor] = {}
+        rows = 0
+        for image, *conditions in split.batches(names, self.batch_size, rank, world):
+            rows += len(image)
+            reconstruction, code = (
+                part.double().sum() / image[0].numel() / math.log(2) for part in model.bound(image, *conditions)
+            )
+            found = {
+                "bits_per_dim": reconstruction + code,
+                "bits_per_dim_image": reconstruction,
+                "bits_per_dim_code": code,
+            }
+            totals = {name: totals.get(name, 0) + bits for name, bits in found.items()}
+        return totals, rows
 
     def protocol(self) -> dict[str, Any]:
         return {

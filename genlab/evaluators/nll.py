@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from genlab import noise
+from genlab.losses.pixel_law import PixelLaw
 from genlab.model import Model, Weighs
 from genlab.registry import EVALUATORS, Cadence, PositiveInt
 from genlab.results import Value
@@ -21,13 +22,22 @@ from genlab.results import Value
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
+BLOCK = 500  # images that are binarised together
+MEANING = {
+    "bernoulli": "minus the log probability of black and white pixels",
+    "grey": "cross entropy of grey pixels, not a likelihood",
+    "gaussian": "minus the log of a density",
+    "logistic": "minus the log probability of 256 greys",
+}
+
 
 @EVALUATORS("nll")
 class ImportanceSampledNLL:
     """−log p(x) in nats an image, the mean over the split's first `images` (null: all), with its standard error.
 
     `samples` is K, `chunk` how many pairs of image and code are decoded at once. A model that binarises images sees
-    each of them binarised once. `bits_per_dim` is the same per pixel and channel, for laws of the 256 greys.
+    each of them binarised once, the same way whatever `samples`, `chunk` and `images` are. With a law of the 256 greys
+    there is `bits_per_dim` too, the same per pixel and channel. A conditional model's number is −log p(x|y).
     """
 
     split: str | None = "valid"
@@ -40,34 +50,52 @@ class ImportanceSampledNLL:
         every: Cadence = None,
     ) -> None:
         self.samples, self.images, self.chunk, self.every = samples, images, chunk, every
-        self.binarised = False
+        self.seen: dict[str, Any] = {}  # what the last measurement was of
 
     def applies(self, model: Model) -> bool:
         return isinstance(model, Weighs)
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
-        each, dimensions = self.each(model, split)
-        yield "nll", each.mean()
-        yield "nll_error", each.std(correction=0) / math.sqrt(len(each))
-        yield "bits_per_dim", each.mean() / math.log(2) / dimensions
+        totals, rows = self.sums(model, split, 0, 1)
+        yield from self.figures({name: float(total) for name, total in totals.items()}, rows)
 
-    def each(self, model: Model, split: Split) -> tuple[Tensor, int]:
-        """−log p(x) of each image, float64, and the number of an image's pixels and channels."""
+    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
+        """Over the images of this rank's blocks: the sums of −log p(x), its square and its bits; how many these are."""
+        totals: dict[str, Tensor] = {}
+        rows = 0
+        for each, dimensions in self.blocks(model, split, rank, world):
+            found = {"nll": each, "square": each.square()}
+            if law_of(model) == "logistic":
+                found["bits_per_dim"] = each / math.log(2) / dimensions
+            totals = {name: totals.get(name, 0) + values.sum() for name, values in found.items()}
+            rows += len(each)
+        return totals, rows
+
+    def figures(self, totals: dict[str, float], rows: float) -> Iterator[tuple[str, Value]]:
+        """The means, and the mean's standard error."""
+        means = {name: total / rows for name, total in totals.items()}
+        variance = max(0.0, means.pop("square") - means["nll"] ** 2)
+        yield from means.items()
+        yield "nll_error", math.sqrt(variance / rows)
+
+    def blocks(self, model: Model, split: Split, rank: int, world: int) -> Iterator[tuple[Tensor, int]]:
+        """−log p(x) of each image of a block, float64, and the number of an image's pixels and channels."""
         assert isinstance(model, Weighs)
         assert isinstance(model, Model)
-        rows = max(1, self.chunk // self.samples)
-        wanted = self.images or len(split)
-        found: list[Tensor] = []
-        dimensions = 0
-        for index, (image, *conditions) in enumerate(split.batches(("image", *model.conditions), rows)):
-            if index * rows >= wanted:
+        wanted = min(self.images or len(split), len(split))
+        for index, (image, *conditions) in enumerate(split.batches(("image", *model.conditions), BLOCK, rank, world)):
+            block = rank + index * world
+            left = wanted - block * BLOCK
+            if left <= 0:
                 break
-            noise.branch(index)
+            noise.branch(2 * block)
             x = model.observe(image)
-            self.binarised, dimensions = x is not image, x[0].numel()
-            found.append(-self.log_likelihood(model, x, *conditions))
-        return torch.cat(found)[:wanted], dimensions
+            self.note(model, x, binarised=x is not image)
+            noise.branch(2 * block + 1)  # the codes' own noise: how many are drawn changes no pixel
+            columns = [column[:left].split(max(1, self.chunk // self.samples)) for column in (x, *conditions)]
+            nll = [-self.log_likelihood(model, *part) for part in zip(*columns, strict=True)]
+            yield torch.cat(nll), x[0].numel()
 
     def log_likelihood(self, model: Weighs, x: Tensor, *conditions: Tensor) -> Tensor:
         """log 1/K Σ w_k of each image (N,), float64, the samples drawn a chunk at a time."""
@@ -80,11 +108,27 @@ class ImportanceSampledNLL:
             left -= part
         return total - math.log(self.samples)
 
+    def note(self, model: Model, x: Tensor, binarised: bool) -> None:
+        """What a reader of the figures must know of the model and of the images `x` that it judged."""
+        law = law_of(model)
+        grey = law == "bernoulli" and bool(((x > 0) & (x < 1)).any())
+        meaning = MEANING["grey" if grey else law]
+        given = {"given": list(model.conditions)} if model.conditions else {}
+        pixels = f"binarised once, each by its grey, in blocks of {BLOCK} images" if binarised else "as they are"
+        self.seen = {"pixels": pixels, "nll": meaning, **given}
+
     def protocol(self) -> dict[str, Any]:
         return {
             "estimate": "importance sampling with q(z|x), or the prior where there is no q",
             "samples": self.samples,
             "images": self.images or "all",
-            "pixels": "binarised once, each by its grey" if self.binarised else "as they are",
+            "chunk": self.chunk,
+            **self.seen,
             "units": "nats an image",
         }
+
+
+def law_of(model: Model) -> str:
+    """The law of a pixel; a model that names none has Bernoulli pixels."""
+    law = getattr(model, "law", None)
+    return law.likelihood if isinstance(law, PixelLaw) else "bernoulli"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genlab import noise
+from genlab.losses.beta import Penalty
 from genlab.losses.divergences import kl_of_dimensions
 from genlab.model import HasPosterior, Model
 from genlab.registry import EVALUATORS, Cadence, PositiveFloat, PositiveInt
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 FEW = 1 / 8  # share of active dimensions up to which most of a code is wasted
 SILENT = 0.1  # nats about x in z below which nothing is left of it
-EARLY = 0.25  # share of training before which a code that says nothing may still learn to
+EARLY = 0.25  # share of training up to which a code that says nothing may still learn to
 
 
 @EVALUATORS("active_units")
@@ -63,8 +64,8 @@ class ActiveUnits:
         if self.dimensions:
             yield from ((f"kl/{j}", value) for j, value in enumerate(kl))
         collapsed = active <= FEW * len(kl) or information < SILENT
-        if collapsed and float(getattr(model, "progress", 1.0)) > EARLY:
-            yield "posterior_collapse", collapse(int(active), len(kl), float(information), treatment(model))
+        if collapsed:
+            yield "posterior_collapse", collapse(int(active), len(kl), float(information), model)
 
     def protocol(self) -> dict[str, Any]:
         return {"images": self.images, "threshold": self.threshold, "units": "nats"}
@@ -87,18 +88,28 @@ def mutual_information(mean: Tensor, log_variance: Tensor) -> Tensor:
     return (own - aggregated).mean()
 
 
-def collapse(active: int, of: int, information: float, cure: str) -> Diagnosis:
-    """What is said of a code that says nothing."""
-    return Diagnosis(
+def collapse(active: int, of: int, information: float, model: Model) -> Diagnosis:
+    """What is said of a code that says nothing, once its KL weighs what it is meant to weigh."""
+    sentence = (
         f"the posterior has collapsed, {active} of {of} latent dimensions are active and the code tells "
-        f"{max(0.0, information):.2f} nats about the image: {cure}"
+        f"{max(0.0, information):.2f} nats about the image: {treatment(model)}"
     )
+    return Diagnosis(sentence, max(EARLY, penalty_of(model).settled))
+
+
+def penalty_of(model: Model) -> Penalty:
+    """How a model's KL weighs over training; the KL itself where the model does not say."""
+    penalty = getattr(model, "penalty", None)
+    return penalty if isinstance(penalty, Penalty) else Penalty()
 
 
 def treatment(model: Model) -> str:
     """The override that makes this model's code speak again."""
     if getattr(model, "beta", 1.0) > 1:
         return "model.beta=1"
+    free = penalty_of(model).free
+    if free:
+        return f"'model.beta_schedule={{name: free_bits, nats: {2 * free:g}}}'"
     if "beta_schedule" in inspect.signature(type(model)).parameters:
         return "model.beta_schedule=free_bits"
     return "model=vae model.beta_schedule=free_bits"

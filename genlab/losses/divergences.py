@@ -7,7 +7,8 @@ from torch import Tensor
 
 def kl_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, I)) of codes (N, D): (N,) in nats, float32. Kingma & Welling (2014), appendix B."""
-    return kl_of_dimensions(mean, log_variance).sum(1)
+    mean, log_variance = mean.float(), log_variance.float()
+    return 0.5 * ((log_variance.exp() - log_variance).addcmul(mean, mean).sum(1) - mean.shape[1])
 
 
 def kl_of_dimensions(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genlab import noise
 from genlab.losses.beta import BetaSpec, kl_penalty
-from genlab.losses.divergences import kl_of_dimensions
+from genlab.losses.divergences import kl_of_dimensions, kl_standard_normal
 from genlab.losses.perceptual import PERCEPTUAL, FeatureDistance, PerceptualSpec
 from genlab.losses.pixel_law import Likelihood, PixelLaw, Sigma
 from genlab.model import Model, Shape
@@ -28,7 +28,7 @@ class VAE(Model):
     With `binarize` a pixel is a coin that shows white with the pixel's grey as its probability, thrown anew each time.
     """
 
-    progress: Tensor  # the share of training done
+    progress: Tensor  # the share of training done; not there if the penalty is the KL itself
 
     def __init__(
         self,
@@ -52,22 +52,43 @@ class VAE(Model):
             self.perceptual = PERCEPTUAL.build(perceptual, "model.perceptual", image_shape=image_shape)
         self.encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=2 * latent_dim)
         self.decoder = NETWORKS.build(decoder or network, "model.decoder", inp=latent_dim, out=image_shape)
-        self.register_buffer("progress", torch.ones(()), persistent=False)
+        if self.penalty.of:
+            self.register_buffer("progress", torch.ones(()), persistent=False)
+
+    @property
+    def monitor(self) -> str | None:  # type: ignore[override]
+        """`loss`, once it stands still: under two weights of the KL it is two objectives, and no step the better."""
+        changing = self.penalty.settled and self.progress < self.penalty.settled
+        return None if changing else "loss"
 
     def loss(self, image: Tensor, *conditions: Tensor) -> dict[str, Tensor]:
-        """`loss` minimises reconstruction + β·penalty; `elbo` is the true bound, β left out. All in nats."""
+        """`loss` minimises reconstruction + β·penalty, and the perceptual loss if there is one; `elbo` is the true bound, β left out. All in nats."""
         x = self.observe(image)
         mean, log_variance = self.posterior(x, *conditions)
         z = mean + torch.exp(0.5 * log_variance) * noise.normal(*mean.shape, like=mean)  # eq. 10: z = μ + σ⊙ε
-        reconstruction = self.law.nll(self.decoder(self.code(z, *conditions)), x).mean()  # −E log p(x|z), one sample
-        kl = kl_of_dimensions(mean, log_variance)  # KL(q(z|x) ‖ p(z)), (N, D)
-        total = kl.sum(1).mean().detach()
+        logits = self.decoder(self.code(z, *conditions))
+        reconstruction = self.law.nll(logits, x).mean()  # −E log p(x|z), one sample
+        kl, penalty = self.divergence(mean, log_variance)
+        loss = reconstruction + self.beta * penalty
+        further = {}
+        if self.perceptual:  # of the mean image; it is no part of the bound
+            further["perceptual"] = self.perceptual(image, self.law.mean(logits)).mean()
+            loss = loss + self.perceptual.weight * further["perceptual"]
         return {
-            "loss": reconstruction + self.beta * self.penalty(kl, self.progress).mean(),
-            "elbo": -(reconstruction.detach() + total),  # eq. 3
+            "loss": loss,
+            "elbo": -(reconstruction.detach() + kl.detach()),  # eq. 3
             "reconstruction": reconstruction,
-            "kl": total,
+            "kl": kl,
+            **further,
         }
+
+    def divergence(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
+        """KL(q(z|x) ‖ p(z)) and what β weighs at this moment, both means over the images."""
+        if self.penalty.of is None:
+            kl = kl_standard_normal(mean, log_variance).mean()
+            return kl, kl
+        each = kl_of_dimensions(mean, log_variance)
+        return each.sum(1).mean(), self.penalty.of(each, self.progress).mean()
 
     def observe(self, image: Tensor) -> Tensor:
         """What is modelled of images in [0, 1]: themselves, or pixels thrown black or white by their grey."""
@@ -121,4 +142,4 @@ class VAE(Model):
         """−log p(x|μ(x)) + KL, (N,): the negative ELBO with the mean code for the expectation, and so without noise."""
         mean, log_variance = self.posterior(image, *conditions)
         nll = self.law.nll(self.decoder(self.code(mean, *conditions)), image)
-        return nll + kl_of_dimensions(mean, log_variance).sum(1)
+        return nll + kl_standard_normal(mean, log_variance)

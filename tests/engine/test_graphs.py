@@ -74,6 +74,26 @@ def test_a_replayed_step_follows_rates_shares_seeds_and_batches(
         assert not any(group.get("capturable") for group in player.optimizer.param_groups)
 
 
+def test_only_steps_with_an_update_without_gradients_are_not_recorded(make_trainer: MakeTrainer) -> None:
+    """Such an update may look at the device's numbers and keep some on the host."""
+    eager, other = (make_trainer("vae", *CHANGING) for _ in range(2))
+    recorder, updates = Rerun(), []
+    other.stepper.record_with(recorder)
+
+    def update(image: Tensor) -> dict[str, Tensor]:
+        updates.append(float(image.mean()))
+        return {"mean": image.mean()}
+
+    for trainer in (eager, other):
+        trainer.players.append(Player(Phase("statistics", update, every=4), [], None, None))
+        for _ in range(20):
+            trainer.train_step()
+    assert recorder.recorded == 1
+    assert recorder.replayed == 20 - 5 - WARM_UP
+    assert updates[:5] == updates[5:]
+    assert largest_difference(eager, other) < 2e-6
+
+
 def test_a_step_that_cannot_be_recorded_is_made_as_ever(
     make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

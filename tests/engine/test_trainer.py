@@ -298,6 +298,17 @@ class Suspicious:
         return {}
 
 
+def test_a_diagnosis_waits_while_training_may_still_mend_it(make_trainer: MakeTrainer) -> None:
+    class Patient(Suspicious):
+        def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+            yield "collapse", Diagnosis("the posterior has collapsed: model.beta=0.5", after=0.5)
+
+    trainer = make_trainer("vae", "trainer.steps=4")
+    trainer.evaluators, trainer._cadence = {"patient": Patient()}, {"patient": 1}
+    fit(trainer)
+    assert [found["step"] for found in trainer.diagnoses] == [3]
+
+
 def test_a_diagnosis_is_said_once_logged_each_time_and_survives(
     make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,3 +332,44 @@ def test_a_diagnosis_is_said_once_logged_each_time_and_survives(
     assert [(step, name) for step, name, _ in texts] == [(step, "diagnosis/collapse") for step in (1, 2, 3, 4)]
     assert [found["step"] for found in second.diagnoses] == [1]
     assert capsys.readouterr().err.count("model.beta=0.5") == 1
+
+
+class Failing:
+    """An evaluator that cannot be made until somebody has seen to it."""
+
+    split, every = None, 1
+    broken = True
+
+    def applies(self, model: Model) -> bool:
+        return True
+
+    def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+        if self.broken:
+            raise ConfigError("no labels", "evaluator probe", "use another")
+        yield "accuracy", 0.5
+
+    def protocol(self) -> dict[str, Any]:
+        return {}
+
+
+def test_an_evaluation_that_fails_costs_no_training_and_is_made_on_going_on(make_trainer: MakeTrainer) -> None:
+    def judged() -> Trainer:
+        trainer = make_trainer("vae", "evaluator=objective", "trainer.steps=4")
+        trainer.evaluators["probe"], trainer._cadence = Failing(), {"objective": 4, "probe": 4}  # type: ignore[assignment]
+        return trainer
+
+    first, kept = judged(), []
+    with pytest.raises(ConfigError, match="no labels"):
+        first.fit(Logger(), lambda step, objects, state: kept.append((step, snapshot(first))), lambda: 0)
+    ((step, (tensors, state)),) = [pair for pair in kept if pair[0] == 4]
+    assert (step, state["due"]) == (4, ["probe"])
+    assert "valid/loss" in state["metrics"]  # the evaluation before it is done
+    second = judged()
+    second.restore(tensors, state)
+    with pytest.raises(ConfigError, match="no labels"):
+        fit(second)
+    second.evaluators["probe"].broken = False  # type: ignore[attr-defined]
+    recorder, _ = fit(second)
+    assert recorder.records == [(4, "train", {"accuracy": 0.5})]
+    assert second.metrics["train/accuracy"] == 0.5
+    assert same(dict(second.model.state_dict()), dict(first.model.state_dict()))

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from genlab import noise
+from genlab.evaluators.ais import AnnealedLikelihood
 from genlab.losses.boltzmann import Machine, contrast, contrastive_divergence, gibbs
 from genlab.losses.partition import annealed, enumerable, exact_log_partition, ladder
 from genlab.models.dbn import DBN
 from genlab.models.rbm import RBM
 from genlab.networks.boltzmann import FIRST_STEP, BoltzmannLayer
+from tests.report.conftest import MemorySplit
 
 D, H = 5, 4
 
@@ -280,6 +282,24 @@ def test_grey_becomes_what_is_asked_for(binarise: Any, values: set[float]) -> No
     assert set(v.unique().round(decimals=4).tolist()) <= values
     if binarise == "sampled":
         assert v.mean().item() == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pixels"),
+    [
+        ({"binarise": "sampled"}, "binarised, each by its grey"),
+        ({"binarise": "threshold"}, "binarised at 0.5"),
+        ({"visible": "gaussian", "sigma": 0.5}, "as they are, with sigma 0.5; log p is a density"),
+    ],
+)
+def test_what_was_judged_is_said(changes: dict[str, Any], pixels: str) -> None:
+    judge, split = AnnealedLikelihood(chains=2, temperatures=3), MemorySplit(torch.rand(4, 1, 3, 3))
+    split.sibling = lambda name: split  # type: ignore[attr-defined]
+    model = rbm(**changes).requires_grad_(False)
+    assert judge.applies(model)
+    dict(judge.run(model, split))  # type: ignore[arg-type]
+    assert judge.protocol()["pixels"] == pixels
+    assert not judge.applies(rbm(binarise="none"))  # greys have no probability under binary units
 
 
 def test_a_stack_learns_one_layer_after_another() -> None:

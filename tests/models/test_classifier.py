@@ -11,10 +11,11 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import genlab
-from genlab import cli
+from genlab import cli, inheritance
 from genlab.errors import ConfigError
 from genlab.model import Model
 from genlab.registry import MODELS
+from genlab.runtime import Runtime
 from tests.models.conftest import spec_of
 
 SHAPE = (1, 8, 8)
@@ -83,6 +84,16 @@ def test_what_cannot_be_a_body() -> None:
         built(BODY, classes=None)
     with pytest.raises(ConfigError, match=r"unknown key 'model.body.latent_dims'"):
         built({**BODY, "latent_dims": 3})
+
+
+def test_all_ranks_take_the_run_that_rank_0_has_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`last` may be another run by the time that another rank looks."""
+    monkeypatch.setattr(inheritance.runs, "find", lambda name: tmp_path / "newer")
+    monkeypatch.setattr(inheritance, "read_stored", lambda path: {"model": {"of": path.name}})
+    place = Runtime(torch.device("cpu"))
+    place.from_main = lambda value: tmp_path / "found"  # type: ignore[method-assign]
+    model = inheritance.settled({"model": {"name": "classifier", "init_from": "last"}}, place)["model"]
+    assert (model["init_from"], model["body"]) == (str(tmp_path / "found"), {"of": "found"})
 
 
 COMMON = ["trainer.batch_size=16", "evaluator=objective", "logger=jsonl", "recipe=null"]

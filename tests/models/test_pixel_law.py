@@ -114,10 +114,23 @@ def test_every_schedule_moves_the_loss_and_leaves_the_bound(name: str) -> None:
     model = VAE((1, 4, 4), {"name": "mlp", "hidden": [8]}, latent_dim=3, beta=2.0, beta_schedule=name)
     image, said = torch.rand(6, 1, 4, 4), []
     for progress in (0.1, 1.0):
-        model.progress.fill_(progress)
+        if name != "constant":  # it reads none
+            model.progress.fill_(progress)
         noise.seed(0)
         said.append(model.loss(image))
     expected = kl_penalty(name, "")(kl_of_dimensions(*model.posterior(image)), torch.tensor(1.0)).mean()
     torch.testing.assert_close(said[1]["loss"], said[1]["reconstruction"] + 2 * expected)
     assert said[0]["elbo"] == said[1]["elbo"]
     assert (said[0]["loss"] == said[1]["loss"]) == (name in ("constant", "free_bits"))
+
+
+def test_the_best_is_sought_once_the_loss_stands_still() -> None:
+    def monitored(spec: Any, progress: float) -> str | None:
+        model = VAE((1, 4, 4), {"name": "mlp", "hidden": [8]}, latent_dim=3, beta_schedule=spec)
+        model.progress.fill_(progress)
+        return model.monitor
+
+    assert monitored("free_bits", 0.1) == "loss"
+    assert [monitored({"name": "linear", "warmup": 0.3}, done) for done in (0.2, 0.4)] == [None, "loss"]
+    assert [monitored("cyclic", done) for done in (0.8, 0.9)] == [None, "loss"]  # the last of four cycles
+    assert not hasattr(VAE((1, 4, 4), {"name": "mlp", "hidden": [8]}), "progress")
