@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 
 from genlab.corruptions import GREY, box_mask
@@ -81,7 +82,7 @@ class Denoise(Restoration):
     def __init__(
         self,
         corruption: Literal["gaussian", "masking", "salt_pepper"] = "gaussian",
-        amounts: tuple[NonNegativeFloat, ...] = (0.1, 0.3, 0.5),
+        amounts: Annotated[tuple[NonNegativeFloat, ...], MinLen(1)] = (0.1, 0.3, 0.5),
         n: PositiveInt = 1000,
         pca_images: PositiveInt = 10_000,
         columns: PositiveInt = 8,
@@ -109,7 +110,7 @@ class Inpaint(Restoration):
 
     def __init__(
         self,
-        boxes: tuple[Fraction, ...] = (0.25, 0.5),
+        boxes: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.25, 0.5),
         n: PositiveInt = 1000,
         pca_images: PositiveInt = 10_000,
         columns: PositiveInt = 8,

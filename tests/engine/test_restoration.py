@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genlab import noise
 from genlab.corruptions import GREY
+from genlab.errors import ConfigError
 from genlab.evaluators.restoration import principal
 from genlab.model import Model
 from genlab.registry import EVALUATORS, discover
@@ -57,6 +58,12 @@ def test_a_model_that_does_nothing_restores_nothing() -> None:
     assert found["psnr/pca/0.1"] == pytest.approx(found["psnr/noisy/0.1"], abs=1e-2)  # all components: the identity
     height = picture.pixels.shape[1]
     assert height == 2 + 6 * (12 * 5 + 2)  # clean, noisy, restored, for each of two levels
+
+
+def test_no_level_is_no_measurement() -> None:
+    for name, key in (("denoise", "amounts"), ("inpaint", "boxes")):
+        with pytest.raises(ConfigError, match=f"bad value .* for '.*{key}'"):
+            measured(name, Stub(4), torch.rand(4, 1, 8, 8), **{key: []})
 
 
 def test_pca_keeps_what_lies_along_the_components() -> None:
