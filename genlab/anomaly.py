@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -19,28 +18,29 @@ Rule = Literal["auto", "reconstruction"]
 
 
 def can_score(model: Model) -> bool:
-    return isinstance(model, Scores | Reconstructs)
+    """Whether a model judges images alone: one that is given the label would be told what is to be found out."""
+    return isinstance(model, Scores | Reconstructs) and not model.conditions
 
 
-def score(model: Model, columns: Sequence[Tensor], rule: Rule = "auto") -> Tensor:
-    """Scores (N,), larger is stranger, of images and what else the model's `conditions` name.
+def score(model: Model, image: Tensor, rule: Rule = "auto") -> Tensor:
+    """Scores (N,), larger is stranger, of images (N, C, H, W).
 
     `auto`: the model's own score where it has one (VAE: the negative ELBO; RBM: the free energy), else, and under
     `reconstruction`, the squared error of the reconstruction, summed over pixels.
     """
     if rule == "auto" and isinstance(model, Scores):
-        return model.score(*columns).float()
+        return model.score(image).float()
     if not isinstance(model, Reconstructs):
         raise ConfigError("this model reconstructs nothing", "key score", "use score=auto")
-    return (model.reconstruct(*columns) - columns[0]).square().flatten(1).sum(1)
+    return (model.reconstruct(image) - image).square().flatten(1).sum(1)
 
 
 def scores(model: Model, split: Split, rule: Rule = "auto", batch_size: int = 500, every: int = 1) -> Tensor:
     """Scores (n,), on the host, of a split's images, or of those in every so many-th of its batches."""
     found = []
-    for index, columns in enumerate(split.batches(("image", *model.conditions), batch_size, 0, every)):
+    for index, (image,) in enumerate(split.batches(("image",), batch_size, 0, every)):
         branch(index)  # a batch has its own noise, whatever was scored before it
-        found.append(score(model, columns, rule).cpu())
+        found.append(score(model, image, rule).cpu())
     return torch.cat(found)
 
 

@@ -6,19 +6,23 @@ another run has trained, with its weights if `model.pretrained`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from genlab import runs
 from genlab.build import load, read_stored
-from genlab.errors import ConfigError
+from genlab.errors import ConfigError, DataError
 from genlab.losses.perceptual import FeatureDistance
+from genlab.registry import DATASETS
 
 if TYPE_CHECKING:
+    from genlab.build import LoadedRun
     from genlab.data.dataset import Data
     from genlab.model import Model
     from genlab.runtime import Runtime
@@ -44,8 +48,11 @@ def continued(settings: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, 
     return _with_body(settings, before, stored["model"]["body"]) if same else settings
 
 
-def inherit(model: Model, settings: Mapping[str, Any], data: Data) -> None:
-    """Give `model.body` the weights of RUN's newest checkpoint; ConfigError if it was made for other images."""
+def inherit(model: Model, settings: Mapping[str, Any], data: Data, warn: bool) -> None:
+    """Give `model.body` the weights of RUN's newest checkpoint.
+
+    ConfigError if it was made for other images, or has learned from images that are test images here.
+    """
     given = settings["model"].get("init_from")
     if not given or not settings["model"].get("pretrained", True):
         return
@@ -57,6 +64,7 @@ def inherit(model: Model, settings: Mapping[str, Any], data: Data) -> None:
             f"key model.init_from, run {run.path}",
             f"use dataset.size={shape[1]}" if shape[0] == data.shape[0] else "use another run or data set",
         )
+    _check_seen(run, settings, warn)
     model.get_submodule("body").load_state_dict(run.model.state_dict())
 
 
@@ -72,6 +80,29 @@ def read_features(model: Model) -> None:
             except RuntimeError as error:  # names or shapes differ: torch lists them, a line each
                 said = " ".join(str(error).split())[:160]
                 raise ConfigError(said, where, "make model.perceptual.network the network they are from") from None
+
+
+def _check_seen(run: LoadedRun, settings: Mapping[str, Any], warn: bool) -> None:
+    """ConfigError if the run was trained on test images of these settings; a warning if on validation images."""
+    before, now = (DATASETS.build(each["dataset"], "dataset", seed=each["seed"]) for each in (run.config, settings))
+    try:
+        if type(before) is not type(now) or before.files() != now.files():
+            return
+    except DataError:  # its files have gone, and ours are here: they are others
+        return
+    seen, splits = before.splits(before.prepare())["train"], now.splits(now.prepare())
+    stored = {"seed": run.config["seed"]} | {
+        f"dataset.{key}": run.config["dataset"][key] for key in ("valid", "test") if key in run.config["dataset"]
+    }
+    same = "use the run's own splits: " + " ".join(f"{key}={value}" for key, value in stored.items())
+    for name, kind in (("test", "test"), ("valid", "validation")):
+        if not (shared := int(np.isin(splits[name], seen).sum())):
+            continue
+        said = f"the run was trained on {shared} of the {len(splits[name])} {kind} images"
+        if name == "test":
+            raise ConfigError(said, f"key model.init_from, run {run.path}", same)
+        if warn:
+            print(f"genlab: warning: {said}, whose figures will flatter the model; {same}", file=sys.stderr)
 
 
 def _with_body(settings: dict[str, Any], path: str, body: Mapping[str, Any]) -> dict[str, Any]:

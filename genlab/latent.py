@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 BATCH = 500
 
 
-def codes(model: Model, split: Split, n: int | None = None) -> Tensor:
+def codes(model: Model, split: Split, n: int | None = None, batch_size: int = BATCH) -> Tensor:
     """The codes (n, D), float32 on the host, of a split's first n images (None: all)."""
     assert isinstance(model, Encodes)
     count = len(split) if n is None else min(n, len(split))
     found: list[Tensor] = []
-    for index, columns in enumerate(split.batches(("image", *model.conditions), min(BATCH, count))):
-        if index * BATCH >= count:
+    for index, columns in enumerate(split.batches(("image", *model.conditions), min(batch_size, count))):
+        if index * batch_size >= count:
             break
         noise.branch(index)  # a batch has its own noise, however many are asked for
         found.append(model.encode(*columns).flatten(1).float().cpu())

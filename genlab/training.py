@@ -113,7 +113,7 @@ class Job:
         data = build_data(settings, place)
         model = build_model(settings, data, place)
         if new:
-            inheritance.inherit(model, settings, data)
+            inheritance.inherit(model, settings, data, warn=place.main)
             inheritance.read_features(model)
         return cls(settings, place, data, model, build_trainer(settings, data, model, place))
 

@@ -17,7 +17,7 @@ from genlab.data.fingerprint import fingerprint
 from genlab.data.images import PROCESSING
 from genlab.data.labels import Classes, balanced, of_classes
 from genlab.data.rows import StoredRows
-from genlab.data.splits import Held, carve, limited
+from genlab.data.splits import Held, Rows, carve, limited
 from genlab.data.store import Show, Source, Store
 from genlab.data.table import Table, fits
 
@@ -74,21 +74,25 @@ class Dataset:
         """The set, ready to be read on `device`. `show(done, total)` is called while a store is being built."""
         options, facts = self.options, self._facts()
         opened = store.obtain(self.name, facts, self.read, show)
-        splits = carve(opened.parts, opened.labels, options.held, options.seed, self.contiguous)
-        splits = of_classes(splits, opened.labels, options.classes)
-        train = balanced(splits["train"], opened.labels, options.labels, options.seed)
-        splits["train"] = limited(train, options.limit, options.seed)
         columns = {"image": StoredRows(opened.images)}
         if opened.labels is not None:
             columns["label"] = StoredRows(opened.labels)
         return Data(
             Table(self.name, columns, device, fits(opened.images.nbytes, device)),
-            {name: torch.from_numpy(rows) for name, rows in splits.items()},
+            {name: torch.from_numpy(rows) for name, rows in self.splits(opened).items()},
             opened.label_names,
             self._fingerprint(facts),
             options.seed,
             options.flip,
         )
+
+    def splits(self, opened: Store) -> dict[str, Rows]:
+        """The store's rows in each split."""
+        options = self.options
+        splits = carve(opened.parts, opened.labels, options.held, options.seed, self.contiguous)
+        splits = of_classes(splits, opened.labels, options.classes)
+        train = balanced(splits["train"], opened.labels, options.labels, options.seed)
+        return {**splits, "train": limited(train, options.limit, options.seed)}
 
     def _facts(self) -> dict[str, Any]:
         """All that decides about the store's bytes."""

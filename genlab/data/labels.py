@@ -26,7 +26,7 @@ def of_classes(splits: dict[str, Rows], labels: NDArray[Any] | None, classes: Cl
     """
     if classes is None:
         return splits
-    labels = _numbers(labels, "classes")
+    labels = _numbers(labels, "dataset.classes")
     there = np.unique(labels[np.concatenate(list(splits.values()))])
     missing = sorted(set(classes).difference(there.tolist()))
     if missing:
@@ -39,14 +39,15 @@ def of_classes(splits: dict[str, Rows], labels: NDArray[Any] | None, classes: Cl
     return {**splits, **kept, OUTSIDE: splits["valid"][~inside["valid"]]}
 
 
-def balanced(train: Rows, labels: NDArray[Any] | None, n: int | None, seed: int) -> Rows:
+def balanced(train: Rows, labels: NDArray[Any] | None, n: int | None, seed: int, key: str = "dataset.labels") -> Rows:
     """`n` rows of train with equally many of each class, drawn by seed; a smaller draw lies within a larger one.
 
-    Where `n` is no multiple of the number of classes, some have one more. ConfigError where a class has too few.
+    Where `n` is no multiple of the number of classes, some have one more. ConfigError, naming the `key` at fault, where
+    a class has too few.
     """
     if n is None:
         return train
-    labels = _numbers(labels, "labels")
+    labels = _numbers(labels, key)
     order = train[_permutation(len(train), seed)]
     drawn = labels[order]
     classes = np.unique(drawn)
@@ -56,7 +57,7 @@ def balanced(train: Rows, labels: NDArray[Any] | None, n: int | None, seed: int)
     if not len(classes) <= n <= most:
         raise ConfigError(
             f"cannot label {n} images, as many of each class",
-            f"key dataset.labels; {len(classes)} classes, the smallest of {most // len(classes)} training images",
+            f"key {key}; {len(classes)} classes, the smallest of {most // len(classes)} training images",
             f"give a number from {len(classes)} to {most}",
         )
     rounds = -(-n // len(classes))
@@ -65,9 +66,7 @@ def balanced(train: Rows, labels: NDArray[Any] | None, n: int | None, seed: int)
 
 def _numbers(labels: NDArray[Any] | None, key: str) -> NDArray[Any]:
     if labels is None or labels.ndim != 1:
-        raise ConfigError(
-            "these data have no classes, one for each image", f"key dataset.{key}", f"use dataset.{key}=null"
-        )
+        raise ConfigError("these data have no classes, one for each image", f"key {key}", f"use {key}=null")
     return labels
 
 

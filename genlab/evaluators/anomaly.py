@@ -67,8 +67,20 @@ class Anomaly:
         trained_on = splits[0].sibling("train").classes()
         if any(each is None for each in classes) or trained_on is None:
             return None
-        normal = trained_on.unique() if self.normal is None else torch.tensor(self.normal)
+        normal = trained_on.unique() if self.normal is None else torch.tensor(self._known(splits[0]))
         return ~torch.isin(torch.cat([each for each in classes if each is not None]), normal)
+
+    def _known(self, split: Split) -> list[int]:
+        """The normal classes that were given; ConfigError if the data set has no image of one of them."""
+        there = split.table.columns["label"].unique().tolist()  # type: ignore[union-attr]
+        missing = sorted(set(self.normal or ()).difference(there))
+        if missing:
+            raise ConfigError(
+                f"no image is of class {missing[0]}",
+                f"key normal; the data set has the classes {', '.join(map(str, there[:20]))}",
+                "choose among them",
+            )
+        return self.normal or []
 
     def _rates(self, score: Tensor, strange: Tensor, limit: float, model: Model) -> Iterator[tuple[str, Value]]:
         from sklearn.metrics import roc_auc_score

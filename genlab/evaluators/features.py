@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from genlab import noise
+from genlab.data.labels import balanced
 from genlab.errors import ConfigError
+from genlab.latent import codes
 from genlab.model import Encodes, Model
 
 if TYPE_CHECKING:
@@ -24,58 +23,44 @@ Kind = Literal["code", "pixels"]  # what a feature vector is
 
 def features(model: Model, split: Split, kind: Kind, batch_size: int) -> NDArray[np.float32]:
     """The flattened codes (or pixels) of all images of a split, float32 (N, D), made on the model's device."""
-    columns = ["image", *(model.conditions if kind == "code" else ())]
-    parts: list[Tensor] = []
-    for image, *conditions in split.batches(columns, batch_size):
-        code = model.encode(image, *conditions) if kind == "code" else image  # type: ignore[operator]
-        parts.append(code.flatten(1).float().cpu())
-    return torch.cat(parts).numpy()
+    if kind == "code":
+        return codes(model, split, batch_size=batch_size).numpy()
+    return torch.cat([image.flatten(1).cpu() for (image,) in split.batches(("image",), batch_size)]).numpy()
 
 
 def labels(split: Split) -> NDArray[np.int64]:
     """One class for each image of a split, (N,); ConfigError where an image has several or none."""
-    parts = [label for (label,) in split.batches(("label",), 10_000)]
-    if parts[0].ndim > 1:
+    classes = split.classes()
+    if classes is None:
         raise ConfigError(
-            f"data set '{split.table.name}' has several attributes an image", "column label", "use one with classes"
+            f"data set '{split.table.name}' has no labels, or several attributes an image",
+            "column label",
+            "use one with classes",
         )
-    return torch.cat(parts).cpu().numpy()
+    return classes.numpy()
 
 
 def labelled(split: Split, count: int | None) -> Split:
-    """`count` images of a split, as many of each class, drawn by the evaluation's seed; all of them if None."""
+    """`count` images of a split, as many of each class, drawn by the evaluation's seed; all of them if None.
+
+    ConfigError where they are all of one class: there is nothing for a classifier to learn.
+    """
+    classes = labels(split)
+    if len(np.unique(classes)) < 2:
+        raise ConfigError(
+            f"every image of the {split.name} split is of class {classes[0]}, and a classifier needs two classes",
+            "key dataset.classes",
+            "use a run on more classes, or evaluator=anomaly",
+        )
     if count is None:
         return split
-    chosen = balanced(labels(split), count)
+    chosen = balanced(np.arange(len(split)), classes, count, int(torch.randint(2**31, ())), "labels")
     return replace(split, rows=split.rows[torch.from_numpy(chosen).to(split.rows.device)])
 
 
-def balanced(label: Sequence[int] | NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The positions, rising, of `count` labels in nearly equal numbers of each class; ConfigError if a class lacks.
-
-    Where the classes do not divide `count`, the first ones have one more.
-    """
-    label = np.asarray(label)
-    shuffled = noise.uniform(len(label), like=torch.empty(0)).argsort().numpy()
-    classes = np.unique(label)
-    share, rest = divmod(count, len(classes))
-    taken = []
-    for number, each in enumerate(classes):
-        wanted = share + (number < rest)
-        members = shuffled[label[shuffled] == each][:wanted]
-        if len(members) < wanted:
-            raise ConfigError(
-                f"class {each} has {len(members)} labelled images, not {wanted}",
-                "key labels",
-                f"use labels={len(members) * len(classes)} or less",
-            )
-        taken.append(members)
-    return np.sort(np.concatenate(taken))
-
-
 def check_kind(model: Model, kind: Kind) -> bool:
-    """Whether a model has such features."""
-    return kind == "pixels" or isinstance(model, Encodes)
+    """Whether a model has such features, of images alone: a code that holds the label says nothing of the model."""
+    return kind == "pixels" or (isinstance(model, Encodes) and not model.conditions)
 
 
 def standardised(train: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:

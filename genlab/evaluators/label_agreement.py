@@ -42,8 +42,14 @@ class LabelAgreement:
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         pixels, labels = _real(split.sibling("train"))
-        judge = self._trained(pixels, labels)
         classes = sorted(set(labels.tolist()))
+        if len(classes) < 2:
+            raise ConfigError(
+                f"every training image is of class {classes[0]}, so that any sample would agree",
+                "key dataset.classes",
+                "use a run on more classes",
+            )
+        judge = self._trained(pixels, labels)
         each = -(-self.images // len(classes))
         right = [self._agreement(judge, model, each, label) for label in classes]
         yield "label_agreement", sum(right) / len(right)

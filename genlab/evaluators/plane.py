@@ -28,7 +28,7 @@ class Plane:
         self.n, self.every = n, every
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, Encodes) and getattr(model, "latent_dim", 0) == 2
+        return isinstance(model, Encodes) and getattr(model, "latent_dim", 0) == 2 and not model.conditions
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None

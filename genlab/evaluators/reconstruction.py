@@ -12,6 +12,7 @@ from genlab.errors import ConfigError
 from genlab.model import Encodes, Model, Reconstructs
 from genlab.registry import EVALUATORS, MODELS, Duration, PositiveInt
 from genlab.results import Value
+from genlab.similarity import psnr
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @EVALUATORS("reconstruction")
 class Reconstruction:
     """`squared_error` of `reconstruct`, summed over pixels; `pixel_error`, its mean over pixels; `psnr` in dB, which is
-    −10 log₁₀ of an image's pixel error. All are means over images; reconstructions lie in [0, 1].
+    −10 log₁₀ of an image's pixel error, at most 100. All are means over images; reconstructions lie in [0, 1].
 
     With `pca`, the same of PCA under names `pca_*`: fitted on the training split, with as many components as the
     model's code has numbers.
@@ -72,7 +73,7 @@ def errors(reconstruction: Tensor, image: Tensor) -> dict[str, Tensor]:
     """Each image's squared error over its pixels, summed and averaged, and its PSNR in dB: (N,) each."""
     squares = (reconstruction.double() - image.double()).square().flatten(1)
     mean = squares.mean(1)
-    return {"squared_error": squares.sum(1), "pixel_error": mean, "psnr": -10 * mean.clamp(min=1e-12).log10()}
+    return {"squared_error": squares.sum(1), "pixel_error": mean, "psnr": psnr(image, reconstruction)}
 
 
 def principal_components(train: Split, components: int) -> Any:

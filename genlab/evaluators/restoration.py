@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 
 from genlab.corruptions import GREY, box_mask
+from genlab.errors import ConfigError
+from genlab.evaluators.reconstruction import principal_components
 from genlab.grid import image_grid
 from genlab.model import Encodes, Model, Reconstructs
+from genlab.models.pca import LARGEST, PCA
 from genlab.registry import CORRUPTIONS, EVALUATORS, Duration, Fraction, NonNegativeFloat, PositiveInt
 from genlab.results import Value
 from genlab.similarity import psnr, ssim
@@ -26,17 +30,17 @@ Restore = Callable[..., Tensor]
 class Restoration:
     """What `denoise` and `inpaint` share; `levels` are ways to spoil an image, by their amount.
 
-    The names are psnr/WHO/AMOUNT and ssim/WHO/AMOUNT, WHO being the spoilt image itself, the model (restored), or the
-    projection (pca) on as many principal components of the training images as the model's code has numbers.
+    The names are psnr/WHO/AMOUNT and ssim/WHO/AMOUNT, WHO being the spoilt image itself, the model (restored), the
+    projection (pca) on as many principal components of the training images as the model's code has numbers, or, as
+    pca_best, on the number of them that gives back most of spoilt validation images, components/pca_best/AMOUNT. There
+    is no PCA of images that are too large for a covariance, and no best number without validation images.
     """
 
     split: str | None = "valid"
 
-    def __init__(
-        self, spoilt: str, levels: dict[float, Spoil], n: int, pca_images: int, columns: int, every: Duration | None
-    ) -> None:
+    def __init__(self, spoilt: str, levels: dict[float, Spoil], n: int, columns: int, every: Duration | None) -> None:
         self.spoilt, self.levels = spoilt, levels
-        self.n, self.pca_images, self.columns, self.every = n, pca_images, columns, every
+        self.n, self.columns, self.every = n, columns, every
 
     def applies(self, model: Model) -> bool:
         return isinstance(model, Reconstructs)
@@ -46,12 +50,19 @@ class Restoration:
         assert isinstance(model, Reconstructs)
         ways: dict[str, Restore] = {self.spoilt: lambda spoilt, *_: spoilt, "restored": model.reconstruct}
         given = split.first(self.n, ("image", *model.conditions))
-        if isinstance(model, Encodes):
-            length = model.encode(*(column[:1] for column in given)).shape[1]
-            ways["pca"] = principal(split.sibling("train").first(self.pca_images, ("image",))[0], length)
+        pca, valid = None, None
+        if isinstance(model, Encodes) and given[0][0].numel() <= LARGEST:
+            length = model.encode(*(column[:1] for column in given)).flatten(1).shape[1]
+            pca = principal_components(split.sibling("train"), given[0][0].numel())
+            ways["pca"] = projection(pca, length)
+            valid = _validation(split, self.n)
         rows = []
         for amount, spoil in self.levels.items():
             totals: dict[str, Tensor] = {}
+            if pca is not None and valid is not None:
+                count = best_count(pca, valid, *spoil(valid))
+                ways["pca_best"] = projection(pca, count)
+                yield f"components/pca_best/{amount:g}", count
             for index, columns in enumerate(zip(*(column.split(BATCH) for column in given), strict=True)):
                 image, *conditions = columns
                 spoilt, unknown = spoil(image)
@@ -70,7 +81,8 @@ class Restoration:
             "images": self.n,
             "psnr": "dB, mean over images; clean and restored images in [0, 1]",
             "ssim": "window 11, σ 1.5 (Wang et al. 2004)",
-            "pca": f"fitted on the first {self.pca_images} training images, as many components as the code has numbers",
+            "pca": "fitted on train, as many components as the code has numbers",
+            "pca_best": "a power of two of components, or all: the highest PSNR on spoilt validation images",
         }
 
 
@@ -81,14 +93,13 @@ class Denoise(Restoration):
     def __init__(
         self,
         corruption: Literal["gaussian", "masking", "salt_pepper"] = "gaussian",
-        amounts: tuple[NonNegativeFloat, ...] = (0.1, 0.3, 0.5),
+        amounts: Annotated[tuple[NonNegativeFloat, ...], MinLen(1)] = (0.1, 0.3, 0.5),
         n: PositiveInt = 1000,
-        pca_images: PositiveInt = 10_000,
         columns: PositiveInt = 8,
         every: Duration | None = None,
     ) -> None:
         levels = {amount: self._level(corruption, amount) for amount in amounts}
-        super().__init__("noisy", levels, n, pca_images, columns, every)
+        super().__init__("noisy", levels, n, columns, every)
         self.corruption = corruption
 
     @staticmethod
@@ -109,14 +120,13 @@ class Inpaint(Restoration):
 
     def __init__(
         self,
-        boxes: tuple[Fraction, ...] = (0.25, 0.5),
+        boxes: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.25, 0.5),
         n: PositiveInt = 1000,
-        pca_images: PositiveInt = 10_000,
         columns: PositiveInt = 8,
         every: Duration | None = None,
     ) -> None:
         levels = {box: self._level(box) for box in boxes}
-        super().__init__("masked", levels, n, pca_images, columns, every)
+        super().__init__("masked", levels, n, columns, every)
 
     @staticmethod
     def _level(box: float) -> Spoil:
@@ -127,20 +137,28 @@ class Inpaint(Restoration):
         return spoil
 
 
-def principal(train: Tensor, count: int) -> Restore:
-    """Images to their projections on the first `count` principal components of the training images."""
-    from sklearn.decomposition import PCA
+def _validation(split: Split, n: int) -> Tensor | None:
+    try:
+        return split.sibling("valid").first(n, ("image",))[0]
+    except ConfigError:  # the data set keeps none
+        return None
 
-    rows = train.flatten(1).cpu().numpy()
-    fitted = PCA(min(count, *rows.shape), random_state=0).fit(rows)
-    mean = torch.as_tensor(fitted.mean_).to(train)
-    components = torch.as_tensor(fitted.components_).to(train)
 
-    def restore(image: Tensor, *conditions: Tensor) -> Tensor:
-        codes = (image.flatten(1) - mean) @ components.t()
-        return (mean + codes @ components).view_as(image).clamp(0, 1)
+def projection(pca: PCA, count: int) -> Restore:
+    """Images to their projections on the first `count` of the components."""
+    kept = torch.arange(pca.latent_dim, device=pca.moments.total.device) < count
+    return lambda image, *conditions: pca.decode(pca.encode(image) * kept)
 
-    return restore
+
+def best_count(pca: PCA, clean: Tensor, spoilt: Tensor, unknown: Tensor | None) -> int:
+    """The number of components, a power of two or all of them, whose projection gives back most, by PSNR."""
+    counts = [2**power for power in range(pca.latent_dim.bit_length()) if 2**power < pca.latent_dim]
+    counts.append(pca.latent_dim)
+
+    def quality(count: int) -> float:
+        return float(psnr(clean, _made(projection(pca, count), spoilt, unknown, [])).mean())
+
+    return max(counts, key=quality)
 
 
 def _made(way: Restore, spoilt: Tensor, unknown: Tensor | None, conditions: list[Tensor]) -> Tensor:

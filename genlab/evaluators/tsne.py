@@ -37,7 +37,7 @@ class TSNEMap:
         self.n, self.perplexity, self.seed, self.every = n, perplexity, seed, every
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, Encodes)
+        return isinstance(model, Encodes) and not model.conditions  # a label in the code would draw the map
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         from sklearn.manifold import TSNE

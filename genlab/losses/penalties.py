@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Gt, Lt
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from genlab import noise
 from genlab.batchnorm import global_mean
@@ -107,6 +108,12 @@ class Contractive(nn.Module):
     ) -> None:
         super().__init__()
         self.estimate, self.weight, self.probes = estimate, weight, probes
+        if estimate == "hutchinson" and any(isinstance(layer, _BatchNorm) for layer in encoder.modules()):
+            raise ConfigError(
+                "with batch norm a code depends on the other images of its batch, and has no Jacobian of its own",
+                "model.penalty.name=contractive",
+                "use a network without it: conv and resnet take model.network.norm=none",
+            )
         kinds = [type(layer) for layer in encoder]
         if estimate == "exact" and kinds != [nn.Flatten, nn.Linear, nn.Sigmoid]:
             raise ConfigError(

@@ -35,6 +35,7 @@ from genlab.registry import (
     NetworkSpec,
     PenaltySpec,
     PositiveInt,
+    Spec,
 )
 
 
@@ -62,18 +63,13 @@ class Autoencoder(Model):
         pretrain_share: Fraction = 0.3,
     ) -> None:
         super().__init__()
+        _check_layers(network, decoder, tied, pretrain)
         self.criterion = loss
         self.output = "sigmoid" if loss == "bernoulli" else output
         encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=latent_dim)
         ends = [] if code == "linear" else [ACTIVATIONS[code]()]
         ends += [KeepLargest(k_sparse)] if k_sparse else []
         self.encoder = nn.Sequential(*(encoder if isinstance(encoder, nn.Sequential) else [encoder]), *ends)
-        if (tied or pretrain) and (network["name"] != "mlp" or decoder):
-            raise ConfigError(
-                f"only the layers of an mlp and its mirror image can be {'tied' if tied else 'trained one by one'}",
-                "model.network.name=mlp model.decoder=null",
-                "add model.tied=false model.pretrain=null",
-            )
         if tied:
             self.decoder = tied_mlp(encoder, image_shape)
         else:
@@ -81,12 +77,6 @@ class Autoencoder(Model):
         self.corrupt = CORRUPTIONS.build(corruption, "model.corruption") if corruption else lambda image: image
         self.penalty = PENALTIES.build(penalty, "model.penalty", encoder=self.encoder) if penalty else None
         self.tied, self.linear, self.pretrain, self.pretrain_share = tied, code == "linear", pretrain, pretrain_share
-        if pretrain == "rbm" and network["hidden"] and network.get("activation") != "sigmoid":
-            raise ConfigError(
-                "the units of Boltzmann machines are sigmoids",
-                "model.pretrain=rbm",
-                "add model.network.activation=sigmoid",
-            )
         self.monitor = "whole/loss" if pretrain else "loss"
 
     def phases(self) -> list[Phase]:
@@ -182,3 +172,19 @@ class Autoencoder(Model):
 
     def reconstruct(self, image: Tensor) -> Tensor:
         return self.decode(self.encode(image))
+
+
+def _check_layers(network: Spec, decoder: Spec | None, tied: bool, pretrain: str | None) -> None:
+    """ConfigError where weights are to be tied, or layers trained one by one, and the networks do not allow it."""
+    if (tied or pretrain) and (network["name"] != "mlp" or decoder):
+        raise ConfigError(
+            f"only the layers of an mlp and its mirror image can be {'tied' if tied else 'trained one by one'}",
+            "model.network.name=mlp model.decoder=null",
+            "add model.tied=false model.pretrain=null",
+        )
+    if pretrain == "rbm" and network["hidden"] and network.get("activation") != "sigmoid":
+        raise ConfigError(
+            "the units of Boltzmann machines are sigmoids",
+            "model.pretrain=rbm",
+            "add model.network.activation=sigmoid",
+        )

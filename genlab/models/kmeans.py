@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from genlab import noise
+from genlab.errors import ConfigError
 from genlab.model import Model, Phase, Shape
 from genlab.networks.moments import Moments
 from genlab.networks.patches import all_patches, normalise_contrast, random_patches, sum_quadrants
@@ -47,7 +48,8 @@ class KMeans(Model):
         dead: Fraction = 0.01,
     ) -> None:
         super().__init__()
-        self.field = min(field, *image_shape[1:])
+        _check_places(image_shape, field, stride)
+        self.field = field
         self.patch_shape = image_shape[0], self.field, self.field
         self.stride, self.patches, self.contrast, self.epsilon = stride, patches, contrast, epsilon
         self.whitening, self.dead = whitening, dead
@@ -133,3 +135,14 @@ class KMeans(Model):
     def filters(self) -> Tensor:
         """The centroids, in the whitened space, as images (K, C, field, field)."""
         return self.centre.unflatten(1, self.patch_shape)
+
+
+def _check_places(image_shape: Shape, field: int, stride: int) -> None:
+    """ConfigError unless there are at least two places of a patch along each side: one for each quadrant."""
+    side = min(image_shape[1:])
+    if field + stride > side:
+        raise ConfigError(
+            f"a side of {side} pixels has no two places for patches of {field}x{field}, {stride} apart",
+            "keys model.field, model.stride",
+            f"use model.field={max(2, side // 2)} model.stride=1, or dataset.size={field + stride} or more",
+        )

@@ -62,7 +62,10 @@ class VAE(Model):
         return None if changing else "loss"
 
     def loss(self, image: Tensor, *conditions: Tensor) -> dict[str, Tensor]:
-        """`loss` minimises reconstruction + β·penalty, and the perceptual loss if there is one; `elbo` is the true bound, β left out. All in nats."""
+        """`loss` minimises reconstruction + β·penalty (+ the perceptual loss); `elbo` is the true bound, β left out.
+
+        In nats, but for the perceptual loss, which has the units of its features.
+        """
         x = self.observe(image)
         mean, log_variance = self.posterior(x, *conditions)
         z = mean + torch.exp(0.5 * log_variance) * noise.normal(*mean.shape, like=mean)  # eq. 10: z = μ + σ⊙ε

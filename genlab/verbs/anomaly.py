@@ -67,7 +67,7 @@ def anomaly(loaded: LoadedRun, keys: Keys, files: list[Path]) -> None:
     from genlab.grid import image_grid
 
     path = pictures.destination(keys.out, loaded, "anomalies")
-    _check(loaded, files)
+    _check(loaded)
     data = loaded.data()
     noise.seed(keys.seed)
     with torch.no_grad():
@@ -88,22 +88,18 @@ def anomaly(loaded: LoadedRun, keys: Keys, files: list[Path]) -> None:
     pictures.save(path, image_grid(images, min(keys.columns, len(images))))
 
 
-def _check(loaded: LoadedRun, files: list[Path]) -> None:
+def _check(loaded: LoadedRun) -> None:
     from genlab.anomaly import can_score
 
-    name = loaded.config["model"]["name"]
-    if not can_score(loaded.model):
-        raise ConfigError(
-            f"model '{name}' cannot do this: it neither scores nor reconstructs images",
-            f"run {loaded.path}",
-            "use an autoencoder, a VAE or an RBM",
-        )
-    if files and loaded.model.conditions:
-        raise ConfigError(
-            f"a picture alone has no {' or '.join(loaded.model.conditions)}, which model '{name}' takes",
-            "key image",
-            "leave it out: images of the data set have it",
-        )
+    if can_score(loaded.model):
+        return
+    given = " and ".join(loaded.model.conditions)
+    raise ConfigError(
+        f"model '{loaded.config['model']['name']}' cannot do this: it "
+        + (f"judges an image by its {given} too" if given else "neither scores nor reconstructs images"),
+        f"run {loaded.path}",
+        "use an autoencoder, a VAE or an RBM",
+    )
 
 
 def _own_scores(loaded: LoadedRun, images: Tensor, rule: Rule) -> Tensor:
@@ -112,7 +108,7 @@ def _own_scores(loaded: LoadedRun, images: Tensor, rule: Rule) -> Tensor:
     from genlab.anomaly import score
 
     device = loaded.runtime.device
-    return torch.cat([score(loaded.model, (part.to(device),), rule).cpu() for part in images.split(256)])
+    return torch.cat([score(loaded.model, part.to(device), rule).cpu() for part in images.split(256)])
 
 
 def _show_files(files: list[Path], score: Tensor, limit: float) -> None:

@@ -81,13 +81,12 @@ def arithmetic(loaded: LoadedRun, keys: Keys) -> None:
 
 def direction(loaded: LoadedRun, data: Data, number: int, images: int) -> Tensor:
     """The mean code (D,) of training images with the attribute minus that of those without, over the first `images`."""
-    import torch
-
     from genlab.latent import codes
 
     train = data.split("train")
     code = codes(loaded.model, train, images)
-    has = torch.cat([_has(label, number).cpu() for (label,) in train.batches(("label",), 10_000)])[: len(code)]
+    (label,) = train.first(len(code), ("label",))
+    has = _has(label, number).cpu()
     if not has.any() or has.all():
         raise DataError(
             f"{'all' if has.all() else 'none'} of the first {len(code)} training images have this attribute",

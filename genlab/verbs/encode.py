@@ -85,7 +85,8 @@ def _part(loaded: LoadedRun, data: Data, name: str, seed: int) -> dict[str, Any]
     with torch.no_grad():
         part = {"codes": codes(loaded.model, split).numpy(), "split": np.full(len(split), name)}
     if data.label_names is not None:
-        part["labels"] = torch.cat([label.cpu() for (label,) in split.batches(("label",), 10_000)]).numpy()
+        (labels,) = split.first(len(split), ("label",))
+        part["labels"] = labels.cpu().numpy()
     return part
 
 

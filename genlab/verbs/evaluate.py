@@ -68,8 +68,10 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
     evaluator, split = keys.evaluator, keys.split
     judge = _build(loaded, evaluator, changes)
     if not judge.applies(loaded.model):
+        given = " and ".join(loaded.model.conditions)
         raise ConfigError(
-            f"evaluator '{evaluator}' does not apply to model '{loaded.config['model']['name']}'",
+            f"evaluator '{evaluator}' does not apply to model '{loaded.config['model']['name']}'"
+            + (f", which is given the {given} of an image" if given else ""),
             f"run {loaded.path}",
             "choose another: genlab list evaluators",
         )

@@ -127,6 +127,9 @@ def test_a_conditional_model_draws_the_class_that_it_is_asked_for(
     one, two = (Path(f"outputs/c/images/samples-n4-seed0-label{label}.png").read_bytes() for label in (1, 2))
     assert one != two  # the noise is the same
     assert "a label from 0 to 9" in refused("sample", "c", "label=10")
+    for name in ("probe", "knn", "tsne", "plane", "anomaly"):
+        assert "does not apply to model 'cvae', which is given the label" in refused("eval", "c", f"evaluator={name}")
+    assert "judges an image by its label too" in refused("anomaly", "c")
 
 
 def test_a_model_without_labels_takes_none(outputs: Path, refused: Refused) -> None:

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from genlab import noise
 from genlab.corruptions import GREY
-from genlab.evaluators.restoration import principal
+from genlab.errors import ConfigError
+from genlab.evaluators.restoration import best_count, projection
 from genlab.model import Model
+from genlab.models.pca import PCA
 from genlab.registry import EVALUATORS, discover
 from genlab.results import Picture
 
@@ -34,6 +36,7 @@ class Stub(Model):
 
 def split(images: Tensor) -> Any:
     rows = SimpleNamespace(first=lambda n, columns: (images[:n],))
+    rows.batches = lambda columns, size: [(images,)]
     rows.sibling = lambda name: rows
     return rows
 
@@ -59,6 +62,12 @@ def test_a_model_that_does_nothing_restores_nothing() -> None:
     assert height == 2 + 6 * (12 * 5 + 2)  # clean, noisy, restored, for each of two levels
 
 
+def test_no_level_is_no_measurement() -> None:
+    for name, key in (("denoise", "amounts"), ("inpaint", "boxes")):
+        with pytest.raises(ConfigError, match=f"bad value .* for '.*{key}'"):
+            measured(name, Stub(4), torch.rand(4, 1, 8, 8), **{key: []})
+
+
 def test_pca_keeps_what_lies_along_the_components() -> None:
     generator = np.random.default_rng(0)
     train = (0.5 + 0.05 * generator.standard_normal((200, 3)) @ generator.standard_normal((3, 25))).astype(np.float32)
@@ -66,9 +75,26 @@ def test_pca_keeps_what_lies_along_the_components() -> None:
     _, _, rows = np.linalg.svd(train - mean, full_matrices=False)
     other = generator.random((10, 25)).astype(np.float32)
     expected = mean + (other - mean) @ rows[:3].T @ rows[:3]
-    restore = principal(torch.from_numpy(train).view(200, 1, 5, 5), 3)
-    found = restore(torch.from_numpy(other).view(10, 1, 5, 5))
+    pca = PCA((1, 5, 5), 25)
+    pca.update(torch.from_numpy(train).view(200, 1, 5, 5))
+    found = projection(pca, 3)(torch.from_numpy(other).view(10, 1, 5, 5))
     np.testing.assert_allclose(found.flatten(1).numpy(), expected.clip(0, 1), atol=1e-4)
+
+
+def test_the_best_number_of_components_keeps_the_images_and_not_the_noise() -> None:
+    """Four components hold the images: with fewer some of them is lost, with more only noise is added."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(500, 4, generator=generator) * 0.1
+    basis = torch.linalg.qr(torch.randn(36, 36, generator=generator)).Q[:, :4]
+    images = (0.5 + scores @ basis.T).view(500, 1, 6, 6)
+    pca = PCA((1, 6, 6), 36)
+    pca.update(images)
+    noisy = images + 0.02 * torch.randn(images.shape, generator=generator)
+    assert best_count(pca, images, noisy, None) == 4
+    assert best_count(pca, images, images, None) >= 4
+    found, _ = measured("denoise", Stub(36), images, amounts=[0.02])
+    assert found["components/pca_best/0.02"] == 4
+    assert found["psnr/pca_best/0.02"] > found["psnr/pca/0.02"] + 5  # of 36 components 32 hold noise alone
 
 
 def test_only_the_box_is_taken_from_the_restoration() -> None:

@@ -144,12 +144,23 @@ def test_the_run_stands_alone(body: Path, tmp_path: Path) -> None:
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_validation_images_that_the_body_has_seen_are_warned_of(
+    body: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    genlab.train(classified(body, tmp_path / "same", "trainer.steps=1"))
+    assert "warning" not in capsys.readouterr().err
+    genlab.train(classified(body, tmp_path / "run", "trainer.steps=1", "dataset.valid=0.2"))
+    assert "the run was trained on 179 of the 359 validation images" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (["dataset.size=16"], 2, "the run was trained on images of 1x8x8, these are 1x16x16"),
         (["model.init_from=nowhere"], 2, "'nowhere' is not a run"),
         (["dataset.labels=3"], 2, "cannot label 3 images"),
+        (["seed=1"], 2, "of the 180 test images; key model.init_from, run"),
+        (["dataset.test=0.3"], 2, "use the run's own splits: seed=0 dataset.valid=0.1 dataset.test=0.1"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_no_folder(

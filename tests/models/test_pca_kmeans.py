@@ -103,6 +103,13 @@ def kmeans(patches: Tensor, **changes: int | float) -> KMeans:
     return model
 
 
+@pytest.mark.parametrize("keys", [{"field": 50}, {"field": 8}, {"stride": 9}])
+def test_patches_have_a_place_in_each_quadrant(keys: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=r"a side of 8 pixels has no two places.*use model\.field=4 model\.stride=1"):
+        KMeans((1, 8, 8), **keys)
+    KMeans((1, 8, 8), field=4)
+
+
 @pytest.fixture
 def patches() -> Tensor:
     generator = torch.Generator().manual_seed(1)

@@ -87,6 +87,12 @@ def test_contraction_stays_in_full_precision(estimate: str) -> None:
     assert torch.equal(plain, half)
 
 
+def test_an_encoder_that_mixes_the_images_of_a_batch_has_no_jacobian() -> None:
+    encoder = nn.Sequential(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), nn.Flatten(), nn.Linear(2, 5))
+    with pytest.raises(ConfigError, match=r"batch norm.*model\.network\.norm=none"):
+        PENALTIES.build({"name": "contractive", "estimate": "hutchinson"}, encoder=encoder)
+
+
 def test_sparse_l1_is_the_mean_sum_of_sizes() -> None:
     code = torch.tensor([[1.0, -2.0], [0.0, 0.5]])
     penalty = PENALTIES.build({"name": "sparse", "kind": "l1"}, encoder=deep(2))

@@ -324,6 +324,10 @@ def test_label_agreement_counts_samples_that_obey() -> None:
     judge = LabelAgreement(images=60, hidden=16, epochs=60)
     assert judge.applies(model)
     assert not judge.applies(VAE(SHAPE, SMALL))
+    one: Any = MemorySplit(painted(label * 0), label * 0)
+    one.sibling = lambda name: one
+    with pytest.raises(ConfigError, match="every training image is of class 0"):
+        dict(judge.run(model, one))
     values = dict(judge.run(model, split))
     assert values["classifier_accuracy"] == 1
     assert values["label_agreement"] == 1

@@ -58,8 +58,8 @@ def area_by_pairs(strange: Tensor, normal: Tensor) -> float:
 
 
 def test_the_score_is_the_models_own_or_its_reconstructions_error(ones: Data) -> None:
-    image = ones.split("train").first(700, ("image",))
-    error = image[0].square().flatten(1).sum(1)
+    (image,) = ones.split("train").first(700, ("image",))
+    error = image.square().flatten(1).sum(1)
     assert torch.allclose(score(Blank(), image), error)
     assert torch.allclose(score(Opinionated(), image), -error)
     assert torch.allclose(score(Opinionated(), image, "reconstruction"), error)
@@ -117,6 +117,11 @@ def test_nothing_to_tell_apart_is_said_not_raised(ones: Data) -> None:
     assert "every image of the valid split is normal" in advice
     assert advice.endswith("dataset.classes=[0]")
     assert not said(Anomaly(normal=[1]), Opinionated(), everything)
+
+
+def test_a_class_that_nobody_has_is_refused(ones: Data) -> None:
+    with pytest.raises(ConfigError, match=r"no image is of class 77; key normal; .* 0, 1, 2"):
+        evaluate(Anomaly(normal=[77]), Blank(), ones, seed=0)
 
 
 def said(evaluator: Anomaly, model: Model, data: Data) -> list[str]:

@@ -17,10 +17,11 @@ from genlab import noise
 from genlab.data.batching import Data, Split
 from genlab.data.table import Table
 from genlab.errors import ConfigError
-from genlab.evaluators.features import balanced
+from genlab.evaluators.features import labelled
 from genlab.evaluators.filters import Filters
 from genlab.evaluators.probe import Neighbours, Probe
 from genlab.evaluators.reconstruction import Reconstruction, Subspace, largest_angle
+from genlab.evaluators.tsne import TSNEMap
 from genlab.grid import image_grid
 from genlab.model import Model
 from genlab.models.pca import PCA
@@ -112,7 +113,7 @@ def test_errors_are_means_over_images(images: Tensor, batch_size: int) -> None:
 def test_a_perfect_reconstruction_has_a_finite_psnr(images: Tensor) -> None:
     model = Shrinker()
     model.reconstruct = lambda image: image  # type: ignore[method-assign]
-    assert found(Reconstruction(), model, MemorySplit(images))["psnr"] == pytest.approx(120)
+    assert found(Reconstruction(), model, MemorySplit(images))["psnr"] == pytest.approx(100)
 
 
 def test_the_baseline_is_pca_of_the_training_images_at_the_codes_length(digits: Callable[[str], Split]) -> None:
@@ -191,17 +192,38 @@ def test_the_probe_never_chooses_by_the_split_that_it_measures(digits: Callable[
 
 def test_labels_are_balanced_and_fixed_by_the_seed() -> None:
     label = np.array([0] * 50 + [1] * 9 + [5] * 30)
+    split = labels_alone(label)
 
     def draw(seed: int, count: int) -> list[int]:
         noise.seed(seed)
-        return balanced(label, count).tolist()
+        return labelled(split, count).rows.tolist()
 
-    for count, shares in ((9, [3, 3, 3]), (10, [4, 3, 3]), (27, [9, 9, 9])):
-        assert np.unique(label[draw(0, count)], return_counts=True)[1].tolist() == shares
+    for count, shares in ((9, [3, 3, 3]), (10, [3, 3, 4]), (27, [9, 9, 9])):
+        assert sorted(np.unique(label[draw(0, count)], return_counts=True)[1].tolist()) == shares
     assert len(set(draw(0, 27))) == 27
     assert draw(0, 9) == draw(0, 9) != draw(1, 9)
-    with pytest.raises(ConfigError, match="labels=27"):
-        draw(0, 30)
+    for count in (30, 1):
+        with pytest.raises(ConfigError, match=r"key labels; 3 classes.*from 3 to 27"):
+            draw(0, count)
+
+
+def labels_alone(label: np.ndarray[Any, Any]) -> Split:
+    columns: Any = {"image": torch.zeros(len(label), 1, 8, 8, dtype=torch.uint8), "label": torch.from_numpy(label)}
+    table = Table("labels", columns, torch.device("cpu"), resident=True)
+    return Data(table, {name: torch.arange(len(label)) for name in SIZES}, [], "", 0, False).split("train")
+
+
+@pytest.mark.parametrize("evaluator", [Probe(), Neighbours()])
+def test_one_class_leaves_nothing_to_tell_apart(evaluator: Any) -> None:
+    with pytest.raises(ConfigError, match=r"every image of the train split is of class 3.*dataset.classes"):
+        found(evaluator, Pixels(), labels_alone(np.full(9, 3)))
+
+
+def test_codes_that_hold_the_label_are_not_probed() -> None:
+    model = Pixels()
+    model.conditions = ("label",)  # type: ignore[misc]
+    assert not any(evaluator.applies(model) for evaluator in (Probe(), Neighbours(), TSNEMap()))
+    assert Probe(features="pixels").applies(model)
 
 
 def test_fewer_labels_know_less(digits: Callable[[str], Split]) -> None:
