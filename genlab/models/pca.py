@@ -52,7 +52,7 @@ class PCA(Model):
     def update(self, image: Tensor) -> dict[str, Tensor]:
         """Count the images (N, C, H, W); logs their number so far and the total variance of a pixel vector."""
         self.moments.update(image.flatten(1))
-        return {"images": self.moments.count.float(), "variance": self.moments.covariance.trace().float()}
+        return {"images": self.moments.count.float(), "variance": self.moments.variance.float()}
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
         """What is left: ‖x − x̂‖², summed over pixels, with x̂ as it is, inside [0, 1] or not."""

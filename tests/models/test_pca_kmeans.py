@@ -87,6 +87,13 @@ def test_images_too_large_for_a_covariance_are_refused_with_a_size_that_works() 
         PCA(SHAPE, 21)
 
 
+def test_the_variance_logged_is_the_covariances_trace(images: Tensor) -> None:
+    model = PCA(SHAPE, 6)
+    assert model.moments.variance == 0
+    logged = model.update(images)
+    assert logged["variance"].item() == pytest.approx(images.flatten(1).var(0, correction=0).sum().item(), rel=1e-4)
+
+
 def test_moments_before_the_first_row_are_zero() -> None:
     values, vectors = Moments(3).eigen()
     assert values.tolist() == [0, 0, 0]
