@@ -121,8 +121,12 @@ def test_whitening_is_zca(patches: Tensor) -> None:
     values, vectors = np.linalg.eigh(np.cov(x.T, bias=True))
     expected = (x - x.mean(0)) @ vectors @ np.diag((values + 0.1) ** -0.5) @ vectors.T
     np.testing.assert_allclose(kmeans(patches).whiten(patches).numpy(), expected, atol=1e-4)
-    white = kmeans(patches, epsilon=1e-9).whiten(patches)
+    model = kmeans(patches, epsilon=1e-9)
+    white = model.whiten(patches)
     torch.testing.assert_close(white.T.cov(correction=0), torch.eye(9), atol=1e-3, rtol=0)
+    model.measure(9 * patches)  # the map that was found is not kept when the sums change
+    both = model.whiten(torch.cat([patches, 9 * patches]))
+    torch.testing.assert_close(both.T.cov(correction=0), torch.eye(9), atol=1e-3, rtol=0)
 
 
 def test_the_first_step_on_a_batch_is_lloyds(patches: Tensor) -> None:
