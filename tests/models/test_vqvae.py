@@ -256,7 +256,7 @@ def test_256_levels_share_one_unit_of_probability(mean: float, log_scale: float)
 
 
 def test_bits_per_dimension_by_hand() -> None:
-    model = small(likelihood="discretised_logistic").eval()
+    model = small(likelihood="logistic").eval()
     image = torch.randint(0, 256, (6, 1, 8, 8)) / 255
     k = model.indices(image)
     mean, log_scale = model.decoder(model.codebook(k)).chunk(2, 1)
@@ -326,7 +326,7 @@ def test_another_network_is_no_prior() -> None:
 
 
 def test_without_a_learned_prior_all_codes_are_as_likely() -> None:
-    model = small(prior=None, likelihood="discretised_logistic").eval()
+    model = small(prior=None, likelihood="logistic").eval()
     assert [phase.window for phase in model.phases()] == [(0, 1), (0, 1)]
     image = torch.rand(3, 1, 8, 8)
     assert torch.allclose(model.bound(image)[1], torch.full((3,), 4 * math.log(8)))
