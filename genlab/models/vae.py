@@ -15,7 +15,7 @@ from torch import Tensor
 from genlab import noise
 from genlab.losses.beta import BetaSpec, kl_penalty
 from genlab.losses.divergences import kl_of_dimensions
-from genlab.losses.pixel_law import Likelihood, PixelLaw, Sigma
+from genlab.losses.pixel_law import Likelihood, PixelLaw, Sigma, thrown
 from genlab.model import Model, Shape
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
 
@@ -66,7 +66,7 @@ class VAE(Model):
 
     def observe(self, image: Tensor) -> Tensor:
         """What is modelled of images in [0, 1]: themselves, or pixels thrown black or white by their grey."""
-        return (noise.uniform(*image.shape, like=image) < image).float() if self.binarize else image
+        return thrown(image) if self.binarize else image
 
     def posterior(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ² of q(z|x), each (N, latent_dim): eq. 9."""
