@@ -61,6 +61,13 @@ def test_a_figure_made_otherwise_than_claimed_is_an_error(tmp_path: Path) -> Non
     assert "was made with count 3, the claim is of 9" in failed.stderr
 
 
+def test_an_experiment_that_cites_the_page_is_claimed_there() -> None:
+    claimed = {word for path in CLAIMS for words in yaml.safe_load(path.read_text())["runs"].values() for word in words}
+    for path in (ROOT / "configs" / "experiment").glob("*.yaml"):
+        if "docs/results.md" in path.read_text():
+            assert f"experiment={path.stem}" in claimed
+
+
 @pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
 def test_what_is_claimed_can_be_run(path: Path) -> None:
     discover()
