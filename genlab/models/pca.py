@@ -25,7 +25,7 @@ LARGEST = 4096  # numbers in an image: the covariance has their square, and its 
 
 @MODELS("pca")
 class PCA(Model):
-    """`latent_dim` components. Learns by updates alone, in one pass; a further pass over the same images changes nothing."""
+    """`latent_dim` components. Learns by updates alone, in one pass; another over the same images changes nothing."""
 
     monitor = None  # the update has no loss
 
