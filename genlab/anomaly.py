@@ -25,8 +25,8 @@ def can_score(model: Model) -> bool:
 def score(model: Model, image: Tensor, rule: Rule = "auto") -> Tensor:
     """Scores (N,), larger is stranger, of images (N, C, H, W).
 
-    `auto`: the model's own score where it has one (VAE: the negative ELBO; RBM: the free energy), else, and under
-    `reconstruction`, the squared error of the reconstruction, summed over pixels.
+    `auto`: the model's own score where it has one (VAE: −log p(x|μ(x)) + KL, the pixels as they are; RBM: the free
+    energy), else, and under `reconstruction`, the squared error of the reconstruction, summed over pixels.
     """
     if rule == "auto" and isinstance(model, Scores):
         return model.score(image).float()

@@ -59,6 +59,12 @@ def build_model(settings: Mapping[str, Any], data: Data, place: Runtime) -> Mode
             f"dataset {data.name} has none",
             "choose a labelled data set: genlab list datasets",
         )
+    if "label" in model.conditions and data.multi_label:  # whose law, from which codes are drawn, nobody models
+        raise ConfigError(
+            f"model '{settings['model']['name']}' needs one class an image",
+            f"dataset {data.name} has attributes",
+            "choose one with classes: genlab list datasets",
+        )
     check_phases(settings["optimizer"], [phase.name for phase in model.phases()])
     if place.world > 1:
         synchronise(model)

@@ -33,7 +33,10 @@ Losses are in nats, summed over an image's pixels. "±" is the standard deviatio
 
 
 class Row(BaseModel):
-    """One line of a table. `metric` is a key of RUN/eval/`evaluator`.json; several runs give mean ± deviation."""
+    """One line of a table. `metric` is a key of RUN/eval/`evaluator`.json; several runs give mean ± deviation.
+
+    `protocol` is what the claim stands on: its keys must have these values in the file's own protocol.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,6 +44,7 @@ class Row(BaseModel):
     runs: Annotated[list[str], MinLen(1)]
     evaluator: str
     metric: str
+    protocol: dict[str, Any] = {}
     published: str = ""
     digits: int = 2
 
@@ -116,7 +120,7 @@ def section(part: Claims, runs: Path) -> Iterator[str]:
 
 def measured(row: Row, runs: Path) -> str:
     """The figure of a row, as it is in the JSON files of its runs."""
-    values = [value for name in row.runs if (value := figure(runs / name, row.evaluator, row.metric)) is not None]
+    values = [value for name in row.runs if (value := figure(runs / name, row)) is not None]
     if not values:
         return "not measured yet"
     text = f"{statistics.fmean(values):.{row.digits}f}"
@@ -126,15 +130,22 @@ def measured(row: Row, runs: Path) -> str:
     return f"{text} ({len(values)} runs{f', {missing} missing' if missing else ''})" if len(row.runs) > 1 else text
 
 
-def figure(run: Path, evaluator: str, metric: str) -> float | None:
-    """One number of one run, or None if it has not been measured. KeyError if the evaluation has no such metric."""
-    path = run / "eval" / f"{evaluator}.json"
+def figure(run: Path, row: Row) -> float | None:
+    """One number of one run, or None if it has not been measured.
+
+    KeyError if the evaluation has no such metric; ValueError if it was made otherwise than the row says.
+    """
+    path = run / "eval" / f"{row.evaluator}.json"
     if not path.exists():
         return None
-    metrics: dict[str, Any] = json.loads(path.read_text())["metrics"]
-    if metric not in metrics:
-        raise KeyError(f"{path} has no metric '{metric}', only {', '.join(metrics)}")
-    return float(metrics[metric])
+    found: dict[str, Any] = json.loads(path.read_text())
+    for key, wanted in row.protocol.items():
+        made = found["protocol"].get(key)
+        if made != wanted:
+            raise ValueError(f"{path} was made with {key} {made}, the claim is of {wanted}: evaluate the run again")
+    if row.metric not in found["metrics"]:
+        raise KeyError(f"{path} has no metric '{row.metric}', only {', '.join(found['metrics'])}")
+    return float(found["metrics"][row.metric])
 
 
 if __name__ == "__main__":

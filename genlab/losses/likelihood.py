@@ -63,8 +63,8 @@ def gaussian_nll(mean: Tensor, x: Tensor, log_sigma: Tensor) -> Tensor:
 def discretised_logistic_nll(mean: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
     """−log of the mass that a logistic law gives to the 1/255 wide bin around each pixel of images (N, ...).
 
-    The bins of 0 and 1 reach to infinity, so that the 256 values have mass 1. `log_scale`, of shape (), holds for all
-    pixels. Kingma et al. (2016), section 5.2. With a > b the bin's ends in units of the scale,
+    The bins of 0 and 1 reach to infinity, so that the 256 values have mass 1. `log_scale` is each pixel's, of any shape
+    that broadcasts with the images. Kingma et al. (2016), section 5.2. With a > b the bin's ends in units of the scale,
     σ(a) − σ(b) = σ(a)·σ(−b)·(1 − e^(b−a)), in which nothing cancels.
     """
     x, half = x.float(), 0.5 / 255

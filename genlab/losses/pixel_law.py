@@ -13,11 +13,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from genlab import noise
 from genlab.losses.likelihood import bernoulli_nll, discretised_logistic_nll, gaussian_nll
 from genlab.registry import PositiveFloat
 
 Likelihood = Literal["bernoulli", "gaussian", "logistic"]
 Sigma = PositiveFloat | Literal["learned"]
+
+
+def thrown(image: Tensor) -> Tensor:
+    """Pixels thrown black or white, 0 or 1, each white with its grey in [0, 1] as the probability."""
+    return (noise.uniform(*image.shape, like=image) < image).float()
 
 
 class PixelLaw(nn.Module):

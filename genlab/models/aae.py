@@ -63,8 +63,9 @@ class AdversarialAutoencoder(Model):
 
     def rebuild(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         logits = self.decoder(code).float()
-        squared_error = (logits.sigmoid() - image).square().flatten(1).sum(1).mean()
-        loss = bernoulli_nll(logits, image).mean() if self.criterion == "bernoulli" else squared_error
+        shown = logits if self.criterion == "mse" else logits.detach()
+        squared_error = (shown.sigmoid() - image).square().flatten(1).sum(1).mean()
+        loss = squared_error if self.criterion == "mse" else bernoulli_nll(logits, image).mean()
         return {"loss": loss, "squared_error": squared_error.detach()}
 
     def discriminate(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:

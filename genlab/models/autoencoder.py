@@ -111,9 +111,10 @@ class Autoencoder(Model):
         return Machine(up.weight, down.bias, up.bias, hidden="gaussian" if last and self.linear else "binary")
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
-        """Sums over pixels, averaged over images: `reconstruction` (Bernoulli: in nats) and `squared_error`.
+        """Sums over pixels, averaged over images: `loss` (Bernoulli: in nats) and `squared_error`.
 
-        The reconstruction is that of the corrupted image, held against the clean one. `loss` adds weight·`penalty`.
+        The reconstruction is that of the corrupted image, held against the clean one. With a penalty `loss` is
+        `reconstruction` + weight·`penalty`, and both are logged too.
         """
         seen = self.corrupt(image)
         code = self.encoder(seen)

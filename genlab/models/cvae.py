@@ -25,7 +25,8 @@ from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, Pos
 @MODELS("cvae")
 class CVAE(VAE):
     """The label joins the image as one more channel, a learned plane for each class, so that any network can read it;
-    it joins z as one-hot numbers. A code is [z, one-hot label]."""
+    it joins z as one-hot numbers. A code is [z, one-hot label]. An image has one class: of several attributes the law
+    would have to be learned too."""
 
     inputs = ("image", "label")
     conditions = ("label",)
@@ -56,9 +57,7 @@ class CVAE(VAE):
         self.decoder = NETWORKS.build(decoder or network, "model.decoder", inp=read, out=image_shape)
 
     def one_hot(self, label: Tensor) -> Tensor:
-        """Classes (N,) to (N, num_classes); attributes (N, num_classes) are that already."""
-        if label.ndim == 2:
-            return label.float()
+        """Classes (N,) to (N, num_classes)."""
         return (label[:, None] == torch.arange(self.num_classes, device=label.device)).float()
 
     def posterior(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:

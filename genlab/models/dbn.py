@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from genlab.losses.boltzmann import Law, drawn
 from genlab.model import Model, Phase, Shape
-from genlab.networks.boltzmann import FIRST_STEP, Binarise, BoltzmannLayer, Pixels
+from genlab.networks.boltzmann import FIRST_STEP, Binarize, BoltzmannLayer, Pixels
 from genlab.registry import MODELS, PositiveFloat, PositiveInt
 
 
@@ -35,13 +35,13 @@ class DBN(Model):
         hidden: Annotated[list[PositiveInt], MinLen(1)],
         visible: Law = "binary",
         sigma: PositiveFloat = 0.3,
-        binarise: Binarise = "sampled",
+        binarize: Binarize = "sampled",
         steps: PositiveInt = 1,
         chains: PositiveInt | None = 100,
         burn_in: PositiveInt = 500,
     ) -> None:
         super().__init__()
-        self.data = Pixels(image_shape, visible, sigma, binarise)
+        self.data = Pixels(image_shape, visible, sigma, binarize)
         self.steps, self.burn_in = steps, burn_in
         self.layers = nn.ModuleList()
         sizes = [self.data.count, *hidden]

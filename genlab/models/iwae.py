@@ -47,5 +47,5 @@ class IWAE(VAE):
         mean, log_variance = self.posterior(x, *conditions)
         log_w = self.weigh(x, mean, log_variance, self.samples, *conditions)
         bound = torch.logsumexp(log_w, 1) - math.log(self.samples)  # eq. 8: L_K = log 1/K Σ p(x,z_k) / q(z_k|x)
-        elbo, kl = log_w.detach().mean(), kl_standard_normal(mean, log_variance).mean().detach()
+        elbo, kl = log_w.detach().mean(), kl_standard_normal(mean.detach(), log_variance.detach()).mean()
         return {"loss": -bound.mean(), "elbo": elbo, "reconstruction": -elbo - kl, "kl": kl}

@@ -55,6 +55,7 @@ class KMeans(Model):
         self.whitening, self.dead = whitening, dead
         size = image_shape[0] * self.field**2
         self.moments = Moments(size)
+        self._zca: tuple[Tensor, Tensor] | None = None
         self.register_buffer("centre", torch.zeros(centroids, size))
         self.register_buffer("members", torch.zeros(centroids))
 
@@ -112,8 +113,9 @@ class KMeans(Model):
     def whiten(self, patch: Tensor) -> Tensor:
         """ZCA, section 3.2.2: V(Λ + ε)^-½Vᵀ(x − μ)."""
         values, vectors = self.moments.eigen()
-        matrix = vectors * (values + self.epsilon).rsqrt() @ vectors.T
-        return ((patch - self.moments.mean.float()) @ matrix.float()).float()
+        if self._zca is None or self._zca[0] is not vectors:  # the moments keep theirs until the sums change
+            self._zca = vectors, (vectors * (values + self.epsilon).rsqrt() @ vectors.T).float()
+        return ((patch - self.moments.mean.float()) @ self._zca[1]).float()
 
     def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The number of each row's nearest centroid, and the squared distance to it, each (N,)."""

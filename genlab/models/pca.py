@@ -1,7 +1,8 @@
 """Principal component analysis.
 
 The k directions in which images vary most: of all linear codes of k numbers, theirs loses least squared error.
-Exact: mean and covariance are sums over the images, so it is learned when each image has been counted once.
+Exact for the images counted: mean and covariance are sums over them. A run counts whole batches, so an epoch leaves out
+what does not fill a last one.
 
 Pearson, On Lines and Planes of Closest Fit to Systems of Points in Space, Philosophical Magazine 2 (1901).
 Codes drawn from N(0, Λ): Tipping & Bishop, Probabilistic Principal Component Analysis, JRSS B 61 (1999), without
@@ -24,7 +25,7 @@ LARGEST = 4096  # numbers in an image: the covariance has their square, and its 
 
 @MODELS("pca")
 class PCA(Model):
-    """`latent_dim` components. Learns by updates alone, in one pass; further passes change nothing."""
+    """`latent_dim` components. Learns by updates alone, in one pass; another over the same images changes nothing."""
 
     monitor = None  # the update has no loss
 
@@ -52,7 +53,7 @@ class PCA(Model):
     def update(self, image: Tensor) -> dict[str, Tensor]:
         """Count the images (N, C, H, W); logs their number so far and the total variance of a pixel vector."""
         self.moments.update(image.flatten(1))
-        return {"images": self.moments.count.float(), "variance": self.moments.covariance.trace().float()}
+        return {"images": self.moments.count.float(), "variance": self.moments.variance.float()}
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
         """What is left: ‖x − x̂‖², summed over pixels, with x̂ as it is, inside [0, 1] or not."""

@@ -20,13 +20,13 @@ from genlab import noise
 from genlab.losses.boltzmann import Law
 from genlab.losses.partition import LogPartition, annealed, enumerable, exact_log_partition
 from genlab.model import Model, Phase, Shape
-from genlab.networks.boltzmann import FIRST_STEP, Binarise, BoltzmannLayer, Pixels
+from genlab.networks.boltzmann import FIRST_STEP, Binarize, BoltzmannLayer, Pixels
 from genlab.registry import MODELS, PositiveFloat, PositiveInt
 
 
 @MODELS("rbm")
 class RBM(Model):
-    """`visible` binary: v is the image, made of zeros and ones as `binarise` says; gaussian: v = image / `sigma`."""
+    """`visible` binary: v is the image, made of zeros and ones as `binarize` says; gaussian: v = image / `sigma`."""
 
     def __init__(
         self,
@@ -34,13 +34,13 @@ class RBM(Model):
         hidden: PositiveInt = 500,
         visible: Law = "binary",
         sigma: PositiveFloat = 0.3,
-        binarise: Binarise = "sampled",
+        binarize: Binarize = "sampled",
         steps: PositiveInt = 1,
         chains: PositiveInt | None = 100,
         burn_in: PositiveInt = 500,
     ) -> None:
         super().__init__()
-        self.data = Pixels(image_shape, visible, sigma, binarise)
+        self.data = Pixels(image_shape, visible, sigma, binarize)
         self.steps, self.burn_in = steps, burn_in
         # a pseudo-likelihood has no closed form for Gaussian pixels
         self.monitor = "pseudo_nll" if visible == "binary" else "squared_error"
@@ -99,7 +99,7 @@ class RBM(Model):
         return self.layer.weight.detach().unflatten(1, self.data.shape)
 
     def unnormalised(self, image: Tensor) -> Tensor:
-        """log p(image) + log Z in nats, (N,); grey pixels are drawn where `binarise` says so."""
+        """log p(image) + log Z in nats, (N,); grey pixels are drawn where `binarize` says so."""
         v = self.data.units(image, draw=True)
         density = v.shape[1] * math.log(self.data.sigma) if self.data.law == "gaussian" else 0.0  # of pixels, not of v
         return -self.layer.machine.free_energy(v) - density

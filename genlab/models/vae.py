@@ -16,7 +16,7 @@ from genlab import noise
 from genlab.losses.beta import BetaSpec, kl_penalty
 from genlab.losses.divergences import kl_of_dimensions, kl_standard_normal
 from genlab.losses.perceptual import PERCEPTUAL, FeatureDistance, PerceptualSpec
-from genlab.losses.pixel_law import Likelihood, PixelLaw, Sigma
+from genlab.losses.pixel_law import Likelihood, PixelLaw, Sigma, thrown
 from genlab.model import Model, Shape
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
 
@@ -72,17 +72,16 @@ class VAE(Model):
         logits = self.decoder(self.code(z, *conditions))
         reconstruction = self.law.nll(logits, x).mean()  # −E log p(x|z), one sample
         kl, penalty = self.divergence(mean, log_variance)
-        loss = reconstruction + self.beta * penalty
-        further = {}
+        loss, perceptual = reconstruction + self.beta * penalty, {}
         if self.perceptual:  # of the mean image; it is no part of the bound
-            further["perceptual"] = self.perceptual(image, self.law.mean(logits)).mean()
-            loss = loss + self.perceptual.weight * further["perceptual"]
+            perceptual["perceptual"] = self.perceptual(image, self.law.mean(logits)).mean()
+            loss = loss + self.perceptual.weight * perceptual["perceptual"]
         return {
             "loss": loss,
             "elbo": -(reconstruction.detach() + kl.detach()),  # eq. 3
             "reconstruction": reconstruction,
             "kl": kl,
-            **further,
+            **perceptual,
         }
 
     def divergence(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,7 +94,7 @@ class VAE(Model):
 
     def observe(self, image: Tensor) -> Tensor:
         """What is modelled of images in [0, 1]: themselves, or pixels thrown black or white by their grey."""
-        return (noise.uniform(*image.shape, like=image) < image).float() if self.binarize else image
+        return thrown(image) if self.binarize else image
 
     def posterior(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ² of q(z|x), each (N, latent_dim): eq. 9."""

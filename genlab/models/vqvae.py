@@ -23,7 +23,8 @@ from torch.nn.functional import cross_entropy
 
 from genlab import noise
 from genlab.errors import ConfigError
-from genlab.losses.likelihood import discretised_logistic_nll, gaussian_nll
+from genlab.losses.likelihood import discretised_logistic_nll
+from genlab.losses.pixel_law import PixelLaw
 from genlab.model import Model, Phase, Shape
 from genlab.networks.pixelcnn import PixelCNN
 from genlab.networks.quantise import Codebook, perplexity
@@ -42,7 +43,6 @@ class VQVAE(Model):
     `prior` None: none is learned, all codes are as likely, and images drawn from them make no sense.
     """
 
-    log_sigma: Tensor
     codebook: Codebook
     law: PixelCNN | None
 
@@ -60,7 +60,7 @@ class VQVAE(Model):
         decay: Decay = 0.95,
         revive: Fraction = 0.1,
         beta: NonNegativeFloat = 0.25,
-        likelihood: Literal["discretised_logistic", "gaussian"] = "gaussian",
+        likelihood: Literal["logistic", "gaussian"] = "gaussian",
         sigma: PositiveFloat = 0.1,
         prior_share: Share = 0.5,
     ) -> None:
@@ -68,8 +68,8 @@ class VQVAE(Model):
         channels, *sides = image_shape
         height, width = (_halved(side, halvings, image_shape) for side in sides)
         self.codes, self.code_shape, self.beta, self.revive = codes, (code_dim, height, width), beta, revive
-        self.discrete, self.prior_share = likelihood == "discretised_logistic", prior_share
-        self.register_buffer("log_sigma", torch.tensor(math.log(sigma)), persistent=False)
+        self.discrete, self.prior_share = likelihood == "logistic", prior_share
+        self.gaussian = None if self.discrete else PixelLaw("gaussian", sigma)
         output = (2 * channels if self.discrete else channels, *image_shape[1:])  # a mean, and a log scale
         self.encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=self.code_shape)
         self.codebook = Codebook(codes, code_dim, codebook == "ema", decay, revive)
@@ -113,7 +113,7 @@ class VQVAE(Model):
         """The codebook's averages (appendix A.1) and new places for dead codes; trained models stand still."""
         if self.training:
             self.codebook.follow(z, k)
-        return {"perplexity": perplexity(self.codebook.tally(k))}
+        return {}
 
     def predict(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
         """−log p(k(x)): what the map of codes costs under the learned prior, in nats."""
@@ -131,8 +131,8 @@ class VQVAE(Model):
 
     def nll(self, output: Tensor, image: Tensor) -> Tensor:
         """−log p(x|z_q) of each image (N,), from what the decoder gives."""
-        if not self.discrete:
-            return gaussian_nll(output.float().sigmoid(), image, self.log_sigma)
+        if self.gaussian:
+            return self.gaussian.nll(output, image)
         mean, log_scale = output.float().chunk(2, dim=1)
         return discretised_logistic_nll(mean, image, log_scale.clamp(*SCALES))
 
@@ -147,8 +147,8 @@ class VQVAE(Model):
 
     def decode(self, code: Tensor) -> Tensor:
         """The mean image of p(x|z_q); of a mixture of codes as it is, not rounded to the codebook."""
-        output = self.decoder(code.unflatten(1, self.code_shape)).float()
-        return output.chunk(2, dim=1)[0].clamp(0, 1) if self.discrete else output.sigmoid()
+        output = self.decoder(code.unflatten(1, self.code_shape))
+        return self.gaussian.mean(output) if self.gaussian else output.float().chunk(2, dim=1)[0].clamp(0, 1)
 
     def reconstruct(self, image: Tensor) -> Tensor:
         return self.decode(self.encode(image))

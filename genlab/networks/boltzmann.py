@@ -13,7 +13,7 @@ from genlab import noise
 from genlab.losses.boltzmann import Law, Machine, contrast, drawn, gibbs
 from genlab.model import Shape
 
-Binarise = Literal["sampled", "threshold", "none"]
+Binarize = Literal["sampled", "threshold", "none"]
 FIRST_STEP = (0.0, 1e-9)  # a phase's window: of runs shorter than a milliard steps
 
 
@@ -21,13 +21,13 @@ FIRST_STEP = (0.0, 1e-9)  # a phase's window: of runs shorter than a milliard st
 class Pixels:
     """How images (N, C, H, W) in [0, 1] become visible units (N, D), and back.
 
-    Binary units: ones and zeros as `binarise` says; Gaussian ones, of unit variance: pixels / `sigma`.
+    Binary units: ones and zeros as `binarize` says; Gaussian ones, of unit variance: pixels / `sigma`.
     """
 
     shape: Shape
     law: Law
     sigma: float
-    binarise: Binarise
+    binarize: Binarize
 
     @property
     def count(self) -> int:
@@ -38,9 +38,9 @@ class Pixels:
         pixels = image.flatten(1).float()
         if self.law == "gaussian":
             return pixels / self.sigma
-        if self.binarise == "threshold":
+        if self.binarize == "threshold":
             return (pixels >= 0.5).float()
-        return drawn(pixels) if draw and self.binarise == "sampled" else pixels
+        return drawn(pixels) if draw and self.binarize == "sampled" else pixels
 
     def image(self, v: Tensor) -> Tensor:
         """Images in [0, 1] of visible units or their means."""

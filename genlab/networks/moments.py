@@ -41,6 +41,11 @@ class Moments(nn.Module):
         """(size, size), divided by the number of rows; zero before the first."""
         return self.outer / self.count.clamp(min=1) - torch.outer(self.mean, self.mean)
 
+    @property
+    def variance(self) -> Tensor:
+        """The covariance's trace, (), without the covariance."""
+        return self.outer.diagonal().sum() / self.count.clamp(min=1) - self.mean.square().sum()
+
     def eigen(self) -> tuple[Tensor, Tensor]:
         """Eigenvalues (size,), falling and not negative, and eigenvectors as columns (size, size), float64.
 

@@ -13,7 +13,7 @@ from torch.nn.functional import embedding
 
 from genlab import noise
 
-SMOOTHING = 1e-5  # Laplace's, of the average counts
+UNUSED = 1e-30  # an average count that says nothing of a mean any more
 LARGEST = 2**24  # distances that are held at a time
 
 
@@ -21,8 +21,9 @@ class Codebook(nn.Module):
     """`codes` vectors of `dim` numbers, learned by gradient (a parameter) or as moving averages (`ema`).
 
     `decay` is that of the averages; a code used less than the share `revive` of an even use is dead, and put where
-    an encoder's output of the batch lies (0: never). Before its first update every code is dead: the averages
-    begin in the data.
+    an encoder's output of the batch lies (0: never). The averages begin empty: a code's first place of its own is the
+    mean of the first vectors that it stands for, and until then, or for as long as it stands for none, it keeps its
+    place; with `revive` it is dead meanwhile, unless it stands for many.
     """
 
     vectors: Tensor
@@ -68,9 +69,8 @@ class Codebook(nn.Module):
         if self.ema:
             found = torch.zeros_like(self.sums).index_add_(0, index.flatten(), rows)
             self.sums.lerp_(found, 1 - self.decay)  # eq. 7
-            total = self.counts.sum()
-            smoothed = (self.counts + SMOOTHING) / (total + len(self.counts) * SMOOTHING) * total
-            self.vectors.copy_(self.sums / smoothed[:, None])  # eq. 8
+            used = (self.counts > UNUSED)[:, None]
+            self.vectors.copy_(torch.where(used, self.sums / self.counts[:, None], self.vectors))  # eq. 8
         if self.revive:
             self._reseed(rows)
 

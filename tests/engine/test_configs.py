@@ -76,3 +76,9 @@ def test_a_model_brings_its_optimiser_and_the_command_line_wins() -> None:
     assert composed("model=dcgan")["optimizer"]["betas"] == [0.5, 0.999]
     assert composed("model=dcgan", "optimizer=adam")["optimizer"]["betas"] == [0.9, 0.999]
     assert composed("experiment=dcgan_mnist", "optimizer.lr=3e-4")["optimizer"]["lr"] == 3e-4
+
+
+def test_pca_counts_the_images_once_unless_told_otherwise() -> None:
+    assert composed("model=pca")["trainer"]["epochs"] == 1
+    assert composed("experiment=pca_mnist")["trainer"]["epochs"] == 1
+    assert composed("model=pca", "trainer.epochs=3")["trainer"]["epochs"] == 3

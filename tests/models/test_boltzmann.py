@@ -185,7 +185,7 @@ def test_only_a_small_machine_is_enumerated() -> None:
 
 def rbm(**changes: Any) -> RBM:
     torch.manual_seed(0)
-    return RBM((1, 3, 3), **{"hidden": 4, "chains": None, "binarise": "none", **changes})
+    return RBM((1, 3, 3), **{"hidden": 4, "chains": None, "binarize": "none", **changes})
 
 
 @pytest.mark.parametrize("visible", ["binary", "gaussian"])
@@ -274,13 +274,13 @@ def test_chains_are_alike_on_every_rank() -> None:
     assert torch.equal(moved[0], moved[1])
 
 
-@pytest.mark.parametrize(("binarise", "values"), [("sampled", {0.0, 1.0}), ("threshold", {0.0, 1.0}), ("none", {0.25})])
-def test_grey_becomes_what_is_asked_for(binarise: Any, values: set[float]) -> None:
+@pytest.mark.parametrize(("binarize", "values"), [("sampled", {0.0, 1.0}), ("threshold", {0.0, 1.0}), ("none", {0.25})])
+def test_grey_becomes_what_is_asked_for(binarize: Any, values: set[float]) -> None:
     image = torch.full((2000, 1, 3, 3), 0.25)
     noise.seed(0)
-    v = rbm(binarise=binarise).data.units(image, draw=True)
+    v = rbm(binarize=binarize).data.units(image, draw=True)
     assert set(v.unique().round(decimals=4).tolist()) <= values
-    if binarise == "sampled":
+    if binarize == "sampled":
         assert v.mean().item() == pytest.approx(0.25, abs=0.01)
 
 
@@ -317,7 +317,7 @@ def test_a_stack_learns_one_layer_after_another() -> None:
 def test_a_stack_of_one_is_the_machine_itself() -> None:
     torch.manual_seed(0)
     stack = DBN((1, 3, 3), hidden=[4], chains=None, burn_in=3)
-    single = rbm(binarise="sampled", burn_in=3)
+    single = rbm(binarize="sampled", burn_in=3)
     single.layer.load_state_dict(stack.layer(0).state_dict())
     image = torch.rand(5, 1, 3, 3)
     torch.testing.assert_close(stack.reconstruct(image), single.reconstruct(image))

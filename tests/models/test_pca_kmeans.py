@@ -87,6 +87,13 @@ def test_images_too_large_for_a_covariance_are_refused_with_a_size_that_works() 
         PCA(SHAPE, 21)
 
 
+def test_the_variance_logged_is_the_covariances_trace(images: Tensor) -> None:
+    model = PCA(SHAPE, 6)
+    assert model.moments.variance == 0
+    logged = model.update(images)
+    assert logged["variance"].item() == pytest.approx(images.flatten(1).var(0, correction=0).sum().item(), rel=1e-4)
+
+
 def test_moments_before_the_first_row_are_zero() -> None:
     values, vectors = Moments(3).eigen()
     assert values.tolist() == [0, 0, 0]
@@ -121,8 +128,12 @@ def test_whitening_is_zca(patches: Tensor) -> None:
     values, vectors = np.linalg.eigh(np.cov(x.T, bias=True))
     expected = (x - x.mean(0)) @ vectors @ np.diag((values + 0.1) ** -0.5) @ vectors.T
     np.testing.assert_allclose(kmeans(patches).whiten(patches).numpy(), expected, atol=1e-4)
-    white = kmeans(patches, epsilon=1e-9).whiten(patches)
+    model = kmeans(patches, epsilon=1e-9)
+    white = model.whiten(patches)
     torch.testing.assert_close(white.T.cov(correction=0), torch.eye(9), atol=1e-3, rtol=0)
+    model.measure(9 * patches)  # the map that was found is not kept when the sums change
+    both = model.whiten(torch.cat([patches, 9 * patches]))
+    torch.testing.assert_close(both.T.cov(correction=0), torch.eye(9), atol=1e-3, rtol=0)
 
 
 def test_the_first_step_on_a_batch_is_lloyds(patches: Tensor) -> None:

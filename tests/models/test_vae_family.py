@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
 from genlab import noise
+from genlab.build import build_model
 from genlab.errors import ConfigError
 from genlab.evaluation import Concludes, Shared
 from genlab.evaluators.label_agreement import LabelAgreement
@@ -22,6 +24,8 @@ from genlab.models.iwae import IWAE
 from genlab.models.mc_decoder import MonteCarloDecoder
 from genlab.models.vae import VAE
 from genlab.results import Diagnosis, Picture
+from genlab.runtime import Runtime
+from tests.models.conftest import spec_of
 from tests.report.conftest import MemorySplit
 
 SHAPE = (1, 2, 3)
@@ -207,8 +211,6 @@ def test_a_code_holds_its_label_and_both_networks_hear_it() -> None:
     assert not torch.equal(code[:, :3], model.encode(image, zero)[:, :3])  # the encoder hears it
     other = torch.cat([code[:, :3], model.encode(image, zero)[:, 3:]], 1)
     assert not torch.equal(model.decode(code), model.decode(other))  # and the decoder
-    attributes = torch.tensor([[1.0, 0, 1, 0], [0, 0, 0, 1]])
-    assert torch.equal(model.encode(image, attributes)[:, 3:], attributes)
 
 
 def test_samples_go_through_the_classes_or_keep_to_one() -> None:
@@ -224,6 +226,13 @@ def test_samples_go_through_the_classes_or_keep_to_one() -> None:
 def test_a_conditional_model_without_labels_is_refused() -> None:
     with pytest.raises(ConfigError, match="needs labels"):
         CVAE(SHAPE, None, SMALL)
+
+
+def test_a_conditional_model_of_attributes_is_refused() -> None:
+    settings = {"seed": 0, "model": spec_of("cvae")}
+    data: Any = SimpleNamespace(name="faces", shape=SHAPE, num_classes=4, multi_label=True)
+    with pytest.raises(ConfigError, match="one class an image"):
+        build_model(settings, data, Runtime(torch.device("cpu")))
 
 
 class Coded(VAE):

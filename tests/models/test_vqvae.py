@@ -58,7 +58,7 @@ def test_nearest_is_the_smallest_distance() -> None:
 
 
 def test_the_averages_are_those_of_the_appendix() -> None:
-    """Against a loop over codes and batches; smoothing is far below the tolerance where codes are in use."""
+    """Against a loop over codes and batches."""
     decay, codes = 0.8, 3
     book = Codebook(codes, 2, ema=True, decay=decay, revive=0)
     torch.nn.init.normal_(book.vectors)
@@ -75,6 +75,31 @@ def test_the_averages_are_those_of_the_appendix() -> None:
         book.follow(z, index)
         assert torch.allclose(book.vectors, sums / counts[:, None], atol=1e-4)
     assert torch.allclose(book.counts, counts)
+
+
+def test_without_revival_a_code_that_stands_for_nothing_keeps_its_place() -> None:
+    book = Codebook(3, 2, ema=True, decay=0.5, revive=0)
+    before = book.vectors.clone()
+    z = torch.full((1, 2, 2, 2), 5.0)
+    book.follow(z, torch.zeros(1, 2, 2, dtype=torch.long))
+    assert torch.equal(book.vectors[1:], before[1:])
+    assert torch.allclose(book.vectors[0], torch.tensor([5.0, 5.0]))  # a mean of the data alone, not of the start
+    for _ in range(200):  # far beyond where its average count is no float any more
+        book.follow(z, torch.ones(1, 2, 2, dtype=torch.long))
+    assert torch.allclose(book.vectors[:2], torch.tensor(5.0))
+    assert torch.equal(book.vectors[2], before[2])
+
+
+def test_revival_brings_codes_into_use() -> None:
+    """Sixteen narrow clusters and as many codes, which start together: nearly all are found."""
+    noise.seed(0)
+    torch.manual_seed(0)
+    book = Codebook(16, 2, ema=True, decay=0.9, revive=0.1)
+    centres = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)) - 1.5
+    for _ in range(100):
+        z = (centres[torch.randint(16, (256,))] + 0.05 * torch.randn(256, 2)).view(1, 16, 16, 2).movedim(-1, 1)
+        book.follow(z, book.nearest(z))
+    assert float(perplexity(book.tally(book.nearest(z)))) > 12
 
 
 def test_dead_codes_are_put_where_the_data_are() -> None:
@@ -232,7 +257,7 @@ def test_256_levels_share_one_unit_of_probability(mean: float, log_scale: float)
 
 @torch.no_grad()
 def test_bits_per_dimension_by_hand() -> None:
-    model = small(likelihood="discretised_logistic").eval()
+    model = small(likelihood="logistic").eval()
     image = torch.randint(0, 256, (6, 1, 8, 8)) / 255
     k = model.indices(image)
     mean, log_scale = model.decoder(model.codebook(k)).chunk(2, 1)
@@ -303,7 +328,7 @@ def test_another_network_is_no_prior() -> None:
 
 
 def test_without_a_learned_prior_all_codes_are_as_likely() -> None:
-    model = small(prior=None, likelihood="discretised_logistic").eval()
+    model = small(prior=None, likelihood="logistic").eval()
     assert [phase.window for phase in model.phases()] == [(0, 1), (0, 1)]
     image = torch.rand(3, 1, 8, 8)
     assert torch.allclose(model.bound(image)[1], torch.full((3,), 4 * math.log(8)))

@@ -25,7 +25,7 @@ class Siblings(MemorySplit):
 
 def machine(scale: float, hidden: int = 4) -> RBM:
     torch.manual_seed(0)
-    model = RBM((1, 3, 4), hidden=hidden, binarise="threshold")
+    model = RBM((1, 3, 4), hidden=hidden, binarize="threshold")
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(scale * torch.randn_like(parameter))

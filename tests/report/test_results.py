@@ -20,20 +20,20 @@ title: A part
 runs: {a: [model=vae], b: [model=vae, seed=1], c: [model=vae, seed=2]}
 evals: {a: [[evaluator=objective]]}
 rows:
-  - {what: one, runs: [a], evaluator: objective-test, metric: loss, published: 7.5 (somebody)}
+  - {what: one, runs: [a], evaluator: objective-test, metric: loss, protocol: {count: 9}, published: 7.5 (somebody)}
   - {what: several, runs: [a, b, c], evaluator: objective-test, metric: loss, digits: 1}
   - {what: none, runs: [c], evaluator: objective-test, metric: loss}
 notes: Falls short.
 """
 
 
-def page(tmp_path: Path, metrics: dict[str, dict[str, float]]) -> subprocess.CompletedProcess[str]:
+def page(tmp_path: Path, metrics: dict[str, dict[str, float]], count: int = 9) -> subprocess.CompletedProcess[str]:
     (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "part.yaml").write_text(CLAIM)
     for name, values in metrics.items():
         folder = tmp_path / "runs" / name / "eval"
         folder.mkdir(parents=True)
-        (folder / "objective-test.json").write_text(json.dumps({"metrics": values}))
+        (folder / "objective-test.json").write_text(json.dumps({"metrics": values, "protocol": {"count": count}}))
     words = ["--from", "claims", "--runs", "runs", "--out", "results.md"]
     command = [sys.executable, str(ROOT / "scripts" / "results.py"), *words]
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -53,6 +53,19 @@ def test_a_metric_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     failed = page(tmp_path, {"a": {"elbo": 1.0}})
     assert failed.returncode == 1
     assert "has no metric 'loss', only elbo" in failed.stderr
+
+
+def test_a_figure_made_otherwise_than_claimed_is_an_error(tmp_path: Path) -> None:
+    failed = page(tmp_path, {"a": {"loss": 1.0}}, count=3)
+    assert failed.returncode == 1
+    assert "was made with count 3, the claim is of 9" in failed.stderr
+
+
+def test_an_experiment_that_cites_the_page_is_claimed_there() -> None:
+    claimed = {word for path in CLAIMS for words in yaml.safe_load(path.read_text())["runs"].values() for word in words}
+    for path in (ROOT / "configs" / "experiment").glob("*.yaml"):
+        if "docs/results.md" in path.read_text():
+            assert f"experiment={path.stem}" in claimed
 
 
 @pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
