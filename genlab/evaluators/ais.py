@@ -44,7 +44,7 @@ class AnnealedLikelihood:
     def applies(self, model: Model) -> bool:
         """Not for binary units that are shown greys: of those log p is no likelihood."""
         data = getattr(model, "data", None)
-        greys = isinstance(data, Pixels) and (data.law, data.binarise) == ("binary", "none")
+        greys = isinstance(data, Pixels) and (data.law, data.binarize) == ("binary", "none")
         return isinstance(model, HasPartition) and not greys
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
@@ -91,4 +91,4 @@ def pixels_of(model: object) -> str:
         return "as they are"
     if data.law == "gaussian":
         return f"as they are, with sigma {data.sigma:g}; log p is a density"
-    return {"sampled": "binarised, each by its grey", "threshold": "binarised at 0.5", "none": "grey"}[data.binarise]
+    return {"sampled": "binarised, each by its grey", "threshold": "binarised at 0.5", "none": "grey"}[data.binarize]
