@@ -287,8 +287,8 @@ def test_grey_becomes_what_is_asked_for(binarize: Any, values: set[float]) -> No
 @pytest.mark.parametrize(
     ("changes", "pixels"),
     [
-        ({"binarise": "sampled"}, "binarised, each by its grey"),
-        ({"binarise": "threshold"}, "binarised at 0.5"),
+        ({"binarize": "sampled"}, "binarised, each by its grey"),
+        ({"binarize": "threshold"}, "binarised at 0.5"),
         ({"visible": "gaussian", "sigma": 0.5}, "as they are, with sigma 0.5; log p is a density"),
     ],
 )
@@ -299,7 +299,7 @@ def test_what_was_judged_is_said(changes: dict[str, Any], pixels: str) -> None:
     assert judge.applies(model)
     dict(judge.run(model, split))  # type: ignore[arg-type]
     assert judge.protocol()["pixels"] == pixels
-    assert not judge.applies(rbm(binarise="none"))  # greys have no probability under binary units
+    assert not judge.applies(rbm(binarize="none"))  # greys have no probability under binary units
 
 
 def test_a_stack_learns_one_layer_after_another() -> None:
