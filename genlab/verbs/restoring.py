@@ -84,14 +84,15 @@ def _index(row: Tensor) -> Tensor:
 
 def chosen(loaded: LoadedRun, keys: Keys) -> tuple[Tensor, ...]:
     """The images, with what the model's methods take beside them: the user's pictures, or the first of a split."""
-    rows = loaded.data().split(keys.split)
+    from genlab import runs
+
     if keys.image is None:
-        return rows.first(keys.n, ("image", *loaded.model.conditions))
+        return loaded.data().split(keys.split).first(keys.n, ("image", *loaded.model.conditions))
     if loaded.model.conditions:
         raise ConfigError(
             f"a picture alone has no {' or '.join(loaded.model.conditions)}, which this model takes",
             "key image",
             "leave it out: images of the data set have it",
         )
-    shape = tuple(rows.first(1, ("image",))[0].shape[1:])
+    shape = tuple(runs.data_facts(loaded.record, loaded.path)["shape"])
     return (ownpictures.read(ownpictures.files_at(keys.image)[: keys.n], shape).to(loaded.runtime.device),)

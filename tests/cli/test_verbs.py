@@ -78,7 +78,10 @@ def test_pictures(arguments: list[str], rows: int, columns: int, capsys: pytest.
 
 
 @pytest.mark.usefixtures("outputs")
-def test_pictures_of_ones_own_are_restored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pictures_of_ones_own_are_restored_without_the_data_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genlab.build.LoadedRun.data", None)
     folder = tmp_path / "mine"
     folder.mkdir()
     for i in range(3):
