@@ -41,7 +41,7 @@ def _report(error: BaseException, debug: bool) -> int:
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, KeyboardInterrupt):
         signum = error.signum if isinstance(error, Interrupted) else signal.SIGINT
-        error = Stopped(signum, "stopped", "", "start it again; a run goes on with: genlab resume RUN")
+        error = Stopped(signum, "by a signal", "start it again", "a run goes on with: genlab resume RUN")
     known = error if isinstance(error, GenlabError) else resource_error(error)
     if known is None:
         kept = "see above" if debug else f"traceback saved in {_save_traceback(error)}"

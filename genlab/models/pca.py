@@ -1,8 +1,8 @@
 """Principal component analysis.
 
 The k directions in which images vary most: of all linear codes of k numbers, theirs loses least squared error.
-Exact for the images counted: mean and covariance are sums over them. A run counts whole batches, so an epoch leaves out
-what does not fill a last one.
+Exact for the images counted: mean and covariance are sums over them. A run counts whole batches, and
+rounds their number: unless the batch divides the number of images, a few of them are left out or counted twice.
 
 Pearson, On Lines and Planes of Closest Fit to Systems of Points in Space, Philosophical Magazine 2 (1901).
 Codes drawn from N(0, Λ): Tipping & Bishop, Probabilistic Principal Component Analysis, JRSS B 61 (1999), without

@@ -95,7 +95,7 @@ def _check(loaded: LoadedRun) -> None:
         return
     given = " and ".join(loaded.model.conditions)
     raise ConfigError(
-        f"model '{loaded.config['model']['name']}' cannot do this: it "
+        f"model '{loaded.config['name']}' cannot do this: it "
         + (f"judges an image by its {given} too" if given else "neither scores nor reconstructs images"),
         f"run {loaded.path}",
         "use an autoencoder, a VAE or an RBM",

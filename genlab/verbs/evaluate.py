@@ -70,10 +70,10 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
     if not judge.applies(loaded.model):
         given = " and ".join(loaded.model.conditions)
         raise ConfigError(
-            f"evaluator '{evaluator}' does not apply to model '{loaded.config['model']['name']}'"
+            f"evaluator '{evaluator}' does not apply to model '{loaded.config['name']}'"
             + (f", which is given the {given} of an image" if given else ""),
             f"run {loaded.path}",
-            "choose another: genlab list evaluators",
+            f"these apply: {', '.join(_applicable(loaded))}",
         )
     seed = loaded.config["seed"] if keys.seed is None else keys.seed
     data = loaded.data()
@@ -97,6 +97,12 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
     _save_pictures(values, loaded, stem)
     print(path)
     return result
+
+
+def _applicable(loaded: LoadedRun) -> list[str]:
+    """The evaluators that apply to this model as they are by default."""
+    built = ((name, EVALUATORS.get(name)) for name in EVALUATORS.names())
+    return [name for name, target in built if target().applies(loaded.model)]
 
 
 def _build(loaded: LoadedRun, name: str, changes: list[str]) -> Any:

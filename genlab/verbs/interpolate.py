@@ -110,7 +110,7 @@ def _ends(loaded: LoadedRun, n: int, between: str) -> tuple[Tensor, Tensor]:
         codes = model.encode(*loaded.data().split("test").first(2 * n, ("image", *loaded.model.conditions)))
     else:
         raise ConfigError(
-            f"model '{loaded.config['model']['name']}' has no codes from {between}",
+            f"model '{loaded.config['name']}' has no codes from {between}",
             f"run {loaded.path}",
             "try between=auto",
         )

@@ -52,7 +52,7 @@ def require(loaded: LoadedRun, *wanted: type) -> None:
         able = capabilities(loaded.model)
         verbs = [f"genlab {SHOWN_BY[name]}" for name in able if name in SHOWN_BY]
         raise ConfigError(
-            f"model '{loaded.config['model']['name']}' cannot do this: it lacks {' and '.join(missing)}",
+            f"model '{loaded.config['name']}' cannot do this: it lacks {' and '.join(missing)}",
             f"run {loaded.path}",
             f"try {' or '.join(verbs)}" if verbs else f"it can do: {', '.join(able) or 'nothing that is drawn'}",
         )

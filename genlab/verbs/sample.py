@@ -79,7 +79,7 @@ def _conditions(loaded: LoadedRun, keys: Keys) -> dict[str, int]:
     model: Any = loaded.model
     where = f"run {loaded.path}"
     if "label" not in inspect.signature(model.sample).parameters:
-        raise ConfigError(f"model '{loaded.config['model']['name']}' takes no label", where, "leave label=... out")
+        raise ConfigError(f"model '{loaded.config['name']}' takes no label", where, "leave label=... out")
     if keys.label >= model.num_classes:
         raise ConfigError(f"there is no class {keys.label}", where, f"give a label from 0 to {model.num_classes - 1}")
     return {"label": keys.label}
