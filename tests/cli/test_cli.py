@@ -29,7 +29,7 @@ RAISED = [
     (errors.SweepError("a"), 8, "genlab: error: a"),
     (errors.Stopped(15, "a"), 143, "genlab: stopped: a"),
     (errors.ConfigError("two\nlines \t here"), 2, "genlab: error: two lines here"),
-    (KeyboardInterrupt(), 130, "genlab: stopped: stopped"),
+    (KeyboardInterrupt(), 130, "genlab: stopped: by a signal"),
     (MemoryError(), 5, "out of memory"),
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate"), 5, "out of memory"),
     (OSError(errno.ENOSPC, "No space left on device", "x"), 5, "out of disk space"),
