@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from annotated_types import MinLen
+from annotated_types import Gt, MinLen
 from pydantic import BaseModel, ConfigDict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +49,16 @@ class Row(BaseModel):
     digits: int = 2
 
 
+class Curve(BaseModel):
+    """The learning curves of some runs: a number of their validation split, as metrics.jsonl has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    runs: Annotated[list[str], MinLen(1)]
+    metric: str
+    points: Annotated[int, Gt(1)] = 8  # of each run, evenly spread and with the last
+
+
 class Claims(BaseModel):
     """One file of scripts/claims/."""
 
@@ -58,6 +68,7 @@ class Claims(BaseModel):
     runs: dict[str, list[str]]
     evals: dict[str, list[list[str]]] = {}
     rows: list[Row]
+    curves: list[Curve] = []
     notes: str = ""
     pictures: list[str] = []
 
@@ -107,6 +118,8 @@ def section(part: Claims, runs: Path) -> Iterator[str]:
     for row in part.rows:
         yield f"| {row.what} | {measured(row, runs)} | {row.published or '-'} |"
     yield ""
+    for curve in part.curves:
+        yield from learning_curves(curve, runs)
     if part.notes:
         yield from (part.notes.strip(), "")
     for picture in part.pictures:
@@ -116,6 +129,19 @@ def section(part: Claims, runs: Path) -> Iterator[str]:
         yield f"genlab train {' '.join(overrides)}  # {name}"
         yield from (f"genlab eval {name} {' '.join(words)}".rstrip() for words in part.evals.get(name, []))
     yield from ("```", "")
+
+
+def learning_curves(curve: Curve, runs: Path) -> Iterator[str]:
+    """A line a run: its validation figures along its training, each after its step."""
+    yield from (f"| run | `{curve.metric}` on validation images, after optimiser steps |", "| --- | --- |")
+    for name in curve.runs:
+        log = runs / name / "metrics.jsonl"
+        records = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        found = [each for each in records if each["split"] == "valid" and curve.metric in each]
+        chosen = found[:: -max(1, len(found) // curve.points)][::-1]
+        said = ", ".join(f"{each[curve.metric]:.2f} ({each['step']:,})" for each in chosen)
+        yield f"| `{name}` | {said or 'not measured yet'} |"
+    yield ""
 
 
 def measured(row: Row, runs: Path) -> str:

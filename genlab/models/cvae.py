@@ -77,5 +77,6 @@ class CVAE(VAE):
     def sample(self, n: int, label: int | None = None) -> Tensor:
         """n images of class `label` (0 to num_classes − 1), or of all classes in turn."""
         z = super().prior(n)
-        given = torch.arange(n, device=z.device) % self.num_classes if label is None else torch.tensor([label] * n)
-        return self.decode(self.code(z, given.to(z.device)))
+        count = torch.arange(n, device=z.device)
+        given = count % self.num_classes if label is None else torch.full_like(count, label)
+        return self.decode(self.code(z, given))

@@ -23,6 +23,7 @@ rows:
   - {what: one, runs: [a], evaluator: objective-test, metric: loss, protocol: {count: 9}, published: 7.5 (somebody)}
   - {what: several, runs: [a, b, c], evaluator: objective-test, metric: loss, digits: 1}
   - {what: none, runs: [c], evaluator: objective-test, metric: loss}
+curves: [{runs: [a, b], metric: elbo, points: 2}]
 notes: Falls short.
 """
 
@@ -30,6 +31,9 @@ notes: Falls short.
 def page(tmp_path: Path, metrics: dict[str, dict[str, float]], count: int = 9) -> subprocess.CompletedProcess[str]:
     (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "part.yaml").write_text(CLAIM)
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    logged = [{"step": 1000 * n, "split": split, "elbo": -n} for n in range(1, 5) for split in ("train", "valid")]
+    (tmp_path / "runs" / "a" / "metrics.jsonl").write_text("\n".join(map(json.dumps, logged)))
     for name, values in metrics.items():
         folder = tmp_path / "runs" / name / "eval"
         folder.mkdir(parents=True)
@@ -45,6 +49,8 @@ def test_figures_are_those_of_the_runs(tmp_path: Path) -> None:
     assert "| one | 8.13 | 7.5 (somebody) |" in lines
     assert "| several | 9.1 ± 1.4 (2 runs, 1 missing) | - |" in lines
     assert "| none | not measured yet | - |" in lines
+    assert "| `a` | -2.00 (2,000), -4.00 (4,000) |" in lines
+    assert "| `b` | not measured yet |" in lines
     assert "Falls short." in lines
     assert "genlab train model=vae seed=1  # b" in lines
 
