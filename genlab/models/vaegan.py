@@ -19,6 +19,8 @@ from genlab.model import Model, Phase, Shape
 from genlab.networks.stages import cut
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
 
+GAME = GAMES["non_saturating"]
+
 
 @MODELS("vaegan")
 class VAEGAN(Model):
@@ -65,10 +67,10 @@ class VAEGAN(Model):
         with torch.no_grad():
             x_p = self.generate(self.prior(len(x)))
         on_real, on_rebuilt, on_fake = (self.judge(each)[1] for each in (x, rebuilt.detach(), x_p))
-        losses = [GAMES["non_saturating"].discriminator(on_real, fake) for fake in (on_rebuilt, on_fake)]
+        loss = (GAME.discriminator(on_real, on_rebuilt) + GAME.discriminator(on_real, on_fake)) / 2
         said = {"real": on_real, "rebuilt": on_rebuilt, "fake": on_fake}
         probabilities = {f"{name}_probability": each.detach().float().sigmoid().mean() for name, each in said.items()}
-        return {"loss": (losses[0] + losses[1]) / 2, **probabilities}
+        return {"loss": loss, **probabilities}
 
     def infer(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """θ_Enc: L_prior + L_llike, in nats but for the Gaussian's constant."""
@@ -80,9 +82,10 @@ class VAEGAN(Model):
         """θ_Dec: γ·L_llike − L_GAN (section 2.4), the game as the non-saturating one; what `draw` made is the encoder's."""
         rebuilt = self.generate(self.drawn(mean.detach(), log_variance.detach()))
         seen, on_rebuilt = self.judge(rebuilt)
-        likeness = feature_nll(self.judge(x)[0], seen).mean()
+        wanted, on_real = self.judge(x)
+        likeness = feature_nll(wanted, seen).mean()
         on_fake = self.judge(self.generate(self.prior(len(x))))[1]
-        game = sum(GAMES["non_saturating"].generator(fake, fake) for fake in (on_rebuilt, on_fake)) / 2
+        game = (GAME.generator(on_real, on_rebuilt) + GAME.generator(on_real, on_fake)) / 2
         return {"loss": self.gamma * likeness + game, "game": game}
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
