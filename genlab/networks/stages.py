@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from genlab.errors import ConfigError
@@ -24,3 +25,12 @@ def cut(network: nn.Module, key: str, stage: int | None = None) -> tuple[nn.Sequ
                           f"key {key}", "use dcgan_discriminator, or mlp with hidden layers")  # fmt: skip
     place = starts[min(stage or len(starts), len(starts) - 1)]
     return network[:place], network[place:]
+
+
+@torch.no_grad()
+def shape_of(network: nn.Module, inp: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape, without the batch's, of what a network makes of inputs of shape `inp`; leaves no trace in it."""
+    training = network.training
+    shape = network.eval()(torch.zeros(2, *inp)).shape[1:]
+    network.train(training)
+    return tuple(shape)
