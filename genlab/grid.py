@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from genlab.model import Model, Samples
 from genlab.results import Picture
 
 PAPER = 255  # uint8 value of the gaps between images
@@ -33,6 +35,16 @@ def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: i
         left = gap + i % columns * (width + gap)
         sheet[:, top : top + height, left : left + width] = image
     return Picture(sheet)
+
+
+def class_columns(model: Model, n: int) -> int | None:
+    """The columns of a grid of `n` samples of a model whose samples go through its classes in turn: one a class.
+
+    None where it is not told a class, or has more classes than images.
+    """
+    classes = getattr(model, "num_classes", None)
+    told = isinstance(model, Samples) and "label" in inspect.signature(model.sample).parameters
+    return int(classes) if told and classes and classes <= n else None
 
 
 def save_png(path: Path, picture: Picture) -> None:

@@ -19,7 +19,7 @@ KEYS = pictures.keys_text(
     n="how many (64)",
     seed="of the noise (0)",
     label="a class, of models that take one",
-    columns="per row (a square)",
+    columns="per row (a square; one a class where the model takes classes)",
     out="PNG file",
 )
 EXAMPLES = """\
@@ -55,7 +55,7 @@ def sample(loaded: LoadedRun, keys: Keys) -> None:
     import torch
 
     from genlab import noise
-    from genlab.grid import image_grid
+    from genlab.grid import class_columns, image_grid
     from genlab.model import Samples
 
     path = pictures.destination(keys.out, loaded, f"samples-n{keys.n}-seed{keys.seed}{_suffix(keys)}")
@@ -65,7 +65,8 @@ def sample(loaded: LoadedRun, keys: Keys) -> None:
     noise.seed(keys.seed)
     with torch.no_grad():
         images = torch.cat([loaded.model.sample(part, **given).cpu() for part in pictures.in_parts(keys.n)])
-    pictures.save(path, image_grid(images, keys.columns))
+    in_turn = class_columns(loaded.model, keys.n) if keys.label is None else None
+    pictures.save(path, image_grid(images, keys.columns or in_turn))
 
 
 def _suffix(keys: Keys) -> str:
