@@ -10,6 +10,7 @@ Maximizing Generative Adversarial Nets, NeurIPS 2016 (arXiv:1606.03657): equatio
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -18,11 +19,12 @@ from torch import Tensor, nn
 
 from genlab.losses.adversarial import GameName
 from genlab.losses.codes import LatentCodes
+from genlab.losses.stabilisers import StabiliserSpecs
 from genlab.model import Phase, Shape
 from genlab.models.gan import GAN
-from genlab.networks.labels import one_hot
+from genlab.networks.labels import one_hot, refuse_packs
 from genlab.networks.stages import cut, shape_of
-from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, NonNegativeInt, PositiveInt
+from genlab.registry import MODELS, NETWORKS, AugmentationSpec, NetworkSpec, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 Categories = Annotated[list[Annotated[int, Gt(1)]], MinLen(1)]
 
@@ -44,9 +46,21 @@ class InfoGAN(GAN):
         latent_dim: PositiveInt = 62,
         prior: Literal["uniform", "normal"] = "uniform",
         loss: GameName = "non_saturating",
+        augment: AugmentationSpec | None = None,
+        stabilisers: StabiliserSpecs | None = None,
     ) -> None:
         codes = LatentCodes(categories, continuous)
-        super().__init__(image_shape, generator, discriminator, latent_dim + codes.size, prior, loss)
+        super().__init__(
+            image_shape,
+            generator,
+            discriminator,
+            latent_dim + codes.size,
+            prior,
+            loss,
+            augment=augment,
+            stabilisers=stabilisers,
+        )
+        refuse_packs(self.stabilisers.pack)
         self.latent_dim, self.codes, self.continuous = latent_dim, codes, continuous
         self.clusters = categories[0]  # the first category is what images are sorted by
         self.weights = {"categorical": categorical_weight, "continuous": continuous_weight}  # λ
@@ -54,40 +68,46 @@ class InfoGAN(GAN):
         features = math.prod(shape_of(body, image_shape))
         self.head = NETWORKS.build(head, "model.head", inp=features, out=codes.size)
 
-    def draw(self, image: Tensor) -> tuple[Tensor, ...]:
-        """The step's real images and as many fakes, as the discriminator sees them, and the codes c of the fakes."""
+    def draw(self, image: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        """The step's real images and as many fakes, as the discriminator takes them, and the codes c of the fakes."""
         code = self.prior(len(image))
         return self.seen(image), self.fakes(code), code[:, self.latent_dim :]
 
     def phases(self) -> list[Phase]:
         """Equation 6. As in the authors' code Q moves with the discriminator, whose body learns to tell codes too."""
+        learns = nn.ModuleList([self.discriminator, self.head, self.codes])
         return [
-            Phase("discriminator", self.discriminate, nn.ModuleList([self.discriminator, self.head, self.codes])),
-            Phase("generator", self.generate, self.generator),
+            replace(phase, module=learns) if phase.module is self.discriminator else phase for phase in super().phases()
         ]
 
-    def discriminate(self, real: Tensor, fake: Tensor, code: Tensor) -> dict[str, Tensor]:
+    def discriminate(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
         """−V(D, G) − λ L_I(G, Q), and L_I of each kind of code, in nats."""
-        on_real, (on_fake, q) = self.judge(real), self.read(fake.detach())
-        bounds = self.codes.bounds(code, q)
-        loss = self.game.discriminator(on_real, on_fake) - self.weighed(bounds)
-        told = {f"{kind}_information": bound.detach() for kind, bound in bounds.items()}
-        return {"loss": loss, **self.opinions(on_real, on_fake), **told}
+        on_real, (on_fake, q) = self.judge(real), self.read(self.shown(fake.detach()))
+        values = self.charged(on_real, on_fake, real, fake)
+        bounds = self.codes.bounds(*given, q)
+        values["loss"] = values["loss"] - self.weighed(bounds)
+        return values | {f"{kind}_information": bound.detach() for kind, bound in bounds.items()}
 
-    def generate(self, real: Tensor, fake: Tensor, code: Tensor) -> dict[str, Tensor]:
-        on_fake, q = self.read(fake)
+    def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
+        on_fake, q = self.read(self.shown(fake))
         game = self.game.generator(self.judge(real) if self.game.relative else on_fake, on_fake)
-        return {"loss": game - self.weighed(self.codes.bounds(code, q)), "game": game}
+        return game - self.weighed(self.codes.bounds(*given, q))
 
     def weighed(self, bounds: dict[str, Tensor]) -> Tensor:
         """λ L_I, each kind of code with its own λ."""
         return torch.stack([self.weights[kind] * bound for kind, bound in bounds.items()]).sum()
 
     def read(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """The logit of being real (N, 1), and what Q says of the codes (N, codes), of images as the discriminator sees them."""
+        """The logit of being real (N, 1), and what Q says of the codes (N, size), of images as the first layer takes them."""
         body, last = cut(self.discriminator, "model.discriminator")
         features = body(seen)
         return last(features), self.head(features.flatten(1))
+
+    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
+        return super().judge(images)  # nobody tells the discriminator the code
+
+    def fakes(self, code: Tensor, *given: Tensor) -> Tensor:
+        return super().fakes(code)  # it is whole
 
     def prior(self, n: int) -> Tensor:
         """n draws of [z, c]."""

@@ -38,7 +38,7 @@ class VAEGAN(Model):
         decoder: NetworkSpec,
         discriminator: NetworkSpec,
         latent_dim: PositiveInt = 128,
-        gamma: NonNegativeFloat = 1e-3,
+        gamma: NonNegativeFloat = 1e-2,
         beta: NonNegativeFloat = 1.0,
         feature_stage: PositiveInt = 3,
     ) -> None:

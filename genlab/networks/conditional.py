@@ -1,12 +1,11 @@
-"""Discriminators and generators that are told an image's class."""
+"""Discriminators of images that have a class."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from genlab.model import Shape
-from genlab.networks.labels import one_hot, with_planes
+from genlab.networks.labels import with_planes
 from genlab.networks.stages import cut, shape_of
 from genlab.registry import NETWORKS, NetworkSpec
 
@@ -48,5 +47,26 @@ class Projection(nn.Module):
         """Logits (N, 1) of images (N, C, H, W) and their classes (N,)."""
         body, last = cut(self.network, "model.discriminator")
         seen = body(images)
-        likeness = (self.embedding(label) * seen.flatten(2).sum(2) if seen.ndim > 2 else self.embedding(label) * seen).sum(1, keepdim=True)
-        return last(seen) + likeness
+        summed = seen.unflatten(1, (-1, 1)).flatten(2).sum(2)  # over the places, where there are any
+        logits: Tensor = last(seen) + (self.embedding(label) * summed).sum(1, keepdim=True)
+        return logits
+
+
+class Auxiliary(nn.Module):
+    """The network also says which class it takes an image for, and is not told any.
+
+    Odena, Olah & Shlens, Conditional Image Synthesis with Auxiliary Classifier GANs, ICML 2017 (arXiv:1610.09585).
+    """
+
+    def __init__(self, spec: NetworkSpec, image_shape: Shape, classes: int) -> None:
+        super().__init__()
+        self.network = NETWORKS.build(spec, "model.discriminator", inp=image_shape, out=1 + classes)
+
+    def answers(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits of being real (N, 1) and of the classes (N, classes) of images (N, C, H, W)."""
+        logits: Tensor = self.network(images)
+        return logits[:, :1], logits[:, 1:]
+
+    def forward(self, images: Tensor, label: Tensor) -> Tensor:
+        """The logits of being real; the label is not read."""
+        return self.answers(images)[0]
