@@ -176,13 +176,14 @@ OPTIMIZERS = Registry("optimizer", runtime=("params",))
 SCHEDULES = Registry("schedule")
 EVALUATORS = Registry("evaluator")
 LOGGERS = Registry("logger", runtime=("folder", "resumed_at"))
+EXTRACTORS = Registry("extractor")
 
 NetworkSpec = NETWORKS.spec_type()
 CorruptionSpec = CORRUPTIONS.spec_type()
 PenaltySpec = PENALTIES.spec_type()
 ModelSpec = MODELS.spec_type()  # of a model inside another
 
-PACKAGES = ("networks", "models", "data", "evaluators", "loggers")
+PACKAGES = ("networks", "models", "data", "extractors", "evaluators", "loggers")
 broken_plugins: dict[str, str] = {}
 
 
