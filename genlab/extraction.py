@@ -104,7 +104,8 @@ def features_of(extractor: Extractor, split: Split, column: str = "image") -> Te
     """The features (N, D) of a split's images in order; remembered in the cache by their bytes and the extractor's."""
     if not extractor.digest:  # as cheap as reading a file
         return features(extractor, (images for (images,) in split.batches((column,), BATCH)))
-    key = hashlib.sha256(f"{extractor.digest} {extractor.resize}".encode())
+    # the table may make several columns of the same bytes
+    key = hashlib.sha256(f"{extractor.digest} {extractor.resize} {split.table.name} {column}".encode())
     for rows in split.rows.split(BATCH):
         key.update(split.table.gather(rows, None, (column,))[0].cpu().numpy().tobytes())
     path = cache_folder() / "features" / f"{extractor.name}-{len(split)}-{key.hexdigest()[:32]}.safetensors"

@@ -178,9 +178,9 @@ OPTIMIZERS = Registry("optimizer", runtime=("params",))
 SCHEDULES = Registry("schedule")
 EVALUATORS = Registry("evaluator")
 LOGGERS = Registry("logger", runtime=("folder", "resumed_at"))
-EXTRACTORS = Registry("extractor")
 
 NetworkSpec = NETWORKS.spec_type()
+DatasetSpec = DATASETS.spec_type()  # of a data set inside another
 CorruptionSpec = CORRUPTIONS.spec_type()
 PenaltySpec = PENALTIES.spec_type()
 AugmentationSpec = AUGMENTATIONS.spec_type()

@@ -4,8 +4,8 @@
     python scripts/train_extractor.py fashion_mnist
 
 Three minutes of one CPU core each. The same machine and versions give the same file. Training sees the 55,000 images of
-the training split of seed 0; the 5,000 validation images chose the lengths and rates below; the test images are read
-once, for the accuracy that is written beside the weights with their sha256 and this command.
+the training split of seed 0, for as long as three minutes allow; nothing was tuned. The accuracy on the 5,000 validation
+and 10,000 test images is written beside the weights, with their sha256 and this command.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def main() -> int:
     network = train(data)
     path = WEIGHTS / f"{dataset}.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
+    path.chmod(0o644)
     facts = {
         "command": f"python scripts/train_extractor.py {dataset}",
         "sha256": hash_of(path),
