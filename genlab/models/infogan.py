@@ -17,6 +17,7 @@ import torch
 from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
+from genlab.errors import ConfigError
 from genlab.losses.adversarial import GameName
 from genlab.losses.codes import LatentCodes
 from genlab.losses.stabilisers import StabiliserSpecs
@@ -61,6 +62,10 @@ class InfoGAN(GAN):
             stabilisers=stabilisers,
         )
         refuse_packs(self.stabilisers.pack)
+        if self.stabilisers.unroll:
+            raise ConfigError(
+                "Q reads the discriminator as it is", "key model.stabilisers.unroll", "use model.stabilisers.unroll=null"
+            )
         self.latent_dim, self.codes, self.continuous = latent_dim, codes, continuous
         self.clusters = categories[0]  # the first category is what images are sorted by
         self.weights = {"categorical": categorical_weight, "continuous": continuous_weight}  # λ
@@ -74,24 +79,17 @@ class InfoGAN(GAN):
         return self.seen(image), self.fakes(code), code[:, self.latent_dim :]
 
     def phases(self) -> list[Phase]:
-        """Equation 6. As in the authors' code Q moves with the discriminator, whose body learns to tell codes too."""
-        learns = nn.ModuleList([self.discriminator, self.head, self.codes])
-        return [
-            replace(phase, module=learns) if phase.module is self.discriminator else phase for phase in super().phases()
-        ]
+        """Equation 6: Q moves with the generator, and reads what the discriminator looks for, be the code told or not."""
+        learns = nn.ModuleList([self.generator, self.head, self.codes])
+        return [replace(phase, module=learns) if phase.module is self.generator else phase for phase in super().phases()]
 
-    def discriminate(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
-        """−V(D, G) − λ L_I(G, Q), and L_I of each kind of code, in nats."""
-        on_real, (on_fake, q) = self.judge(real), self.read(self.shown(fake.detach()))
-        values = self.charged(on_real, on_fake, real, fake)
-        bounds = self.codes.bounds(*given, q)
-        values["loss"] = values["loss"] - self.weighed(bounds)
-        return values | {f"{kind}_information": bound.detach() for kind, bound in bounds.items()}
-
-    def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
+    def generate(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
+        """V(D, G) − λ L_I(G, Q), and L_I of each kind of code, in nats."""
         on_fake, q = self.read(self.shown(fake))
+        bounds = self.codes.bounds(*given, q)
         game = self.game.generator(self.judge(real) if self.game.relative else on_fake, on_fake)
-        return game - self.weighed(self.codes.bounds(*given, q))
+        told = {f"{kind}_information": bound.detach() for kind, bound in bounds.items()}
+        return {"loss": game - self.weighed(bounds) + self.disagreement(real), "game": game.detach(), **told}
 
     def weighed(self, bounds: dict[str, Tensor]) -> Tensor:
         """λ L_I, each kind of code with its own λ."""

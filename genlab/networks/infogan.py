@@ -1,7 +1,7 @@
 """InfoGAN's two networks: DCGAN's convolutions with one fully connected layer more, next to the code.
 
 Chen et al., InfoGAN, NeurIPS 2016 (arXiv:1606.03657), appendix C.1: at 28 pixels, width 64 and 1,024 hidden units these
-are the paper's. Lucic et al., Are GANs Created Equal?, NeurIPS 2018, compare losses on them.
+are the paper's but for one batch norm. Lucic et al., Are GANs Created Equal?, NeurIPS 2018, compare losses on them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def infogan_generator(inp: Size, out: Size, width: PositiveInt = 64, hidden: Pos
 
 @NETWORKS("infogan_discriminator")
 def infogan_discriminator(inp: Size, out: Size, width: PositiveInt = 64, hidden: PositiveInt = 1024) -> nn.Sequential:
-    """Images (N, C, H, W) in [-1, 1] to logits (N, out): `dcgan_discriminator` to `hidden` units, normalised."""
+    """Images (N, C, H, W) in [-1, 1] to logits (N, out): `dcgan_discriminator` to `hidden` units."""
     if isinstance(inp, int) or not isinstance(out, int):
         raise misfit("infogan_discriminator", "an image to a vector", inp, out)
-    last = [nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2, inplace=True), nn.Linear(hidden, out)]
+    # not normalised as the paper's is: of a batch of fakes alone that takes away what all have in common
+    last = [nn.LeakyReLU(0.2, inplace=True), nn.Linear(hidden, out)]
     return nn.Sequential(*dcgan_discriminator(inp, hidden, width=width), *last)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genlab import noise
+from genlab.errors import ConfigError
 from genlab.evaluators.code_agreement import CodeAgreement, CodeWalks, error, one_to_one
 from genlab.losses.codes import LatentCodes
 from genlab.models.infogan import InfoGAN
@@ -82,26 +83,38 @@ def test_a_q_that_knows_nothing_has_no_information() -> None:
     assert -0.4 < bounds["continuous"].item() < 0  # a Gaussian is no uniform law: ½ log(πe/6) below 0 for each number
 
 
-def test_both_players_are_paid_for_information() -> None:
+def test_the_generator_and_q_are_paid_for_information() -> None:
     model = infogan(categorical_weight=0.5, continuous_weight=0.2).eval()
     real, fake, code = model.draw(torch.rand(6, *SHAPE))
     on_fake, q = model.read(fake)
     bounds = model.codes.bounds(code, q)
     paid = 0.5 * bounds["categorical"] + 0.2 * bounds["continuous"]
-    game = model.game.discriminator(model.judge(real), on_fake)
-    values = model.discriminate(real, fake, code)
-    torch.testing.assert_close(values["loss"], game - paid)
+    values = model.generate(real, fake, code)
+    torch.testing.assert_close(values["loss"], model.game.generator(on_fake, on_fake) - paid)
     torch.testing.assert_close(values["categorical_information"], bounds["categorical"])
-    torch.testing.assert_close(model.generate(real, fake, code)["loss"], model.game.generator(on_fake, on_fake) - paid)
+    torch.testing.assert_close(
+        model.discriminate(real, fake, code)["loss"], model.game.discriminator(model.judge(real), on_fake)
+    )
 
 
-def test_q_moves_with_the_discriminator_and_the_generator_alone() -> None:
-    discriminate, generate = infogan().phases()
-    assert discriminate.module is not None
-    names = {name.partition(".")[0] for name, _ in discriminate.module.named_parameters()}
-    assert names == {"0", "1", "2"}  # discriminator, head, the codes' scale
+def test_q_moves_with_the_generator_and_leaves_the_discriminator_alone() -> None:
+    model = infogan()
+    _, generate = model.phases()
     assert generate.module is not None
-    assert {type(layer).__name__ for layer in generate.module.modules()} >= {"ConvTranspose2d"}
+    moved = {id(p) for p in generate.module.parameters()}
+    assert moved == {id(p) for part in (model.generator, model.head, model.codes) for p in part.parameters()}
+
+
+def test_stabilisers_work_with_codes_or_are_refused() -> None:
+    for remedy in ("r1", "consensus", "instance_noise"):
+        model = infogan(stabilisers={remedy: {}})
+        drawn = model.draw(torch.rand(4, *SHAPE))
+        for phase in model.phases():
+            model.zero_grad(set_to_none=True)
+            phase.objective(*drawn)["loss"].backward(retain_graph=True)
+    for remedy in ("pack", "unroll"):
+        with pytest.raises(ConfigError, match="code|as it is"):
+            infogan(stabilisers={remedy: {}})
 
 
 def test_a_walk_changes_one_code_and_takes_every_category() -> None:
