@@ -172,7 +172,7 @@ class WalksCodes(HasPrior, Decodes, Protocol):
     continuous: int  # numbers of a code that are meant to have a meaning
 
     def walk(self, code: Tensor, which: int, values: Tensor) -> Tensor:
-        """The code (1, D) with number `which` at each of `values` (K,) and the others at 0: K codes a category, in turn."""
+        """Code (1, D) with number `which` at each of `values` (K,), the others at 0: K codes a category, in turn."""
 
 
 @runtime_checkable

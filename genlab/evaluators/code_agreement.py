@@ -59,7 +59,7 @@ class CodeAgreement:
 
 
 def one_to_one(counts: Counts) -> Counts:
-    """The class (categories,) of each category that makes most of `counts` right, none twice; -1: there is none left."""
+    """The class of each category, none twice, by which most of `counts` are right; -1: there is none left."""
     from scipy.optimize import linear_sum_assignment
 
     assigned = np.full(len(counts), -1)

@@ -39,7 +39,7 @@ class LatentCodes(nn.Module):
         return torch.cat([*hot, 2 * uniform[:, len(hot) :] - 1], 1)
 
     def bounds(self, code: Tensor, q: Tensor) -> dict[str, Tensor]:
-        """L_I = E log Q(c|x) + H(c) (eq. 5), a lower bound of I(c; x), of each kind of code: sums of its codes, in nats.
+        """L_I = E log Q(c|x) + H(c) (eq. 5), a lower bound of I(c; x), in nats: the sum of each kind's codes.
 
         `code` (N, size) as drawn, and what Q says of the images made with it, (N, size): logits and means.
         """

@@ -48,7 +48,11 @@ class ConditionalGAN(GAN):
         stabilisers: StabiliserSpecs | None = None,
     ) -> None:
         # the base asks for both networks, which are built by these
-        self.num_classes, self.condition, self.classifier_weight = needed(num_classes, "cgan"), condition, classifier_weight
+        self.num_classes, self.condition, self.classifier_weight = (
+            needed(num_classes, "cgan"),
+            condition,
+            classifier_weight,
+        )
         super().__init__(
             image_shape, generator, discriminator, latent_dim, prior, loss, "tanh", critic_steps, augment, stabilisers
         )
@@ -70,7 +74,9 @@ class ConditionalGAN(GAN):
         values = self.charged(on_real, on_fake, real, fake, *given)  # −L_S, Odena et al., eq. 2
         likelihood = {"real": self.told(class_of_real, *given), "fake": self.told(class_of_fake, *given)}
         said = {f"{kind}_label_nll": each.detach() for kind, each in likelihood.items()}
-        values["loss"] = values["loss"] + self.classifier_weight * (likelihood["real"] + likelihood["fake"])  # −L_C, eq. 3
+        values["loss"] = values["loss"] + self.classifier_weight * (
+            likelihood["real"] + likelihood["fake"]
+        )  # −L_C, eq. 3
         return values | said
 
     def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
@@ -82,6 +88,7 @@ class ConditionalGAN(GAN):
 
     def answers(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The logits of being real (N, 1) and of the classes (N, num_classes) of images in [-1, 1]."""
+        assert isinstance(self.discriminator, Auxiliary)
         return self.discriminator.answers(self.shown(images))
 
     @staticmethod

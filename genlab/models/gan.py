@@ -116,8 +116,10 @@ class GAN(Model):
         on_real, on_fake = self.judge(real, *given), self.judge(fake.detach(), *given)
         return self.charged(on_real, on_fake, real, fake, *given)
 
-    def charged(self, on_real: Tensor, on_fake: Tensor, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
-        """What the discriminator's logits of a step's images cost it, with the penalties, and what it thinks of them."""
+    def charged(
+        self, on_real: Tensor, on_fake: Tensor, real: Tensor, fake: Tensor, *given: Tensor
+    ) -> dict[str, Tensor]:
+        """What the discriminator's logits of a step's images cost it, with the penalties, and how real each kind is."""
         if self.augment:
             self.augment.observe(on_real)
         loss = self.discriminator_loss(on_real, on_fake)

@@ -25,7 +25,15 @@ from genlab.model import Phase, Shape
 from genlab.models.gan import GAN
 from genlab.networks.labels import one_hot, refuse_packs
 from genlab.networks.stages import cut, shape_of
-from genlab.registry import MODELS, NETWORKS, AugmentationSpec, NetworkSpec, NonNegativeFloat, NonNegativeInt, PositiveInt
+from genlab.registry import (
+    MODELS,
+    NETWORKS,
+    AugmentationSpec,
+    NetworkSpec,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+)
 
 Categories = Annotated[list[Annotated[int, Gt(1)]], MinLen(1)]
 
@@ -64,7 +72,9 @@ class InfoGAN(GAN):
         refuse_packs(self.stabilisers.pack)
         if self.stabilisers.unroll:
             raise ConfigError(
-                "Q reads the discriminator as it is", "key model.stabilisers.unroll", "use model.stabilisers.unroll=null"
+                "Q reads the discriminator as it is",
+                "key model.stabilisers.unroll",
+                "use model.stabilisers.unroll=null",
             )
         self.latent_dim, self.codes, self.continuous = latent_dim, codes, continuous
         self.clusters = categories[0]  # the first category is what images are sorted by
@@ -79,14 +89,17 @@ class InfoGAN(GAN):
         return self.seen(image), self.fakes(code), code[:, self.latent_dim :]
 
     def phases(self) -> list[Phase]:
-        """Equation 6: Q moves with the generator, and reads what the discriminator looks for, be the code told or not."""
+        """Equation 6: Q moves with the generator, and reads what the discriminator looks for anyway."""
         learns = nn.ModuleList([self.generator, self.head, self.codes])
-        return [replace(phase, module=learns) if phase.module is self.generator else phase for phase in super().phases()]
+        return [
+            replace(phase, module=learns) if phase.module is self.generator else phase for phase in super().phases()
+        ]
 
     def generate(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
         """V(D, G) − λ L_I(G, Q), and L_I of each kind of code, in nats."""
         on_fake, q = self.read(self.shown(fake))
-        bounds = self.codes.bounds(*given, q)
+        (code,) = given
+        bounds = self.codes.bounds(code, q)
         game = self.game.generator(self.judge(real) if self.game.relative else on_fake, on_fake)
         told = {f"{kind}_information": bound.detach() for kind, bound in bounds.items()}
         return {"loss": game - self.weighed(bounds) + self.disagreement(real), "game": game.detach(), **told}
@@ -96,7 +109,7 @@ class InfoGAN(GAN):
         return torch.stack([self.weights[kind] * bound for kind, bound in bounds.items()]).sum()
 
     def read(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """The logit of being real (N, 1), and what Q says of the codes (N, size), of images as the first layer takes them."""
+        """The logit of being real (N, 1) and what Q says of the codes (N, size), of images that were `shown`."""
         body, last = cut(self.discriminator, "model.discriminator")
         features = body(seen)
         return last(features), self.head(features.flatten(1))

@@ -79,7 +79,7 @@ class VAEGAN(Model):
         return {"loss": self.beta * kl + likeness, "kl": kl, "feature_nll": likeness}
 
     def mislead(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-        """θ_Dec: γ·L_llike − L_GAN (section 2.4), the game as the non-saturating one; what `draw` made is the encoder's."""
+        """θ_Dec: γ·L_llike − L_GAN (section 2.4), non-saturating; what `draw` made is the encoder's."""
         rebuilt = self.generate(self.drawn(mean.detach(), log_variance.detach()))
         seen, on_rebuilt = self.judge(rebuilt)
         wanted, on_real = self.judge(x)

@@ -14,7 +14,7 @@ def one_hot(label: Tensor, classes: int) -> Tensor:
 
 
 def with_planes(image: Tensor, label: Tensor, classes: int) -> Tensor:
-    """Images (N, C, H, W) with a further channel for each class, all one for the image's own, all zero for the others."""
+    """Images (N, C, H, W) with a further channel for each class: ones for the image's own, zeros for the others."""
     planes = one_hot(label, classes).to(image.dtype)[:, :, None, None]
     return torch.cat([image, planes.expand(-1, -1, *image.shape[2:])], 1)
 
@@ -35,7 +35,7 @@ def needed(num_classes: int | None, model: str) -> int:
 
 
 def refuse_packs(pack: object) -> None:
-    """ConfigError where a discriminator takes several images at once: of what is said of each one it can say nothing."""
+    """ConfigError where a discriminator takes several images at once, and answers for none of them alone."""
     if pack:
         raise ConfigError(
             "a pack of images has no one label or code", "key model.stabilisers.pack", "use model.stabilisers.pack=null"

@@ -113,7 +113,7 @@ def test_stabilisers_work_with_codes_or_are_refused() -> None:
             model.zero_grad(set_to_none=True)
             phase.objective(*drawn)["loss"].backward(retain_graph=True)
     for remedy in ("pack", "unroll"):
-        with pytest.raises(ConfigError, match="code|as it is"):
+        with pytest.raises(ConfigError, match=r"code|as it is"):
             infogan(stabilisers={remedy: {}})
 
 
