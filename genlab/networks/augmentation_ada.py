@@ -1,11 +1,11 @@
 """Adaptive discriminator augmentation: as much of it as keeps the discriminator from being too sure of real images.
 
-Each transform happens with probability p. The share of real images that the discriminator takes for real says whether it
-knows them by heart: r_t = E[sign D(x)] above a target raises p, below it lowers p (section 3). As long as p is
-below about 0.8 the changes do not leak into what the generator draws (section 2).
+Each transform happens with probability p. The share of real images that the discriminator takes for real says whether
+it knows them by heart: r_t = E[sign D(x)] above a target raises p, below it lowers p (section 3). As long as p is below
+about 0.8 the changes do not leak into what the generator draws (section 2).
 
 Karras, Aittala, Hellsten, Laine, Lehtinen & Aila, Training Generative Adversarial Networks with Limited Data,
-NeurIPS 2020 (arXiv:2006.06676): appendix B, without its image-space filtering, noise and cutout, as in the paper's runs.
+NeurIPS 2020 (arXiv:2006.06676): appendix B without filtering, noise and cutout, as in the paper's runs.
 """
 
 from __future__ import annotations

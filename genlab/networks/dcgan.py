@@ -27,7 +27,7 @@ def dcgan_generator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Sequent
     """
     if not isinstance(inp, int) or isinstance(out, int):
         raise misfit("dcgan_generator", "a vector to an image", inp, out)
-    base, doublings = _base("dcgan_generator", out)
+    base, doublings = smallest_map("dcgan_generator", out)
     widths = [width * 2**i for i in reversed(range(doublings))]
     # "project and reshape": a transposed convolution of a 1x1 map
     layers: list[nn.Module] = [
@@ -51,7 +51,7 @@ def dcgan_discriminator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Seq
     """Images (N, C, H, W) in [-1, 1] to logits (N, out). `width` as in `dcgan_generator`."""
     if isinstance(inp, int) or not isinstance(out, int):
         raise misfit("dcgan_discriminator", "an image to a vector", inp, out)
-    base, halvings = _base("dcgan_discriminator", inp)
+    base, halvings = smallest_map("dcgan_discriminator", inp)
     widths = [width * 2**i for i in range(halvings)]
     # no batch norm on the discriminator's input layer
     layers: list[nn.Module] = [
@@ -68,7 +68,7 @@ def dcgan_discriminator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Seq
     return _initialised(nn.Sequential(*layers))
 
 
-def _base(network: str, image: Image) -> tuple[tuple[int, int], int]:
+def smallest_map(network: str, image: Image) -> tuple[tuple[int, int], int]:
     """The map that the generator starts from, and how often it is doubled to become the image."""
     sides, halvings = _halve(image[1:])
     if halvings == 0 or max(sides) > LARGEST_BASE:
