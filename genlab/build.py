@@ -65,7 +65,7 @@ def build_model(settings: Mapping[str, Any], data: Data, place: Runtime) -> Mode
             f"dataset {data.name} has attributes",
             "choose one with classes: genlab list datasets",
         )
-    check_phases(settings["optimizer"], [phase.name for phase in model.phases()])
+    check_phases(settings["optimizer"], {id(phase.module): phase.name for phase in reversed(model.phases())}.values())
     if place.world > 1:
         synchronise(model)
     return model.to(place.device)

@@ -28,7 +28,8 @@ class Phase:
     `objective` takes what `Model.draw` returned and gives scalars: `loss` is minimised, the others are logged.
     `module` is what descends; None means an update without gradients that the objective makes itself.
     `every` moves this player only each that many steps; `window` is the share of training in which it moves at
-    all (greedy layer-wise training is consecutive windows).
+    all (greedy layer-wise training is consecutive windows). Phases of one and the same `module` share an optimiser,
+    whose settings are those of the first: a penalty that is due every 16th step is such a phase.
     """
 
     name: str

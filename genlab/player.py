@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,10 @@ MakeOptimizer = Callable[[str, list[nn.Parameter]], torch.optim.Optimizer]  # ph
 
 @dataclass
 class Player:
-    """One player of the game. `optimizer` is None for a phase that updates itself, without gradients."""
+    """One player of the game. `optimizer` is None for a phase that updates itself, without gradients.
+
+    Phases of the same module are moves of one player: they share the optimiser and the loss scale of the first.
+    """
 
     phase: Phase
     parameters: list[nn.Parameter]
@@ -33,7 +36,20 @@ class Player:
     _flat: Tensor | None = None  # the gradients as they go from rank to rank
 
     @classmethod
-    def of(cls, phase: Phase, make: MakeOptimizer, runtime: Runtime) -> Player:
+    def all_of(cls, phases: Sequence[Phase], make: MakeOptimizer, runtime: Runtime) -> list[Player]:
+        """A player for each phase, in their order."""
+        players: list[Player] = []
+        for phase in phases:
+            known = next((p for p in players if p.phase.module is phase.module is not None), None)
+            players.append(
+                cls(phase, known.parameters, known.optimizer, known.scaler, known.configured)
+                if known
+                else cls._of(phase, make, runtime)
+            )
+        return players
+
+    @classmethod
+    def _of(cls, phase: Phase, make: MakeOptimizer, runtime: Runtime) -> Player:
         if phase.module is None:
             return cls(phase, [], None, None)
         parameters = [p for p in phase.module.parameters() if p.requires_grad]

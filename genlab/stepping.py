@@ -46,7 +46,7 @@ class Stepper:
         self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world, form)
         self.batches.share(settings.accumulate)  # a batch that cannot be cut so is refused now, not at step 1
         self._draw: Callable[..., Any] = model.draw
-        self.players = [Player.of(phase, optimizer, runtime) for phase in model.phases()]
+        self.players = Player.all_of(model.phases(), optimizer, runtime)
         self.average = Average(model, settings.ema) if settings.ema else None
         self._progress: Tensor | None = getattr(model, "progress", None)
         self._moving: set[str] | None = None
@@ -124,7 +124,7 @@ class Stepper:
 
     def _capturable(self, due: list[Player], step: int, columns: Sequence[Tensor]) -> Values:
         with contextlib.ExitStack() as stack:
-            for player in due:
+            for player in {id(player.optimizer): player for player in reversed(due)}.values():  # each optimiser once
                 stack.enter_context(player.capturable())
             try:
                 return self._whole(due, step, columns)

@@ -79,11 +79,11 @@ class Trainer:
         named: dict[str, Any] = {"model": self.model}
         if self.average:
             named["ema"] = self.average
-        for player in self.players:
-            if player.optimizer:
-                named[f"optimizer/{player.phase.name}"] = player.optimizer
-            if player.scaler:
-                named[f"scaler/{player.phase.name}"] = player.scaler
+        for player in reversed(self.players):  # what several phases share has the name of the first
+            for kind, shared in (("optimizer", player.optimizer), ("scaler", player.scaler)):
+                if shared:
+                    named = {name: each for name, each in named.items() if each is not shared}
+                    named[f"{kind}/{player.phase.name}"] = shared
         return named
 
     def state_bytes(self) -> int:

@@ -34,6 +34,8 @@ class Table:
     """Columns of N rows: uint8 images (N, C, H, W) and labels; all of them on the device if `resident`.
 
     A column is a tensor, or the rows of a store. Otherwise images stay where they are and labels are on the host.
+    Columns of four dimensions are images if they are uint8; float32 ones (points, as images of one pixel) are given
+    to models as they are.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Table:
     ) -> None:
         self.name, self.device, self.resident = name, device, resident
         self.home = device if resident else torch.device("cpu")
-        self.columns = {k: v if k == "image" and not resident else self._load(v) for k, v in columns.items()}
+        self.columns = {k: v if len(v.shape) == 4 and not resident else self._load(v) for k, v in columns.items()}
 
     def _load(self, column: Tensor | StoredRows) -> Tensor:
         return column.load(self.home) if isinstance(column, StoredRows) else column.to(self.home)
@@ -82,8 +84,8 @@ class Table:
             gathered = tuple(column.to(self.device, non_blocking=True) for column in gathered)
         flips = gathered[len(columns)] if len(gathered) > len(columns) else None
         return tuple(
-            _picture(raw, flips, memory_format) if column == "image" else _label(raw)
-            for column, raw in zip(columns, gathered, strict=False)
+            _picture(raw, flips, memory_format) if raw.ndim == 4 else _label(raw)
+            for _, raw in zip(columns, gathered, strict=False)
         )
 
     def read(self, rows: Tensor, columns: Sequence[str]) -> Gathered:
@@ -91,7 +93,9 @@ class Table:
 
 
 def _picture(raw: Tensor, flips: Tensor | None, memory_format: torch.memory_format) -> Tensor:
-    """uint8 (B, C, H, W) to float32 in [0, 1], those with `flips` (B,) mirrored."""
+    """uint8 (B, C, H, W) to float32 in [0, 1], those with `flips` (B,) mirrored; float32 as it is."""
+    if raw.dtype == torch.float32:
+        return raw
     if flips is not None:
         raw = torch.where(flips[:, None, None, None], raw.flip(-1), raw)
     if raw.is_cuda:  # one kernel casts, scales and lays out; on a CPU it would be the slower way

@@ -1,26 +1,90 @@
 """What the two players of a GAN minimise, from the discriminator's logits: scalars in nats, batch means.
 
 D = sigmoid(logit) is the probability that an image is real, log D = −softplus(−logit) and
-log(1 − D) = −softplus(logit).
-Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014 (arXiv:1406.2661).
+log(1 − D) = −softplus(logit). Least squares, hinge and Wasserstein losses take the logit itself as a score, without
+units.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
+
+GameName = Literal["non_saturating", "minimax", "least_squares", "hinge", "wasserstein", "relativistic"]
+
+
+@dataclass(frozen=True)
+class Game:
+    """The two losses, each of (real, fake) logits of any one shape; a generator need not look at the real ones."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor], Tensor]
+    relative: bool = False  # whether the generator's loss depends on the real images' logits
+    probability: bool = True  # whether a logit is that of a probability
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """−E log D(x) − E log(1 − D(G(z))): the negative of equation 1's value."""
+    """−E log D(x) − E log(1 − D(G(z))), the negative of equation 1's value.
+
+    Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014 (arXiv:1406.2661).
+    """
     return softplus(-real.float()).mean() + softplus(fake.float()).mean()
 
 
-def minimax_generator_loss(fake: Tensor) -> Tensor:
+def minimax_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """E log(1 − D(G(z))), equation 1 as the generator sees it: flat where the discriminator is sure."""
     return -softplus(fake.float()).mean()
 
 
-def non_saturating_generator_loss(fake: Tensor) -> Tensor:
+def non_saturating_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """−E log D(G(z)), section 3: the same fixed point, steep where the discriminator is sure."""
     return softplus(-fake.float()).mean()
+
+
+def least_squares_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """½E (D(x) − 1)² + ½E D(G(z))²: Mao et al., Least Squares GANs, ICCV 2017 (arXiv:1611.04076), eq. 9."""
+    return 0.5 * ((real.float() - 1).square().mean() + fake.float().square().mean())
+
+
+def least_squares_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """½E (D(G(z)) − 1)², equation 9."""
+    return 0.5 * (fake.float() - 1).square().mean()
+
+
+def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))): Lim & Ye, Geometric GAN, 2017 (arXiv:1705.02894)."""
+    return relu(1 - real.float()).mean() + relu(1 + fake.float()).mean()
+
+
+def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """E D(G(z)) − E D(x): Arjovsky, Chintala & Bottou, Wasserstein GAN, ICML 2017 (arXiv:1701.07875), eq. 2."""
+    return fake.float().mean() - real.float().mean()
+
+
+def critic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """−E D(G(z))."""
+    return -fake.float().mean()
+
+
+def relativistic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(D(G(z)) − D(x)) over pairs: Jolicoeur-Martineau, The relativistic discriminator, ICLR 2019."""
+    return softplus(fake.float() - real.float()).mean()
+
+
+def relativistic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(D(x) − D(G(z))): a fake is to look more real than its partner."""
+    return softplus(real.float() - fake.float()).mean()
+
+
+GAMES: dict[GameName, Game] = {
+    "non_saturating": Game(discriminator_loss, non_saturating_generator_loss),
+    "minimax": Game(discriminator_loss, minimax_generator_loss),
+    "least_squares": Game(least_squares_discriminator_loss, least_squares_generator_loss, probability=False),
+    "hinge": Game(hinge_discriminator_loss, critic_generator_loss, probability=False),
+    "wasserstein": Game(critic_loss, critic_generator_loss, probability=False),
+    "relativistic": Game(relativistic_discriminator_loss, relativistic_generator_loss, relative=True),
+}

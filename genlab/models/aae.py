@@ -79,7 +79,8 @@ class AdversarialAutoencoder(Model):
 
     def mislead(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """The encoder as generator of codes. It has moved since `draw`, and encodes anew."""
-        return {"loss": non_saturating_generator_loss(self.discriminator(self.encode(image)))}
+        on_code = self.discriminator(self.encode(image))
+        return {"loss": non_saturating_generator_loss(on_code, on_code)}
 
     def prior(self, n: int) -> Tensor:
         """n draws of p(z): standard normal, or `components` narrow Gaussians on a ring in the first two dimensions."""

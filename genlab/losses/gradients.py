@@ -1,0 +1,41 @@
+"""Gradients of a critic with respect to its images, as numbers that can be differentiated once more.
+
+Always in float32: a squared gradient of half precision loses the small ones. torch.compile has no second derivative:
+it leaves these functions out of what it compiles, and all that they call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Critic = Callable[[Tensor], Tensor]
+EPSILON = 1e-12  # under a root, whose derivative at 0 is infinite
+
+
+def image_gradient(critic: Critic, images: Tensor) -> Tensor:
+    """∇ₓ ΣD(x), of the shape of `images` (N, ...), float32: the sum's gradient at x_i is that of D(x_i) alone.
+
+    Works where gradients are off, and is itself differentiable where they are on. `images` may have a history: the
+    gradient with respect to it then flows on.
+    """
+    if torch.compiler.is_compiling():
+        torch._dynamo.graph_break()
+    learns = torch.is_grad_enabled()
+    with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
+        x = images.float()
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        [gradient] = torch.autograd.grad(critic(x).float().sum(), x, create_graph=learns)
+    return gradient
+
+
+def squared_gradient(critic: Critic, images: Tensor) -> Tensor:
+    """‖∇D(x)‖² (N,) of images (N, ...): Mescheder, Geiger & Nowozin, ICML 2018 (arXiv:1801.04406), eq. 9."""
+    return image_gradient(critic, images).flatten(1).square().sum(1)
+
+
+def gradient_norm(critic: Critic, images: Tensor) -> Tensor:
+    """‖∇D(x)‖ (N,), with a root that can be differentiated at 0."""
+    return (squared_gradient(critic, images) + EPSILON).sqrt()
