@@ -51,7 +51,7 @@ class Mapping(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Styles, one for each layer, to an image: each level adds its own part to the image of the level below, doubled."""
+    """Styles, one for each layer, to an image: each level adds its own part to the doubled image of the level below."""
 
     def __init__(self, image: Image, width: int, base: int, largest: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Synthesis(nn.Module):
                 StyledConv(count, count, side, width),
             ]
             self.images.append(ToImage(count, image[0], width))
-        self.double = Double()
+        self.twice = Double()
         self.styles = len(self.convs) + 1
 
     def forward(self, styles: Tensor, fixed: bool = False) -> Tensor:
@@ -78,7 +78,7 @@ class Synthesis(nn.Module):
             last = 2 * level  # an image is styled as the layer after it
             x = self.convs[last - 1](x, w[last - 1], fixed)
             x = self.convs[last](x, w[last], fixed)
-            image = self.double(image) + to_image(x, w[last + 1])
+            image = self.twice(image) + to_image(x, w[last + 1])
         return image
 
 
