@@ -104,6 +104,17 @@ class HasPrior(Protocol):
 
 
 @runtime_checkable
+class MixesStyles(Protocol):
+    """A generator that is told in each layer what to draw: StyleGAN's w."""
+
+    def styles(self, code: Tensor, truncation: float = 1.0) -> Tensor:
+        """Codes (N, D) to styles (N, L, D'), coarse layers first; drawn to their mean by a truncation below 1."""
+
+    def render(self, styles: Tensor) -> Tensor:
+        """Styles (N, L, D') to images (N, C, H, W) in [0, 1], without noise of their own."""
+
+
+@runtime_checkable
 class HasPosterior(Protocol):
     def posterior(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the Gaussian over codes z, each (N, D), whose prior is standard normal."""
@@ -173,6 +184,7 @@ CAPABILITIES = (
     Encodes,
     Decodes,
     HasPrior,
+    MixesStyles,
     HasPosterior,
     Weighs,
     Translates,

@@ -154,7 +154,7 @@ class StyleGAN2(Model):
         return w[:, None].expand(-1, self.generator.synthesis.styles, -1)
 
     def render(self, styles: Tensor, fixed: bool = True) -> Tensor:
-        """Styles (N, L, D) to images in [0, 1]; unless `fixed`, each image has grain of its own."""
+        """Styles (N, L, D) to images in [0, 1]; unless `fixed`, each image has noise of its own in every layer."""
         return ((self.generator.synthesis(styles, fixed).float() + 1) / 2).clamp(0, 1)
 
     def sample(self, n: int, truncation: Truncation = 1.0) -> Tensor:

@@ -163,6 +163,7 @@ class MinibatchDeviation(nn.Module):
         n, channels, height, width = x.shape
         size = next(size for size in range(min(self.group, n), 0, -1) if n % size == 0)
         grouped = x.float().reshape(n // size, size, channels, height, width)
-        deviation = (grouped.var(1, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
+        variance = (grouped - grouped.mean(1, keepdim=True)).square().mean(1)  # on a CPU faster than var()
+        deviation = (variance + 1e-8).sqrt().mean((1, 2, 3))
         one = deviation.repeat_interleave(size)[:, None, None, None].expand(n, 1, height, width)
         return torch.cat([x, one.to(x.dtype)], 1)

@@ -10,6 +10,8 @@ VERBS = {
     "denoise": ("denoise", "noisy images and what a trained model makes of them"),
     "inpaint": ("inpaint", "images with a square missing, filled by a trained model"),
     "interpolate": ("interpolate", "walk between codes of a trained model"),
+    "walk": ("walk", "a walk through codes as an animation, GIF or WebP"),
+    "project": ("project", "find the code whose image is most like a picture"),
     "traverse": ("traverse", "what each number of a code does to the image"),
     "arithmetic": ("arithmetic", "add an attribute to images, as a direction among codes"),
     "anomaly": ("anomaly", "score images, and mark the strange ones"),

@@ -58,22 +58,29 @@ def require(loaded: LoadedRun, *wanted: type) -> None:
         )
 
 
-def destination(out: str | None, loaded: LoadedRun, name: str) -> Path:
-    """Where the picture goes: `out`, else `name`.png in the run's images/."""
+def destination(out: str | None, loaded: LoadedRun, name: str, suffixes: tuple[str, ...] = (".png",)) -> Path:
+    """Where the picture goes: `out`, whose suffix is one of `suffixes`, else `name` in the run's images/."""
     if out is None:
-        return loaded.path / "images" / f"{name}.png"
+        return loaded.path / "images" / f"{name}{suffixes[0]}"
     path = Path(out).expanduser()
-    if path.suffix.lower() != ".png":
-        raise ConfigError(f"'{out}' is no PNG file", "key out", "give a name ending in .png")
+    if path.suffix.lower() not in suffixes:
+        kinds = " or ".join(suffix[1:].upper() for suffix in suffixes)
+        raise ConfigError(f"'{out}' is no {kinds} file", "key out", f"give a name ending in {' or '.join(suffixes)}")
     return path
 
 
 def save(path: Path, picture: Picture) -> None:
     """Write the PNG and say where it is."""
-    from genlab.grid import save_png
+    write(path, picture.png)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write the file, whole or not at all, and say where it is."""
+    from genlab import files
 
     try:
-        save_png(path, picture)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(path, content)
     except OSError as error:
         known: ResourceError | None = resource_error(error)
         raise known or ConfigError(
