@@ -58,14 +58,14 @@ def require(loaded: LoadedRun, *wanted: type) -> None:
         )
 
 
-def destination(out: str | None, loaded: LoadedRun, name: str, suffixes: tuple[str, ...] = (".png",)) -> Path:
-    """Where the picture goes: `out`, whose suffix is one of `suffixes`, else `name` in the run's images/."""
+def destination(out: str | None, loaded: LoadedRun, name: str, kinds: Sequence[str] = (".png",)) -> Path:
+    """Where the picture goes: `out`, which ends in one of `kinds`, else `name` and the first in the run's images/."""
     if out is None:
-        return loaded.path / "images" / f"{name}{suffixes[0]}"
+        return loaded.path / "images" / f"{name}{kinds[0]}"
     path = Path(out).expanduser()
-    if path.suffix.lower() not in suffixes:
-        kinds = " or ".join(suffix[1:].upper() for suffix in suffixes)
-        raise ConfigError(f"'{out}' is no {kinds} file", "key out", f"give a name ending in {' or '.join(suffixes)}")
+    if path.suffix.lower() not in kinds:
+        what = "PNG file" if len(kinds) == 1 else "file that can be written"
+        raise ConfigError(f"'{out}' is no {what}", "key out", f"give a name ending in {' or '.join(kinds)}")
     return path
 
 
