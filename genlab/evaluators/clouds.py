@@ -45,10 +45,10 @@ class Clouds:
         extractor = choose(self.extractor, split)
         wanted = images or self.images
         judged = some(split, wanted)
-        real = features_of(extractor, judged, self._column(judged))
+        real = features_of(extractor, judged, self.column)
         fake = features(extractor, self.made(model, judged, wanted))
         train = some(split.sibling(training(split)), len(fake))
-        floor = features_of(extractor, train, self._column(train))
+        floor = features_of(extractor, train, self.column)
         self._note(extractor, model, fake, real, floor, train.name)
         return extractor.name, fake, real, floor
 
@@ -66,12 +66,12 @@ class Clouds:
                 assert isinstance(model, Reconstructs)
                 yield model.reconstruct(image, *conditions)
 
-    def _column(self, split: Split) -> str:
+    @property
+    def column(self) -> str:
+        """The column that the model's images are to be like."""
         return "b" if self.of == "translations" else "image"
 
-    def _note(
-        self, extractor: Extractor, model: Model, fake: Tensor, real: Tensor, floor: Tensor, train: str
-    ) -> None:
+    def _note(self, extractor: Extractor, model: Model, fake: Tensor, real: Tensor, floor: Tensor, train: str) -> None:
         labels = "each class as often" if "label" in inspect.signature(getattr(model, "sample", len)).parameters else ""
         self._said = {
             "extractor": extractor.name,
@@ -90,9 +90,9 @@ class Clouds:
 
 
 def samples(model: Samples, n: int, batch_size: int = BATCH) -> Iterator[Tensor]:
-    """n samples in batches, clamped to [0, 1]."""
+    """n samples in batches."""
     for done in range(0, n, batch_size):
-        yield model.sample(min(batch_size, n - done)).clamp(0, 1)
+        yield model.sample(min(batch_size, n - done))
 
 
 def training(split: Split) -> str:

@@ -49,7 +49,9 @@ class FrechetDistance(Clouds):
         yield f"fid_{name}", fid(fake, real)
         yield f"fid_{name}_floor", fid(floor, real)
         if min(len(fake), len(real)) < SAFE:
-            self._said["caution"] = f"fewer than {SAFE:,} images of a kind: biased upwards, compare at equal counts only"
+            self._said["caution"] = (
+                f"fewer than {SAFE:,} images of a kind: biased upwards, compare at equal counts only"
+            )
 
 
 @EVALUATORS("kid")
