@@ -3,7 +3,7 @@
     GENLAB_DATA=... python scripts/model_collapse.py          # 25 minutes of one CPU core; goes on where it was stopped
     python scripts/model_collapse.py --page                   # only the page, from the runs that are there
 
-Generation 0 learns from real images. Each later one learns from as many images: a share of real ones, the same at every
+Generation 0 learns from real images. Each later one learns from as many: a share of real ones, the same at every
 generation, and samples of the one before. Runs lie in outputs/results/collapse_gG_sS, S being the share in percent; each
 is measured against test images. The page is docs/model-collapse.md, its figure docs/images/model-collapse.svg.
 """

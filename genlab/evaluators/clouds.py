@@ -24,7 +24,7 @@ SAFE = 10_000  # images from which on a Fréchet distance hardly depends on thei
 class Clouds:
     """`images` of the model's images (`of`) against as many of the split's as there are, at most `images`.
 
-    `samples` are drawn, a conditional model's with each class as often; `reconstructions` are of the split's own images;
+    `samples` are drawn, of a conditional model each class as often; `reconstructions` are of the split's own images;
     `translations` of its column `a`, compared with its column `b`.
     """
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 @EVALUATORS("memorisation")
 class Memorisation:
-    """`nearer_than_real_<extractor>`: the share of samples that lie nearer to a training image than all but a `quantile`
-    of the split's images do; a model of the law itself scores `quantile`, one that copies 1.
+    """`nearer_than_real_<extractor>`: the share of samples that lie nearer to a training image than all but a
+    `quantile` of the split's images do; a model of the law itself scores `quantile`, one that copies 1.
 
     `copying_z_<extractor>` is C_T of Meehan et al. (2020) over the whole space: below −3 samples lie nearer to training
     images than unseen images do, above 3 farther off. A blurred or collapsed model, whose samples lie in the middle of
