@@ -4,8 +4,8 @@
     python scripts/model_collapse.py --page                   # only the page, from the runs that are there
 
 Generation 0 learns from real images. Each later one learns from as many: a share of real ones, the same at every
-generation, and samples of the one before. Runs lie in outputs/results/collapse_gG_sS, S being the share in percent; each
-is measured against test images. The page is docs/model-collapse.md, its figure docs/images/model-collapse.svg.
+generation, and samples of the one before. Runs lie in outputs/results/collapse_gG_sS, S being the share in percent,
+and are measured against test images. The page is docs/model-collapse.md, its figure docs/images/model-collapse.svg.
 """
 
 from __future__ import annotations

@@ -62,10 +62,10 @@ class Variety:
 class GameDiagnosis:
     """Over a few images of the split and as many samples, always of the same noise.
 
-    `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over
-    the data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images. `critic_loss_share`:
-    its loss over that of a guess. `mode_shift`: the share of the samples that have changed kind (class, or nearest of a
-    few real images) since the last evaluation, as a total variation.
+    `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
+    data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
+    `critic_loss_share`: its loss over that of a guess. `mode_shift`: the share of the samples that have changed kind
+    (class, or nearest of a few real images) since the last evaluation, as a total variation.
     """
 
     split: str | None = "valid"
@@ -115,7 +115,7 @@ class GameDiagnosis:
 
     def _shift(self, model: Any, shares: Tensor) -> Iterator[tuple[str, Value]]:
         before, moved = self.memory.get("shares"), self.memory.get("moved", 0.0)
-        shift = total_variation(shares, torch.tensor(before)) if before and len(before) == len(shares) else None
+        shift = total_variation(shares, torch.tensor(before, dtype=torch.float64)) if before and len(before) == len(shares) else None
         self.memory = {"shares": shares.tolist(), "moved": shift or 0.0}
         if shift is None:
             return
@@ -156,7 +156,8 @@ def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tens
         assert isinstance(classifier, SmallClassifier)
         classifier.to(real.device)
         return (classifier.shares(classifier(real)), classifier.shares(classifier(fake))), True
-    anchors = real[:: max(1, len(real) // ANCHORS)][:ANCHORS].flatten(1).float()
+    chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:ANCHORS]
+    anchors = real[chosen].flatten(1).float()
     nearest = [torch.cdist(each.flatten(1).float(), anchors).argmin(1) for each in (real, fake)]
     shares = [each.bincount(minlength=len(anchors)).double() / len(each) for each in nearest]
     return (shares[0], shares[1]), False
