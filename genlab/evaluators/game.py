@@ -114,11 +114,12 @@ class GameDiagnosis:
         yield from _verdicts(model, logits, others, norm, gap(real, fake))
 
     def _shift(self, model: Any, shares: Tensor) -> Iterator[tuple[str, Value]]:
-        before, moved = self.memory.get("shares"), self.memory.get("moved", 0.0)
-        shift = total_variation(shares, torch.tensor(before, dtype=torch.float64)) if before and len(before) == len(shares) else None
-        self.memory = {"shares": shares.tolist(), "moved": shift or 0.0}
-        if shift is None:
+        before, moved = self.memory.get("shares", []), self.memory.get("moved", 0.0)
+        self.memory = {"shares": shares.tolist(), "moved": 0.0}
+        if len(before) != len(shares):  # the first evaluation
             return
+        shift = total_variation(shares, torch.tensor(before, dtype=torch.float64))
+        self.memory = {"shares": shares.tolist(), "moved": shift}
         yield "mode_shift", shift
         if min(shift, moved) > MOVED:
             said = f"the generator goes from mode to mode, {shift:.0%} of its samples changed kind since the last look"

@@ -79,7 +79,7 @@ def test_several_files_are_one_and_the_fingerprint_knows_files_and_share(tmp_pat
 
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     path = samples(tmp_path / "few.npy", 100)
-    with pytest.raises(ConfigError, match="no samples are named; key dataset.samples"):
+    with pytest.raises(ConfigError, match=r"no samples are named; key dataset.samples"):
         opened(None)
     with pytest.raises(DataError, match=r"none.npy is missing; key dataset.samples; genlab sample RUN"):
         opened(tmp_path / "none.npy")
