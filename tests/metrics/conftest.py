@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from genlab.data.batching import Data
 from genlab.data.table import Table
 from genlab.model import Model
+from genlab.registry import discover
+
+discover()
 
 
 def in_memory(images: Tensor, labels: Tensor | None = None, name: str = "memory", valid: int = 60) -> Data:

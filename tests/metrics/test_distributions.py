@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from genlab.data.batching import Data
+from genlab.data.table import Table
 from genlab.errors import ConfigError
 from genlab.evaluation import evaluate
 from genlab.evaluators.distances import Coverage, FrechetDistance, KernelDistance
 from genlab.evaluators.diversity import Diversity, bars, entropy, pair_distance, pair_ssim, total_variation
 from genlab.evaluators.memorisation import Memorisation
 from genlab.frechet import fid
+from genlab.model import Model
 from genlab.neighbours import prdc
 from genlab.results import Picture
 
@@ -53,6 +55,25 @@ def test_reconstructions_are_compared_with_their_images(noise_images: Data) -> N
     real = split_images(noise_images, "valid")
     assert found["fid_pixels"] == pytest.approx(fid((real + 0.1).clamp(max=1).flatten(1), real.flatten(1)))
     assert not FrechetDistance(of="translations").applies(Fixed(fresh(1)))
+
+
+def test_translations_of_a_are_compared_with_b(noise_images: Data) -> None:
+    class Brighter(Model):
+        def translate(self, image: Tensor) -> Tensor:
+            return (image * 1.5).clamp(max=1)
+
+    a, b = (fresh(200) * 255).round().to(torch.uint8), (fresh(200, seed=3) * 255).round().to(torch.uint8)
+    table = Table("pairs", {"image": a, "a": a, "b": b}, torch.device("cpu"), True)
+    rows = torch.arange(200)
+    data = Data(table, {"train": rows[:100], "valid": rows[100:], "test": rows[:0]}, None, "f" * 64, 0, False)
+    judge = FrechetDistance(extractor="pixels", of="translations")
+    assert judge.applies(Brighter())
+    found = dict(evaluate(judge, Brighter(), data, seed=0))
+    expected = fid((a[100:] / 255 * 1.5).clamp(max=1).flatten(1), (b[100:] / 255).flatten(1))
+    assert found["fid_pixels"] == pytest.approx(expected, rel=1e-5)
+    assert found["fid_pixels_floor"] == pytest.approx(
+        fid((b[:100] / 255).flatten(1), (b[100:] / 255).flatten(1)), rel=1e-5
+    )
 
 
 def test_kid_and_prdc_of_a_sampler_of_the_data_are_the_floors_own(noise_images: Data) -> None:
