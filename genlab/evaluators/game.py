@@ -12,19 +12,21 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
+from genlab.batchnorm import batch_statistics
 from genlab.evaluators.diversity import entropy, pair_distance, total_variation
 from genlab.extraction import choose, own, some
 from genlab.extractors.classifiers import SmallClassifier
 from genlab.losses.gradients import gradient_norm
 from genlab.model import Model, Plays, Samples
 from genlab.neighbours import radii
-from genlab.registry import EVALUATORS, Duration, PositiveInt
+from genlab.registry import EVALUATORS, Duration
 from genlab.results import Diagnosis, Value
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
-EARLY = 0.25  # share of training up to which a game may still find its way
+FORMING = 0.5  # share of training up to which modes may still come, and move
+EARLY = 0.25  # likewise up to which a discriminator may still learn to tell
 FEW = 0.3  # of the data's mean distance between two images: below it samples are too much alike
 DENSE = 0.1  # of the data's median distance to the nearest neighbour: below it samples are copies of a few
 HALF = math.log(2)  # nats of entropy lost when half the classes are
@@ -64,8 +66,9 @@ class GameDiagnosis:
 
     `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
     data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
-    `critic_loss_share`: its loss over that of a guess. `mode_shift`: the share of the samples that have changed kind
-    (class, or nearest of a few real images) since the last evaluation, as a total variation.
+    `critic_loss_share`: its loss over that of a guess; both with each batch's own statistics, as in training.
+    `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the last
+    evaluation, as a total variation.
     """
 
     split: str | None = "valid"
@@ -73,7 +76,7 @@ class GameDiagnosis:
     def __init__(
         self,
         images: Annotated[int, Gt(ANCHORS)] = 256,
-        batch_size: PositiveInt = 64,
+        batch_size: Annotated[int, Gt(1)] = 64,
         every: Duration | None = "10%",
     ) -> None:
         self.images, self.batch_size, self.every = images, batch_size, every
@@ -92,7 +95,7 @@ class GameDiagnosis:
         yield "sample_distance", found.distance
         yield "sample_spacing", found.spacing
         if found.collapsed:
-            yield "mode_collapse", Diagnosis(f"modes are missing: {found.text}; {more_modes(model)}", EARLY)
+            yield "mode_collapse", Diagnosis(f"modes are missing: {found.text}; {more_modes(model)}", FORMING)
         yield from self._critic(model, columns, real, fake)
         yield from self._shift(model, kinds[1])
 
@@ -104,11 +107,13 @@ class GameDiagnosis:
         self, model: Any, columns: tuple[Tensor, ...], real: Tensor, fake: Tensor
     ) -> Iterator[tuple[str, Value]]:
         on_real, on_fake, norms = [], [], []
-        for part in zip(*(column.split(self.batch_size) for column in columns), strict=True):
-            seen, made, *given = model.draw(*part)
-            on_real.append(model.judge(seen, *given).float().cpu())
-            on_fake.append(model.judge(made, *given).float().cpu())
-            norms.append(gradient_norm(partial(_judged, model, given), seen).cpu())
+        parts = max(1, len(real) // self.batch_size)
+        for part in zip(*(column.tensor_split(parts) for column in columns), strict=True):
+            with batch_statistics(model):  # the discriminator as the generator meets it
+                seen, made, *given = model.draw(*part)
+                on_real.append(model.judge(seen, *given).float().cpu())
+                on_fake.append(model.judge(made, *given).float().cpu())
+                norms.append(gradient_norm(partial(_judged, model, given), seen).cpu())
         logits, others, norm = torch.cat(on_real), torch.cat(on_fake), float(torch.cat(norms).mean())
         yield "critic_gradient", norm
         yield from _verdicts(model, logits, others, norm, gap(real, fake))
@@ -123,7 +128,7 @@ class GameDiagnosis:
         yield "mode_shift", shift
         if min(shift, moved) > MOVED:
             said = f"the generator goes from mode to mode, {shift:.0%} of its samples changed kind since the last look"
-            yield "oscillation", Diagnosis(f"{said}; {calmer(model)}", EARLY)
+            yield "oscillation", Diagnosis(f"{said}; {calmer(model)}", FORMING)
 
     def protocol(self) -> dict[str, Any]:
         return {"images": self.images, "features": "pixels", "pairs": "each image and the next"}

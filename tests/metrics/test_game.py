@@ -70,7 +70,7 @@ def test_a_healthy_game_is_not_diagnosed(noise_images: Data) -> None:
 def test_a_generator_of_few_images_is_diagnosed(kept: int, noise_images: Data) -> None:
     found = said(Match(HEALTHY[:kept]), noise_images)
     assert sentences(found)["mode_collapse"].endswith("; model.stabilisers.pack.size=2")
-    assert found["mode_collapse"].after == 0.25
+    assert found["mode_collapse"].after == 0.5
     packed = said(Match(HEALTHY[:kept], pack={"size": 2}), noise_images)
     assert sentences(packed)["mode_collapse"].endswith("model.stabilisers.pack.size=4")
 
