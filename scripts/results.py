@@ -124,8 +124,6 @@ def section(part: Claims, runs: Path) -> Iterator[str]:
         yield from (part.notes.strip(), "")
     for picture in part.pictures:
         yield from (f"![{Path(picture).stem}]({Path('..') / picture})", "")
-    if not part.runs:  # another script makes them; the notes say which
-        return
     yield "```"
     for name, overrides in part.runs.items():
         yield f"genlab train {' '.join(overrides)}  # {name}"

@@ -67,8 +67,8 @@ class GameDiagnosis:
     `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
     data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
     `critic_loss_share`: its loss over that of a guess; both with each batch's own statistics, as in training.
-    `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the last
-    evaluation, as a total variation.
+    `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
+    last evaluation, as a total variation.
     """
 
     split: str | None = "valid"
