@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from genlab import noise
 
 if TYPE_CHECKING:
+    from genlab.losses.adversarial import Game
     from genlab.losses.partition import LogPartition
+    from genlab.losses.stabilisers import Stabilisers
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -136,6 +138,17 @@ class Translates(Protocol):
 
 
 @runtime_checkable
+class Plays(Protocol):
+    """A generator that learns from a discriminator; `draw` gives real images, fakes, and what `judge` is given."""
+
+    game: Game
+    stabilisers: Stabilisers
+
+    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
+        """The discriminator's logits for images as `draw` gives them, larger is more real."""
+
+
+@runtime_checkable
 class Scores(Protocol):
     def score(self, image: Tensor, *conditions: Tensor) -> Tensor:
         """Anomaly score (N,), larger is stranger."""
@@ -188,6 +201,7 @@ CAPABILITIES = (
     HasPosterior,
     Weighs,
     Translates,
+    Plays,
     Scores,
     HasPartition,
     HasFilters,

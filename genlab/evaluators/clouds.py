@@ -24,7 +24,7 @@ SAFE = 10_000  # images from which on a Fréchet distance hardly depends on thei
 class Clouds:
     """`images` of the model's images (`of`) against as many of the split's as there are, at most `images`.
 
-    `samples` are drawn, a conditional model's with each class as often; `reconstructions` are of the split's own images;
+    `samples` are drawn, of a conditional model each class as often; `reconstructions` are of the split's own images;
     `translations` of its column `a`, compared with its column `b`.
     """
 
@@ -46,10 +46,10 @@ class Clouds:
         extractor = choose(self.extractor, split)
         wanted = images or self.images
         judged = some(split, wanted)
-        real = features_of(extractor, judged, self._column(judged))
+        real = features_of(extractor, judged, self.column)
         fake = features(extractor, self.made(model, judged, wanted))
         train = some(split.sibling(training(split)), len(fake))
-        floor = features_of(extractor, train, self._column(train))
+        floor = features_of(extractor, train, self.column)
         self._note(extractor, model, fake, real, floor, train.name)
         return extractor.name, fake, real, floor
 
@@ -67,7 +67,9 @@ class Clouds:
                 assert isinstance(model, Reconstructs)
                 yield model.reconstruct(image, *conditions)
 
-    def _column(self, split: Split) -> str:
+    @property
+    def column(self) -> str:
+        """The column that the model's images are to be like."""
         return "b" if self.of == "translations" else "image"
 
     def _note(self, extractor: Extractor, model: Model, fake: Tensor, real: Tensor, floor: Tensor, train: str) -> None:
@@ -90,12 +92,12 @@ class Clouds:
 
 
 def samples(model: Samples, n: int, batch_size: int = BATCH, **sampling: float) -> Iterator[Tensor]:
-    """n samples in batches, clamped to [0, 1]; ConfigError if the model takes no such `sampling`."""
+    """n samples in batches; ConfigError if the model takes no such `sampling`."""
     for name in sampling:
         if name not in inspect.signature(model.sample).parameters:
             raise ConfigError(f"this model's samples take no {name}", f"key evaluator.{name}", f"leave {name}=... out")
     for done in range(0, n, batch_size):
-        yield model.sample(min(batch_size, n - done), **sampling).clamp(0, 1)
+        yield model.sample(min(batch_size, n - done), **sampling)
 
 
 def training(split: Split) -> str:

@@ -120,6 +120,21 @@ def test_the_seed_decides(outputs: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert same != other
 
 
+def test_samples_can_be_had_as_numbers(outputs: Path, capsys: pytest.CaptureFixture[str], refused: Refused) -> None:
+    from genlab import imagefile
+
+    for kind in imagefile.ARRAYS:
+        path = Path(said(capsys, "sample", "last", "n=300", f"out=deep/s{kind}").strip())
+        assert imagefile.read(path).shape == (300, 1, 8, 8)
+    picture = Image.open(said(capsys, "sample", "last", "n=1", "out=one.png").strip())
+    [first] = imagefile.read(Path("deep/s.npy"))[0].tolist()
+    [again] = imagefile.read(Path(said(capsys, "sample", "last", "n=1", "out=one.npy").strip()))[0].tolist()
+    assert again == [[picture.getpixel((2 + 8 * x, 2 + 8 * y)) for x in range(8)] for y in range(8)]
+    assert len(first) == 8
+    assert "out=samples.npy" in refused("sample", "last", "n=20000")
+    assert "ending in .png or .npy or .npz" in refused("sample", "last", "out=x.gif")
+
+
 def test_a_conditional_model_draws_the_class_that_it_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Refused
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ class MemorySplit:
     """What evaluators may ask of a split, over two tensors."""
 
     def __init__(self, image: Tensor, label: Tensor | None = None) -> None:
-        self.name = "valid"
+        self.name, self.table = "valid", SimpleNamespace(name="memory")
         self.columns = {"image": image} | ({} if label is None else {"label": label})
 
     def __len__(self) -> int:
