@@ -1,8 +1,8 @@
 """Residual generator and discriminator: 3x3 convolutions in pairs, carried past by a 1x1 convolution.
 
 Gulrajani et al., Improved Training of Wasserstein GANs, NeurIPS 2017 (arXiv:1704.00028), appendix F; Miyato et al.,
-Spectral Normalization for GANs, ICLR 2018 (arXiv:1802.05957), tables 3 to 6, whose 48 to 128 pixel networks double their
-feature maps at each halving as these do.
+Spectral Normalization for GANs, ICLR 2018 (arXiv:1802.05957), tables 3 to 6: the feature maps double at each halving, as
+in their networks for 48 to 128 pixels.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def resnet_discriminator(
 
 
 class Block(nn.Module):
-    """F(x) + carried x, at twice (`up`), half (`down`, `first`) or the same size; only the generator's has batch norm."""
+    """F(x) + carried x at twice (`up`), half (`down`, `first`) or the same size; only `up` has batch norm."""
 
     def __init__(self, inp: int, out: int, kind: Literal["up", "down", "same", "first"]) -> None:
         super().__init__()
