@@ -24,10 +24,10 @@ class Bound(nn.Module):
 
     def __init__(self, module: nn.Module, function: Callable[..., Any]) -> None:
         super().__init__()
-        self.module, self.function = module, function
+        self.module, self._function = module, (function,)  # in a tuple: it may be the module itself
 
     def forward(self, *arguments: Any) -> Any:
-        return self.function(*arguments)
+        return self._function[0](*arguments)
 
 
 def with_weights(module: nn.Module, weights: Mapping[str, Tensor], function: Callable[..., Any], *given: Any) -> Any:

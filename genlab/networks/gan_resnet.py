@@ -1,8 +1,8 @@
 """Residual generator and discriminator: 3x3 convolutions in pairs, carried past by a 1x1 convolution.
 
 Gulrajani et al., Improved Training of Wasserstein GANs, NeurIPS 2017 (arXiv:1704.00028), appendix F; Miyato et al.,
-Spectral Normalization for GANs, ICLR 2018 (arXiv:1802.05957), tables 3 to 6: the feature maps double at each halving, as
-in their networks for 48 to 128 pixels.
+Spectral Normalization for GANs, ICLR 2018 (arXiv:1802.05957), tables 3 to 6: feature maps double at each halving, as in
+their networks for 48 to 128 pixels.
 """
 
 from __future__ import annotations
