@@ -26,12 +26,10 @@ SMALL = {
 
 def spec_of(name: str) -> dict[str, Any]:
     """The model section of configs/model/NAME.yaml, its defaults list followed."""
-    own: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / "model" / f"{name}.yaml"))
-    merged: dict[str, Any] = {}
-    for entry in own.pop("defaults", []):
-        if isinstance(entry, str) and entry != "_self_":
-            merged.update(spec_of(entry))
-    return merged | own
+    own: Any = OmegaConf.load(CONFIGS / "model" / f"{name}.yaml")
+    bases = [entry for entry in own.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    merged: Any = OmegaConf.to_container(OmegaConf.merge(*map(spec_of, bases), own))
+    return merged
 
 
 def shrunk(spec: dict[str, Any]) -> dict[str, Any]:
