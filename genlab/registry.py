@@ -180,6 +180,7 @@ EVALUATORS = Registry("evaluator")
 LOGGERS = Registry("logger", runtime=("folder", "resumed_at"))
 
 NetworkSpec = NETWORKS.spec_type()
+DatasetSpec = DATASETS.spec_type()  # of a data set inside another
 CorruptionSpec = CORRUPTIONS.spec_type()
 PenaltySpec = PENALTIES.spec_type()
 AugmentationSpec = AUGMENTATIONS.spec_type()

@@ -168,5 +168,8 @@ class Data:
         `memory_format` is the layout in which images come, so that a channels-last model need not convert them.
         """
         train = self.split("train")
-        order = Order(train.rows, self._seed, self._flip)
-        return Batches(train, order, columns, batch_size, rank, world, memory_format)
+        return Batches(train, self.order(train.rows), columns, batch_size, rank, world, memory_format)
+
+    def order(self, rows: Tensor) -> Order:
+        """The endless stream of epochs over the training rows."""
+        return Order(rows, self._seed, self._flip)
