@@ -114,7 +114,7 @@ class Batches:
 class Data:
     """An opened data set: its facts, its splits and its training order.
 
-    `shape` is (C, H, W); `num_classes` the number of label classes (of attributes if `multi_label`), None without
+    `columns` are the names of its columns; `shape` is (C, H, W); `num_classes` the number of label classes (of attributes if `multi_label`), None without
     labels; `fingerprint` a sha256 of the source's and the splits' facts; `nbytes` the images' uint8 bytes.
     """
 
@@ -130,6 +130,7 @@ class Data:
         images, labels = table.columns["image"], table.columns.get("label")
         channels, height, width = images.shape[1:]
         self.name, self.resident = table.name, table.resident
+        self.columns = table.names
         self.shape: Shape = (channels, height, width)
         self.nbytes = images.shape.numel()
         self.multi_label = labels is not None and len(labels.shape) == 2

@@ -19,7 +19,6 @@ from genlab.data.batching import Data
 from genlab.data.order import Order, generator
 from genlab.data.rows import StoredRows
 from genlab.data.table import Gathered, Table
-from genlab.errors import ConfigError, nearest
 
 SIDES = {"image": 0, "a": 0, "b": 1}  # column -> its number in a row
 JITTER = 286 / 256  # a picture is made that much larger before its own size is cut out (Isola et al., section 6.2)
@@ -48,14 +47,9 @@ class PairTable(Table):
         super().__init__(name, {"image": pictures}, device, resident)
         self.augment, self.aligned = augment, aligned
 
-    def check(self, columns: Sequence[str]) -> None:
-        for column in columns:
-            if column not in SIDES:
-                raise ConfigError(
-                    f"data set '{self.name}' has no column '{column}'",
-                    f"it has: {', '.join(SIDES)}",
-                    nearest(column, SIDES),
-                )
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(SIDES)
 
     def gather(self, rows: Tensor, flips: Tensor | None, columns: Sequence[str]) -> Gathered:
         pictures = self.columns["image"]
