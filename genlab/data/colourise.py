@@ -24,8 +24,6 @@ CELEBA: dict[str, Any] = {"name": "celeba"}
 class GreyTable(Table):
     """A table whose pictures are column `b`, and their grey versions, in as many channels, `a` and `image`."""
 
-    aligned = True
-
     @property
     def names(self) -> tuple[str, ...]:
         return (*super().names, "a", "b")

@@ -54,7 +54,7 @@ class Folder(Dataset):
 
     def files(self) -> list[Path]:
         if self.options.root is None:
-            raise ConfigError("the data set 'folder' needs a folder", "key dataset.root", "add dataset.root=PATH")
+            raise ConfigError(f"the data set '{self.name}' needs a folder", "key dataset.root", "add dataset.root=PATH")
         root = Path(self.options.root).expanduser().absolute()
         if not root.is_dir():
             raise DataError(f"{root} is no folder", "key dataset.root", "give the folder that holds the pictures")

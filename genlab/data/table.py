@@ -38,6 +38,8 @@ class Table:
     to models as they are.
     """
 
+    aligned = True  # whether the pictures of a row belong together
+
     def __init__(
         self, name: str, columns: Mapping[str, Tensor | StoredRows], device: torch.device, resident: bool
     ) -> None:

@@ -76,7 +76,7 @@ class Translation:
     def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
         """The sums over the pictures of this rank's batches, and how many pictures these are."""
         assert isinstance(model, Translates)
-        if not getattr(split.table, "aligned", True):
+        if not split.table.aligned:
             raise ConfigError(
                 "these pictures have no partners to be compared with",
                 f"data set '{split.table.name}'",

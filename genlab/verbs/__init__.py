@@ -9,6 +9,7 @@ VERBS = {
     "reconstruct": ("reconstruct", "images and what a trained model makes of them"),
     "denoise": ("denoise", "noisy images and what a trained model makes of them"),
     "inpaint": ("inpaint", "images with a square missing, filled by a trained model"),
+    "translate": ("translate", "pictures and what a trained model turns them into"),
     "interpolate": ("interpolate", "walk between codes of a trained model"),
     "traverse": ("traverse", "what each number of a code does to the image"),
     "arithmetic": ("arithmetic", "add an attribute to images, as a direction among codes"),
