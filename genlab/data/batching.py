@@ -114,8 +114,9 @@ class Batches:
 class Data:
     """An opened data set: its facts, its splits and its training order.
 
-    `columns` are the names of its columns; `shape` is (C, H, W); `num_classes` the number of label classes (of attributes if `multi_label`), None without
-    labels; `fingerprint` a sha256 of the source's and the splits' facts; `nbytes` the images' uint8 bytes.
+    `columns` are the names of its columns; `shape` is (C, H, W); `num_classes` the number of label classes (of
+    attributes if `multi_label`), None without labels; `fingerprint` a sha256 of the source's and the splits' facts;
+    `nbytes` the images' uint8 bytes.
     """
 
     def __init__(

@@ -62,7 +62,10 @@ class Folder(Dataset):
 
     def read(self) -> Source:
         [root] = self.files()
-        found = {part: [name for folder in split_folders(root, part) for name in pictures_below(root, folder)] for part in PARTS}
+        found = {
+            part: [name for folder in split_folders(root, part) for name in pictures_below(root, folder)]
+            for part in PARTS
+        }
         names = [name for part in found.values() for name in part]
         if not names:
             raise DataError(f"{root} holds no pictures", f"they end in {' '.join(SUFFIXES)}", "give another folder")

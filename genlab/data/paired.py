@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -79,7 +79,9 @@ class Paired(Dataset):
 
     def parts(self, folder: Path) -> dict[str, list[str]]:
         """The pictures of each split, their names below `folder`."""
-        return {part: [n for each in split_folders(folder, part) for n in pictures_below(folder, each)] for part in PARTS}
+        return {
+            part: [n for each in split_folders(folder, part) for n in pictures_below(folder, each)] for part in PARTS
+        }
 
     def read(self) -> Source:
         first, *second = self.files()
@@ -96,7 +98,8 @@ class Paired(Dataset):
         facts = self._facts()
         opened = store.obtain(self.name, facts, self.read, show)
         pairs = {name: torch.from_numpy(self.pairs(rows, opened)) for name, rows in self.splits(opened).items()}
-        pictures = opened.images.reshape(-1, self.form.channels, *opened.images.shape[2:])
+        # a view of the file: two rows for each of its own where a file holds two pictures
+        pictures = cast("np.memmap[Any, Any]", opened.images.reshape(-1, self.form.channels, *opened.images.shape[2:]))
         resident = fits(pictures.nbytes, device)
         table = PairTable(self.name, StoredRows(pictures), device, resident, self.augment, aligned=True)
         known = {"set": self._fingerprint(facts), "input": self.input}

@@ -62,7 +62,7 @@ class PairTable(Table):
         columns: Sequence[str],
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> Gathered:
-        """Pictures in [0, 1]. After them may come chances (n, 3), which both of a row share, or (n, 2, 3), each its own."""
+        """Pictures in [0, 1]. After them may come chances, (n, 3) for both pictures of a row, or (n, 2, 3)."""
         chances = gathered[len(columns)].to(self.device) if len(gathered) > len(columns) else None
         if chances is not None and chances.ndim == 2:
             chances = chances[:, None].expand(-1, 2, -1)
@@ -90,7 +90,7 @@ def jittered(image: Tensor, place: Tensor) -> Tensor:
 
 
 class Chances(Order):
-    """Rows in their order, each with three uniform numbers a function of (seed, epoch, row): mirror, and place (x, y)."""
+    """Rows in order, each with uniform numbers, a function of (seed, epoch, row): mirror or not, and place (x, y)."""
 
     def chances(self, n: int, epoch: int) -> Tensor:
         return torch.rand(n, 3, generator=generator(self.seed, "chances", epoch))

@@ -157,7 +157,9 @@ class TwoFolders(Folder):
             if part == "train" and not all(found):
                 lacking = f"{names[0]}{DOMAINS[0] if not found[0] else DOMAINS[1]}"
                 raise DataError(
-                    f"{root / lacking} holds no pictures", f"they end in {' '.join(SUFFIXES)}", "put domain pictures there"
+                    f"{root / lacking} holds no pictures",
+                    f"they end in {' '.join(SUFFIXES)}",
+                    "put domain pictures there",
                 )
         pictures = Files(root, [name for part in parts.values() for name in part])
         counts = {part: len(names) for part, names in parts.items()}

@@ -53,7 +53,7 @@ class Translations:
 
 @EVALUATORS("translation")
 class Translation:
-    """Translations of column a against their partners b: `l1`, the mean absolute error over pixels, `psnr` in dB, `ssim`.
+    """Translations of column a against their partners b: `l1`, the mean absolute error of pixels, `psnr` in dB, `ssim`.
 
     `input_l1`, `input_psnr` and `input_ssim` are those of the inputs as they are, taken for translations. All are means
     over pictures in [0, 1]. ConfigError for data whose pairs have nothing to do with each other.

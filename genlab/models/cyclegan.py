@@ -44,11 +44,11 @@ class CycleGAN(Model):
         )
         self.pools = nn.ModuleDict({domain: ImagePool(pool, image_shape) for domain in "XY"}) if pool else None
 
-    def G(self, x: Tensor) -> Tensor:  # noqa: N802 (the paper's name)
+    def G(self, x: Tensor) -> Tensor:
         made: Tensor = self.generators["G"](x).tanh()
         return made
 
-    def F(self, y: Tensor) -> Tensor:  # noqa: N802
+    def F(self, y: Tensor) -> Tensor:
         made: Tensor = self.generators["F"](y).tanh()
         return made
 
@@ -85,7 +85,7 @@ class CycleGAN(Model):
         """½E (D(y) − 1)² + ½E D(G(x))², half of section 4's as section 7.1 has it, for each domain."""
         loss, said = x.new_zeros(()), {}
         for domain, real, fake, chances in (("X", x, fake_x, chances_x), ("Y", y, fake_y, chances_y)):
-            shown = self.pools[domain].show(fake.detach(), chances) if self.pools and self.training else fake.detach()
+            shown = self.pool(domain).show(fake.detach(), chances) if self.pools and self.training else fake.detach()
             on_real, on_fake = self.discriminators[domain](real), self.discriminators[domain](shown)
             loss = loss + least_squares_discriminator_loss(on_real, on_fake)
             said[f"real_score_{domain}"] = on_real.detach().float().mean()
@@ -96,10 +96,15 @@ class CycleGAN(Model):
         self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, chances_x: Tensor, chances_y: Tensor
     ) -> dict[str, Tensor]:
         """The fakes that the discriminators saw go into the pools."""
-        assert self.pools is not None
-        self.pools["X"].store(fake_x, chances_x)
-        self.pools["Y"].store(fake_y, chances_y)
+        self.pool("X").store(fake_x, chances_x)
+        self.pool("Y").store(fake_y, chances_y)
         return {}
+
+    def pool(self, domain: str) -> ImagePool:
+        assert self.pools is not None
+        found = self.pools[domain]
+        assert isinstance(found, ImagePool)
+        return found
 
     def translate(self, image: Tensor) -> Tensor:
         """Pictures of domain a, in [0, 1], to domain b."""

@@ -1,7 +1,8 @@
 """PatchGAN: a discriminator that judges overlapping patches, each for itself.
 
-It looks at texture alone; what is right at a distance is another loss's affair. Isola, Zhu, Zhou & Efros, Image-to-Image
-Translation with Conditional Adversarial Networks, CVPR 2017 (arXiv:1611.07004), sections 3.2.2 and 6.1.2.
+It looks at texture alone; what is right at a distance is another loss's affair. Isola, Zhu, Zhou & Efros,
+Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017 (arXiv:1611.07004), sections 3.2.2
+and 6.1.2.
 """
 
 from __future__ import annotations

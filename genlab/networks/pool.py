@@ -16,7 +16,7 @@ from genlab.networks.shapes import Image
 class ImagePool(nn.Module):
     """`size` images, which training fills first. They are buffers: a checkpoint holds them.
 
-    What a row gets is decided by two uniform numbers of its own, `chances`, so that showing needs nobody else's rows and
+    What a row gets is decided by two uniform numbers of its own, `chances`: so showing needs nobody else's rows, and
     storing, which must be done with those of all processes, does the same on each of them.
     """
 

@@ -19,7 +19,7 @@ from genlab.registry import NETWORKS, PositiveInt
 def resnet_translator(
     inp: Size, out: Size, width: PositiveInt = 64, blocks: PositiveInt = 6, norm: ImageNorm = "instance"
 ) -> nn.Sequential:
-    """Images (N, C, H, W) to logits of images (N, C', H, W): c7s1-64, d128, d256, R256 `blocks` times, u128, u64, c7s1-3.
+    """Images (N, C, H, W) to logits of images (N, C', H, W): c7s1-64, d128, d256, `blocks` R256, u128, u64, c7s1-3.
 
     The paper takes 6 blocks at 128 pixels and 9 at 256. Sides are multiples of 4.
     """

@@ -248,7 +248,9 @@ def test_colourise_gives_luma_beside_the_picture(
         assert np.abs(grey.astype(int) - wanted[..., None]).max() <= 1
     mirrored, plain = data.batches(BOTH, 4).at(1), whole.batches(("image",), 4).at(1)
     assert torch.equal(mirrored[1], plain[0])
-    assert (mirrored[0] - mirrored[1].mul(torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, True)).abs().max() < 1e-5
+    assert (
+        mirrored[0] - mirrored[1].mul(torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, True)
+    ).abs().max() < 1e-5
 
 
 def test_grey_images_cannot_be_coloured() -> None:

@@ -15,8 +15,8 @@ from tests.engine.conftest import MakeTrainer
 from tests.engine.gloo import among
 from tests.models.conftest import PRESETS
 
-# What makes a family's every step so large that it multiplies rounding errors by hundreds: CycleGAN's gradient, through two
-# generators one after the other, at a tenth of their width and under plain gradient descent.
+# Smaller steps where each would multiply rounding errors by hundreds: CycleGAN's gradient goes through two generators,
+# one after the other, whose small weights are normalised away; under plain gradient descent it is as large as they are.
 CALM = {"cyclegan": ["model.cycle=0.01", "model.identity=0.01", "optimizer.lr=1e-4"]}
 every_yaml = pytest.mark.parametrize("preset", PRESETS)
 

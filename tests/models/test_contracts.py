@@ -126,10 +126,8 @@ def test_capabilities_give_what_they_say(small: Build, shape: Shape) -> None:
             pictures.append(model.sample(N))
         if isinstance(model, Reconstructs):
             pictures.append(model.reconstruct(*given(model, image)))
-        if isinstance(model, Translates):
-            pictures.append(model.translate(image))
-        if isinstance(model, TranslatesBack):
-            pictures.append(model.translate_back(image))
+        ways = [(Translates, "translate"), (TranslatesBack, "translate_back")]
+        pictures += [getattr(model, name)(image) for kind, name in ways if isinstance(model, kind)]
         if isinstance(model, HasPrior):
             codes.append(model.prior(N))
         if isinstance(model, Encodes):

@@ -48,12 +48,13 @@ def test_the_unet_at_256_pixels_is_the_papers() -> None:
     back = [m for m in unet.modules() if isinstance(m, nn.ConvTranspose2d)]
     assert [m.in_channels for m in back] == [512, 1024, 1024, 1024, 1024, 512, 256, 128]  # with what is passed across
     assert [m.out_channels for m in back] == [512, 512, 512, 512, 256, 128, 64, 3]
-    assert [any(isinstance(m, Noise) for m in layer) for layer in unet.up] == [True] * 3 + [False] * 5  # type: ignore[attr-defined]
+    layers: Any = unet.up
+    assert [any(isinstance(m, Noise) for m in layer) for layer in layers] == [True] * 3 + [False] * 5
     assert sum(p.numel() for p in unet.parameters()) == pytest.approx(54.4e6, rel=0.001)
 
 
 def test_each_layer_of_the_unet_sees_its_mirror_image() -> None:
-    """What the innermost map does not carry still reaches the output: with the bottleneck cut, one pixel stays local."""
+    """What the innermost map does not carry reaches the output too: with the way back cut, one pixel stays local."""
     torch.manual_seed(0)
     unet = network("unet", (1, 16, 16), (1, 16, 16), width=4, norm="none", dropout=0.0)
     assert reach(unet, torch.rand(1, 1, 16, 16), (0, 8, 8)) == (16, 16)
@@ -205,7 +206,10 @@ def test_two_ranks_fill_one_pool(tmp_path: Path) -> None:
 
 def test_pix2pix_descends_its_equations() -> None:
     torch.manual_seed(0)
-    networks = {"generator": {"name": "unet", "width": 2, "dropout": 0.0}, "discriminator": {"name": "patchgan", "width": 2}}
+    networks = {
+        "generator": {"name": "unet", "width": 2, "dropout": 0.0},
+        "discriminator": {"name": "patchgan", "width": 2},
+    }
     model = MODELS.build({**spec_of("pix2pix"), **networks}, "model", image_shape=(3, 16, 16))
     a, b = torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16)
     drawn = model.draw(a, b)
@@ -234,8 +238,8 @@ def test_cyclegan_descends_its_equations(identity: float) -> None:
     x, y = 2 * a - 1, 2 * b - 1
     drawn = model.draw(a, b)
     forth, back = model.translate, model.translate_back  # type: ignore[attr-defined]
-    G, F = (lambda x: 2 * forth((x + 1) / 2) - 1), (lambda y: 2 * back((y + 1) / 2) - 1)  # noqa: N806
-    D: Any = model.discriminators  # noqa: N806
+    G, F = (lambda x: 2 * forth((x + 1) / 2) - 1), (lambda y: 2 * back((y + 1) / 2) - 1)
+    D: Any = model.discriminators
 
     def score(domain: str, picture: Tensor, target: float) -> Tensor:
         logits = D[domain](picture)
@@ -282,7 +286,7 @@ class ThereAndBack(Invert):
 
 
 class Pairs(MemorySplit):
-    class table:  # noqa: N801
+    class table:
         name, aligned = "pairs", True
 
 
