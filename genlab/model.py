@@ -134,7 +134,13 @@ class Weighs(Protocol):
 @runtime_checkable
 class Translates(Protocol):
     def translate(self, image: Tensor) -> Tensor:
-        """Images of one domain to the other, in [0, 1]."""
+        """Images of column `a`'s kind (N, C, H, W) to those of `b`'s, in [0, 1]."""
+
+
+@runtime_checkable
+class TranslatesBack(Protocol):
+    def translate_back(self, image: Tensor) -> Tensor:
+        """Images of column `b`'s kind (N, C, H, W) to those of `a`'s, in [0, 1]."""
 
 
 @runtime_checkable
@@ -202,6 +208,7 @@ CAPABILITIES = (
     Weighs,
     Translates,
     Plays,
+    TranslatesBack,
     Scores,
     HasPartition,
     HasFilters,

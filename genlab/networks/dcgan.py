@@ -85,6 +85,13 @@ def dcgan_discriminator(
     return spectral(network) if norm == "spectral" else network
 
 
+def _normalising(norm: str, channels: int) -> list[nn.Module]:
+    """What stands after a convolution; layer norm is over an image's channels and places."""
+    if norm == "batch":
+        return [nn.BatchNorm2d(channels)]
+    return [nn.GroupNorm(1, channels)] if norm == "layer" else []
+
+
 def smallest_map(network: str, image: Image) -> tuple[tuple[int, int], int]:
     """The map that the generator starts from, and how often it is doubled to become the image."""
     sides, halvings = _halve(image[1:])

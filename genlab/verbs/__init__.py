@@ -9,6 +9,7 @@ VERBS = {
     "reconstruct": ("reconstruct", "images and what a trained model makes of them"),
     "denoise": ("denoise", "noisy images and what a trained model makes of them"),
     "inpaint": ("inpaint", "images with a square missing, filled by a trained model"),
+    "translate": ("translate", "pictures and what a trained model turns them into"),
     "interpolate": ("interpolate", "walk between codes of a trained model"),
     "walk": ("walk", "a walk through codes as an animation, GIF or WebP"),
     "project": ("project", "find the code whose image is most like a picture"),

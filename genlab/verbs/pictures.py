@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from genlab.results import Picture
 
 # verb that shows a capability, to suggest another one in its place
-SHOWN_BY = {"Samples": "sample", "Reconstructs": "reconstruct", "Decodes": "interpolate", "Encodes": "encode"}
+SHOWN_BY = {
+    "Samples": "sample", "Reconstructs": "reconstruct", "Decodes": "interpolate", "Encodes": "encode",
+    "Translates": "translate",
+}  # fmt: skip
 
 
 def picture_parser(verb: str, about: str, keys: str, examples: str) -> Parser:
