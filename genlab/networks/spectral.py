@@ -1,4 +1,4 @@
-"""Spectral normalisation: a layer's weights divided by their largest singular value, so that its Lipschitz constant is 1.
+"""Spectral normalisation: weights divided by their largest singular value, which makes a layer's Lipschitz constant 1.
 
 Miyato, Kataoka, Koyama & Yoshida, Spectral Normalization for Generative Adversarial Networks, ICLR 2018
 (arXiv:1802.05957), algorithm 1. torch's own does its power iteration in half precision under autocast.
