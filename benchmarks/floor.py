@@ -11,6 +11,7 @@ generator moves. On CUDA, --graph captures the whole step.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -122,6 +123,44 @@ def gan(generator: nn.Module, discriminator: nn.Module, how: How) -> Step:
     return step
 
 
+def wgan_gp(generator: nn.Module, critic: nn.Module, how: How) -> Step:
+    """Gulrajani et al. (2017), algorithm 1: λ 10, five critic steps, Adam 1e-4 (0, 0.9). Gives the critic's loss.
+
+    The critic is not compiled: torch.compile has no second derivative.
+    """
+    generate, judge = how.place(generator), critic.to(how.device, memory_format=how.memory)
+    adams = [how.adam(net, 1e-4, (0.0, 0.9)) for net in (generator, critic)]
+    turns = itertools.count(1)
+
+    def step(pixels: Tensor) -> Tensor:
+        moves = next(turns) % 5 == 0
+        real = pixels.float().mul_(1 / 127.5).sub_(1).contiguous(memory_format=how.memory)
+        code = torch.randn(len(real), 100, device=real.device)
+        for adam in adams:
+            adam.zero_grad(set_to_none=True)
+        with how.autocast(), torch.set_grad_enabled(moves):
+            fake = generate(code).tanh()
+        with how.autocast():
+            on_real, on_fake = judge(real), judge(fake.detach())
+        share = torch.rand(len(real), 1, 1, 1, device=real.device)
+        between = torch.lerp(fake.detach().float(), real, share).requires_grad_()
+        [slope] = torch.autograd.grad(judge(between).sum(), between, create_graph=True)
+        norm = (slope.flatten(1).square().sum(1) + 1e-12).sqrt()
+        loss = on_fake.float().mean() - on_real.float().mean() + 10 * (norm - 1).square().mean()
+        loss.backward()
+        adams[1].step()
+        if moves:
+            critic.requires_grad_(False)
+            with how.autocast():
+                on_fake = judge(fake)
+            (-on_fake.float().mean()).backward()
+            critic.requires_grad_(True)
+            adams[0].step()
+        return loss
+
+    return step
+
+
 def vqvae(encoder: nn.Module, codebook: nn.Module, decoder: nn.Module, how: How) -> Step:
     """van den Oord et al. (2017), equation 3 with β = 0.25 and a codebook learned by gradient; Adam 1e-3."""
     encode, decode, codes = how.place(encoder), how.place(decoder), codebook.to(how.device)
@@ -152,6 +191,9 @@ def build(workload: str, how: How) -> tuple[Step, int]:
     if workload == "vqvae32":
         triple = nets.vqvae()
         return vqvae(*triple, how), sum(p.numel() for net in triple for p in net.parameters())
+    if workload == "wgan_gp28":
+        players = nets.wgan_gp()
+        return wgan_gp(*players, how), sum(p.numel() for net in players for p in net.parameters())
     pair = {"vae_mlp_mnist": nets.mlp_vae, "vae_conv64": nets.conv_vae}.get(workload, nets.dcgan)()
     count = sum(p.numel() for net in pair for p in net.parameters())
     if workload.startswith("vae"):
@@ -194,6 +236,8 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--graph", action="store_true", help="CUDA: the whole step as one graph")
     chosen = harness.given(parser)
+    if chosen.graph and chosen.workload == "wgan_gp28":
+        parser.error("wgan_gp28 has two kinds of step, and --graph records one")
     how = How(chosen.device, chosen.precision, chosen.layout, chosen.compile, chosen.graph)
     torch.manual_seed(0)
     pixels = torch.from_numpy(harness.images(chosen)).to(how.device)

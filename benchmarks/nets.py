@@ -50,6 +50,24 @@ def dcgan(width: int = 64) -> Pair:
     return generator, discriminator
 
 
+def wgan_gp(width: int = 64) -> Pair:
+    """The same from a 7x7 map to 28x28x1, two doublings, and a critic without batch norm: 898,176 parameters."""
+    generator = nn.Sequential(
+        nn.Unflatten(1, (100, 1, 1)), nn.ConvTranspose2d(100, 2 * width, 7, bias=False),
+        nn.BatchNorm2d(2 * width), nn.ReLU(inplace=True), nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.ConvTranspose2d(width, 1, 4, 2, 1, bias=False),
+    )  # fmt: skip
+    critic = nn.Sequential(
+        nn.Conv2d(1, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(width, 2 * width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(2 * width, 1, 7, bias=False), nn.Flatten(),
+    )  # fmt: skip
+    for module in (*generator, *critic):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+    return generator, critic
+
+
 class Residual(nn.Module):
     """x + W₂ relu(W₁ relu(x)), W₁ of 3x3 and W₂ of 1x1."""
 

@@ -21,6 +21,7 @@ from genlab.paths import cache_folder
 
 NEEDS = {  # workload -> data set; data set -> what shows that it is there
     "vae_mlp_mnist": "mnist", "vae_conv64": "celeba", "dcgan64": "celeba", "dcgan64_lsun": "lsun", "vqvae32": "celeba",
+    "wgan_gp28": "mnist",
 }  # fmt: skip
 SIGNS = {
     "mnist": ("MNIST/raw/train-images-idx3-ubyte", "MNIST/raw/train-images-idx3-ubyte.gz"),

@@ -79,7 +79,7 @@ def sample(loaded: LoadedRun, keys: Keys) -> None:
     in_turn = class_columns(loaded.model, keys.n) if keys.label is None else None  # a part ends with the last class
     noise.seed(keys.seed)
     with torch.no_grad():
-        parts = pictures.in_parts(keys.n, MOST_AT_ONCE - MOST_AT_ONCE % (in_turn or 1))
+        parts = pictures.in_parts(keys.n, max(1, MOST_AT_ONCE // (in_turn or 1)) * (in_turn or 1))
         images = torch.cat([as_bytes(loaded.model.sample(part, **given)) for part in parts])
     if drawn:
         pictures.save(path, image_grid(images / 255, keys.columns or in_turn))

@@ -16,7 +16,7 @@ from genlab.runtime import Runtime
 from genlab.trainer import Trainer
 
 COUNTS = {"vae_mlp_mnist": 652_824, "vae_conv64": 3_937_635, "dcgan64": 6_342_272, "dcgan64_lsun": 6_342_272,
-          "vqvae32": 695_491}  # fmt: skip
+          "vqvae32": 695_491, "wgan_gp28": 898_176}  # fmt: skip
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def trainer_of(workload: str) -> Trainer:
 def test_parameters(workload: str) -> None:
     load_registry()
     settings = config.compose([f"workload={workload}"]).config
-    shape = {"vae_mlp_mnist": (1, 28, 28), "vqvae32": (3, 32, 32)}.get(workload, (3, 64, 64))
+    shape = {"vae_mlp_mnist": (1, 28, 28), "vqvae32": (3, 32, 32), "wgan_gp28": (1, 28, 28)}.get(workload, (3, 64, 64))
     model = MODELS.build(settings["model"], "model", image_shape=shape, num_classes=10)
     assert sum(p.numel() for p in model.parameters()) == COUNTS[workload]
     assert floor.build(workload, floor.How())[1] == COUNTS[workload]
@@ -55,13 +55,14 @@ def test_parameters(workload: str) -> None:
         ("vae_conv64", nets.conv_vae, floor.half_squared_error),
         ("dcgan64", nets.dcgan, None),
         ("vqvae32", nets.vqvae, None),
+        ("wgan_gp28", nets.wgan_gp, None),
     ],
 )
 def test_one_step_is_equal(data: None, monkeypatch: pytest.MonkeyPatch, workload: str, pair, nll) -> None:
     trainer = trainer_of(workload)
     networks = pair()
     _copy(trainer.model, networks)
-    loop = {"dcgan64": floor.gan, "vqvae32": floor.vqvae}.get(workload)
+    loop = {"dcgan64": floor.gan, "vqvae32": floor.vqvae, "wgan_gp28": floor.wgan_gp}.get(workload)
     step = loop(*networks, floor.How()) if loop else floor.vae(*networks, nll, floor.How())
     [batch] = trainer.batches.at(0)
     monkeypatch.setattr(noise, "seed", lambda *numbers: None)  # both draw from torch's one stream
@@ -71,7 +72,7 @@ def test_one_step_is_equal(data: None, monkeypatch: pytest.MonkeyPatch, workload
     theirs = step((batch * 255).round().to(torch.uint8))
     if workload in ("vae_conv64", "vqvae32"):  # ours is a likelihood: its constant for σ = 1 is no work
         theirs = theirs + 0.5 * batch[0].numel() * torch.log(torch.tensor(2 * torch.pi))
-    name = "generator/loss" if workload == "dcgan64" else "loss"
+    name = {"dcgan64": "generator/loss", "wgan_gp28": "discriminator/loss"}.get(workload, "loss")
     torch.testing.assert_close(ours[name], theirs.detach(), rtol=1e-5, atol=1e-5)
     theirs_now = [p for net in networks for p in net.parameters()]
     for mine, other in zip(trainer.model.parameters(), theirs_now, strict=True):
