@@ -53,6 +53,12 @@ def build_model(settings: Mapping[str, Any], data: Data, place: Runtime) -> Mode
     with noise.alone():
         noise.seed(settings["seed"])
         model = MODELS.build(settings["model"], "model", image_shape=data.shape, num_classes=data.num_classes)
+    if {"a", "b"} & set(model.inputs) - set(data.columns):
+        raise ConfigError(
+            f"model '{settings['model']['name']}' learns from pairs of pictures",
+            f"dataset {data.name} has none",
+            "choose dataset=facades, paired, unpaired or colourise: genlab list datasets",
+        )
     if "label" in model.inputs and data.num_classes is None:
         raise ConfigError(
             f"model '{settings['model']['name']}' needs labels",

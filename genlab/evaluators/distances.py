@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Le
 
 from genlab.evaluators.clouds import SAFE, Clouds, Of, enough
 from genlab.extraction import AUTO, BATCH, ExtractorName
@@ -18,6 +18,7 @@ from genlab.results import Value
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
+Truncation = Annotated[float, Ge(0), Le(2)]
 SEVERAL = Annotated[int, Gt(1)]
 
 
@@ -34,9 +35,10 @@ class FrechetDistance(Clouds):
         extractor: ExtractorName = AUTO,
         of: Of = "samples",
         batch_size: PositiveInt = BATCH,
+        truncation: Truncation | None = None,
         every: Cadence = None,
     ) -> None:
-        super().__init__(images, extractor, of, batch_size)
+        super().__init__(images, extractor, of, batch_size, truncation)
         self.every = every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
@@ -49,7 +51,9 @@ class FrechetDistance(Clouds):
         yield f"fid_{name}", fid(fake, real)
         yield f"fid_{name}_floor", fid(floor, real)
         if min(len(fake), len(real)) < SAFE:
-            self._said["caution"] = f"fewer than {SAFE:,} images of a kind: biased upwards, compare at equal counts only"
+            self._said["caution"] = (
+                f"fewer than {SAFE:,} images of a kind: biased upwards, compare at equal counts only"
+            )
 
 
 @EVALUATORS("kid")
@@ -67,9 +71,10 @@ class KernelDistance(Clouds):
         extractor: ExtractorName = AUTO,
         of: Of = "samples",
         batch_size: PositiveInt = BATCH,
+        truncation: Truncation | None = None,
         every: Cadence = None,
     ) -> None:
-        super().__init__(images, extractor, of, batch_size)
+        super().__init__(images, extractor, of, batch_size, truncation)
         self.subsets, self.size, self.every = subsets, subset_size, every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
@@ -100,9 +105,10 @@ class Coverage(Clouds):
         extractor: ExtractorName = AUTO,
         of: Of = "samples",
         batch_size: PositiveInt = BATCH,
+        truncation: Truncation | None = None,
         every: Cadence = None,
     ) -> None:
-        super().__init__(images, extractor, of, batch_size)
+        super().__init__(images, extractor, of, batch_size, truncation)
         self.k, self.every = k, every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:

@@ -30,7 +30,7 @@ def dcgan_generator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Sequent
     """
     if not isinstance(inp, int) or isinstance(out, int):
         raise misfit("dcgan_generator", "a vector to an image", inp, out)
-    base, doublings = base_of("dcgan_generator", out)
+    base, doublings = smallest_map("dcgan_generator", out)
     widths = [width * 2**i for i in reversed(range(doublings))]
     # "project and reshape": a transposed convolution of a 1x1 map
     layers: list[nn.Module] = [
@@ -64,7 +64,7 @@ def dcgan_discriminator(
     """
     if isinstance(inp, int) or not isinstance(out, int):
         raise misfit("dcgan_discriminator", "an image to a vector", inp, out)
-    base, halvings = base_of("dcgan_discriminator", inp)
+    base, halvings = smallest_map("dcgan_discriminator", inp)
     widths = [width * 2**i for i in range(halvings)]
     # no norm on the discriminator's input layer
     layers: list[nn.Module] = [
@@ -92,7 +92,7 @@ def _normalising(norm: str, channels: int) -> list[nn.Module]:
     return [nn.GroupNorm(1, channels)] if norm == "layer" else []
 
 
-def base_of(network: str, image: Image) -> tuple[tuple[int, int], int]:
+def smallest_map(network: str, image: Image) -> tuple[tuple[int, int], int]:
     """The map that the generator starts from, and how often it is doubled to become the image."""
     sides, halvings = _halve(image[1:])
     if halvings == 0 or max(sides) > LARGEST_BASE:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from genlab.networks.dcgan import base_of
+from genlab.networks.dcgan import smallest_map
 from genlab.networks.minibatch import Minibatch, judge_head
 from genlab.networks.shapes import Size, misfit
 from genlab.networks.spectral import spectral
@@ -25,7 +25,7 @@ def resnet_generator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Sequen
     """Code (N, inp) to image logits (N, C, H, W), whose tanh is the image; `width` feature maps next to the image."""
     if not isinstance(inp, int) or isinstance(out, int):
         raise misfit("resnet_generator", "a vector to an image", inp, out)
-    (height, breadth), doublings = base_of("resnet_generator", out)
+    (height, breadth), doublings = smallest_map("resnet_generator", out)
     widths = [width * 2**i for i in reversed(range(doublings + 1))]
     layers: list[nn.Module] = [
         nn.Linear(inp, widths[0] * height * breadth),
@@ -49,7 +49,7 @@ def resnet_discriminator(
     """Images (N, C, H, W) in [-1, 1] to logits (N, out); features are summed over places before the last layer."""
     if isinstance(inp, int) or not isinstance(out, int):
         raise misfit("resnet_discriminator", "an image to a vector", inp, out)
-    _, halvings = base_of("resnet_discriminator", inp)
+    _, halvings = smallest_map("resnet_discriminator", inp)
     widths = [width * 2**i for i in range(halvings)]
     layers: list[nn.Module] = [
         Block(inp[0], width, "first"),
