@@ -27,6 +27,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def points(self) -> bool:
+        """Whether its images are points of any range, of one pixel each, not pictures."""
+        return self.table.columns["image"].dtype == torch.float32
+
     def batches(self, columns: Sequence[str], batch_size: int, first: int = 0, every: int = 1) -> Iterator[Gathered]:
         """The rows in order, the last batch perhaps smaller; of these batches `first` and each `every`-th after it."""
         self.table.check(columns)
