@@ -1,6 +1,6 @@
 """Stacked MNIST: three digits as the three channels of a picture, so that 1,000 modes can be counted.
 
-Metz, Poole, Pfau & Sohl-Dickstein, Unrolled Generative Adversarial Networks, ICLR 2017 (arXiv:1611.02163), section 3.3.1.
+Metz, Poole, Pfau & Sohl-Dickstein, Unrolled Generative Adversarial Networks, ICLR 2017 (arXiv:1611.02163), 3.3.1.
 """
 
 from __future__ import annotations
