@@ -114,7 +114,7 @@ def _unknown_key(folders: Sequence[Path], parsed: Sequence[Override]) -> ConfigE
     keys = [name for name, _ in flatten(plain)]
     for override in parsed:
         key = override.key_or_group
-        adds = override.get_key_element()[0] == "+" or key.startswith((overrides.OPEN, "hydra"))
+        adds = override.get_key_element()[0] == "+" or f"{key}.".startswith((*overrides.OPEN, "hydra"))
         if key in known or adds or key in keys:
             continue
         parent = key.rpartition(".")[0]

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 MAX_OVERRIDES = 500
-DELETABLE = ("evaluator.", "logger.", "optimizer.phases.")  # entries of open mappings
 MANY = ("evaluator", "logger")  # groups of which several options can be chosen: evaluator=[objective,samples]
 OPTIONAL = ("recipe", "experiment", "workload", "debug")  # groups that may be nothing: experiment=null
-OPEN = "optimizer.phases."  # a mapping whose keys are the model's phases: entries are added without '+'
+# mappings whose keys are the model's phases, and what steadies its game: entries are added without '+'
+OPEN = ("optimizer.phases.", "model.stabilisers.")
+DELETABLE = ("evaluator.", "logger.", *OPEN)  # entries of open mappings
 
 Groups = Mapping[str, Sequence[str]]
 
@@ -69,7 +70,7 @@ def arguments(parsed: Sequence[Override]) -> list[str]:
         key, line = override.key_or_group, str(override.input_line)
         if key in OPTIONAL and not override.is_sweep_override() and override.value() is None:
             texts += ["~recipe"] if key == "recipe" else []
-        elif key.startswith(OPEN) and line[0] not in "+~":
+        elif f"{key}.".startswith(OPEN) and line[0] not in "+~":
             texts.append(f"++{line}")
         else:
             texts.append(line)
@@ -135,7 +136,7 @@ def _allowed(override: Override, argument: str) -> None:
         raise ConfigError(
             f"'{key}' cannot be removed",
             where,
-            "give another value; only recipe, evaluator.NAME, logger.NAME, optimizer.phases.NAME can go",
+            "give another value; only recipe and NAME in evaluator, logger, optimizer.phases, model.stabilisers can go",
         )
     if key.startswith("plugins."):
         raise ConfigError(f"'{key}' is refused", where, "give the whole list: plugins=[package]")

@@ -25,6 +25,22 @@ class Game:
     generator: Callable[[Tensor, Tensor], Tensor]
     relative: bool = False  # whether the generator's loss depends on the real images' logits
     probability: bool = True  # whether a logit is that of a probability
+    # what a target of 1 − s for real images, in place of 1, adds to the discriminator's loss; None: it has no targets
+    smoothing: Callable[[Tensor, float], Tensor] | None = None
+
+
+def smoothed(real: Tensor, s: float) -> Tensor:
+    """−(1 − s) E log D(x) − s E log(1 − D(x)), less what it is for s = 0: s times the mean logit.
+
+    Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016 (arXiv:1606.03498), section 3.4: of the real
+    side only, so that the generator's samples are not where they are because it once put them there.
+    """
+    return s * real.float().mean()
+
+
+def least_squares_smoothed(real: Tensor, s: float) -> Tensor:
+    """½E (D(x) − 1 + s)², less what it is for s = 0."""
+    return s * (real.float() - 1).mean() + 0.5 * s * s
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -81,9 +97,14 @@ def relativistic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 GAMES: dict[GameName, Game] = {
-    "non_saturating": Game(discriminator_loss, non_saturating_generator_loss),
-    "minimax": Game(discriminator_loss, minimax_generator_loss),
-    "least_squares": Game(least_squares_discriminator_loss, least_squares_generator_loss, probability=False),
+    "non_saturating": Game(discriminator_loss, non_saturating_generator_loss, smoothing=smoothed),
+    "minimax": Game(discriminator_loss, minimax_generator_loss, smoothing=smoothed),
+    "least_squares": Game(
+        least_squares_discriminator_loss,
+        least_squares_generator_loss,
+        probability=False,
+        smoothing=least_squares_smoothed,
+    ),
     "hinge": Game(hinge_discriminator_loss, critic_generator_loss, probability=False),
     "wasserstein": Game(critic_loss, critic_generator_loss, probability=False),
     "relativistic": Game(relativistic_discriminator_loss, relativistic_generator_loss, relative=True),

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Critic = Callable[[Tensor], Tensor]
 EPSILON = 1e-12  # under a root, whose derivative at 0 is infinite
 
 
-def image_gradient(critic: Critic, images: Tensor) -> Tensor:
-    """∇ₓ ΣD(x), of the shape of `images` (N, ...), float32: the sum's gradient at x_i is that of D(x_i) alone.
+def logits_and_gradient(critic: Critic, images: Tensor) -> tuple[Tensor, Tensor]:
+    """D(x) and ∇ₓ ΣD(x), of the shape of `images` (N, ...), float32: the sum's gradient at x_i is that of D(x_i) alone.
 
     Works where gradients are off, and is itself differentiable where they are on. `images` may have a history: the
     gradient with respect to it then flows on.
@@ -27,13 +27,28 @@ def image_gradient(critic: Critic, images: Tensor) -> Tensor:
     with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
         x = images.float()
         x = x if x.requires_grad else x.detach().requires_grad_()
-        [gradient] = torch.autograd.grad(critic(x).float().sum(), x, create_graph=learns)
-    return gradient
+        logits = critic(x).float()
+        [gradient] = torch.autograd.grad(logits.sum(), x, create_graph=learns)
+    return logits, gradient
+
+
+def image_gradient(critic: Critic, images: Tensor) -> Tensor:
+    """The second of `logits_and_gradient`."""
+    return logits_and_gradient(critic, images)[1]
+
+
+def squared_norms(logits: Tensor, gradient: Tensor) -> Tensor:
+    """‖∇D‖² for each logit: where a critic takes m images at once (PacGAN), they count together."""
+    own = gradient.flatten(1).square().sum(1)
+    if len(own) == len(logits):
+        return own
+    size = -(-len(own) // len(logits))
+    return nn.functional.pad(own, (0, size * len(logits) - len(own))).view(-1, size).sum(1)
 
 
 def squared_gradient(critic: Critic, images: Tensor) -> Tensor:
     """‖∇D(x)‖² (N,) of images (N, ...): Mescheder, Geiger & Nowozin, ICML 2018 (arXiv:1801.04406), eq. 9."""
-    return image_gradient(critic, images).flatten(1).square().sum(1)
+    return squared_norms(*logits_and_gradient(critic, images))
 
 
 def gradient_norm(critic: Critic, images: Tensor) -> Tensor:
