@@ -180,12 +180,13 @@ EVALUATORS = Registry("evaluator")
 LOGGERS = Registry("logger", runtime=("folder", "resumed_at"))
 
 NetworkSpec = NETWORKS.spec_type()
+DatasetSpec = DATASETS.spec_type()  # of a data set inside another
 CorruptionSpec = CORRUPTIONS.spec_type()
 PenaltySpec = PENALTIES.spec_type()
 AugmentationSpec = AUGMENTATIONS.spec_type()
 ModelSpec = MODELS.spec_type()  # of a model inside another
 
-PACKAGES = ("networks", "models", "data", "evaluators", "loggers")
+PACKAGES = ("networks", "models", "data", "extractors", "evaluators", "loggers")
 broken_plugins: dict[str, str] = {}
 
 

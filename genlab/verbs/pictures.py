@@ -58,13 +58,14 @@ def require(loaded: LoadedRun, *wanted: type) -> None:
         )
 
 
-def destination(out: str | None, loaded: LoadedRun, name: str) -> Path:
-    """Where the picture goes: `out`, else `name`.png in the run's images/."""
+def destination(out: str | None, loaded: LoadedRun, name: str, kinds: Sequence[str] = (".png",)) -> Path:
+    """Where the picture goes: `out`, which ends in one of `kinds`, else `name`.png in the run's images/."""
     if out is None:
         return loaded.path / "images" / f"{name}.png"
     path = Path(out).expanduser()
-    if path.suffix.lower() != ".png":
-        raise ConfigError(f"'{out}' is no PNG file", "key out", "give a name ending in .png")
+    if path.suffix.lower() not in kinds:
+        what = "PNG file" if len(kinds) == 1 else "file that can be written"
+        raise ConfigError(f"'{out}' is no {what}", "key out", f"give a name ending in {' or '.join(kinds)}")
     return path
 
 

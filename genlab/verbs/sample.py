@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Gt, Le
 
 from genlab.errors import ConfigError
+from genlab.imagefile import ARRAYS
 from genlab.registry import Count, NonNegativeInt
 from genlab.verbs import pictures
 from genlab.verbs.options import Parser, keywords
@@ -20,20 +23,22 @@ KEYS = pictures.keys_text(
     seed="of the noise (0)",
     label="a class, of models that take one",
     columns="per row (a square)",
-    out="PNG file",
+    out="PNG file, or .npy, .npz, .safetensors: all n as uint8 (n, C, H, W)",
 )
 EXAMPLES = """\
   genlab sample last
   genlab sample outputs/dcgan-mnist/2026-11-20_14-03-12 n=100 seed=7 out=samples.png
+  genlab sample last n=60000 out=samples.npy        numbers, e.g. for dataset=generated
   genlab sample last label=7                        of a conditional model, e.g. cvae
 """
+MOST, MOST_IN_A_PICTURE = 100_000, 10_000
 
 
 @dataclass(frozen=True)
 class Keys:
     """What may be given as key=value."""
 
-    n: Count = 64
+    n: Annotated[int, Gt(0), Le(MOST)] = 64
     seed: NonNegativeInt = 0
     label: NonNegativeInt | None = None
     columns: Count | None = None
@@ -51,21 +56,30 @@ def run(options: argparse.Namespace) -> int:
 
 
 def sample(loaded: LoadedRun, keys: Keys) -> None:
-    """n samples as one grid; the same seed gives the same images on the same device."""
+    """n samples as one grid or file of numbers; the same seed gives the same images on the same device."""
     import torch
 
     from genlab import noise
     from genlab.grid import image_grid
+    from genlab.imagefile import as_bytes, write
     from genlab.model import Samples
 
-    path = pictures.destination(keys.out, loaded, f"samples-n{keys.n}-seed{keys.seed}{_suffix(keys)}")
+    name = f"samples-n{keys.n}-seed{keys.seed}{_suffix(keys)}"
+    path = pictures.destination(keys.out, loaded, name, (".png", *ARRAYS))
+    drawn = path.suffix.lower() == ".png"
+    if drawn and keys.n > MOST_IN_A_PICTURE:
+        raise ConfigError(f"{keys.n} images are too many for a picture", "key n", "give out=samples.npy")
     pictures.require(loaded, Samples)
     assert isinstance(loaded.model, Samples)
     given = _conditions(loaded, keys)
     noise.seed(keys.seed)
     with torch.no_grad():
-        images = torch.cat([loaded.model.sample(part, **given).cpu() for part in pictures.in_parts(keys.n)])
-    pictures.save(path, image_grid(images, keys.columns))
+        images = torch.cat([as_bytes(loaded.model.sample(part, **given)) for part in pictures.in_parts(keys.n)])
+    if drawn:
+        pictures.save(path, image_grid(images / 255, keys.columns))
+    else:
+        write(path, images)
+        print(path)
 
 
 def _suffix(keys: Keys) -> str:

@@ -1,0 +1,114 @@
+"""What evaluators of a distribution share: which of a model's images, and the features of these and of real ones."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor
+
+from genlab.errors import ConfigError
+from genlab.extraction import BATCH, Extractor, choose, features, features_of, some
+from genlab.model import Model, Reconstructs, Samples, Translates
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Split
+
+Of = Literal["samples", "reconstructions", "translations"]
+CAPABILITY: dict[str, type] = {"samples": Samples, "reconstructions": Reconstructs, "translations": Translates}
+REAL = "real"  # a split of real training images, of data sets whose training split holds others too
+SAFE = 10_000  # images from which on a Fréchet distance hardly depends on their number
+
+
+class Clouds:
+    """`images` of the model's images (`of`) against as many of the split's as there are, at most `images`.
+
+    `samples` are drawn, a conditional model's with each class as often; `reconstructions` are of the split's own images;
+    `translations` of its column `a`, compared with its column `b`.
+    """
+
+    split: str | None = "valid"
+
+    def __init__(self, images: int, extractor: str, of: Of, batch_size: int) -> None:
+        self.images, self.extractor, self.of, self.batch_size = images, extractor, of, batch_size
+        self._said: dict[str, Any] = {}
+
+    def applies(self, model: Model) -> bool:
+        return isinstance(model, CAPABILITY[self.of])
+
+    def read(self, model: Model, split: Split, images: int | None = None) -> tuple[str, Tensor, Tensor, Tensor]:
+        """The extractor's name, and features of the model's images, of the split's, and of real training images.
+
+        The last are as many as the model's, where there are so many: what they score is what perfect images would.
+        """
+        extractor = choose(self.extractor, split)
+        wanted = images or self.images
+        judged = some(split, wanted)
+        real = features_of(extractor, judged, self._column(judged))
+        fake = features(extractor, self.made(model, judged, wanted))
+        train = some(split.sibling(training(split)), len(fake))
+        floor = features_of(extractor, train, self._column(train))
+        self._note(extractor, model, fake, real, floor, train.name)
+        return extractor.name, fake, real, floor
+
+    def made(self, model: Model, split: Split, n: int) -> Iterator[Tensor]:
+        """The model's images in batches: n samples, or one for each image of the split."""
+        if isinstance(model, Samples) and self.of == "samples":
+            yield from samples(model, n, self.batch_size)
+            return
+        columns = ("a",) if self.of == "translations" else ("image", *model.conditions)
+        for image, *conditions in split.batches(columns, self.batch_size):
+            if self.of == "translations":
+                assert isinstance(model, Translates)
+                yield model.translate(image)
+            else:
+                assert isinstance(model, Reconstructs)
+                yield model.reconstruct(image, *conditions)
+
+    def _column(self, split: Split) -> str:
+        return "b" if self.of == "translations" else "image"
+
+    def _note(
+        self, extractor: Extractor, model: Model, fake: Tensor, real: Tensor, floor: Tensor, train: str
+    ) -> None:
+        labels = "each class as often" if "label" in inspect.signature(getattr(model, "sample", len)).parameters else ""
+        self._said = {
+            "extractor": extractor.name,
+            "extractor_sha256": extractor.digest,
+            "resize": extractor.resize,
+            "features": real.shape[1],
+            "of": self.of,
+            "generated_images": len(fake),
+            "real_images": len(real),
+            "floor_images": f"{len(floor)} of {train}",
+            **({"labels": labels} if labels and self.of == "samples" else {}),
+        }
+
+    def protocol(self) -> dict[str, Any]:
+        return self._said or {"extractor": self.extractor, "of": self.of, "images": self.images}
+
+
+def samples(model: Samples, n: int, batch_size: int = BATCH) -> Iterator[Tensor]:
+    """n samples in batches, clamped to [0, 1]."""
+    for done in range(0, n, batch_size):
+        yield model.sample(min(batch_size, n - done)).clamp(0, 1)
+
+
+def training(split: Split) -> str:
+    """The name of the split that holds real training images, and nothing else."""
+    try:
+        split.sibling(REAL)
+    except ConfigError:
+        return "train"
+    return REAL
+
+
+def enough(count: int, least: int, what: str, why: str) -> None:
+    """ConfigError if `count` images are fewer than `least`."""
+    if count < least:
+        raise ConfigError(
+            f"{count} {what} images are too few, {why}",
+            "keys evaluator.images, dataset.valid",
+            f"use at least {least}, or a smaller extractor",
+        )

@@ -1,0 +1,71 @@
+"""What nearest neighbours say of generated images, by distances between features.
+
+Precision and recall: Kynkäänniemi et al., Improved Precision and Recall Metric, NeurIPS 2019 (arXiv:1904.06991).
+Density and coverage: Naeem et al., Reliable Fidelity and Diversity Metrics, ICML 2020 (arXiv:2002.09797).
+C_T: Meehan, Chaudhuri & Dasgupta, A Non-Parametric Test to Detect Data-Copying, AISTATS 2020 (arXiv:2004.05675).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+BLOCK = 1000  # rows of a table of distances at once
+
+
+def radii(features: Tensor, k: int) -> Tensor:
+    """The distance (N,) of each of N features to its k-th nearest among the others."""
+    centre = features.mean(0)  # distances are differences of squares: a far-off origin would cost digits
+    moved = features - centre
+    nearest = [torch.cdist(rows, moved).topk(k + 1, largest=False).values[:, -1] for rows in moved.split(BLOCK)]
+    return torch.cat(nearest)
+
+
+def prdc(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
+    """Precision, recall, density and coverage of fakes (M, D) against reals (N, D); N, M > k.
+
+    precision: the share of fakes that lie within some real's ball, whose radius is the distance to its k-th neighbour.
+    recall: the share of reals that lie within some fake's ball. density: the mean number of reals' balls in which a
+    fake lies, over k. coverage: the share of reals in whose ball some fake lies.
+    """
+    real_radii, fake_radii = radii(real, k), radii(fake, k)
+    centre = real.mean(0)
+    moved = fake - centre
+    in_a_ball = torch.zeros(len(fake), dtype=torch.bool)
+    balls, recalled, covered = 0, 0, 0
+    for rows, radius in zip((real - centre).split(BLOCK), real_radii.split(BLOCK), strict=True):
+        distance = torch.cdist(rows, moved)
+        within = distance < radius[:, None]
+        in_a_ball |= within.any(0)
+        balls += int(within.sum())
+        covered += int(within.any(1).sum())
+        recalled += int((distance < fake_radii).any(1).sum())
+    n, m = len(real), len(fake)
+    return {
+        "precision": float(in_a_ball.double().mean()),
+        "recall": recalled / n,
+        "density": balls / (k * m),
+        "coverage": covered / n,
+    }
+
+
+def nearest(features: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each row of `features` (N, D), the distance (N,) to the nearest of `among` (M, D), and which one that is."""
+    centre = among.mean(0)
+    parts = [torch.cdist(rows - centre, among - centre).min(1) for rows in features.split(BLOCK)]
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+
+
+def mann_whitney(smaller: Tensor, larger: Tensor) -> float:
+    """The z-score of how often a number of `smaller` lies below one of `larger`; 0 is what equal laws give.
+
+    Positive if numbers of `smaller` are the smaller ones; beyond 3 hardly by chance. Ties count half.
+    """
+    n, m = len(smaller), len(larger)
+    order = larger.sort().values
+    above = m - torch.searchsorted(order, smaller, right=True)
+    ties = torch.searchsorted(order, smaller, right=True) - torch.searchsorted(order, smaller)
+    u = float(above.sum() + 0.5 * ties.sum())
+    return (u - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)

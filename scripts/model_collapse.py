@@ -1,0 +1,153 @@
+"""Model collapse: a model, its samples, a model of its samples, ... at several shares of real images.
+
+    GENLAB_DATA=... python scripts/model_collapse.py          # 25 minutes of one CPU core; goes on where it was stopped
+    python scripts/model_collapse.py --page                   # only the page, from the runs that are there
+
+Generation 0 learns from real images. Each later one learns from as many images: a share of real ones, the same at every
+generation, and samples of the one before. Runs lie in outputs/results/collapse_gG_sS, S being the share in percent; each
+is measured against test images. The page is docs/model-collapse.md, its figure docs/images/model-collapse.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from genlab.charts import HEIGHT, WIDTH, line_chart
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, FIGURE = ROOT / "docs" / "model-collapse.md", ROOT / "docs" / "images" / "model-collapse.svg"
+EXPERIMENT, REAL = "experiment=model_collapse", "{name: mnist}"
+SAMPLES = 55_000  # as many as there are real training images
+EVALUATORS = ("prdc", "fid")
+COLOURS = ("#c2410c", "#7e22ce", "#2563eb", "#15803d")
+HEAD = """# Model collapse
+
+A model learns from images, the next from its samples, the next from the samples of that one. What is lost is lost: rare
+kinds first, then the variety within kinds. A share of real images at every generation stops it
+([Alemohammad et al. 2024](https://arxiv.org/abs/2307.01850), Shumailov et al., Nature 631, 2024).
+
+`python scripts/model_collapse.py` makes the runs, this page and its figure. Every generation is a model of
+[`experiment=model_collapse`](../configs/experiment/model_collapse.yaml), trained from new weights on 55,000 images of
+MNIST's size. Figures are against the 10,000 test images, by the features of the MNIST classifier
+([evaluation](evaluation.md)); real training images score a precision of {precision} and a recall of {recall}.
+
+![precision and recall by generation](images/model-collapse.svg)
+
+"""
+TAIL = """
+The data set is `dataset=generated`, for any model and any real set:
+
+```bash
+genlab sample last n=55000 out=samples.npy
+genlab train dataset=generated dataset.samples=samples.npy dataset.share=0.5
+```
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.25, 0.5], help="of real images")
+    parser.add_argument("--generations", type=int, default=5, help="after the one that learns from real images alone")
+    parser.add_argument("--runs", type=Path, default=Path("outputs/results"), help="folder of the runs")
+    parser.add_argument("--page", action="store_true", help="train nothing")
+    parser.add_argument("overrides", nargs="*", help="of `genlab train`, for every generation")
+    options = parser.parse_args()
+    if not options.page:
+        for share in options.shares:
+            generations(options.runs, share, options.generations, options.overrides)
+    write_page(options.runs, options.shares, options.generations)
+    return 0
+
+
+def folder(runs: Path, generation: int, share: float) -> Path:
+    """Generation 0 has one run, whatever the share of the later ones."""
+    return runs / ("collapse_g0" if generation == 0 else f"collapse_g{generation}_s{round(100 * share)}")
+
+
+def generations(runs: Path, share: float, last: int, overrides: Sequence[str]) -> None:
+    """Train, sample and measure each generation; what is done is not done again."""
+    for generation in range(last + 1):
+        run, before = folder(runs, generation, share), folder(runs, generation - 1, share)
+        data = [f"dataset.samples={before / 'samples.npy'}", f"dataset.real={REAL}", f"dataset.share={share}"]
+        if not finished(run):
+            mixed = ["dataset=generated", *data] if generation else []
+            genlab("train", EXPERIMENT, *mixed, *overrides, f"hydra.run.dir={run}")
+        if not (run / "samples.npy").exists():
+            genlab("sample", str(run), f"n={SAMPLES}", f"seed={generation}", f"out={run / 'samples.npy'}")
+        for evaluator in EVALUATORS:
+            if not (run / "eval" / f"{evaluator}-test.json").exists():
+                genlab("eval", str(run), f"evaluator={evaluator}", "extractor=mnist")
+
+
+def finished(run: Path) -> bool:
+    record = run / "run.json"
+    return record.exists() and json.loads(record.read_text())["status"] == "done"
+
+
+def genlab(*words: str) -> None:
+    """One command; its error ends this script."""
+    print("genlab", *words, flush=True)
+    subprocess.run([sys.executable, "-m", "genlab", *words], check=True)
+
+
+def figures(run: Path) -> dict[str, float] | None:
+    """What the evaluators found of a run, by name; None where it has not been measured."""
+    files = [run / "eval" / f"{evaluator}-test.json" for evaluator in EVALUATORS]
+    if not all(path.exists() for path in files):
+        return None
+    found: dict[str, float] = {}
+    for path in files:
+        found |= json.loads(path.read_text())["metrics"]
+    return found
+
+
+def write_page(runs: Path, shares: Sequence[float], last: int) -> None:
+    measured = {
+        share: {g: found for g in range(last + 1) if (found := figures(folder(runs, g, share)))} for share in shares
+    }
+    first: dict[str, Any] = next((series[0] for series in measured.values() if 0 in series), {})
+    real = {key: f"{first[f'{key}_mnist_real']:.3f}" if first else "?" for key in ("precision", "recall")}
+    FIGURE.write_text(figure({share: series for share, series in measured.items() if series}))
+    PAGE.write_text(HEAD.format(**real) + "\n".join(table(measured)) + "\n" + TAIL)
+    print(PAGE)
+
+
+def table(measured: dict[float, dict[int, dict[str, float]]]) -> Iterator[str]:
+    yield "| share of real images | generation | precision | recall | density | coverage | FID (mnist) |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for share, series in measured.items():
+        for generation, found in series.items():
+            values = [f"{found[f'{key}_mnist']:.3f}" for key in ("precision", "recall", "density", "coverage")]
+            yield f"| {share:g} | {generation} | {' | '.join(values)} | {found['fid_mnist']:.2f} |"
+
+
+def figure(measured: dict[float, dict[int, dict[str, float]]]) -> str:
+    """Precision and recall by generation side by side, a line for each share, as an SVG that stands alone."""
+    rules = [f".s{index}{{stroke:{COLOURS[index % len(COLOURS)]}}}" for index in range(len(measured))]
+    style = "text{font:11px sans-serif;fill:#444}.rule{stroke:#ddd}.line{fill:none;stroke-width:2}" + "".join(rules)
+    top = 40
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {HEIGHT + top}" width="{2 * WIDTH}">',
+        f'<style>{style}</style><rect width="100%" height="100%" fill="#fff"/>',
+    ]
+    for index, share in enumerate(measured):
+        colour = COLOURS[index % len(COLOURS)]
+        parts.append(f'<text x="{60 + 150 * index}" y="16" style="fill:{colour}">{share:.0%} real images</text>')
+    for place, key in enumerate(("precision", "recall")):
+        lines = {
+            f"s{index}": [(float(g), found[f"{key}_mnist"]) for g, found in series.items()]
+            for index, series in enumerate(measured.values())
+        }
+        chart = line_chart(lines).replace("<svg ", f'<svg x="{place * WIDTH}" y="{top}" width="{WIDTH}" height="{HEIGHT}" ', 1)
+        parts += [f'<text x="{place * WIDTH + 60}" y="36">{key}, by generation</text>', chart]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
