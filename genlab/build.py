@@ -53,6 +53,12 @@ def build_model(settings: Mapping[str, Any], data: Data, place: Runtime) -> Mode
     with noise.alone():
         noise.seed(settings["seed"])
         model = MODELS.build(settings["model"], "model", image_shape=data.shape, num_classes=data.num_classes)
+    if data.points and getattr(model, "output", None) == "tanh":
+        raise ConfigError(
+            f"model '{settings['model']['name']}' draws pictures, numbers from 0 to 1",
+            f"dataset {data.name} holds points of any range",
+            "use model.output=linear",
+        )
     if "label" in model.inputs and data.num_classes is None:
         raise ConfigError(
             f"model '{settings['model']['name']}' needs labels",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ def picture(
     cells: int = 96,
     grid: int = 20,
 ) -> Picture:
-    """`value` (N, 2) -> (N,) in [-1, 1] as colour; `arrows` (N, 2) -> (N, 2) scaled alike; then dots and a path (T, 2)."""
+    """`value` (N, 2) -> (N,) in [-1, 1] as colour, then dots, `arrows` (N, 2) -> (N, 2) scaled alike, a path (T, 2)."""
     from PIL import Image, ImageDraw
 
     image = Image.fromarray(_coloured(value, window, cells)).resize(
@@ -100,6 +101,6 @@ def _arrows(draw: object, window: Window, at: Tensor, arrows: Callable[[Tensor],
 
 def _path(draw: object, places: list[tuple[float, float]]) -> None:
     """A line that goes from grey, where it begins, to black."""
-    for index, (start, end) in enumerate(zip(places, places[1:], strict=False)):
+    for index, (start, end) in enumerate(pairwise(places)):
         shade = int(190 * (1 - index / max(1, len(places) - 1)))
         draw.line((*start, *end), fill=(shade, shade, shade), width=2)  # type: ignore[attr-defined]

@@ -35,6 +35,12 @@ def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: i
     return Picture(sheet)
 
 
+def are_pictures(images: Tensor) -> bool:
+    """Whether there is something to see in images (N, C, H, W): points, which are images of one pixel, are shown by
+    evaluator points."""
+    return images.shape[2:] != (1, 1)
+
+
 def save_png(path: Path, picture: Picture) -> None:
     """Write a picture as PNG; the file appears whole or not at all. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -120,7 +120,8 @@ class Data:
     """An opened data set: its facts, its splits and its training order.
 
     `shape` is (C, H, W); `num_classes` the number of label classes (of attributes if `multi_label`), None without
-    labels; `fingerprint` a sha256 of the source's and the splits' facts; `nbytes` the images' uint8 bytes.
+    labels; `fingerprint` a sha256 of the source's and the splits' facts; `nbytes` the images' uint8 bytes; `points`
+    says that images are points of any range, of one pixel each.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Data:
         self.name, self.resident = table.name, table.resident
         self.shape: Shape = (channels, height, width)
         self.nbytes = images.shape.numel()
+        self.points = images.dtype == torch.float32
         self.multi_label = labels is not None and len(labels.shape) == 2
         self.label_names = label_names
         self.num_classes = None if label_names is None else len(label_names)

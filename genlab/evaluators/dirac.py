@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from genlab.errors import ConfigError
 from genlab.field import Window, picture
 from genlab.losses.adversarial import GAMES
 from genlab.model import Model
@@ -63,8 +64,8 @@ class DiracEvaluator:
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         [point] = split.first(1, ("image",))
-        if point.numel() != 1:
-            return  # θ and ψ are numbers on a line alone
+        if not split.points or point.numel() != 1:
+            raise ConfigError("θ and ψ are one number each on a line alone", "evaluator dirac", "use dataset=dirac")
         game = Players(model, point)
         theta, psi = game.place()
         yield from (("theta", theta), ("psi", psi), ("distance", abs(complex(theta, psi))))
@@ -88,8 +89,10 @@ class DiracEvaluator:
 class Players:
     """A copy of a Dirac-GAN that can be set anywhere and asked where it would go; data are copies of `point`."""
 
+    model: Any
+
     def __init__(self, model: Model, point: Tensor) -> None:
-        self.model: Any = copy.deepcopy(model).requires_grad_(True)
+        self.model = copy.deepcopy(model).requires_grad_(True)
         self.numbers = [self.model.generator.theta, self.model.discriminator.psi]
         self.point = point
 

@@ -82,7 +82,7 @@ def clusters(split: Split) -> tuple[Tensor, float]:
 
 
 def nearest(samples: Tensor, centres: Tensor, reach: float) -> tuple[Tensor, Tensor]:
-    """Which samples (N, D) lie within `reach` of a centre (K, D), bool (N,), and how many of them are nearest to each."""
+    """Which samples (N, D) lie within `reach` of a centre (K, D), (N,), and how many of these are nearest to each."""
     distance, mode = torch.cdist(samples.double(), centres).min(1)
     near = distance < reach
     return near, mode[near].bincount(minlength=len(centres))
