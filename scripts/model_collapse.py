@@ -144,7 +144,9 @@ def figure(measured: dict[float, dict[int, dict[str, float]]]) -> str:
             f"s{index}": [(float(g), found[f"{key}_mnist"]) for g, found in series.items()]
             for index, series in enumerate(measured.values())
         }
-        chart = line_chart(lines).replace("<svg ", f'<svg x="{place * WIDTH}" y="{top}" width="{WIDTH}" height="{HEIGHT}" ', 1)
+        chart = line_chart(lines).replace(
+            "<svg ", f'<svg x="{place * WIDTH}" y="{top}" width="{WIDTH}" height="{HEIGHT}" ', 1
+        )
         parts += [f'<text x="{place * WIDTH + 60}" y="36">{key}, by generation</text>', chart]
     return "\n".join([*parts, "</svg>", ""])
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genlab.errors import ConfigError
 from genlab.model import Model, Samples
-from genlab.registry import EVALUATORS, EXTRACTORS, Cadence, PositiveFloat, PositiveInt
+from genlab.registry import EVALUATORS, EXTRACTORS, Duration, PositiveFloat, PositiveInt
 from genlab.results import Diagnosis, Value
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ class Modes:
 
     split: str | None = "valid"
 
-    def __init__(self, n: PositiveInt | None = None, deviations: PositiveFloat = 3.0, every: Cadence = "20%") -> None:
+    def __init__(
+        self, n: PositiveInt | None = None, deviations: PositiveFloat = 3.0, every: Duration | None = None
+    ) -> None:
         self.n, self.deviations, self.every = n, deviations, every
 
     def applies(self, model: Model) -> bool:
