@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from genlab import noise
 from genlab.errors import ConfigError
 from genlab.field import Window, picture
 from genlab.losses.adversarial import GAMES
@@ -32,7 +33,7 @@ SLOPES = {
     "wasserstein": (1.0, 0.0),
     "hinge": (1.0, 0.0),
 }
-BATCH = 500
+BATCH = 2_000
 STEP = 0.02  # of the central differences
 
 
@@ -97,7 +98,7 @@ class Players:
         self.point = point
 
     def place(self) -> tuple[float, float]:
-        theta, psi = (float(number.sum()) for number in self.numbers)
+        theta, psi = (float(number.detach().sum()) for number in self.numbers)
         return theta, psi
 
     @torch.no_grad()
@@ -105,11 +106,11 @@ class Players:
         for number, value in zip(self.numbers, (theta, psi), strict=True):
             number.fill_(value)
 
-    def velocity(self, n: int = BATCH) -> Tensor:
+    def velocity(self) -> Tensor:
         """v (2,): what a step of rate 1 would change (θ, ψ) by, on average over steps."""
         moved = torch.zeros(2)
         with torch.enable_grad():
-            drawn = self.model.draw(self.point.expand(n, *self.point.shape[1:]))
+            drawn = self.model.draw(self.point.expand(BATCH, *self.point.shape[1:]))
             for phase in self.model.phases():
                 if phase.module is not None:
                     moved -= self.gradient(phase.objective(*drawn)["loss"], phase.module) / phase.every
@@ -127,14 +128,15 @@ class Players:
     def jacobian(self, n: int) -> Tensor:
         """∂v/∂(θ, ψ) (2, 2) at (0, 0), the noise being the same everywhere."""
         columns = []
-        for where in ((STEP, 0.0), (0.0, STEP)):
-            state = torch.get_rng_state()
-            self.put(*where)
-            ahead = self.velocity(n)
-            torch.set_rng_state(state)
-            self.put(-where[0], -where[1])
-            columns.append((ahead - self.velocity(n)) / (2 * STEP))
+        for theta, psi in ((STEP, 0.0), (0.0, STEP)):
+            ahead, behind = self.mean_velocity(theta, psi, n), self.mean_velocity(-theta, -psi, n)
+            columns.append((ahead - behind) / (2 * STEP))
         return torch.stack(columns, 1)
+
+    def mean_velocity(self, theta: float, psi: float, n: int) -> Tensor:
+        self.put(theta, psi)
+        noise.branch(0)
+        return torch.stack([self.velocity() for _ in range(0, n, BATCH)]).mean(0)
 
     def field(self, points: Tensor) -> Tensor:
         """v (N, 2) at points (N, 2)."""
