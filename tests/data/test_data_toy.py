@@ -9,14 +9,17 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
-from genlab.build import build_data, build_model
+from genlab.build import LoadedRun, build_data, build_model
 from genlab.config import compose
 from genlab.data.mnist import MNIST
 from genlab.data.stacked import StackedMNIST
 from genlab.data.toy import Dirac, Grid, Ring
 from genlab.errors import ConfigError
+from genlab.model import Samples
+from genlab.models.gan import GAN
 from genlab.registry import discover
 from genlab.runtime import Runtime
+from genlab.verbs.pictures import require
 from tests.data import synthetic
 
 CPU = torch.device("cpu")
@@ -105,3 +108,11 @@ def test_stacks_are_drawn_by_seed_and_batched(stacked: StackedMNIST) -> None:
     image, label = a.batches(("image", "label"), 8).at(0)
     assert (image.shape, label.shape) == ((8, 3, 28, 28), (8,))
     assert StackedMNIST(stacked.options.root, size=None, digits=0, n=5).open(CPU).sizes()["valid"] == 0
+
+
+def test_no_verb_draws_points_as_pictures(tmp_path: Path) -> None:
+    shown = GAN((2, 1, 1), {"name": "mlp", "hidden": []}, {"name": "mlp", "hidden": []}, output="linear")
+    record = {"data": {"name": "ring", "shape": [2, 1, 1]}}
+    run = LoadedRun(tmp_path, shown, {"name": "gan"}, record, Runtime(CPU, "fp32"), 1, "raw")
+    with pytest.raises(ConfigError, match="evaluator=points"):
+        require(run, Samples)
