@@ -7,6 +7,8 @@ knows: the engine converts its layers in place.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -110,6 +112,20 @@ SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm2d: BatchNorm2d,
     nn.BatchNorm3d: BatchNorm3d,
 }
+
+
+@contextlib.contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Meanwhile batch norms in evaluation mode normalise by the batch at hand, as in training, and learn nothing."""
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    kept = [(layer.running_mean, layer.running_var) for layer in layers]
+    try:
+        for layer in layers:
+            layer.running_mean = layer.running_var = None
+        yield
+    finally:
+        for layer, (mean, variance) in zip(layers, kept, strict=True):
+            layer.running_mean, layer.running_var = mean, variance
 
 
 def synchronise(model: nn.Module) -> None:

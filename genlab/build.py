@@ -59,6 +59,12 @@ def build_model(settings: Mapping[str, Any], data: Data, place: Runtime) -> Mode
             f"dataset {data.name} holds points of any range",
             "use model.output=linear",
         )
+    if {"a", "b"} & set(model.inputs) - set(data.columns):
+        raise ConfigError(
+            f"model '{settings['model']['name']}' learns from pairs of pictures",
+            f"dataset {data.name} has none",
+            "choose dataset=facades, paired, unpaired or colourise: genlab list datasets",
+        )
     if "label" in model.inputs and data.num_classes is None:
         raise ConfigError(
             f"model '{settings['model']['name']}' needs labels",

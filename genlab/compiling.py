@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from genlab.progress import say
+from genlab.uncompiled import keep_out
 
 
 def compiled(
@@ -22,6 +23,7 @@ def compiled(
     from torch._dynamo.exc import TorchDynamoException
 
     torch._inductor.config.fallback_random = True
+    keep_out()
     fast: Callable[..., Any] | None = torch.compile(function, backend=backend, dynamic=False)
 
     def call(*arguments: Any) -> Any:

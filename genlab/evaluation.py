@@ -49,6 +49,13 @@ class Concludes(Protocol):
         """The figures from the sums over all images by name, and the images' number."""
 
 
+@runtime_checkable
+class Remembers(Protocol):
+    """An evaluator that compares with its earlier evaluations of the same run: what it remembers is in checkpoints."""
+
+    memory: dict[str, Any]  # as JSON has it; replaced, never changed in place
+
+
 @torch.no_grad()
 def evaluate(
     evaluator: Evaluator,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -39,6 +41,21 @@ def are_pictures(images: Tensor) -> bool:
     """Whether there is something to see in images (N, C, H, W): points, which are images of one pixel, are shown by
     evaluator points."""
     return images.shape[2:] != (1, 1)
+
+
+def animation(frames: Sequence[Picture], fps: int, kind: str) -> bytes:
+    """Pictures of one size as an endless animation of `fps` frames a second, as a "gif" or "webp" file."""
+    from PIL import Image
+
+    arrays = [frame.pixels.permute(1, 2, 0).contiguous().numpy() for frame in frames]
+    images = [Image.fromarray(a[:, :, 0] if a.shape[2] == 1 else a) for a in arrays]
+    buffer = io.BytesIO()
+    # to the millisecond, as WebP counts; a GIF rounds to hundredths. WebP without loss: small images have sharp edges
+    images[0].save(
+        buffer, kind.upper(), save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0,
+        **({"lossless": True} if kind == "webp" else {}),
+    )  # fmt: skip
+    return buffer.getvalue()
 
 
 def save_png(path: Path, picture: Picture) -> None:

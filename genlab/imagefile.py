@@ -44,7 +44,7 @@ def _write(path: Path, images: Tensor) -> None:
     if path.suffix.lower() == ".npy":
         np.save(path, images.numpy())
     elif path.suffix.lower() == ".npz":
-        np.savez(path, **{KEY: images.numpy()})
+        np.savez(path, image=images.numpy())
     else:
         save_file({KEY: images.contiguous()}, path)
 

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from genlab import noise
 
 if TYPE_CHECKING:
+    from genlab.losses.adversarial import Game
     from genlab.losses.partition import LogPartition
+    from genlab.losses.stabilisers import Stabilisers
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -104,6 +106,17 @@ class HasPrior(Protocol):
 
 
 @runtime_checkable
+class MixesStyles(Protocol):
+    """A generator that is told in each layer what to draw: StyleGAN's w."""
+
+    def styles(self, code: Tensor, truncation: float = 1.0) -> Tensor:
+        """Codes (N, D) to styles (N, L, D'), coarse layers first; drawn to their mean by a truncation below 1."""
+
+    def render(self, styles: Tensor) -> Tensor:
+        """Styles (N, L, D') to images (N, C, H, W) in [0, 1], without noise of their own."""
+
+
+@runtime_checkable
 class HasPosterior(Protocol):
     def posterior(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the Gaussian over codes z, each (N, D), whose prior is standard normal."""
@@ -121,7 +134,24 @@ class Weighs(Protocol):
 @runtime_checkable
 class Translates(Protocol):
     def translate(self, image: Tensor) -> Tensor:
-        """Images of one domain to the other, in [0, 1]."""
+        """Images of column `a`'s kind (N, C, H, W) to those of `b`'s, in [0, 1]."""
+
+
+@runtime_checkable
+class TranslatesBack(Protocol):
+    def translate_back(self, image: Tensor) -> Tensor:
+        """Images of column `b`'s kind (N, C, H, W) to those of `a`'s, in [0, 1]."""
+
+
+@runtime_checkable
+class Plays(Protocol):
+    """A generator that learns from a discriminator; `draw` gives real images, fakes, and what `judge` is given."""
+
+    game: Game
+    stabilisers: Stabilisers
+
+    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
+        """The discriminator's logits for images as `draw` gives them, larger is more real."""
 
 
 @runtime_checkable
@@ -173,9 +203,12 @@ CAPABILITIES = (
     Encodes,
     Decodes,
     HasPrior,
+    MixesStyles,
     HasPosterior,
     Weighs,
     Translates,
+    Plays,
+    TranslatesBack,
     Scores,
     HasPartition,
     HasFilters,

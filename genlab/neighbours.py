@@ -12,14 +12,19 @@ import math
 import torch
 from torch import Tensor
 
-BLOCK = 1000  # rows of a table of distances at once
+ELEMENTS = 2**24  # of a table of distances held at once
+
+
+def _rows(of: Tensor, among: Tensor) -> tuple[Tensor, ...]:
+    """`of` in parts whose distances to all of `among` fit in memory."""
+    return of.split(max(1, ELEMENTS // len(among)))
 
 
 def radii(features: Tensor, k: int) -> Tensor:
     """The distance (N,) of each of N features to its k-th nearest among the others."""
     centre = features.mean(0)  # distances are differences of squares: a far-off origin would cost digits
     moved = features - centre
-    nearest = [torch.cdist(rows, moved).topk(k + 1, largest=False).values[:, -1] for rows in moved.split(BLOCK)]
+    nearest = [torch.cdist(rows, moved).topk(k + 1, largest=False).values[:, -1] for rows in _rows(moved, moved)]
     return torch.cat(nearest)
 
 
@@ -35,7 +40,7 @@ def prdc(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
     moved = fake - centre
     in_a_ball = torch.zeros(len(fake), dtype=torch.bool)
     balls, recalled, covered = 0, 0, 0
-    for rows, radius in zip((real - centre).split(BLOCK), real_radii.split(BLOCK), strict=True):
+    for rows, radius in zip(_rows(real - centre, fake), _rows(real_radii, fake), strict=True):
         distance = torch.cdist(rows, moved)
         within = distance < radius[:, None]
         in_a_ball |= within.any(0)
@@ -54,7 +59,7 @@ def prdc(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
 def nearest(features: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
     """Of each row of `features` (N, D), the distance (N,) to the nearest of `among` (M, D), and which one that is."""
     centre = among.mean(0)
-    parts = [torch.cdist(rows - centre, among - centre).min(1) for rows in features.split(BLOCK)]
+    parts = [torch.cdist(rows - centre, among - centre).min(1) for rows in _rows(features, among)]
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 

@@ -52,6 +52,7 @@ class Stepper:
         self._moving: set[str] | None = None
         self._bad = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
         self._graphs: Graphs | None = None
+        self._uncompiled: list[Callable[..., Any]] = []  # draw and the objectives, while others stand in their places
         if runtime.device.type == "cuda" and settings.graphs:
             self._record_if_possible()
         if settings.compile:
@@ -64,12 +65,27 @@ class Stepper:
         from genlab.compiling import compiled
 
         tell = say if self.runtime.main else _silent
+        self._uncompiled = [self._draw, *(player.phase.objective for player in self.players)]
         if type(self.model).draw is not Model.draw:
             self._draw = compiled(self._draw, "draw()", backend, tell)
         for player in self.players:
             if player.optimizer:
                 fast = compiled(player.phase.objective, f"phase '{player.phase.name}'", backend, tell)
                 player.phase = replace(player.phase, objective=fast)
+
+    def _give_up_compiling(self, error: RuntimeError) -> bool:
+        """Whether steps were compiled, and no longer are: a graph can be compiled whose gradient cannot."""
+        if not self._uncompiled:
+            return False
+        reason = " ".join(str(error).split())[:120]
+        if self.runtime.main:
+            say(f"a compiled step cannot be made ({type(error).__name__}: {reason}); steps are made as they are")
+        self._draw, *objectives = self._uncompiled
+        self._uncompiled = []
+        for player, objective in zip(self.players, objectives, strict=True):
+            player.drop_gradients()
+            player.phase = replace(player.phase, objective=objective)
+        return True
 
     def _record_if_possible(self) -> None:
         always = any(
@@ -99,6 +115,15 @@ class Stepper:
             self._progress.fill_((step + 0.5) / total)
         if self.average:
             self.average.at(step + 1)
+        try:
+            return self._made(due, step)
+        except RuntimeError as error:
+            if not self._give_up_compiling(error):
+                raise
+            return self._made(due, step)
+
+    def _made(self, due: list[Player], step: int) -> Values:
+        """The step itself, recorded or not, whole or in parts."""
         if self.settings.accumulate > 1:
             return self._in_parts(due, step)
         columns = self.batches.at(step)

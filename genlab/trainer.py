@@ -13,7 +13,7 @@ from genlab import checkpoint
 from genlab.agreement import Agreement
 from genlab.clock import Clock
 from genlab.errors import CheckpointError, Stopped
-from genlab.evaluation import Evaluator, evaluate, numbers
+from genlab.evaluation import Evaluator, Remembers, evaluate, numbers
 from genlab.model import Model
 from genlab.optimizers import Schedule
 from genlab.player import MakeOptimizer
@@ -93,8 +93,9 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         known, due = list(self.diagnoses), list(self._due)  # copies: they are written while training goes on
+        memory = {key: each.memory for key, each in self.evaluators.items() if isinstance(each, Remembers)}
         return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best,
-                "diagnoses": known, "due": due}  # fmt: skip
+                "diagnoses": known, "due": due, "memory": memory}  # fmt: skip
 
     def seconds(self) -> dict[str, float]:
         """Where the time of `fit` has gone so far: training, validation, pictures, logging, checkpoints."""
@@ -114,6 +115,9 @@ class Trainer:
         self.step, self.metrics, self.best = state["step"], state["metrics"], state["best"]
         self.diagnoses = state.get("diagnoses", [])  # checkpoints of 0.1 have none
         self._due = [key for key in state.get("due", []) if key in self.evaluators]
+        for key, known in state.get("memory", {}).items():
+            if isinstance(self.evaluators.get(key), Remembers):
+                self.evaluators[key].memory = known  # type: ignore[attr-defined]
 
     # ------------------------------------------------------------------ the loop
 

@@ -3,9 +3,10 @@
     GENLAB_DATA=... python scripts/model_collapse.py          # 25 minutes of one CPU core; goes on where it was stopped
     python scripts/model_collapse.py --page                   # only the page, from the runs that are there
 
-Generation 0 learns from real images. Each later one learns from as many images: a share of real ones, the same at every
-generation, and samples of the one before. Runs lie in outputs/results/collapse_gG_sS, S being the share in percent; each
-is measured against test images. The page is docs/model-collapse.md, its figure docs/images/model-collapse.svg.
+Generation 0 learns from real images. Each later one learns from as many: a share of real ones, the same at every
+generation, and samples of the one before. Runs lie in outputs/results/collapse_gG_sS, S being the share in percent,
+and are measured against test images. The page is docs/model-collapse.md, its figures docs/images/model-collapse.svg
+and docs/images/model-collapse-samples.png.
 """
 
 from __future__ import annotations
@@ -18,18 +19,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from genlab.charts import HEIGHT, WIDTH, line_chart
+from genlab.grid import image_grid, save_png
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, FIGURE = ROOT / "docs" / "model-collapse.md", ROOT / "docs" / "images" / "model-collapse.svg"
 EXPERIMENT, REAL = "experiment=model_collapse", "{name: mnist}"
 SAMPLES = 55_000  # as many as there are real training images
+COLUMNS = 20  # samples of a run in the picture
 EVALUATORS = ("prdc", "fid")
 COLOURS = ("#c2410c", "#7e22ce", "#2563eb", "#15803d")
 HEAD = """# Model collapse
 
 A model learns from images, the next from its samples, the next from the samples of that one. What is lost is lost: rare
-kinds first, then the variety within kinds. A share of real images at every generation stops it
+kinds first, then the variety within kinds. Enough real images at every generation stop it, fewer slow it
 ([Alemohammad et al. 2024](https://arxiv.org/abs/2307.01850), Shumailov et al., Nature 631, 2024).
 
 `python scripts/model_collapse.py` makes the runs, this page and its figure. Every generation is a model of
@@ -38,6 +44,10 @@ MNIST's size. Figures are against the 10,000 test images, by the features of the
 ([evaluation](evaluation.md)); real training images score a precision of {precision} and a recall of {recall}.
 
 ![precision and recall by generation](images/model-collapse.svg)
+
+Samples of generation 0, then of generation {last} with {shares} real images, from above:
+
+![samples](images/model-collapse-samples.png)
 
 """
 TAIL = """
@@ -112,10 +122,20 @@ def write_page(runs: Path, shares: Sequence[float], last: int) -> None:
         share: {g: found for g in range(last + 1) if (found := figures(folder(runs, g, share)))} for share in shares
     }
     first: dict[str, Any] = next((series[0] for series in measured.values() if 0 in series), {})
+    said = {"last": last, "shares": ", ".join(f"{share:.0%}" for share in shares)}
     real = {key: f"{first[f'{key}_mnist_real']:.3f}" if first else "?" for key in ("precision", "recall")}
+    save_samples([folder(runs, 0, 0), *(folder(runs, last, share) for share in shares)])
     FIGURE.write_text(figure({share: series for share, series in measured.items() if series}))
-    PAGE.write_text(HEAD.format(**real) + "\n".join(table(measured)) + "\n" + TAIL)
+    PAGE.write_text(HEAD.format(**real, **said) + "\n".join(table(measured)) + "\n" + TAIL)
     print(PAGE)
+
+
+def save_samples(runs: Sequence[Path]) -> None:
+    """The first samples of each run that has drawn some, a row each."""
+    files = [run / "samples.npy" for run in runs if (run / "samples.npy").exists()]
+    if files:
+        rows = [torch.from_numpy(np.load(path, mmap_mode="r")[:COLUMNS] / 255) for path in files]
+        save_png(FIGURE.with_name("model-collapse-samples.png"), image_grid(torch.cat(rows), COLUMNS))
 
 
 def table(measured: dict[float, dict[int, dict[str, float]]]) -> Iterator[str]:

@@ -3,8 +3,8 @@
     python scripts/train_extractor.py mnist
     python scripts/train_extractor.py fashion_mnist
 
-Three minutes of one CPU core each. The same machine and versions give the same file. Training sees the 55,000 images of
-the training split of seed 0, for as long as three minutes allow; nothing was tuned. The accuracy on the 5,000 validation
+Three minutes of one CPU core each. The same machine and versions give the same file. Training sees 55,000 images, the
+training split of seed 0, for as long as three minutes allow; nothing was tuned. The accuracy on the 5,000 validation
 and 10,000 test images is written beside the weights, with their sha256 and this command.
 """
 

@@ -119,9 +119,9 @@ class Batches:
 class Data:
     """An opened data set: its facts, its splits and its training order.
 
-    `shape` is (C, H, W); `num_classes` the number of label classes (of attributes if `multi_label`), None without
-    labels; `fingerprint` a sha256 of the source's and the splits' facts; `nbytes` the images' uint8 bytes; `points`
-    says that images are points of any range, of one pixel each.
+    `columns` are the names of its columns; `shape` is (C, H, W); `num_classes` the number of label classes (of
+    attributes if `multi_label`), None without labels; `fingerprint` a sha256 of the source's and the splits' facts;
+    `nbytes` the images' uint8 bytes; `points` says that images are points of any range, of one pixel each.
     """
 
     def __init__(
@@ -136,6 +136,7 @@ class Data:
         images, labels = table.columns["image"], table.columns.get("label")
         channels, height, width = images.shape[1:]
         self.name, self.resident = table.name, table.resident
+        self.columns = table.names
         self.shape: Shape = (channels, height, width)
         self.nbytes = images.shape.numel()
         self.points = images.dtype == torch.float32
@@ -175,5 +176,8 @@ class Data:
         `memory_format` is the layout in which images come, so that a channels-last model need not convert them.
         """
         train = self.split("train")
-        order = Order(train.rows, self._seed, self._flip)
-        return Batches(train, order, columns, batch_size, rank, world, memory_format)
+        return Batches(train, self.order(train.rows), columns, batch_size, rank, world, memory_format)
+
+    def order(self, rows: Tensor) -> Order:
+        """The endless stream of epochs over the training rows."""
+        return Order(rows, self._seed, self._flip)

@@ -95,7 +95,7 @@ def _decode(file: Path, source: Source, pictures: Encoded, show: Show | None) ->
     """Write every row; returns the file's hash and the numbers of the rows that could not be read, if they may be."""
     assert source.form is not None
     count = len(pictures)
-    shape = (count, source.form.channels, source.form.size, source.form.size)
+    shape = (count, source.form.planes, source.form.size, source.form.size)
     start = header(shape)
     known = _prepare(file, start, len(start) + int(np.prod(shape)))
     job = DecodeJob(pictures, source.form, str(file), len(start), source.skip_unreadable, known)

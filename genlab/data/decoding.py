@@ -129,7 +129,7 @@ def decode_rows(job: DecodeJob) -> Iterator[Block]:
 
 def _decoded(job: DecodeJob, file: int, start: int, count: int) -> Block:
     """Decode and write `count` rows from `start` of this job on."""
-    rows = np.empty((min(RUN, count), job.form.channels, job.form.size, job.form.size), np.uint8)
+    rows = np.empty((min(RUN, count), job.form.planes, job.form.size, job.form.size), np.uint8)
     digest, bad = hashlib.sha256(), {}
     for low in range(start, start + count, RUN):
         run = rows[: min(RUN, start + count - low)]
@@ -145,7 +145,7 @@ def _decoded(job: DecodeJob, file: int, start: int, count: int) -> Block:
 
 def _on_disk(job: DecodeJob, file: int, start: int, count: int) -> str:
     """The hash of rows as they stand in the file."""
-    row_bytes = job.form.channels * job.form.size**2
+    row_bytes = job.form.planes * job.form.size**2
     digest = hashlib.sha256()
     for low in range(start, start + count, RUN):
         rows = min(RUN, start + count - low)

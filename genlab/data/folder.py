@@ -54,7 +54,7 @@ class Folder(Dataset):
 
     def files(self) -> list[Path]:
         if self.options.root is None:
-            raise ConfigError("the data set 'folder' needs a folder", "key dataset.root", "add dataset.root=PATH")
+            raise ConfigError(f"the data set '{self.name}' needs a folder", "key dataset.root", "add dataset.root=PATH")
         root = Path(self.options.root).expanduser().absolute()
         if not root.is_dir():
             raise DataError(f"{root} is no folder", "key dataset.root", "give the folder that holds the pictures")
@@ -62,7 +62,10 @@ class Folder(Dataset):
 
     def read(self) -> Source:
         [root] = self.files()
-        found = {part: [name for folder in _folders(root, part) for name in _pictures(root, folder)] for part in PARTS}
+        found = {
+            part: [name for folder in split_folders(root, part) for name in pictures_below(root, folder)]
+            for part in PARTS
+        }
         names = [name for part in found.values() for name in part]
         if not names:
             raise DataError(f"{root} holds no pictures", f"they end in {' '.join(SUFFIXES)}", "give another folder")
@@ -82,13 +85,14 @@ def _is_split(root: Path) -> bool:
     return (root / "train").is_dir()
 
 
-def _folders(root: Path, part: str) -> list[Path]:
+def split_folders(root: Path, part: str) -> list[Path]:
+    """The folders of a split: those of its name, or, where there are no splits, the root as train."""
     if not _is_split(root):
         return [root] if part == "train" else []
     return [root / name for name in PARTS[part] if (root / name).is_dir()]
 
 
-def _pictures(root: Path, folder: Path) -> list[str]:
+def pictures_below(root: Path, folder: Path) -> list[str]:
     """Paths relative to root, sorted; hidden files and folders are left out, links to folders not followed."""
     names = []
     for parent, folders, files in os.walk(folder):

@@ -56,11 +56,15 @@ class Generated(Dataset):
     def files(self) -> list[Path]:
         """The files of samples; those of the real set are its own affair."""
         if not self.samples:
-            raise ConfigError("no samples are named", "key dataset.samples", "genlab sample RUN n=60000 out=samples.npy")
+            raise ConfigError(
+                "no samples are named", "key dataset.samples", "genlab sample RUN n=60000 out=samples.npy"
+            )
         found = [Path(name).expanduser().absolute() for name in self.samples]
         for path in found:
             if path.suffix.lower() not in ARRAYS:
-                raise ConfigError(f"{path.name} is no file of images", "key dataset.samples", f"give {', '.join(ARRAYS)}")
+                raise ConfigError(
+                    f"{path.name} is no file of images", "key dataset.samples", f"give {', '.join(ARRAYS)}"
+                )
             if not path.is_file():
                 raise DataError(f"{path} is missing", "key dataset.samples", f"genlab sample RUN n=60000 out={path}")
         return found

@@ -39,9 +39,26 @@ class Form:
     channels: int = 3
     crop: int | None = None
 
+    @property
+    def planes(self) -> int:
+        """The channels of a row."""
+        return self.channels
+
+
+@dataclass(frozen=True)
+class SideBySide(Form):
+    """Two pictures in one file, beside each other: a row has the channels of the left one, then of the right one.
+
+    Each half is cut out first, so that no filter sees the other's pixels.
+    """
+
+    @property
+    def planes(self) -> int:
+        return 2 * self.channels
+
 
 def decode(data: bytes, form: Form) -> Pixels:
-    """uint8 (C, size, size) of an encoded picture, not to be written to; BadImage if it cannot be had.
+    """uint8 (planes, size, size) of an encoded picture, not to be written to; BadImage if it cannot be had.
 
     Alpha is dropped, 16 bits become 8.
     """
@@ -64,15 +81,35 @@ def _decode(data: bytes, form: Form) -> Pixels:
             raise BadImage(f"{width}x{height} is more than {MAX_PIXELS // 10**6} million pixels")
         if min(width, height) < 2:
             raise BadImage(f"{width}x{height} is too small to be a picture")
+        if isinstance(form, SideBySide):
+            return _halves(image, form)
         side = min(form.crop or width, width, height)
         scaled = image.draft(None, _headroom(image.size, side, form)) if image.format == "JPEG" else None
         scale = scaled[1][2] / width if scaled else 1.0
         orientation = image.getexif().get(ORIENTATION, 1)
         left, top = (width - side) // 2 * scale, (height - side) // 2 * scale
         square = (left, top, left + side * scale, top + side * scale)
-        eight_bit, mode = _eight_bit(image), "L" if form.channels == 1 else "RGB"
-        row = resize(eight_bit if eight_bit.mode == mode else eight_bit.convert(mode), form.size, square)
+        row = resize(_in_mode(image, form), form.size, square)
     return row if orientation == 1 else _upright(row, orientation)
+
+
+def _halves(image: Image.Image, form: SideBySide) -> Pixels:
+    """The central squares of the left and of the right half, one above the other in channels."""
+    width, height = image.size
+    if width % 2:
+        raise BadImage(f"{width}x{height} cannot be cut into two equal halves")
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        raise BadImage("a camera's rotation mark makes it unclear which half is the left one")
+    half, whole = width // 2, _in_mode(image, form)
+    side = min(form.crop or half, half, height)
+    left, top = (half - side) / 2, (height - side) / 2
+    square = (left, top, left + side, top + side)
+    return np.concatenate([resize(whole.crop((x, 0, x + half, height)), form.size, square) for x in (0, half)])
+
+
+def _in_mode(image: Image.Image, form: Form) -> Image.Image:
+    eight_bit, mode = _eight_bit(image), "L" if form.channels == 1 else "RGB"
+    return eight_bit if eight_bit.mode == mode else eight_bit.convert(mode)
 
 
 def _headroom(size: tuple[int, int], side: int, form: Form) -> tuple[int, int]:

@@ -20,7 +20,7 @@ class Order:
     With `flip`, each epoch also has a coin for each image, a function of (seed, epoch, image) alone.
     """
 
-    def __init__(self, rows: Tensor, seed: int, flip: bool) -> None:
+    def __init__(self, rows: Tensor, seed: int | str, flip: bool) -> None:
         self.rows, self.seed, self.flip = rows, seed, flip
         self._epochs: dict[int, tuple[Tensor, Tensor | None]] = {}
 
@@ -29,14 +29,15 @@ class Order:
         if epoch not in self._epochs:
             n, device = len(self.rows), self.rows.device
             permutation = torch.randperm(n, generator=generator(self.seed, "order", epoch))
-            flips = None
-            if self.flip:
-                coins = torch.rand(n, generator=generator(self.seed, "flip", epoch)) < 0.5
-                flips = coins[permutation].to(device)
+            flips = self.chances(n, epoch)[permutation].to(device) if self.flip else None
             # a batch can span two epochs, so the one before must stay; older ones are of no more use
             self._epochs = {e: kept for e, kept in self._epochs.items() if e == epoch - 1}
             self._epochs[epoch] = self.rows[permutation.to(device)], flips
         return self._epochs[epoch]
+
+    def chances(self, n: int, epoch: int) -> Tensor:
+        """What is drawn for each of n images in this epoch, on the host: whether it is mirrored."""
+        return torch.rand(n, generator=generator(self.seed, "flip", epoch)) < 0.5
 
     def take(self, start: int, count: int) -> tuple[Tensor, Tensor | None]:
         """Positions start .. start+count of the endless stream of epochs."""

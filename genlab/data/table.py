@@ -38,6 +38,8 @@ class Table:
     to models as they are.
     """
 
+    aligned = True  # whether the pictures of a row belong together
+
     def __init__(
         self, name: str, columns: Mapping[str, Tensor | StoredRows], device: torch.device, resident: bool
     ) -> None:
@@ -48,13 +50,18 @@ class Table:
     def _load(self, column: Tensor | StoredRows) -> Tensor:
         return column.load(self.home) if isinstance(column, StoredRows) else column.to(self.home)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What may be asked for."""
+        return tuple(self.columns)
+
     def check(self, columns: Sequence[str]) -> None:
         for column in columns:
-            if column not in self.columns:
+            if column not in self.names:
                 raise ConfigError(
                     f"data set '{self.name}' has no column '{column}'",
-                    f"it has: {', '.join(self.columns)}",
-                    nearest(column, self.columns),
+                    f"it has: {', '.join(self.names)}",
+                    nearest(column, self.names),
                 )
 
     def gather(self, rows: Tensor, flips: Tensor | None, columns: Sequence[str]) -> Gathered:

@@ -24,14 +24,15 @@ SAFE = 10_000  # images from which on a Fréchet distance hardly depends on thei
 class Clouds:
     """`images` of the model's images (`of`) against as many of the split's as there are, at most `images`.
 
-    `samples` are drawn, a conditional model's with each class as often; `reconstructions` are of the split's own images;
+    `samples` are drawn, of a conditional model each class as often; `reconstructions` are of the split's own images;
     `translations` of its column `a`, compared with its column `b`.
     """
 
     split: str | None = "valid"
 
-    def __init__(self, images: int, extractor: str, of: Of, batch_size: int) -> None:
+    def __init__(self, images: int, extractor: str, of: Of, batch_size: int, truncation: float | None) -> None:
         self.images, self.extractor, self.of, self.batch_size = images, extractor, of, batch_size
+        self.sampling = {} if truncation is None else {"truncation": truncation}
         self._said: dict[str, Any] = {}
 
     def applies(self, model: Model) -> bool:
@@ -45,17 +46,17 @@ class Clouds:
         extractor = choose(self.extractor, split)
         wanted = images or self.images
         judged = some(split, wanted)
-        real = features_of(extractor, judged, self._column(judged))
+        real = features_of(extractor, judged, self.column)
         fake = features(extractor, self.made(model, judged, wanted))
         train = some(split.sibling(training(split)), len(fake))
-        floor = features_of(extractor, train, self._column(train))
+        floor = features_of(extractor, train, self.column)
         self._note(extractor, model, fake, real, floor, train.name)
         return extractor.name, fake, real, floor
 
     def made(self, model: Model, split: Split, n: int) -> Iterator[Tensor]:
         """The model's images in batches: n samples, or one for each image of the split."""
         if isinstance(model, Samples) and self.of == "samples":
-            yield from samples(model, n, self.batch_size)
+            yield from samples(model, n, self.batch_size, **self.sampling)
             return
         columns = ("a",) if self.of == "translations" else ("image", *model.conditions)
         for image, *conditions in split.batches(columns, self.batch_size):
@@ -66,12 +67,12 @@ class Clouds:
                 assert isinstance(model, Reconstructs)
                 yield model.reconstruct(image, *conditions)
 
-    def _column(self, split: Split) -> str:
+    @property
+    def column(self) -> str:
+        """The column that the model's images are to be like."""
         return "b" if self.of == "translations" else "image"
 
-    def _note(
-        self, extractor: Extractor, model: Model, fake: Tensor, real: Tensor, floor: Tensor, train: str
-    ) -> None:
+    def _note(self, extractor: Extractor, model: Model, fake: Tensor, real: Tensor, floor: Tensor, train: str) -> None:
         labels = "each class as often" if "label" in inspect.signature(getattr(model, "sample", len)).parameters else ""
         self._said = {
             "extractor": extractor.name,
@@ -82,6 +83,7 @@ class Clouds:
             "generated_images": len(fake),
             "real_images": len(real),
             "floor_images": f"{len(floor)} of {train}",
+            **self.sampling,
             **({"labels": labels} if labels and self.of == "samples" else {}),
         }
 
@@ -89,10 +91,13 @@ class Clouds:
         return self._said or {"extractor": self.extractor, "of": self.of, "images": self.images}
 
 
-def samples(model: Samples, n: int, batch_size: int = BATCH) -> Iterator[Tensor]:
-    """n samples in batches, clamped to [0, 1]."""
+def samples(model: Samples, n: int, batch_size: int = BATCH, **sampling: float) -> Iterator[Tensor]:
+    """n samples in batches; ConfigError if the model takes no such `sampling`."""
+    for name in sampling:
+        if name not in inspect.signature(model.sample).parameters:
+            raise ConfigError(f"this model's samples take no {name}", f"key evaluator.{name}", f"leave {name}=... out")
     for done in range(0, n, batch_size):
-        yield model.sample(min(batch_size, n - done)).clamp(0, 1)
+        yield model.sample(min(batch_size, n - done), **sampling)
 
 
 def training(split: Split) -> str:

@@ -12,7 +12,7 @@ from genlab.extraction import AUTO, BATCH, ExtractorName
 from genlab.frechet import fid, kid
 from genlab.model import Model
 from genlab.neighbours import prdc
-from genlab.registry import EVALUATORS, Cadence, PositiveInt
+from genlab.registry import EVALUATORS, Cadence, PositiveInt, Truncation
 from genlab.results import Value
 
 if TYPE_CHECKING:
@@ -34,9 +34,10 @@ class FrechetDistance(Clouds):
         extractor: ExtractorName = AUTO,
         of: Of = "samples",
         batch_size: PositiveInt = BATCH,
+        truncation: Truncation | None = None,
         every: Cadence = None,
     ) -> None:
-        super().__init__(images, extractor, of, batch_size)
+        super().__init__(images, extractor, of, batch_size, truncation)
         self.every = every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
@@ -49,7 +50,9 @@ class FrechetDistance(Clouds):
         yield f"fid_{name}", fid(fake, real)
         yield f"fid_{name}_floor", fid(floor, real)
         if min(len(fake), len(real)) < SAFE:
-            self._said["caution"] = f"fewer than {SAFE:,} images of a kind: biased upwards, compare at equal counts only"
+            self._said["caution"] = (
+                f"fewer than {SAFE:,} images of a kind: biased upwards, compare at equal counts only"
+            )
 
 
 @EVALUATORS("kid")
@@ -67,9 +70,10 @@ class KernelDistance(Clouds):
         extractor: ExtractorName = AUTO,
         of: Of = "samples",
         batch_size: PositiveInt = BATCH,
+        truncation: Truncation | None = None,
         every: Cadence = None,
     ) -> None:
-        super().__init__(images, extractor, of, batch_size)
+        super().__init__(images, extractor, of, batch_size, truncation)
         self.subsets, self.size, self.every = subsets, subset_size, every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
@@ -100,9 +104,10 @@ class Coverage(Clouds):
         extractor: ExtractorName = AUTO,
         of: Of = "samples",
         batch_size: PositiveInt = BATCH,
+        truncation: Truncation | None = None,
         every: Cadence = None,
     ) -> None:
-        super().__init__(images, extractor, of, batch_size)
+        super().__init__(images, extractor, of, batch_size, truncation)
         self.k, self.every = k, every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:

@@ -68,7 +68,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def network(weights: dict[str, Tensor], path: Path) -> nn.Module:
-    """torchvision's Inception v3 with the FID's pooling, up to the 2,048 features; DataError if `weights` do not fit."""
+    """torchvision's Inception v3 with the FID's pooling, up to its features; DataError if `weights` do not fit."""
     from torchvision.models import inception_v3
 
     found = inception_v3(weights=None, num_classes=CLASSES, aux_logits=False, init_weights=False)

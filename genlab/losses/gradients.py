@@ -11,18 +11,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from genlab.uncompiled import Uncompiled
+
 Critic = Callable[[Tensor], Tensor]
 EPSILON = 1e-12  # under a root, whose derivative at 0 is infinite
 
 
+@Uncompiled
 def logits_and_gradient(critic: Critic, images: Tensor) -> tuple[Tensor, Tensor]:
     """D(x) and ∇ₓ ΣD(x), of the shape of `images` (N, ...), float32: the sum's gradient at x_i is that of D(x_i) alone.
 
     Works where gradients are off, and is itself differentiable where they are on. `images` may have a history: the
     gradient with respect to it then flows on.
     """
-    if torch.compiler.is_compiling():
-        torch._dynamo.graph_break()
     learns = torch.is_grad_enabled()
     with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
         x = images.float()

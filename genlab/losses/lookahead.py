@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from genlab.batchnorm import global_mean
+from genlab.uncompiled import Uncompiled
 
 Weights = dict[str, Tensor]
 
@@ -23,10 +24,10 @@ class Bound(nn.Module):
 
     def __init__(self, module: nn.Module, function: Callable[..., Any]) -> None:
         super().__init__()
-        self.module, self.function = module, function
+        self.module, self._function = module, (function,)  # in a tuple: it may be the module itself
 
     def forward(self, *arguments: Any) -> Any:
-        return self.function(*arguments)
+        return self._function[0](*arguments)
 
 
 def with_weights(module: nn.Module, weights: Mapping[str, Tensor], function: Callable[..., Any], *given: Any) -> Any:
@@ -47,13 +48,12 @@ def global_gradient(loss: Tensor, weights: Sequence[Tensor], learns: bool, train
     return [part.view(each.shape) for part, each in zip(parts, weights, strict=True)]
 
 
+@Uncompiled
 def field_energy(model: nn.Module, losses: Callable[[], tuple[Tensor, Tensor]], players: Sequence[nn.Module]) -> Tensor:
     """½‖v‖², v the joint gradient field: ∇L_i in the weights of player i, of `losses()` in the order of `players`.
 
     Mescheder, Nowozin & Geiger, NeurIPS 2017 (arXiv:1705.10461), eq. 12.
     """
-    if torch.compiler.is_compiling():
-        torch._dynamo.graph_break()
     learns, device = torch.is_grad_enabled(), next(model.parameters()).device.type
     with torch.enable_grad(), torch.autocast(device, enabled=False):
         weights = movable(model)
@@ -66,13 +66,12 @@ def field_energy(model: nn.Module, losses: Callable[[], tuple[Tensor, Tensor]], 
     return energy if learns else energy.detach()
 
 
+@Uncompiled
 def unrolled(module: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float, training: bool) -> Weights:
     """ψ_k of ψ_0 = the weights of `module`, ψ_{i+1} = ψ_i − η∇L(ψ_i), as functions of all that the loss depends on.
 
     Metz, Poole, Pfau & Sohl-Dickstein, ICLR 2017 (arXiv:1611.02163), eq. 7.
     """
-    if torch.compiler.is_compiling():
-        torch._dynamo.graph_break()
     learns, weights = torch.is_grad_enabled(), movable(module)
     device = next(module.parameters()).device.type
     with torch.enable_grad(), torch.autocast(device, enabled=False):

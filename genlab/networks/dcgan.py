@@ -8,11 +8,14 @@ Networks, ICLR 2016 (arXiv:1511.06434): section 3's guidelines and figure 1.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 from torch import nn
 
 from genlab.errors import ConfigError
+from genlab.networks.minibatch import Minibatch, judge_head
 from genlab.networks.shapes import Image, Size, misfit
+from genlab.networks.spectral import spectral
 from genlab.registry import NETWORKS, PositiveInt
 
 LARGEST_BASE = 8
@@ -27,7 +30,7 @@ def dcgan_generator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Sequent
     """
     if not isinstance(inp, int) or isinstance(out, int):
         raise misfit("dcgan_generator", "a vector to an image", inp, out)
-    base, doublings = _base("dcgan_generator", out)
+    base, doublings = smallest_map("dcgan_generator", out)
     widths = [width * 2**i for i in reversed(range(doublings))]
     # "project and reshape": a transposed convolution of a 1x1 map
     layers: list[nn.Module] = [
@@ -47,28 +50,49 @@ def dcgan_generator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Sequent
 
 
 @NETWORKS("dcgan_discriminator")
-def dcgan_discriminator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Sequential:
-    """Images (N, C, H, W) in [-1, 1] to logits (N, out). `width` as in `dcgan_generator`."""
+def dcgan_discriminator(
+    inp: Size,
+    out: Size,
+    width: PositiveInt = 64,
+    norm: Literal["batch", "layer", "spectral", "none"] = "batch",
+    minibatch: Minibatch = "none",
+) -> nn.Sequential:
+    """Images (N, C, H, W) in [-1, 1] to logits (N, out). `width` as in `dcgan_generator`.
+
+    A critic with a gradient penalty wants `norm` layer or none, for a score is to depend on its own image alone;
+    spectral is on all layers. `minibatch` lets the last layer see how alike a batch's images are.
+    """
     if isinstance(inp, int) or not isinstance(out, int):
         raise misfit("dcgan_discriminator", "an image to a vector", inp, out)
-    base, halvings = _base("dcgan_discriminator", inp)
+    base, halvings = smallest_map("dcgan_discriminator", inp)
     widths = [width * 2**i for i in range(halvings)]
-    # no batch norm on the discriminator's input layer
+    # no norm on the discriminator's input layer
     layers: list[nn.Module] = [
-        nn.Conv2d(inp[0], width, 4, 2, padding=1, bias=False),
+        nn.Conv2d(inp[0], width, 4, 2, padding=1, bias=norm == "spectral"),
         nn.LeakyReLU(0.2, inplace=True),
     ]
     for a, b in pairwise(widths):
         layers += [
-            nn.Conv2d(a, b, 4, 2, padding=1, bias=False),
-            nn.BatchNorm2d(b),
+            nn.Conv2d(a, b, 4, 2, padding=1, bias=norm in ("none", "spectral")),
+            *_normalising(norm, b),
             nn.LeakyReLU(0.2, inplace=True),
         ]
-    layers += [nn.Conv2d(widths[-1], out, base, bias=False), nn.Flatten()]
-    return _initialised(nn.Sequential(*layers))
+    if minibatch == "none":
+        layers += [nn.Conv2d(widths[-1], out, base, bias=False), nn.Flatten()]
+    else:
+        layers += [nn.Flatten(), *judge_head(widths[-1] * base[0] * base[1], out, minibatch)]
+    network = _initialised(nn.Sequential(*layers))
+    return spectral(network) if norm == "spectral" else network
 
 
-def _base(network: str, image: Image) -> tuple[tuple[int, int], int]:
+def _normalising(norm: str, channels: int) -> list[nn.Module]:
+    """What stands after a convolution; layer norm is over an image's channels and places."""
+    if norm == "batch":
+        return [nn.BatchNorm2d(channels)]
+    return [nn.GroupNorm(1, channels)] if norm == "layer" else []
+
+
+def smallest_map(network: str, image: Image) -> tuple[tuple[int, int], int]:
     """The map that the generator starts from, and how often it is doubled to become the image."""
     sides, halvings = _halve(image[1:])
     if halvings == 0 or max(sides) > LARGEST_BASE:

@@ -13,11 +13,13 @@ from genlab.verbs.yamltext import KINDS, options, values
 
 COMPOSING = ("train", "prepare", "info")
 KEYS = {  # key=value options of the verbs that take a RUN
-    "sample": ["n=", "seed=", "columns=", "out="],
+    "sample": ["n=", "seed=", "label=", "truncation=", "columns=", "out="],
     "denoise": ["sigma=", "n=", "split=", "columns=", "seed=", "image=", "out="],
     "inpaint": ["box=", "n=", "split=", "columns=", "seed=", "image=", "out="],
     "reconstruct": ["n=", "split=", "columns=", "seed=", "out="],
     "interpolate": ["n=", "steps=", "mode=", "between=", "seed=", "out="],
+    "walk": ["n=", "stops=", "steps=", "fps=", "mode=", "seed=", "out="],
+    "project": ["image=", "space=", "steps=", "rate=", "seed=", "out="],
     "traverse": ["n=", "dimensions=", "columns=", "reach=", "split=", "out="],
     "arithmetic": ["attribute=", "n=", "steps=", "strength=", "images=", "out="],
     "anomaly": ["image=", "score=", "quantile=", "n=", "columns=", "seed=", "out="],
@@ -28,6 +30,7 @@ KEYS = {  # key=value options of the verbs that take a RUN
 CHOICES = {
     "split": ["train", "valid", "test"],
     "mode": ["lerp", "slerp", "both"],
+    "space": ["auto", "z", "w", "w+"],
     "between": ["auto", "prior", "data"],
     "score": ["auto", "reconstruction"],
 }

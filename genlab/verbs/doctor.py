@@ -114,7 +114,7 @@ def _data(root: str | None) -> Rows:
 
 def _found(settings: dict[str, Any], roots: list[Path]) -> str:
     """The root is always given: with one a reader only looks, without one it may download."""
-    if settings["name"] == "folder":
+    if settings["name"] in ("folder", "paired", "unpaired"):
         return "your own pictures: dataset.root says where"
     if _check(settings, Path(os.devnull)) is None:
         return "built in"

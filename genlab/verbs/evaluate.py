@@ -94,6 +94,8 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
     for sentence in diagnoses:
         print(f"diagnosis: {sentence}")
     _print(metrics, f"{evaluator} on {split}" if reads else evaluator)
+    if "caution" in protocol:
+        print(f"caution: {protocol['caution']}")
     _save_pictures(values, loaded, stem)
     print(path)
     return result

@@ -180,7 +180,7 @@ def _phases(model: Any, shape: tuple[int, int, int]) -> list[tuple[Any, list[str
     """Each player with the names of what it logs, found by one step on noise."""
     import torch
 
-    columns = {"image": torch.rand(8, *shape), "label": torch.arange(8)}
+    columns = {name: torch.rand(8, *shape) for name in ("image", "a", "b")} | {"label": torch.arange(8)}
     found = []
     for phase in model.phases():
         try:

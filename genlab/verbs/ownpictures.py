@@ -14,11 +14,11 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # not EPS: it wo
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
-def files_at(name: str) -> list[Path]:
-    """The picture of this name, or those of the folder, by name. DataError if there are none."""
+def files_at(name: str, key: str = "image") -> list[Path]:
+    """The picture that `key` names, or those of the folder, by name. DataError if there are none."""
     path = Path(name).expanduser()
     if not path.exists():
-        raise DataError(f"'{name}' is not there", "key image", "give a picture or a folder of them")
+        raise DataError(f"'{name}' is not there", f"key {key}", "give a picture or a folder of them")
     if path.is_file():
         return [path]
     found = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from genlab.results import Picture
 
 # verb that shows a capability, to suggest another one in its place
-SHOWN_BY = {"Samples": "sample", "Reconstructs": "reconstruct", "Decodes": "interpolate", "Encodes": "encode"}
+SHOWN_BY = {
+    "Samples": "sample", "Reconstructs": "reconstruct", "Decodes": "interpolate", "Encodes": "encode",
+    "Translates": "translate",
+}  # fmt: skip
 
 
 def picture_parser(verb: str, about: str, keys: str, examples: str) -> Parser:
@@ -65,9 +68,9 @@ def require(loaded: LoadedRun, *wanted: type) -> None:
 
 
 def destination(out: str | None, loaded: LoadedRun, name: str, kinds: Sequence[str] = (".png",)) -> Path:
-    """Where the picture goes: `out`, which ends in one of `kinds`, else `name`.png in the run's images/."""
+    """Where the picture goes: `out`, which ends in one of `kinds`, else `name` and the first in the run's images/."""
     if out is None:
-        return loaded.path / "images" / f"{name}.png"
+        return loaded.path / "images" / f"{name}{kinds[0]}"
     path = Path(out).expanduser()
     if path.suffix.lower() not in kinds:
         what = "PNG file" if len(kinds) == 1 else "file that can be written"
@@ -77,10 +80,16 @@ def destination(out: str | None, loaded: LoadedRun, name: str, kinds: Sequence[s
 
 def save(path: Path, picture: Picture) -> None:
     """Write the PNG and say where it is."""
-    from genlab.grid import save_png
+    write(path, picture.png)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write the file, whole or not at all, and say where it is."""
+    from genlab import files
 
     try:
-        save_png(path, picture)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(path, content)
     except OSError as error:
         known: ResourceError | None = resource_error(error)
         raise known or ConfigError(

@@ -11,7 +11,7 @@ from annotated_types import Gt, Le
 
 from genlab.errors import ConfigError
 from genlab.imagefile import ARRAYS
-from genlab.registry import Count, NonNegativeInt
+from genlab.registry import Count, NonNegativeInt, Truncation
 from genlab.verbs import pictures
 from genlab.verbs.options import Parser, keywords
 
@@ -22,6 +22,7 @@ KEYS = pictures.keys_text(
     n="how many (64)",
     seed="of the noise (0)",
     label="a class, of models that take one",
+    truncation="below 1: better and less varied, of models that take it",
     columns="per row (a square)",
     out="PNG file, or .npy, .npz, .safetensors: all n as uint8 (n, C, H, W)",
 )
@@ -30,6 +31,7 @@ EXAMPLES = """\
   genlab sample outputs/dcgan-mnist/2026-11-20_14-03-12 n=100 seed=7 out=samples.png
   genlab sample last n=60000 out=samples.npy        numbers, e.g. for dataset=generated
   genlab sample last label=7                        of a conditional model, e.g. cvae
+  genlab sample last truncation=0.7 seed=3          of a StyleGAN2
 """
 MOST, MOST_IN_A_PICTURE = 100_000, 10_000
 
@@ -41,6 +43,7 @@ class Keys:
     n: Annotated[int, Gt(0), Le(MOST)] = 64
     seed: NonNegativeInt = 0
     label: NonNegativeInt | None = None
+    truncation: Truncation | None = None
     columns: Count | None = None
     out: str | None = None
 
@@ -83,17 +86,22 @@ def sample(loaded: LoadedRun, keys: Keys) -> None:
 
 
 def _suffix(keys: Keys) -> str:
-    return "" if keys.label is None else f"-label{keys.label}"
+    given = {"label": keys.label, "truncation": keys.truncation}
+    return "".join(f"-{name}{value:g}" for name, value in given.items() if value is not None)
 
 
-def _conditions(loaded: LoadedRun, keys: Keys) -> dict[str, int]:
-    """What `sample` is asked for; ConfigError if the model takes no label, or has no such class."""
-    if keys.label is None:
-        return {}
+def _conditions(loaded: LoadedRun, keys: Keys) -> dict[str, int | float]:
+    """What `sample` is asked for; ConfigError if the model does not take it, or has no such class."""
     model: Any = loaded.model
-    where = f"run {loaded.path}"
-    if "label" not in inspect.signature(model.sample).parameters:
-        raise ConfigError(f"model '{loaded.config['name']}' takes no label", where, "leave label=... out")
-    if keys.label >= model.num_classes:
-        raise ConfigError(f"there is no class {keys.label}", where, f"give a label from 0 to {model.num_classes - 1}")
-    return {"label": keys.label}
+    given = {"label": keys.label, "truncation": keys.truncation}
+    asked = {name: value for name, value in given.items() if value is not None}
+    for name in asked:
+        if name not in inspect.signature(model.sample).parameters:
+            raise ConfigError(
+                f"model '{loaded.config['name']}' takes no {name}", f"run {loaded.path}", f"leave {name}=... out"
+            )
+    if keys.label is not None and keys.label >= model.num_classes:
+        raise ConfigError(
+            f"there is no class {keys.label}", f"run {loaded.path}", f"give a label from 0 to {model.num_classes - 1}"
+        )
+    return asked

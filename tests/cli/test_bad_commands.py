@@ -248,7 +248,7 @@ def test_verbs(arguments: tuple[str, ...], refused: Refused) -> None:
 
 
 def test_a_message_repeats_little_of_a_long_argument(refused: Refused) -> None:
-    assert len(refused("train", "model=" + "v" * 3000)) < 400
+    assert "v" * 100 not in refused("train", "model=" + "v" * 3000)  # the names that there are may be many
 
 
 def test_a_phase_that_the_model_lacks(refused: Refused, capsys: pytest.CaptureFixture[str]) -> None:

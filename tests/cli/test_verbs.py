@@ -21,6 +21,10 @@ from tests.cli.conftest import Refused
 
 COMMON = ["trainer.steps=3", "trainer.batch_size=16", "evaluator=objective", "logger=jsonl"]
 SMALL_GAN = ["model=dcgan", "dataset.size=32", "model.generator.width=8", "model.discriminator.width=8"]
+SMALL_CYCLEGAN = [
+    "model=cyclegan", "model.generator.width=2", "model.generator.blocks=1", "model.discriminator.width=2",
+    "dataset=unpaired", "dataset.of={name: digits}", "dataset.classes=[4,9]", "dataset.size=null",
+]  # fmt: skip
 SMALL_VAE = ["model.latent_dim=4", "model.network.hidden=[16]"]
 
 
@@ -32,6 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
         patch.chdir(root)
         patch.setenv("GENLAB_CACHE", str(cache))
         assert cli.main(["train", *SMALL_GAN, *COMMON, "hydra.run.dir=outputs/gan/a"]) == 0
+        assert cli.main(["train", *SMALL_CYCLEGAN, *COMMON, "hydra.run.dir=outputs/cyclegan/c"]) == 0
         assert cli.main(["train", *SMALL_VAE, *COMMON, "hydra.run.dir=outputs/vae/b"]) == 0
     return root / "outputs"
 
@@ -63,6 +68,8 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["interpolate", "last", "n=3", "steps=5", "mode=slerp"], 3, 5),
         (["interpolate", "last", "n=3", "steps=5", "mode=lerp", "between=data"], 3, 5),
         (["interpolate", "gan/a", "n=2", "steps=4"], 4, 4),
+        (["translate", "cyclegan/c", "n=6", "columns=3"], 4, 3),
+        (["translate", "cyclegan/c", "n=5", "columns=4", "direction=ba"], 2, 4),
     ],
 )
 def test_pictures(arguments: list[str], rows: int, columns: int, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,6 +125,21 @@ def test_the_seed_decides(outputs: Path, capsys: pytest.CaptureFixture[str]) -> 
     same, again, other = (file.read_bytes() for file in files)
     assert same == again
     assert same != other
+
+
+def test_samples_can_be_had_as_numbers(outputs: Path, capsys: pytest.CaptureFixture[str], refused: Refused) -> None:
+    from genlab import imagefile
+
+    for kind in imagefile.ARRAYS:
+        path = Path(said(capsys, "sample", "last", "n=300", f"out=deep/s{kind}").strip())
+        assert imagefile.read(path).shape == (300, 1, 8, 8)
+    picture = Image.open(said(capsys, "sample", "last", "n=1", "out=one.png").strip())
+    [first] = imagefile.read(Path("deep/s.npy"))[0].tolist()
+    [again] = imagefile.read(Path(said(capsys, "sample", "last", "n=1", "out=one.npy").strip()))[0].tolist()
+    assert again == [[picture.getpixel((2 + 8 * x, 2 + 8 * y)) for x in range(8)] for y in range(8)]
+    assert len(first) == 8
+    assert "out=samples.npy" in refused("sample", "last", "n=20000")
+    assert "ending in .png or .npy or .npz" in refused("sample", "last", "out=x.gif")
 
 
 def test_a_conditional_model_draws_the_class_that_it_is_asked_for(
@@ -326,3 +348,37 @@ def test_info_shows_an_experiment_as_it_stands(capsys: pytest.CaptureFixture[str
     assert "Paper:   Kingma & Welling 2014" in capsys.readouterr().out
     assert cli.main(["info", "workload=dcgan6"]) == 2
     assert "did you mean 'dcgan64'?" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("outputs")
+def test_pictures_of_ones_own_are_translated_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("one.png", "two.jpg", "two.bmp"):
+        Image.new("RGB", (20, 16), (200, 100, 0)).save(own / name)
+    lines = said(capsys, "translate", "cyclegan/c", f"input={own}", "folder=made", "out=both.png", "n=2").splitlines()
+    assert lines == ["made/one.png.png", "made/two.bmp.png", "made/two.jpg.png", "both.png"]
+    with Image.open("made/one.png.png") as made:
+        assert made.size == (8, 8)
+    with Image.open("both.png") as both:
+        assert both.size == (2 + 66 * 2, 2 + 66 * 2)
+    said(capsys, "translate", "cyclegan/c", f"input={own / 'one.png'}")
+    assert Path("outputs/cyclegan/c/images/translated-ab/one.png").is_file()
+
+
+@pytest.mark.usefixtures("outputs")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["vae/b"], "it lacks Translates"),
+        (["cyclegan/c", "input=nowhere"], "'nowhere' is not there; key input"),
+        (["cyclegan/c", "direction=aa"], "'direction'"),
+    ],
+)
+def test_what_cannot_be_translated_is_said_in_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["translate", *arguments]) in (2, 3)
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1

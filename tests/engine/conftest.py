@@ -10,9 +10,10 @@ import torch
 
 from genlab import config
 from genlab.build import build_data, build_model, build_trainer, load_registry
+from genlab.registry import MODELS
 from genlab.runtime import Runtime
 from genlab.trainer import Trainer
-from tests.models.conftest import shrunk
+from tests.models.conftest import shrunk, spec_of
 
 TINY = ["dataset=digits", "evaluator=none", "trainer.batch_size=16", "trainer.steps=12", "trainer.log_every=1"]
 FAMILIES = {
@@ -20,6 +21,7 @@ FAMILIES = {
     "autoencoder": ["model=autoencoder", "model.network.hidden=[16]", "model.latent_dim=3"],
     "dcgan": ["model=dcgan", "model.generator.width=8", "model.discriminator.width=8", "model.latent_dim=4"],
 }
+PAIRS = ["dataset=unpaired", "dataset.of={name: digits}", "dataset.classes=[0,1]", "dataset.size=null"]
 MakeTrainer = Callable[..., Trainer]
 
 
@@ -33,6 +35,8 @@ def make_trainer() -> MakeTrainer:
 
     def make(family: str, *overrides: str, runtime: Runtime | None = None) -> Trainer:
         words = FAMILIES.get(family, [f"model={family}"])
+        if {"a", "b"} <= set(MODELS.get(spec_of(family)["name"]).inputs if family not in FAMILIES else ()):
+            words += PAIRS
         settings: dict[str, Any] = config.compose([*TINY, *words, *overrides]).config
         if family not in FAMILIES:
             settings["model"] = shrunk(settings["model"])

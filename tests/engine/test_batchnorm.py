@@ -75,6 +75,20 @@ def test_equal_to_batch_norm_over_all_rows(
             torch.testing.assert_close(found[name], expected, rtol=1e-11, atol=1e-11, msg=name)
 
 
+def test_batch_statistics_are_those_of_training_and_leave_no_trace() -> None:
+    from genlab.batchnorm import batch_statistics
+
+    torch.manual_seed(0)
+    layer, x = nn.BatchNorm2d(3), 5 + 2 * torch.randn(8, 3, 4, 4)
+    expected = nn.BatchNorm2d(3)(x)
+    layer.eval()
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    with batch_statistics(nn.Sequential(layer)):
+        torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(layer(x), x / (1 + layer.eps) ** 0.5)  # the running ones, of which it has seen nothing
+    assert all(torch.equal(before[name], tensor) for name, tensor in layer.state_dict().items())
+
+
 def test_half_precision_keeps_its_dtype_and_fp32_statistics(tmp_path: Path) -> None:
     """A mean of 128 values taken in bf16 would be off by a hundredth."""
 

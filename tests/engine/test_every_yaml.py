@@ -15,6 +15,9 @@ from tests.engine.conftest import MakeTrainer
 from tests.engine.gloo import among
 from tests.models.conftest import PRESETS
 
+# Smaller steps where each would multiply rounding errors by hundreds: CycleGAN's gradient goes through two generators,
+# one after the other, whose small weights are normalised away; under plain gradient descent it is as large as they are.
+CALM = {"cyclegan": ["model.cycle=0.01", "model.identity=0.01", "optimizer.lr=1e-4"]}
 every_yaml = pytest.mark.parametrize("preset", PRESETS)
 
 
@@ -43,7 +46,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, preset
 @every_yaml
 def test_two_ranks_equal_one(make_trainer: MakeTrainer, preset: str, tmp_path: Path) -> None:
     """Under plain gradient descent: Adam makes a whole step of a bias before batch norm, whose gradient is rounding."""
-    words = ["trainer.batch_size=32", "optimizer=sgd", "optimizer.lr=1e-3"]
+    words = ["trainer.batch_size=32", "optimizer=sgd", "optimizer.lr=1e-3", *CALM.get(preset, [])]
 
     def work(runtime: Runtime | None = None) -> dict[str, Any]:
         return steps(make_trainer(preset, *words, runtime=runtime), 8)

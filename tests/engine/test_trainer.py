@@ -334,6 +334,31 @@ def test_a_diagnosis_is_said_once_logged_each_time_and_survives(
     assert capsys.readouterr().err.count("model.beta=0.5") == 1
 
 
+class Counting(Suspicious):
+    """An evaluator that compares with what it has seen before."""
+
+    def __init__(self) -> None:
+        self.memory: dict[str, Any] = {}
+
+    def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+        self.memory = {"seen": self.memory.get("seen", 0) + 1}
+        yield "seen", float(self.memory["seen"])
+
+
+def test_what_an_evaluator_remembers_is_in_the_checkpoint(make_trainer: MakeTrainer) -> None:
+    def counted() -> Trainer:
+        trainer = make_trainer("vae", "trainer.steps=4")
+        trainer.evaluators, trainer._cadence = {"counting": Counting()}, {"counting": 1}
+        return trainer
+
+    recorder, saved = fit(counted(), stop_at=2)
+    second = counted()
+    second.restore(*saved[2])
+    rest, _ = fit(second)
+    seen = [values["seen"] for _, _, values in recorder.records + rest.records if "seen" in values]
+    assert seen == [1, 2, 3, 4]
+
+
 class Failing:
     """An evaluator that cannot be made until somebody has seen to it."""
 

@@ -22,18 +22,16 @@ LISTS = ("hidden", "channels")  # keys whose lists are widths
 # keys that are widths, counts or lengths, and what they become
 SMALL = {
     "width": 2, "latent_dim": 5, "hidden": 6, "chains": 3, "burn_in": 2, "blocks": 1, "residual_width": 2, "codes": 8,
-    "code_dim": 3, "layers": 2, "centroids": 6,
+    "code_dim": 3, "layers": 2, "centroids": 6, "mapping_layers": 1, "channel_base": 64, "channel_max": 4, "pool": 3,
 }  # fmt: skip
 
 
 def spec_of(name: str) -> dict[str, Any]:
     """The model section of configs/model/NAME.yaml, its defaults list followed."""
-    own: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / "model" / f"{name}.yaml"))
-    merged: dict[str, Any] = {}
-    for entry in own.pop("defaults", []):
-        if isinstance(entry, str) and entry != "_self_":
-            merged.update(spec_of(entry))
-    return merged | own
+    own: Any = OmegaConf.load(CONFIGS / "model" / f"{name}.yaml")
+    bases = [entry for entry in own.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    merged: Any = OmegaConf.to_container(OmegaConf.merge(*map(spec_of, bases), own))
+    return merged
 
 
 def shrunk(spec: dict[str, Any]) -> dict[str, Any]:

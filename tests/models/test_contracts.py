@@ -24,6 +24,8 @@ from genlab.model import (
     Samples,
     Scores,
     Shape,
+    Translates,
+    TranslatesBack,
     capabilities,
 )
 from genlab.registry import MODELS
@@ -124,6 +126,8 @@ def test_capabilities_give_what_they_say(small: Build, shape: Shape) -> None:
             pictures.append(model.sample(N))
         if isinstance(model, Reconstructs):
             pictures.append(model.reconstruct(*given(model, image)))
+        ways = [(Translates, "translate"), (TranslatesBack, "translate_back")]
+        pictures += [getattr(model, name)(image) for kind, name in ways if isinstance(model, kind)]
         if isinstance(model, HasPrior):
             codes.append(model.prior(N))
         if isinstance(model, Encodes):
@@ -189,7 +193,7 @@ def test_what_is_monitored_is_logged(small: Build) -> None:
     model = small((1, 8, 8))
     image, label = columns(model, torch.rand(N, 1, 8, 8), ("image", "label"))
     a_step(model, image)  # a model that learns by updates alone has seen images before it is asked
-    names = dict(Objective().run(model.eval(), MemorySplit(image, label)))  # type: ignore[arg-type]
+    names = dict(Objective().run(model.eval(), MemorySplit(image, label, a=image, b=1 - image)))  # type: ignore[arg-type]
     assert model.monitor is None or model.monitor in names
 
 

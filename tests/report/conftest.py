@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,9 +17,9 @@ from genlab.model import Model, Phase
 class MemorySplit:
     """What evaluators may ask of a split, over two tensors."""
 
-    def __init__(self, image: Tensor, label: Tensor | None = None) -> None:
-        self.name = "valid"
-        self.columns = {"image": image} | ({} if label is None else {"label": label})
+    def __init__(self, image: Tensor, label: Tensor | None = None, **others: Tensor) -> None:
+        self.name, self.table = "valid", SimpleNamespace(name="memory")
+        self.columns = {"image": image} | ({} if label is None else {"label": label}) | others
 
     def __len__(self) -> int:
         return len(self.columns["image"])

@@ -1,0 +1,218 @@
+"""How a game goes: whether the generator keeps the data's variety, whether the discriminator still teaches it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+from annotated_types import Gt
+from torch import Tensor
+
+from genlab.batchnorm import batch_statistics
+from genlab.evaluators.diversity import entropy, pair_distance, total_variation
+from genlab.extraction import choose, own, some
+from genlab.extractors.classifiers import SmallClassifier
+from genlab.losses.gradients import gradient_norm
+from genlab.model import Model, Plays, Samples
+from genlab.neighbours import radii
+from genlab.registry import EVALUATORS, Duration
+from genlab.results import Diagnosis, Value
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Split
+
+FORMING = 0.5  # share of training up to which modes may still come, and move
+EARLY = 0.25  # likewise up to which a discriminator may still learn to tell
+FEW = 0.3  # of the data's mean distance between two images: below it samples are too much alike
+DENSE = 0.1  # of the data's median distance to the nearest neighbour: below it samples are copies of a few
+HALF = math.log(2)  # nats of entropy lost when half the classes are
+WON = 0.02  # of what guessing costs: a discriminator with less loss has nothing left to learn
+MOVED = 0.5  # share of the samples that are of another kind than at the last evaluation
+FLAT = 0.01  # spread of logits below which a discriminator tells nothing
+APART = 0.2  # distance of the means of samples and data, over that of two images: there is something to tell
+HELD = (0.1, 10.0)  # gradient norms about the penalty's target of 1 with which it does its work
+ANCHORS = 10  # images to whose neighbourhoods samples are assigned where there is no classifier
+
+
+@dataclass(frozen=True)
+class Variety:
+    """How varied samples are beside the data: distances over the data's; entropies of classes in nats, if known."""
+
+    distance: float
+    spacing: float
+    classes: float | None
+    classes_of_data: float | None
+
+    @property
+    def collapsed(self) -> bool:
+        lost = self.classes is not None and self.classes < (self.classes_of_data or 0) - HALF
+        return self.distance < FEW or self.spacing < DENSE or lost
+
+    @property
+    def text(self) -> str:
+        said = f"two samples are {self.distance:.2f} as far apart as two real images, neighbours {self.spacing:.2f}"
+        if self.classes is None or self.classes_of_data is None:
+            return said
+        return f"{said}, and there are {math.exp(self.classes):.1f} classes of {math.exp(self.classes_of_data):.1f}"
+
+
+@EVALUATORS("game")
+class GameDiagnosis:
+    """Over a few images of the split and as many samples, always of the same noise.
+
+    `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
+    data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
+    `critic_loss_share`: its loss over that of a guess; both with each batch's own statistics, as in training.
+    `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
+    last evaluation, as a total variation.
+    """
+
+    split: str | None = "valid"
+
+    def __init__(
+        self,
+        images: Annotated[int, Gt(ANCHORS)] = 256,
+        batch_size: Annotated[int, Gt(1)] = 64,
+        every: Duration | None = "10%",
+    ) -> None:
+        self.images, self.batch_size, self.every = images, batch_size, every
+        self.memory: dict[str, Any] = {}  # of earlier evaluations of the same run: kept in its checkpoints
+
+    def applies(self, model: Model) -> bool:
+        return isinstance(model, Plays) and isinstance(model, Samples)
+
+    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
+        assert split is not None
+        assert isinstance(model, Plays)
+        columns = some(split, self.images).first(self.images, model.inputs)
+        real, fake = columns[0].cpu(), self._samples(model, len(columns[0]))
+        kinds, classified = _kinds(split, real, fake)
+        found = variety(real, fake, kinds if classified else None)
+        yield "sample_distance", found.distance
+        yield "sample_spacing", found.spacing
+        if found.collapsed:
+            yield "mode_collapse", Diagnosis(f"modes are missing: {found.text}; {more_modes(model)}", FORMING)
+        yield from self._critic(model, columns, real, fake)
+        yield from self._shift(model, kinds[1])
+
+    def _samples(self, model: Any, n: int) -> Tensor:
+        parts = [model.sample(min(self.batch_size, n - done)).cpu() for done in range(0, n, self.batch_size)]
+        return torch.cat(parts)
+
+    def _critic(
+        self, model: Any, columns: tuple[Tensor, ...], real: Tensor, fake: Tensor
+    ) -> Iterator[tuple[str, Value]]:
+        on_real, on_fake, norms = [], [], []
+        parts = max(1, len(real) // self.batch_size)
+        for part in zip(*(column.tensor_split(parts) for column in columns), strict=True):
+            with batch_statistics(model):  # the discriminator as the generator meets it
+                seen, made, *given = model.draw(*part)
+                on_real.append(model.judge(seen, *given).float().cpu())
+                on_fake.append(model.judge(made, *given).float().cpu())
+                norms.append(gradient_norm(partial(_judged, model, given), seen).cpu())
+        logits, others, norm = torch.cat(on_real), torch.cat(on_fake), float(torch.cat(norms).mean())
+        yield "critic_gradient", norm
+        yield from _verdicts(model, logits, others, norm, gap(real, fake))
+
+    def _shift(self, model: Any, shares: Tensor) -> Iterator[tuple[str, Value]]:
+        before, moved = self.memory.get("shares", []), self.memory.get("moved", 0.0)
+        self.memory = {"shares": shares.tolist(), "moved": 0.0}
+        if len(before) != len(shares):  # the first evaluation
+            return
+        shift = total_variation(shares, torch.tensor(before, dtype=torch.float64))
+        self.memory = {"shares": shares.tolist(), "moved": shift}
+        yield "mode_shift", shift
+        if min(shift, moved) > MOVED:
+            said = f"the generator goes from mode to mode, {shift:.0%} of its samples changed kind since the last look"
+            yield "oscillation", Diagnosis(f"{said}; {calmer(model)}", FORMING)
+
+    def protocol(self) -> dict[str, Any]:
+        return {"images": self.images, "features": "pixels", "pairs": "each image and the next"}
+
+
+def _judged(model: Any, given: list[Tensor], images: Tensor) -> Tensor:
+    logits: Tensor = model.judge(images, *given)
+    return logits
+
+
+def variety(real: Tensor, fake: Tensor, kinds: tuple[Tensor, Tensor] | None) -> Variety:
+    """Of images (N, C, H, W), and of the shares (K,) of the classes of each, if these are known."""
+    x, y = real.flatten(1).float(), fake.flatten(1).float()
+    tiny = torch.finfo(torch.float32).tiny
+    spacing = float(radii(y, 1).median()) / max(float(radii(x, 1).median()), tiny)
+    known = (entropy(kinds[1]), entropy(kinds[0])) if kinds else (None, None)
+    return Variety(pair_distance(y) / max(pair_distance(x), tiny), spacing, *known)
+
+
+def gap(real: Tensor, fake: Tensor) -> float:
+    """How far apart the means of two sets of images lie, over the distance of two real images."""
+    x, y = real.flatten(1).float(), fake.flatten(1).float()
+    return float((x.mean(0) - y.mean(0)).norm()) / max(pair_distance(x), torch.finfo(torch.float32).tiny)
+
+
+def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tensor], bool]:
+    """The shares (K,) of kinds among real images and samples, and whether the kinds are classes."""
+    name = own(split.table.name) if real.shape[1] == 1 else None
+    if name:
+        classifier = choose(name, split)
+        assert isinstance(classifier, SmallClassifier)
+        classifier.to(real.device)
+        return (classifier.shares(classifier(real)), classifier.shares(classifier(fake))), True
+    chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:ANCHORS]
+    anchors = real[chosen].flatten(1).float()
+    nearest = [torch.cdist(each.flatten(1).float(), anchors).argmin(1) for each in (real, fake)]
+    shares = [each.bincount(minlength=len(anchors)).double() / len(each) for each in nearest]
+    return (shares[0], shares[1]), False
+
+
+def _verdicts(model: Any, real: Tensor, fake: Tensor, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
+    """What the logits (N, 1) of real images and samples, and the gradient's norm, say of the discriminator."""
+    loss = float(model.game.discriminator(real, fake))
+    guess = float(model.game.discriminator(real * 0, fake * 0))
+    if guess > 0:  # of a Wasserstein critic any score is a guess
+        yield "critic_loss_share", loss / guess
+        if loss < WON * guess:
+            said = f"the discriminator has won, its loss is {loss:.2g} where a guess costs {guess:.2g}"
+            yield "discriminator_won", Diagnosis(f"{said}, and the generator learns little; {weaker(model)}", EARLY)
+    penalty = model.stabilisers.penalties.get("gradient_penalty")
+    if penalty and not HELD[0] < norm < HELD[1]:
+        said = f"the gradient penalty does not hold, the critic's gradient is {norm:.2g} at images where it is to be 1"
+        treated = f"model.stabilisers.gradient_penalty.weight={10 * max(penalty.weight, 1):g}"
+        yield "gradient_penalty", Diagnosis(f"{said}; {treated}", EARLY)
+    spread = float(torch.cat([real, fake]).std())
+    if spread < FLAT and apart > APART:
+        said = f"the discriminator says the same of every image, logits spread by {spread:.1g}, gradient {norm:.1g}"
+        yield "flat_discriminator", Diagnosis(f"{said}; {sharper(model)}", EARLY)
+
+
+def more_modes(model: Any) -> str:
+    """The override against mode collapse: the discriminator sees several images at once."""
+    if len(model.inputs) > 1:  # packs have no labels
+        return calmer(model)
+    pack = model.stabilisers.pack
+    return f"model.stabilisers.pack.size={2 * pack.size if pack else 2}"
+
+
+def calmer(model: Any) -> str:
+    """The override against going round in circles: a penalty on the gradient at real images."""
+    return "trainer.ema=0.999" if "r1" in model.stabilisers.penalties else "model.stabilisers.r1.weight=10"
+
+
+def weaker(model: Any) -> str:
+    """The override that holds the discriminator back."""
+    r1 = model.stabilisers.penalties.get("r1")
+    return f"model.stabilisers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
+
+
+def sharper(model: Any) -> str:
+    """The override that gives the discriminator its slope back."""
+    for name, penalty in model.stabilisers.penalties.items():
+        if name != "gradient_penalty" and penalty.weight:
+            return f"model.stabilisers.{name}.weight={penalty.weight / 10:g}"
+    if model.stabilisers.clip:
+        return f"model.stabilisers.clip.bound={10 * model.stabilisers.clip.bound:g}"
+    return "optimizer.phases.discriminator.lr=4e-4"

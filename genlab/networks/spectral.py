@@ -1,0 +1,54 @@
+"""Spectral normalisation: weights divided by their largest singular value, which makes a layer's Lipschitz constant 1.
+
+Miyato, Kataoka, Koyama & Yoshida, Spectral Normalization for Generative Adversarial Networks, ICLR 2018
+(arXiv:1802.05957), algorithm 1. torch's own does its power iteration in half precision under autocast.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
+
+N = TypeVar("N", bound=nn.Module)
+LAYERS = (nn.Linear, nn.Conv2d)  # whose weight's first dimension is what they give
+START = 15  # rounds before the first use; then one at each use in training
+
+
+class SpectralNorm(nn.Module):
+    """W to W / σ(W), σ by one round of power iteration at each use in training; in float32 always."""
+
+    u: Tensor
+    v: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        matrix = weight.detach().flatten(1)
+        self.register_buffer("u", F.normalize(torch.randn_like(matrix[:, 0]), dim=0))
+        self.register_buffer("v", F.normalize(torch.randn_like(matrix[0]), dim=0))
+        for _ in range(START):
+            self._iterate(matrix)
+
+    @torch.no_grad()
+    def _iterate(self, matrix: Tensor) -> None:
+        self.v.copy_(F.normalize(matrix.t() @ self.u, dim=0))
+        self.u.copy_(F.normalize(matrix @ self.v, dim=0))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with torch.autocast(weight.device.type, enabled=False):
+            matrix = weight.flatten(1)
+            if self.training:
+                self._iterate(matrix.detach())
+            # copies: the next use moves u and v while this one waits for its gradient
+            return weight / (self.u.clone() @ (matrix @ self.v.clone()))
+
+
+def spectral(network: N) -> N:
+    """Normalise every linear map and convolution of a network, in place."""
+    for layer in list(network.modules()):
+        if isinstance(layer, LAYERS):
+            register_parametrization(layer, "weight", SpectralNorm(layer.weight))
+    return network

@@ -1,0 +1,130 @@
+"""genlab translate: pictures, and what a trained model turns them into."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from genlab.errors import ConfigError
+from genlab.registry import Count, NonNegativeInt
+from genlab.verbs import ownpictures, pictures
+from genlab.verbs.options import Parser, keywords
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genlab.build import LoadedRun
+
+KEYS = pictures.keys_text(
+    input="a picture of your own or a folder of them; without it, pictures of the data set",
+    direction="ab, or ba of a model that goes both ways (ab)",
+    n="how many are shown (16)",
+    split="train, valid or test",
+    columns="per row (8)",
+    seed="of the noise (0)",
+    folder="where each translated picture goes, with input=",
+    out="PNG file of inputs above outputs",
+)
+EXAMPLES = """\
+  genlab translate last
+  genlab translate last direction=ba n=8
+  genlab translate last input=sketches folder=photos out=both.png
+"""
+PART = 16  # pictures at a time
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What may be given as key=value."""
+
+    input: str | None = None
+    direction: Literal["ab", "ba"] = "ab"
+    n: Count = 16
+    split: Literal["train", "valid", "test"] = "test"
+    columns: Count = 8
+    seed: NonNegativeInt = 0
+    folder: str | None = None
+    out: str | None = None
+
+
+def parser() -> Parser:
+    return pictures.picture_parser("translate", "Rows of pictures, each above its translations.", KEYS, EXAMPLES)
+
+
+def run(options: argparse.Namespace) -> int:
+    keys = Keys(**keywords(Keys, options.options))
+    translate(pictures.open_run(options), keys)
+    return 0
+
+
+def translate(loaded: LoadedRun, keys: Keys) -> None:
+    """The first n pictures, in rows of `columns`, each row above that of their translations.
+
+    Pictures of one's own are all translated and written one by one, whatever n.
+    """
+    import torch
+
+    from genlab import noise
+    from genlab.grid import image_grid
+
+    given = "" if keys.input is None else f"-{Path(keys.input).stem}"
+    path = pictures.destination(keys.out, loaded, f"translations-{keys.direction}{given}")
+    change = way(loaded, keys.direction)
+    noise.seed(keys.seed)
+    with torch.no_grad():
+        inputs, outputs = of_the_data(loaded, keys, change) if keys.input is None else of_the_user(loaded, keys, change)
+    columns = min(keys.columns, len(inputs))
+    whole = len(inputs) - len(inputs) % columns  # whole rows, so that the pairs stay above each other
+    rows = zip(inputs[:whole].split(columns), outputs[:whole].split(columns), strict=True)
+    pictures.save(path, image_grid(torch.cat([row for pair in rows for row in pair]), columns))
+
+
+def way(loaded: LoadedRun, direction: str) -> Callable[[Tensor], Tensor]:
+    """The model's function; ConfigError if it does not go that way."""
+    from genlab.model import Translates, TranslatesBack
+
+    if direction == "ab":
+        pictures.require(loaded, Translates)
+        assert isinstance(loaded.model, Translates)
+        return loaded.model.translate
+    if not isinstance(loaded.model, TranslatesBack):
+        raise ConfigError(
+            f"model '{loaded.config['name']}' does not translate back", f"run {loaded.path}", "leave direction=ba out"
+        )
+    return loaded.model.translate_back
+
+
+def of_the_data(loaded: LoadedRun, keys: Keys, change: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """The first pictures of a split, and their translations."""
+    import torch
+
+    [given] = loaded.data().split(keys.split).first(keys.n, (keys.direction[0],))
+    return given.cpu(), torch.cat([change(part).cpu() for part in given.split(PART)])
+
+
+def of_the_user(loaded: LoadedRun, keys: Keys, change: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Translate every picture of `input` and write it; the first n, and their translations."""
+    import torch
+
+    from genlab import runs
+    from genlab.grid import image_grid
+
+    assert keys.input is not None
+    files = ownpictures.files_at(keys.input, "input")
+    shape = tuple(runs.data_facts(loaded.record, loaded.path)["shape"])
+    folder = Path(keys.folder).expanduser() if keys.folder else loaded.path / "images" / f"translated-{keys.direction}"
+    twice = len({file.stem for file in files}) < len(files)
+    shown: list[tuple[Tensor, Tensor]] = []
+    for start in range(0, len(files), PART):
+        part = files[start : start + PART]
+        given = ownpictures.read(part, shape)
+        made = change(given.to(loaded.runtime.device)).cpu()
+        for file, image in zip(part, made, strict=True):
+            pictures.save(folder / f"{file.name if twice else file.stem}.png", image_grid(image[None], gap=0, side=1))
+        if start < keys.n:
+            shown.append((given, made))
+    inputs, outputs = (torch.cat(each)[: keys.n] for each in zip(*shown, strict=True))
+    return inputs, outputs

@@ -1,0 +1,276 @@
+"""Pairs: what is cut where, that both halves move alike, that unmatched domains keep orders of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genlab.data import table
+from genlab.data.batching import Data
+from genlab.data.images import SideBySide, decode
+from genlab.data.pairs import jittered
+from genlab.errors import ConfigError, DataError, GenlabError
+from genlab.registry import DATASETS, discover
+from tests.data import synthetic
+
+CPU = torch.device("cpu")
+BOTH = ("a", "b")
+discover()
+
+
+def opened(name: str, **keys: Any) -> Data:
+    data: Data = DATASETS.build({"name": name, **keys}, seed=0).open(CPU)
+    return data
+
+
+def side_by_side(folder: Path, count: int, side: int = 8, width: int | None = None) -> list[np.ndarray]:
+    """PNG files of random pixels, twice as wide as high, and what they hold (H, W, 3)."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    pixels = [rng.integers(0, 256, (side, width or 2 * side, 3), dtype=np.uint8) for _ in range(count)]
+    for i, each in enumerate(pixels):
+        Image.fromarray(each).save(folder / f"{i:02d}.png")
+    return pixels
+
+
+def uint8(pictures: torch.Tensor) -> np.ndarray:
+    return (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("input", ["left", "right"])
+def test_halves_are_cut_in_the_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, input: str, resident: bool
+) -> None:
+    if not resident:
+        monkeypatch.setattr(table, "RESIDENT_SHARE_HOST", 0)
+    pixels = side_by_side(tmp_path / "in" / "train", 6)
+    side_by_side(tmp_path / "in" / "val", 2)
+    data = opened("paired", root=str(tmp_path / "in"), size=8, input=input, test=1)
+    assert data.sizes() == {"train": 5, "valid": 2, "test": 1}
+    assert data.shape == (3, 8, 8)
+    assert data.resident is resident
+    image, a, b = data.split("train").first(5, ("image", *BOTH))
+    first, second = (a, b) if input == "left" else (b, a)
+    held = [each.tobytes() for each in pixels]
+    for left, right in zip(uint8(first), uint8(second), strict=True):
+        assert np.concatenate([left, right], axis=1).tobytes() in held
+    assert torch.equal(image, a)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_two_folders_are_matched_by_name_whatever_the_suffix(tmp_path: Path) -> None:
+    for kind, suffix, shade in (("labels", "png", 1), ("photos", "bmp", 101)):
+        for part, count in (("train", 4), ("test", 2)):
+            folder = tmp_path / kind / part
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (8, 8), (shade + i,) * 3).save(folder / f"{i}.{suffix}")
+    keys = {"root": str(tmp_path), "folders": ["labels", "photos"], "size": 8}
+    data = opened("paired", **keys, valid=1)
+    a, b = data.split("train").first(9, BOTH)
+    assert len(a) == 3
+    assert torch.allclose(b - a, torch.full_like(a, 100 / 255))
+    (tmp_path / "photos" / "train" / "2.bmp").unlink()
+    with pytest.raises(DataError, match=r"labels/train/2\.png has no partner"):
+        opened("paired", **keys, valid=1)
+    with pytest.raises(DataError, match=r"sketches is not there; key dataset\.folders"):
+        DATASETS.build({"name": "paired", **keys, "folders": ["sketches", "photos"]}, seed=0).check()
+
+
+@pytest.mark.usefixtures("fresh")
+def test_what_cannot_be_halved_is_named(tmp_path: Path) -> None:
+    side_by_side(tmp_path / "odd", 3, width=15)
+    with pytest.raises(DataError, match="15x8 cannot be cut into two equal halves") as caught:
+        opened("paired", root=str(tmp_path / "odd"), size=8)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="needs a folder"):
+        opened("paired")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="holds no pictures"):
+        opened("paired", root=str(tmp_path / "none"))
+
+
+def test_no_filter_sees_the_other_half() -> None:
+    picture = Image.new("RGB", (64, 32), (255, 0, 0))
+    picture.paste((0, 0, 255), (32, 0, 64, 32))
+    row = decode(synthetic.encoded(picture, "PNG"), SideBySide(8))
+    assert row.shape == (6, 8, 8)
+    assert (row[:3] == np.array([255, 0, 0])[:, None, None]).all()
+    assert (row[3:] == np.array([0, 0, 255])[:, None, None]).all()
+
+
+@pytest.mark.usefixtures("fresh")
+def test_both_of_a_pair_are_mirrored_and_jittered_alike(tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    folder.mkdir()
+    for i, half in enumerate(np.random.default_rng(1).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)):
+        Image.fromarray(np.concatenate([half, half], axis=1)).save(folder / f"{i}.png")
+    keys = {"root": str(tmp_path), "size": 16, "valid": 0, "test": 0}
+    plain = opened("paired", **keys)
+    originals = plain.split("train").first(6, ("a",))[0]
+    flipped = opened("paired", **keys, flip=True).batches(BOTH, 6)
+    mirrored = 0
+    for step in range(4):
+        a, b = flipped.at(step)
+        assert torch.equal(a, b)
+        known = {tuple(each.flatten().tolist()) for each in originals}
+        for each in a:
+            as_it_is = tuple(each.flatten().tolist()) in known
+            assert as_it_is or tuple(each.flip(-1).flatten().tolist()) in known
+            mirrored += not as_it_is
+    assert 4 < mirrored < 20  # of 24, by a fair coin
+    a, b = opened("paired", **keys, jitter=True).batches(BOTH, 6).at(0)
+    assert torch.equal(a, b)
+    assert a.shape == (6, 3, 16, 16)
+    assert not any(tuple(each.flatten().tolist()) in known for each in a)
+    a, b = opened("paired", **keys, flip=True, jitter=True).split("train").first(6, BOTH)
+    assert torch.equal(a, originals)  # only training batches are changed
+
+
+def test_jitter_is_the_enlarged_picture_cut_at_a_corner() -> None:
+    """286 of 256 pixels, so that cuts at the corners are whole pixels of torch's own enlargement."""
+    image = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    large = torch.nn.functional.interpolate(image, size=286, mode="bilinear")
+    cut = jittered(image, torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
+    assert torch.allclose(cut[0], large[0, :, :256, :256], atol=2e-3)
+    assert torch.allclose(cut[1], large[1, :, 30:, 30:], atol=2e-3)
+
+
+def domains(root: Path, counts: dict[str, int]) -> Path:
+    """Folders of one-coloured pictures: A from 0 upwards, B from 128 upwards."""
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            shade = i + (128 if name.endswith("B") else 0)
+            Image.new("L", (8, 8), shade).save(root / name / f"{i:02d}.png")
+    return root
+
+
+@pytest.mark.usefixtures("fresh")
+def test_unpaired_streams_are_epochs_of_their_own(tmp_path: Path) -> None:
+    root = domains(tmp_path, {"trainA": 6, "trainB": 4, "testA": 3, "testB": 2})
+    data = opened("unpaired", root=str(root), size=8, channels=1, valid=0, flip=True)
+    assert data.sizes() == {"train": 6, "valid": 0, "test": 3}
+    stream = [data.batches(BOTH, 2).at(step) for step in range(12)]
+    a, b = (torch.cat([step[k] for step in stream])[:, 0, 0, 0].mul(255).round().long().tolist() for k in (0, 1))
+    for start in range(0, 24, 6):
+        assert sorted(a[start : start + 6]) == list(range(6))
+    for start in range(0, 24, 4):
+        assert sorted(b[start : start + 4]) == [128, 129, 130, 131]
+    partners = [{y for x, y in zip(a, b, strict=True) if x == i} for i in range(6)]
+    assert any(len(each) > 1 for each in partners)  # pairs change from epoch to epoch
+    ranks = [data.batches(BOTH, 4, rank, 2).at(2) for rank in (0, 1)]
+    whole = data.batches(BOTH, 4).at(2)
+    parts = [data.batches(BOTH, 4).at(2, part, 2) for part in (0, 1)]
+    for column in (0, 1):
+        assert torch.equal(torch.cat([rank[column] for rank in ranks]), whole[column])
+        assert torch.equal(torch.cat([part[column] for part in parts]), whole[column])
+    a, b = data.split("test").first(3, BOTH)
+    assert (b[:, 0, 0, 0] * 255).round().tolist() == [128, 129, 128]  # cycled
+
+
+@pytest.mark.usefixtures("fresh")
+def test_an_attribute_parts_a_data_set(tmp_path: Path) -> None:
+    synthetic.celeba(tmp_path)  # attribute k of picture i is (i + k) odd
+    celeba = {"of": {"name": "celeba"}, "root": str(tmp_path), "size": 8}
+    data, whole = opened("unpaired", **celeba, attribute="Attribute_0"), opened("celeba", root=str(tmp_path), size=8)
+    images, labels = whole.split("train").first(99, ("image", "label"))
+    a, b = data.split("train").first(99, BOTH)
+    assert torch.equal(a, images[labels[:, 0] == 0])
+    assert torch.equal(b, images[labels[:, 0] == 1])
+    assert data.fingerprint != opened("unpaired", **celeba, attribute="Attribute_1").fingerprint
+    assert data.batches(("image",), 2).at(0)[0].shape == (2, 3, 8, 8)
+    limited = opened("unpaired", **celeba, attribute="Attribute_0", limit=2)
+    assert limited.sizes()["train"] == 2
+    with pytest.raises(ConfigError, match="Attribute_0"):
+        opened("unpaired", **celeba, attribute="Attribut_0")
+
+
+def test_two_classes_part_a_data_set() -> None:
+    digits = {"of": {"name": "digits"}, "size": None}
+    data, whole = opened("unpaired", **digits, classes=[4, 9]), opened("digits")
+    images, labels = whole.split("train").first(9999, ("image", "label"))
+    a, b = data.split("train").first(9999, BOTH)
+    assert torch.equal(a, images[labels == 4])
+    nines = images[labels == 9]
+    assert torch.equal(b, nines[torch.arange(len(a)) % len(nines)])
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"of": {"name": "digits"}}, "one attribute, or two classes"),
+        ({"of": {"name": "digits"}, "classes": [0, 1], "attribute": "x"}, "one attribute, or two classes"),
+        ({"of": {"name": "digits"}, "attribute": "Smiling", "size": None}, "has classes, not attributes"),
+        ({"of": {"name": "digits"}, "classes": [0, 12], "size": None}, "domain b has no training picture"),
+        ({"attribute": "Smiling"}, "folders have no attributes"),
+        ({"of": {"name": "digit"}, "classes": [0, 1]}, "did you mean 'digits'"),
+        ({}, "needs a folder"),
+    ],
+)
+def test_domains_that_cannot_be_are_refused_in_one_line(keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(GenlabError, match=said) as caught:
+        opened("unpaired", **keys)
+    assert "\n" not in str(caught.value)
+    assert caught.value.code in (2, 3)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_an_empty_domain_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="trainB holds no pictures"):
+        opened("unpaired", root=str(domains(tmp_path, {"trainA": 2})), size=8)
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("resident", [True, False])
+def test_colourise_gives_luma_beside_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resident: bool
+) -> None:
+    if not resident:
+        monkeypatch.setattr(table, "RESIDENT_SHARE_HOST", 0)
+    synthetic.celeba(tmp_path)
+    keys = {"root": str(tmp_path), "size": 16}
+    data, whole = opened("colourise", **keys, flip=True), opened("celeba", **keys, flip=True)
+    a, image, b, label = data.split("train").first(3, ("a", "image", "b", "label"))
+    picture, attributes = whole.split("train").first(3, ("image", "label"))
+    assert torch.equal(b, picture)
+    assert torch.equal(a, image)
+    assert torch.equal(label, attributes)
+    for grey, colour in zip(uint8(a), uint8(picture), strict=True):
+        wanted = np.asarray(Image.fromarray(colour).convert("L")).astype(int)
+        assert np.abs(grey.astype(int) - wanted[..., None]).max() <= 1
+    mirrored, plain = data.batches(BOTH, 4).at(1), whole.batches(("image",), 4).at(1)
+    assert torch.equal(mirrored[1], plain[0])
+    assert (
+        mirrored[0] - mirrored[1].mul(torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, True)
+    ).abs().max() < 1e-5
+
+
+def test_grey_images_cannot_be_coloured() -> None:
+    with pytest.raises(ConfigError, match="are grey already"):
+        opened("colourise", of={"name": "digits"}, size=None)
+
+
+def test_the_real_facades(real_data: Path) -> None:
+    data = opened("facades", root=str(real_data))
+    assert data.sizes() == {"train": 54, "valid": 6, "test": 20}
+    a, b = data.split("test").first(20, BOTH)
+    file = sorted((real_data / "facades" / "val").iterdir())[0]
+    whole = np.asarray(Image.open(file).convert("RGB"))
+    assert (uint8(b[:1])[0] == whole[:, :256]).all()
+    assert (uint8(a[:1])[0] == whole[:, 256:]).all()
+    # label maps are of a few colours, most of all blue
+    assert (a.mean((0, 2, 3))[2] > a.mean((0, 2, 3))[0] + 0.2).item()
+
+
+def test_the_real_celeba_by_smile(real_data: Path) -> None:
+    data = opened("unpaired", of={"name": "celeba"}, attribute="Smiling", root=str(real_data))
+    assert data.sizes()["train"] == 1536
+    assert data.split("train").table.aligned is False

@@ -1,0 +1,102 @@
+"""What the engine promises of every YAML holds with every remedy too: exact resume, equal ranks, compiled steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from genlab import checkpoint
+from genlab.runtime import Runtime
+from tests.engine.conftest import MakeTrainer
+from tests.engine.gloo import among
+from tests.engine.test_every_yaml import steps
+
+FREE = "model.discriminator.norm=none"
+REMEDIES = {
+    "penalties": ["model.stabilisers={r1: {every: 2}, r2: {}, roth: {}, gradient_penalty: {}}", FREE],
+    "batch_norm": ["model.stabilisers={r1: {}, roth: {}}"],
+    "seen": ["model.stabilisers={instance_noise: {}, pack: {size: 2}, smoothing: {}}"],
+    "clip": ["model.stabilisers={clip: {bound: 0.02}}", FREE],
+    "consensus": ["model.stabilisers={consensus: {}}", FREE],
+    "unroll": ["model.stabilisers={unroll: {steps: 2}}", FREE],
+    "deviation": ["model.discriminator.minibatch=deviation", "model.discriminator.norm=spectral"],
+    "discrimination": ["model.discriminator.minibatch=discrimination", FREE],
+}
+SECOND_ORDER = {
+    "wgan_gp": ["model.critic_steps=1"],
+    "dcgan": ["model.stabilisers={r1: {}}"],
+    "lsgan": ["model.stabilisers={consensus: {}}"],
+    "ragan": ["model.stabilisers={unroll: {steps: 2}}"],
+}
+every_remedy = pytest.mark.parametrize("remedy", REMEDIES)
+
+
+@every_remedy
+def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, remedy: str) -> None:
+    words = REMEDIES[remedy]
+    whole = steps(make_trainer("dcgan", *words), 5)
+    first, second = make_trainer("dcgan", *words), make_trainer("dcgan", *words)
+    steps(first, 3)
+    tensors, structure = checkpoint.pack(first.objects())
+    second.restore({name: each.clone() for name, each in tensors.items()}, {**first.state(), "structure": structure})
+    ended = steps(second, 2)
+    assert [name for name in whole if not torch.equal(whole[name], ended[name])] == []
+
+
+@every_remedy
+def test_two_ranks_equal_one(make_trainer: MakeTrainer, remedy: str, tmp_path: Path) -> None:
+    words = ["trainer.batch_size=32", "optimizer=sgd", "optimizer.lr=1e-2", *REMEDIES[remedy]]
+
+    def work(runtime: Runtime | None = None) -> dict[str, Tensor]:
+        return steps(make_trainer("dcgan", *words, runtime=runtime), 4)
+
+    start = steps(make_trainer("dcgan", *words), 0)
+    one, two = work(), among(2, tmp_path / "two", work)
+    for name, tensor in one.items():
+        assert torch.equal(two[0][name], two[1][name]), name
+        moved = (tensor - start[name]).abs().max() if name in start else tensor.abs().max()
+        assert (tensor - two[0][name]).abs().max() <= 1e-5 + 1e-4 * moved, name
+
+
+@pytest.mark.parametrize("preset", SECOND_ORDER)
+def test_a_compiled_step_differentiates_twice(
+    make_trainer: MakeTrainer, preset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    eager, other = (make_trainer(preset, "model.latent_dim=4", *SECOND_ORDER[preset]) for _ in range(2))
+    other.stepper.compile(backend="aot_eager")
+    ends = [steps(trainer, 3) for trainer in (eager, other)]
+    assert max(float((a - b).abs().max()) for a, b in zip(ends[0].values(), ends[1].values(), strict=True)) < 1e-5
+    assert "compile" not in capsys.readouterr().err  # nothing was given up
+
+
+def test_a_graph_whose_gradient_cannot_be_compiled_is_given_up_with_one_line(
+    make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    eager, other = make_trainer("dcgan"), make_trainer("dcgan")
+    other.stepper.compile(backend="eager")
+
+    class Breaks(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: object, gradient: Tensor) -> Tensor:
+            raise RuntimeError("no gradient here")
+
+    objective = other.players[0].phase.objective
+
+    def broken(*drawn: Tensor) -> dict[str, Tensor]:
+        values = objective(*drawn)
+        return {**values, "loss": Breaks.apply(values["loss"])}
+
+    object.__setattr__(other.players[0].phase, "objective", broken)
+    first = [trainer.train_step()["discriminator/loss"] for trainer in (eager, other)]
+    assert torch.equal(*first)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "no gradient here" in said
+    torch.testing.assert_close(*(trainer.train_step()["generator/loss"] for trainer in (eager, other)))

@@ -1,0 +1,138 @@
+"""What is said of a game: of a generator of one image, one that jumps, a discriminator that has won or says nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genlab.data.batching import Data
+from genlab.evaluation import evaluate
+from genlab.evaluators.game import GameDiagnosis, variety
+from genlab.losses.adversarial import GAMES
+from genlab.losses.stabilisers import chosen
+from genlab.model import Model, Plays
+from genlab.registry import MODELS, discover
+from genlab.results import Diagnosis
+
+from .conftest import Fixed, in_memory
+
+discover()
+HEALTHY = torch.randint(0, 256, (400, 1, 4, 4), generator=torch.Generator().manual_seed(9)) / 255
+
+
+class Match(Fixed):
+    """A generator of given images against a discriminator of given slope along one direction, and offset."""
+
+    def __init__(self, images: Tensor, slope: float = 1.0, bias: float = 0.0, loss: str = "non_saturating", **by: Any):
+        super().__init__(images)
+        self.game, self.stabilisers = GAMES[loss], chosen(by)  # type: ignore[index]
+        self.slope, self.bias = slope, bias
+
+    def draw(self, *columns: Tensor) -> tuple[Tensor, ...]:
+        return 2 * columns[0] - 1, 2 * self.sample(len(columns[0])) - 1
+
+    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
+        return self.slope * images.flatten(1).mean(1, keepdim=True) * 4 + self.bias
+
+
+class Oracle(Match):
+    """Its discriminator knows what is real: the fakes are darker."""
+
+    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
+        return 40 * (images.flatten(1).mean(1, keepdim=True) + 0.6)
+
+
+def said(model: Model, data: Data, judge: GameDiagnosis | None = None) -> dict[str, Any]:
+    return dict(evaluate(judge or GameDiagnosis(images=60), model, data, seed=0))
+
+
+def sentences(found: dict[str, Any]) -> dict[str, str]:
+    return {name: value.sentence for name, value in found.items() if isinstance(value, Diagnosis)}
+
+
+def test_a_healthy_game_is_not_diagnosed(noise_images: Data) -> None:
+    judge = GameDiagnosis(images=60)
+    for _ in range(3):
+        model = Match(HEALTHY)
+        found = said(model, noise_images, judge)
+        assert not sentences(found)
+    assert found["sample_distance"] == pytest.approx(1, abs=0.1)
+    assert found["sample_spacing"] == pytest.approx(1, abs=0.1)
+    assert found["mode_shift"] == 0  # the same noise, the same samples
+    assert found["critic_gradient"] == pytest.approx(4 / 16 * 16**0.5)  # of 4·mean over 16 pixels
+    assert isinstance(model, Plays)
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_a_generator_of_few_images_is_diagnosed(kept: int, noise_images: Data) -> None:
+    found = said(Match(HEALTHY[:kept]), noise_images)
+    assert sentences(found)["mode_collapse"].endswith("; model.stabilisers.pack.size=2")
+    assert found["mode_collapse"].after == 0.5
+    packed = said(Match(HEALTHY[:kept], pack={"size": 2}), noise_images)
+    assert sentences(packed)["mode_collapse"].endswith("model.stabilisers.pack.size=4")
+
+
+def test_missing_classes_are_a_collapse_even_where_distances_are_kept() -> None:
+    images = HEALTHY[:100]
+    even, few = torch.full((10,), 0.1), torch.tensor([0.3, 0.3, 0.4] + [0.0] * 7)
+    assert not variety(images, images, (even, even)).collapsed
+    lost = variety(images, images, (even, few))
+    assert lost.collapsed
+    assert "3.0 classes of 10.0" in lost.text
+
+
+def test_a_discriminator_that_has_won_is_diagnosed(noise_images: Data) -> None:
+    dark = 0.2 * HEALTHY
+    for loss in ("non_saturating", "hinge", "relativistic"):
+        found = said(Oracle(dark, loss=loss), noise_images)
+        assert found["critic_loss_share"] < 0.02
+        assert "has won" in sentences(found)["discriminator_won"]
+        assert sentences(found)["discriminator_won"].endswith("model.stabilisers.r1.weight=10")
+    stronger = said(Oracle(dark, r1={"weight": 10}), noise_images)
+    assert sentences(stronger)["discriminator_won"].endswith("model.stabilisers.r1.weight=20")
+    assert "discriminator_won" not in sentences(said(Oracle(dark, loss="wasserstein"), noise_images))
+
+
+def test_a_discriminator_that_says_the_same_of_every_image_is_diagnosed_unless_there_is_nothing_to_tell(
+    noise_images: Data,
+) -> None:
+    found = said(Match(0.2 * HEALTHY, slope=1e-4, r1={"weight": 100}), noise_images)
+    assert sentences(found)["flat_discriminator"].endswith("model.stabilisers.r1.weight=10")
+    clipped = said(Match(0.2 * HEALTHY, slope=1e-4, clip={"bound": 0.01}), noise_images)
+    assert sentences(clipped)["flat_discriminator"].endswith("model.stabilisers.clip.bound=0.1")
+    assert not sentences(said(Match(HEALTHY, slope=1e-4), noise_images))  # the samples are the data: an equilibrium
+
+
+def test_a_gradient_penalty_whose_target_is_missed_is_diagnosed(noise_images: Data) -> None:
+    penalty = {"gradient_penalty": {"weight": 10}}
+    assert not sentences(said(Match(HEALTHY, loss="wasserstein", **penalty), noise_images))
+    for slope in (0.01, 100):
+        found = said(Match(HEALTHY, slope, loss="wasserstein", **penalty), noise_images)
+        assert sentences(found)["gradient_penalty"].endswith("model.stabilisers.gradient_penalty.weight=100")
+
+
+def test_a_generator_that_jumps_is_diagnosed_at_the_second_jump_and_remembers_over_a_restart() -> None:
+    two = torch.zeros(200, 1, 4, 4, dtype=torch.uint8)
+    two[::2] = 255  # data of two modes
+    data = in_memory(two + torch.randint(0, 3, two.shape, dtype=torch.uint8) * (two == 0))
+    black, white = torch.zeros(60, 1, 4, 4), torch.ones(60, 1, 4, 4)
+    judge = GameDiagnosis(images=60)
+    assert "mode_shift" not in said(Match(black), data, judge)
+    assert "oscillation" not in said(Match(white), data, judge)
+    resumed = GameDiagnosis(images=60)
+    resumed.memory = judge.memory
+    found = said(Match(black), data, resumed)
+    assert found["mode_shift"] == 1
+    assert sentences(found)["oscillation"].endswith("model.stabilisers.r1.weight=10")
+    assert "oscillation" not in said(Match(black), data, resumed)  # it stays
+
+
+def test_it_applies_to_every_game_and_to_nothing_else() -> None:
+    spec = {"name": "mlp", "hidden": [8]}
+    gan = MODELS.build({"name": "gan", "generator": spec, "discriminator": spec}, "model", image_shape=(1, 4, 4))
+    assert GameDiagnosis().applies(gan)
+    assert not GameDiagnosis().applies(Fixed(HEALTHY))
+    assert isinstance(gan, nn.Module)
