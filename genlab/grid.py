@@ -37,6 +37,12 @@ def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: i
     return Picture(sheet)
 
 
+def are_pictures(images: Tensor) -> bool:
+    """Whether there is something to see in images (N, C, H, W): points, which are images of one pixel, are shown by
+    evaluator points."""
+    return images.shape[2:] != (1, 1)
+
+
 def animation(frames: Sequence[Picture], fps: int, kind: str) -> bytes:
     """Pictures of one size as an endless animation of `fps` frames a second, as a "gif" or "webp" file."""
     from PIL import Image
