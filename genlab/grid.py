@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from genlab.model import Model, Samples
 from genlab.results import Picture
 
 PAPER = 255  # uint8 value of the gaps between images
@@ -41,6 +43,16 @@ def are_pictures(images: Tensor) -> bool:
     """Whether there is something to see in images (N, C, H, W): points, which are images of one pixel, are shown by
     evaluator points."""
     return images.shape[2:] != (1, 1)
+
+
+def class_columns(model: Model, n: int) -> int | None:
+    """The columns of a grid of `n` samples of a model whose samples go through its classes in turn: one a class.
+
+    None where it is not told a class, or has more classes than images.
+    """
+    classes = getattr(model, "num_classes", None)
+    told = isinstance(model, Samples) and "label" in inspect.signature(model.sample).parameters
+    return int(classes) if told and classes and classes <= n else None
 
 
 def animation(frames: Sequence[Picture], fps: int, kind: str) -> bytes:

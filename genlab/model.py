@@ -190,6 +190,22 @@ class HasCodebook(Protocol):
 
 
 @runtime_checkable
+class Clusters(Protocol):
+    clusters: int  # categories that the model has found for itself
+
+    def cluster(self, image: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] to their categories, int64 (N,), each in [0, clusters)."""
+
+
+@runtime_checkable
+class WalksCodes(HasPrior, Decodes, Protocol):
+    continuous: int  # numbers of a code that are meant to have a meaning
+
+    def walk(self, code: Tensor, which: int, values: Tensor) -> Tensor:
+        """Code (1, D) with number `which` at each of `values` (K,), the others at 0: K codes a category, in turn."""
+
+
+@runtime_checkable
 class CountsBits(Protocol):
     discrete: bool  # whether the law of an image is one of 256 levels a number, not a density
 
@@ -213,6 +229,8 @@ CAPABILITIES = (
     HasPartition,
     HasFilters,
     HasCodebook,
+    Clusters,
+    WalksCodes,
     CountsBits,
 )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genlab.grid import are_pictures, image_grid
+from genlab.grid import are_pictures, class_columns, image_grid
 from genlab.latent import walks
 from genlab.model import Decodes, Encodes, Model, Reconstructs, Samples
 from genlab.registry import EVALUATORS, Duration, PositiveFloat, PositiveInt
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @EVALUATORS("samples")
 class SamplesGrid:
-    """A grid of images from the model's distribution; the caller's seed fixes the noise."""
+    """A grid of images from the model's distribution; the caller's seed fixes the noise.
+
+    Of a conditional model a column is a class, and the last row is left out if it would not be whole.
+    """
 
     split: str | None = None
 
@@ -32,9 +35,10 @@ class SamplesGrid:
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert isinstance(model, Samples)
-        images = model.sample(self.n)
+        columns = class_columns(model, self.n)
+        images = model.sample(self.n - self.n % columns if columns else self.n)
         if are_pictures(images):
-            yield "samples", image_grid(images)
+            yield "samples", image_grid(images, columns)
 
     def protocol(self) -> dict[str, Any]:
         return {"images": self.n}

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from genlab import noise
-from genlab.errors import ConfigError
 from genlab.losses.beta import BetaSpec
 from genlab.losses.pixel_law import Likelihood, Sigma
 from genlab.model import Shape
 from genlab.models.vae import VAE
+from genlab.networks.labels import in_turn, needed, one_hot
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
 
 
@@ -44,10 +44,7 @@ class CVAE(VAE):
         beta: NonNegativeFloat = 1.0,
         beta_schedule: BetaSpec = "constant",
     ) -> None:
-        if num_classes is None:
-            raise ConfigError(
-                "model 'cvae' needs labels", "the data set has none", "choose a labelled one: genlab list datasets"
-            )
+        num_classes = needed(num_classes, "cvae")
         super().__init__(image_shape, network, decoder, latent_dim, likelihood, sigma, binarize, beta, beta_schedule)
         channels, height, width = image_shape
         self.num_classes = num_classes
@@ -56,18 +53,14 @@ class CVAE(VAE):
         self.encoder = NETWORKS.build(network, "model.network", inp=seen, out=2 * latent_dim)
         self.decoder = NETWORKS.build(decoder or network, "model.decoder", inp=read, out=image_shape)
 
-    def one_hot(self, label: Tensor) -> Tensor:
-        """Classes (N,) to (N, num_classes)."""
-        return (label[:, None] == torch.arange(self.num_classes, device=label.device)).float()
-
     def posterior(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ² of q(z|x, y)."""
         (label,) = conditions
-        return super().posterior(torch.cat([image, self.plane(self.one_hot(label)).to(image.dtype)], 1))
+        return super().posterior(torch.cat([image, self.plane(one_hot(label, self.num_classes)).to(image.dtype)], 1))
 
     def code(self, z: Tensor, *conditions: Tensor) -> Tensor:
         (label,) = conditions
-        return torch.cat([z, self.one_hot(label)], 1)
+        return torch.cat([z, one_hot(label, self.num_classes)], 1)
 
     def prior(self, n: int) -> Tensor:
         """n codes of classes that are equally likely."""
@@ -77,6 +70,4 @@ class CVAE(VAE):
     def sample(self, n: int, label: int | None = None) -> Tensor:
         """n images of class `label` (0 to num_classes − 1), or of all classes in turn."""
         z = super().prior(n)
-        count = torch.arange(n, device=z.device)
-        given = count % self.num_classes if label is None else torch.full_like(count, label)
-        return self.decode(self.code(z, given))
+        return self.decode(self.code(z, in_turn(n, self.num_classes, label, like=z)))

@@ -114,6 +114,12 @@ class GAN(Model):
         """The discriminator's loss, and how real it takes each kind to be: a probability, or its mean score."""
         # two passes: each kind is normalised by its own batch's statistics, as the DCGAN authors do
         on_real, on_fake = self.judge(real, *given), self.judge(fake.detach(), *given)
+        return self.charged(on_real, on_fake, real, fake, *given)
+
+    def charged(
+        self, on_real: Tensor, on_fake: Tensor, real: Tensor, fake: Tensor, *given: Tensor
+    ) -> dict[str, Tensor]:
+        """What the discriminator's logits of a step's images cost it, with the penalties, and how real each kind is."""
         if self.augment:
             self.augment.observe(on_real)
         loss = self.discriminator_loss(on_real, on_fake)
@@ -182,13 +188,17 @@ class GAN(Model):
     # ------------------------------------------------------------------ the two networks
 
     def judge(self, images: Tensor, *given: Tensor) -> Tensor:
-        """The discriminator's logits (N, 1), of packs (⌈N / m⌉, 1), for images in [-1, 1]: it sees them with noise,
-        augmented and packed."""
+        """The discriminator's logits (N, 1), of packs (⌈N / m⌉, 1), for images in [-1, 1]."""
+        logits: Tensor = self.discriminator(self.shown(images), *given)
+        return logits
+
+    def shown(self, images: Tensor) -> Tensor:
+        """Images in [-1, 1] as they come before the discriminator's first layer: with noise, augmented and packed."""
         if self.stabilisers.noise:
             images = self.stabilisers.noise(images, self.progress)
         if self.augment:
             images = self.augment(images)
-        return self.discriminator(self.stabilisers.pack(images) if self.stabilisers.pack else images, *given)
+        return self.stabilisers.pack(images) if self.stabilisers.pack else images
 
     def play(self, real: Tensor, fake: Tensor, *given: Tensor) -> Play:
         critic: Callable[[Tensor], Tensor] = lambda images: self.judge(images, *given)  # noqa: E731

@@ -23,7 +23,7 @@ KEYS = pictures.keys_text(
     seed="of the noise (0)",
     label="a class, of models that take one",
     truncation="below 1: better and less varied, of models that take it",
-    columns="per row (a square)",
+    columns="per row (a square; one a class where the model takes classes)",
     out="PNG file, or .npy, .npz, .safetensors: all n as uint8 (n, C, H, W)",
 )
 EXAMPLES = """\
@@ -33,7 +33,7 @@ EXAMPLES = """\
   genlab sample last label=7                        of a conditional model, e.g. cvae
   genlab sample last truncation=0.7 seed=3          of a StyleGAN2
 """
-MOST, MOST_IN_A_PICTURE = 100_000, 10_000
+MOST, MOST_IN_A_PICTURE, MOST_AT_ONCE = 100_000, 10_000, 256
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def sample(loaded: LoadedRun, keys: Keys) -> None:
     import torch
 
     from genlab import noise
-    from genlab.grid import image_grid
+    from genlab.grid import class_columns, image_grid
     from genlab.imagefile import as_bytes, write
     from genlab.model import Samples
 
@@ -75,11 +75,13 @@ def sample(loaded: LoadedRun, keys: Keys) -> None:
     pictures.require(loaded, Samples)
     assert isinstance(loaded.model, Samples)
     given = _conditions(loaded, keys)
+    in_turn = class_columns(loaded.model, keys.n) if keys.label is None else None  # a part ends with the last class
     noise.seed(keys.seed)
     with torch.no_grad():
-        images = torch.cat([as_bytes(loaded.model.sample(part, **given)) for part in pictures.in_parts(keys.n)])
+        parts = pictures.in_parts(keys.n, max(1, MOST_AT_ONCE // (in_turn or 1)) * (in_turn or 1))
+        images = torch.cat([as_bytes(loaded.model.sample(part, **given)) for part in parts])
     if drawn:
-        pictures.save(path, image_grid(images / 255, keys.columns))
+        pictures.save(path, image_grid(images / 255, keys.columns or in_turn))
     else:
         write(path, images)
         print(path)

@@ -1,0 +1,42 @@
+"""How networks are told a class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genlab.errors import ConfigError
+
+
+def one_hot(label: Tensor, classes: int) -> Tensor:
+    """Classes (N,) to float32 (N, classes)."""
+    return (label[:, None] == torch.arange(classes, device=label.device)).float()
+
+
+def with_planes(image: Tensor, label: Tensor, classes: int) -> Tensor:
+    """Images (N, C, H, W) with a further channel for each class: ones for the image's own, zeros for the others."""
+    planes = one_hot(label, classes).to(image.dtype)[:, :, None, None]
+    return torch.cat([image, planes.expand(-1, -1, *image.shape[2:])], 1)
+
+
+def in_turn(n: int, classes: int, label: int | None, like: Tensor) -> Tensor:
+    """n labels (n,) where `like` lives: all of them `label`, or, if that is None, every class in turn."""
+    count = torch.arange(n, device=like.device)
+    return count % classes if label is None else torch.full_like(count, label)
+
+
+def needed(num_classes: int | None, model: str) -> int:
+    """`num_classes`; ConfigError where the data set has no labels."""
+    if num_classes is None:
+        raise ConfigError(
+            f"model '{model}' needs labels", "the data set has none", "choose a labelled one: genlab list datasets"
+        )
+    return num_classes
+
+
+def refuse_packs(pack: object) -> None:
+    """ConfigError where a discriminator takes several images at once, and answers for none of them alone."""
+    if pack:
+        raise ConfigError(
+            "a pack of images has no one label or code", "key model.stabilisers.pack", "use model.stabilisers.pack=null"
+        )
