@@ -53,6 +53,12 @@ def build_model(settings: Mapping[str, Any], data: Data, place: Runtime) -> Mode
     with noise.alone():
         noise.seed(settings["seed"])
         model = MODELS.build(settings["model"], "model", image_shape=data.shape, num_classes=data.num_classes)
+    if data.points and getattr(model, "output", None) == "tanh":
+        raise ConfigError(
+            f"model '{settings['model']['name']}' draws pictures, numbers from 0 to 1",
+            f"dataset {data.name} holds points of any range",
+            "use model.output=linear",
+        )
     if {"a", "b"} & set(model.inputs) - set(data.columns):
         raise ConfigError(
             f"model '{settings['model']['name']}' learns from pairs of pictures",

@@ -39,6 +39,12 @@ def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: i
     return Picture(sheet)
 
 
+def are_pictures(images: Tensor) -> bool:
+    """Whether there is something to see in images (N, C, H, W): points, which are images of one pixel, are shown by
+    evaluator points."""
+    return images.shape[2:] != (1, 1)
+
+
 def class_columns(model: Model, n: int) -> int | None:
     """The columns of a grid of `n` samples of a model whose samples go through its classes in turn: one a class.
 

@@ -86,8 +86,8 @@ def _check_seen(run: LoadedRun, settings: Mapping[str, Any], warn: bool) -> None
     """ConfigError if the run was trained on test images of these settings; a warning if on validation images."""
     before, now = (DATASETS.build(each["dataset"], "dataset", seed=each["seed"]) for each in (run.config, settings))
     try:
-        if type(before) is not type(now) or before.files() != now.files():
-            return
+        if type(before) is not type(now) or before.files() != now.files() or not now.files():
+            return  # what is drawn anew, from no files, shares rows by chance alone
     except DataError:  # its files have gone, and ours are here: they are others
         return
     seen, splits = before.splits(before.prepare())["train"], now.splits(now.prepare())

@@ -32,6 +32,7 @@ NonNegativeInt = Annotated[int, Ge(0), Lt(2**31)]
 PositiveFloat = Annotated[float, Gt(0), Lt(1e30)]
 NonNegativeFloat = Annotated[float, Ge(0), Lt(1e30)]
 Fraction = Annotated[float, Ge(0), Le(1)]
+Truncation = Annotated[float, Ge(0), Le(2)]  # ψ: styles keep this share of their way from the mean style
 # A length of training: an integer counts optimiser steps; "2ep" epochs; "5%" a share of the whole run.
 DURATION = r"^\d+(\.\d+)?(%|ep|epochs?)$"
 Duration = PositiveInt | Annotated[str, StringConstraints(pattern=DURATION)]

@@ -27,6 +27,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def points(self) -> bool:
+        """Whether its images are points of any range, of one pixel each, not pictures."""
+        return self.table.columns["image"].dtype == torch.float32
+
     def batches(self, columns: Sequence[str], batch_size: int, first: int = 0, every: int = 1) -> Iterator[Gathered]:
         """The rows in order, the last batch perhaps smaller; of these batches `first` and each `every`-th after it."""
         self.table.check(columns)
@@ -116,7 +121,7 @@ class Data:
 
     `columns` are the names of its columns; `shape` is (C, H, W); `num_classes` the number of label classes (of
     attributes if `multi_label`), None without labels; `fingerprint` a sha256 of the source's and the splits' facts;
-    `nbytes` the images' uint8 bytes.
+    `nbytes` the images' uint8 bytes; `points` says that images are points of any range, of one pixel each.
     """
 
     def __init__(
@@ -134,6 +139,7 @@ class Data:
         self.columns = table.names
         self.shape: Shape = (channels, height, width)
         self.nbytes = images.shape.numel()
+        self.points = images.dtype == torch.float32
         self.multi_label = labels is not None and len(labels.shape) == 2
         self.label_names = label_names
         self.num_classes = None if label_names is None else len(label_names)

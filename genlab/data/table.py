@@ -71,7 +71,7 @@ class Table:
 
     def _take(self, source: Tensor | StoredRows, rows: Tensor) -> Tensor:
         if self.resident:
-            assert isinstance(source, Tensor)
+            assert not isinstance(source, StoredRows)
             return source.index_select(0, rows)
         # torch keeps pinned blocks for reuse, and reuses none before the copies from it have arrived
         pinned = self.device.type == "cuda"

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt
 
 from genlab.evaluators.clouds import SAFE, Clouds, Of, enough
 from genlab.extraction import AUTO, BATCH, ExtractorName
 from genlab.frechet import fid, kid
 from genlab.model import Model
 from genlab.neighbours import prdc
-from genlab.registry import EVALUATORS, Cadence, PositiveInt
+from genlab.registry import EVALUATORS, Cadence, PositiveInt, Truncation
 from genlab.results import Value
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
-Truncation = Annotated[float, Ge(0), Le(2)]
 SEVERAL = Annotated[int, Gt(1)]
 
 

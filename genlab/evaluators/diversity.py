@@ -14,7 +14,7 @@ from genlab.evaluators.clouds import Clouds, Of
 from genlab.extraction import AUTO, BATCH, ExtractorName, choose, some
 from genlab.extractors.classifiers import SmallClassifier
 from genlab.model import Model
-from genlab.registry import EVALUATORS, Cadence, PositiveInt
+from genlab.registry import EVALUATORS, Cadence, PositiveInt, Truncation
 from genlab.results import Picture, Value
 from genlab.similarity import ssim
 
@@ -40,9 +40,10 @@ class Diversity(Clouds):
         extractor: ExtractorName = AUTO,
         of: Of = "samples",
         batch_size: PositiveInt = BATCH,
+        truncation: Truncation | None = None,
         every: Cadence = None,
     ) -> None:
-        super().__init__(images, extractor, of, batch_size)
+        super().__init__(images, extractor, of, batch_size, truncation)
         self.every = every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:

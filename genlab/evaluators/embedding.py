@@ -29,6 +29,8 @@ class Codes:
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         assert isinstance(model, Encodes)
+        if split.points:
+            return  # without thumbnails; evaluator points shows them
         n = min(self.n, len(split))
         image, *conditions = split.first(n, ("image", *model.conditions))
         codes = model.encode(image, *conditions).flatten(1)

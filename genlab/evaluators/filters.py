@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from genlab.grid import image_grid
+from genlab.grid import are_pictures, image_grid
 from genlab.model import HasFilters, Model
 from genlab.registry import EVALUATORS, Count, Duration
 from genlab.results import Value
@@ -30,6 +30,8 @@ class Filters:
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert isinstance(model, HasFilters)
         filters = model.filters()[: self.n].float()
+        if not are_pictures(filters):
+            return
         largest = filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
         yield "filters", image_grid(0.5 + 0.5 * filters / largest)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genlab.grid import image_grid
+from genlab.grid import are_pictures, image_grid
 from genlab.model import Decodes, HasPrior, Model, Weighs
 from genlab.registry import EVALUATORS, Count, Duration
 from genlab.results import Value
@@ -38,7 +38,9 @@ class Manifold:
         axis = torch.special.ndtri((torch.arange(self.side, device=like.device) + 0.5) / self.side)
         down, across = torch.meshgrid(axis.flip(0), axis, indexing="ij")  # z_2 grows upwards
         codes = torch.stack([across, down], -1).flatten(0, 1)
-        yield "manifold", image_grid(torch.cat([model.decode(part) for part in codes.split(256)]), self.side, gap=0)
+        images = torch.cat([model.decode(part) for part in codes.split(256)])
+        if are_pictures(images):
+            yield "manifold", image_grid(images, self.side, gap=0)
 
     def protocol(self) -> dict[str, Any]:
         return {"side": self.side, "axes": "quantiles of the standard normal"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genlab.grid import class_columns, image_grid
+from genlab.grid import are_pictures, class_columns, image_grid
 from genlab.latent import walks
 from genlab.model import Decodes, Encodes, Model, Reconstructs, Samples
 from genlab.registry import EVALUATORS, Duration, PositiveFloat, PositiveInt
@@ -36,8 +36,9 @@ class SamplesGrid:
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert isinstance(model, Samples)
         columns = class_columns(model, self.n)
-        n = self.n - self.n % columns if columns else self.n
-        yield "samples", image_grid(model.sample(n), columns)
+        images = model.sample(self.n - self.n % columns if columns else self.n)
+        if are_pictures(images):
+            yield "samples", image_grid(images, columns)
 
     def protocol(self) -> dict[str, Any]:
         return {"images": self.n}
@@ -60,6 +61,8 @@ class Reconstructions:
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         assert isinstance(model, Reconstructs)
+        if split.points:
+            return
         n = min(self.n, len(split))
         columns = min(self.columns, n)
         # whole rows, so that the pairs stay above each other
@@ -100,6 +103,8 @@ class Traversals:
         assert split is not None
         assert isinstance(model, Encodes)
         assert isinstance(model, Decodes)
+        if split.points:
+            return
         codes = model.encode(*split.first(min(500, len(split)), ("image", *model.conditions))).flatten(1)
         steps = walks(codes, 0, self.dimensions, self.columns, self.reach)
         yield "traversals", image_grid(model.decode(steps.flatten(0, 1)), self.columns)

@@ -12,10 +12,8 @@ Lehtinen & Aila, Training GANs with Limited Data, NeurIPS 2020 (arXiv:2006.06676
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
 import torch
-from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from genlab import noise
@@ -24,12 +22,11 @@ from genlab.losses.adversarial import GAMES
 from genlab.losses.gradients import image_gradient, squared_gradient
 from genlab.model import Model, Phase, Shape
 from genlab.networks.stylegan2 import Discriminator, Mapping, Synthesis
-from genlab.registry import AUGMENTATIONS, MODELS, AugmentationSpec, Fraction, NonNegativeFloat, PositiveInt
+from genlab.registry import AUGMENTATIONS, MODELS, AugmentationSpec, Fraction, NonNegativeFloat, PositiveInt, Truncation
 
 R1_EVERY, PATH_EVERY = 16, 4  # lazy regularisation, section 3.1: a penalty so rare counts as much more
 W_RATE, PATH_RATE = 0.002, 0.01  # of the moving averages of w, and of the path length a
 PATH_SHRINK = 2  # path lengths are measured on a part of a batch
-Truncation = Annotated[float, Ge(0), Le(2)]
 
 
 class Generator(nn.Module):

@@ -127,7 +127,8 @@ def _check(settings: dict[str, Any], root: Path) -> GenlabError | None:
     from genlab.registry import DATASETS
 
     try:
-        DATASETS.build({**settings, "root": str(root)}, "dataset", seed=0).check()
+        place = {"root": str(root)} if "root" in settings else {}
+        DATASETS.build({**settings, **place}, "dataset", seed=0).check()
     except GenlabError as error:
         return error
     return None

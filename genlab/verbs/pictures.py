@@ -48,7 +48,7 @@ def open_run(options: argparse.Namespace) -> LoadedRun:
 
 def require(loaded: LoadedRun, *wanted: type) -> None:
     """ConfigError if the model lacks a capability; it says what the model can do instead."""
-    from genlab.model import capabilities
+    from genlab.model import Decodes, Reconstructs, Samples, capabilities
 
     missing = [capability.__name__ for capability in wanted if not isinstance(loaded.model, capability)]
     if missing:
@@ -58,6 +58,12 @@ def require(loaded: LoadedRun, *wanted: type) -> None:
             f"model '{loaded.config['name']}' cannot do this: it lacks {' and '.join(missing)}",
             f"run {loaded.path}",
             f"try {' or '.join(verbs)}" if verbs else f"it can do: {', '.join(able) or 'nothing that is drawn'}",
+        )
+    if loaded.record["data"]["shape"][1:] == [1, 1] and set(wanted) & {Samples, Reconstructs, Decodes}:
+        raise ConfigError(
+            f"{loaded.record['data']['name']} holds points, which make no pictures",
+            f"run {loaded.path}",
+            "try genlab eval RUN evaluator=points",
         )
 
 

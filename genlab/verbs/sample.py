@@ -7,11 +7,11 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt, Le
 
 from genlab.errors import ConfigError
 from genlab.imagefile import ARRAYS
-from genlab.registry import Count, NonNegativeInt
+from genlab.registry import Count, NonNegativeInt, Truncation
 from genlab.verbs import pictures
 from genlab.verbs.options import Parser, keywords
 
@@ -34,7 +34,6 @@ EXAMPLES = """\
   genlab sample last truncation=0.7 seed=3          of a StyleGAN2
 """
 MOST, MOST_IN_A_PICTURE, MOST_AT_ONCE = 100_000, 10_000, 256
-Truncation = Annotated[float, Ge(0), Le(2)]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ class MemorySplit:
     def __len__(self) -> int:
         return len(self.columns["image"])
 
+    @property
+    def points(self) -> bool:
+        return self.columns["image"].shape[2:] == (1, 1)
+
     def classes(self) -> Tensor | None:
         label = self.columns.get("label")
         return label if label is not None and label.ndim == 1 else None

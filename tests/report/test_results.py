@@ -12,6 +12,7 @@ import yaml
 
 from genlab import config
 from genlab.registry import EVALUATORS, discover
+from genlab.sweepplan import plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = sorted((ROOT / "scripts" / "claims").glob("*.yaml"))
@@ -55,6 +56,25 @@ def test_figures_are_those_of_the_runs(tmp_path: Path) -> None:
     assert "genlab train model=vae seed=1  # b" in lines
 
 
+def test_a_sweep_stands_for_its_runs_and_training_for_their_last_metrics(tmp_path: Path) -> None:
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "part.yaml").write_text(
+        "title: A part\nsweeps: {many: [model=vae, 'seed=0,1,2']}\n"
+        "rows: [{what: all, runs: [many], evaluator: training, metric: valid/loss, digits: 1}]\n"
+    )
+    for index, (value, status) in enumerate([(1.0, "done"), (2.0, "done"), (9.0, "running")]):
+        (tmp_path / "runs" / "many" / str(index)).mkdir(parents=True)
+        record = {"status": status, "metrics": {"valid/loss": value}}
+        (tmp_path / "runs" / "many" / str(index) / "run.json").write_text(json.dumps(record))
+    (tmp_path / "runs" / "many" / "sweep.json").write_text(json.dumps({"jobs": [{"status": "done"}] * 3}))
+    words = ["--from", "claims", "--runs", "runs", "--out", "results.md"]
+    command = [sys.executable, str(ROOT / "scripts" / "results.py"), *words]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert "| all | 1.5 ± 0.7 (2 runs, 1 missing) | - |" in lines
+    assert "genlab train -m model=vae seed=0,1,2  # many" in lines
+
+
 def test_a_metric_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     failed = page(tmp_path, {"a": {"elbo": 1.0}})
     assert failed.returncode == 1
@@ -68,7 +88,9 @@ def test_a_figure_made_otherwise_than_claimed_is_an_error(tmp_path: Path) -> Non
 
 
 def test_an_experiment_that_cites_the_page_is_claimed_there() -> None:
-    claimed = {word for path in CLAIMS for words in yaml.safe_load(path.read_text())["runs"].values() for word in words}
+    parts = [yaml.safe_load(path.read_text()) for path in CLAIMS]
+    listed = [words for part in parts for key in ("runs", "sweeps") for words in part.get(key, {}).values()]
+    claimed = {word for words in listed for word in words}
     for path in (ROOT / "configs" / "experiment").glob("*.yaml"):
         if "docs/results.md" in path.read_text():
             assert f"experiment={path.stem}" in claimed
@@ -78,12 +100,15 @@ def test_an_experiment_that_cites_the_page_is_claimed_there() -> None:
 def test_what_is_claimed_can_be_run(path: Path) -> None:
     discover()
     claims = yaml.safe_load(path.read_text())
-    for name, overrides in claims["runs"].items():
+    for name, overrides in claims.get("runs", {}).items():
         config.precheck(config.compose(overrides).config)
         for options in claims.get("evals", {}).get(name, []):
             keys = dict(option.split("=", 1) for option in options)
             assert keys.get("evaluator", "objective") in EVALUATORS
+    for overrides in claims.get("sweeps", {}).values():
+        for job in plan([*overrides, "hydra.sweep.dir=unused"], []).jobs:
+            config.precheck(job.composed.config)
     for row in claims["rows"]:
-        assert set(row["runs"]) <= set(claims["runs"])
+        assert set(row["runs"]) <= {*claims.get("runs", {}), *claims.get("sweeps", {})}
     for picture in claims.get("pictures", []):
         assert (ROOT / picture).exists()
