@@ -18,7 +18,7 @@ from genlab.verbs.completing import candidates
 
 
 def test_verbs() -> None:
-    assert candidates("genlab tr") == ["train", "traverse"]
+    assert candidates("genlab tr") == ["train", "translate", "traverse"]
     assert set(cli.VERBS) <= set(candidates("genlab "))
 
 

@@ -17,7 +17,7 @@ from tests.models.conftest import PRESETS
 
 # Smaller steps where each would multiply rounding errors by hundreds: CycleGAN's gradient goes through two generators,
 # one after the other, whose small weights are normalised away; under plain gradient descent it is as large as they are.
-CALM = {"cyclegan": ["model.cycle=0.01", "model.identity=0.01", "optimizer.lr=1e-4"]}
+CALM = dict.fromkeys(("cyclegan", "cyclegan_unet"), ["model.cycle=0.01", "model.identity=0.01", "optimizer.lr=1e-4"])
 every_yaml = pytest.mark.parametrize("preset", PRESETS)
 
 

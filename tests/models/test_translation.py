@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -286,8 +287,9 @@ class ThereAndBack(Invert):
 
 
 class Pairs(MemorySplit):
-    class table:
-        name, aligned = "pairs", True
+    def __init__(self, image: Tensor, aligned: bool = True, **columns: Tensor) -> None:
+        super().__init__(image, None, **columns)
+        self.table = SimpleNamespace(name="pairs", aligned=aligned)
 
 
 def test_translation_measures_the_distance_to_partners() -> None:
@@ -297,8 +299,7 @@ def test_translation_measures_the_distance_to_partners() -> None:
     assert found["psnr"] == pytest.approx(100)
     assert found["ssim"] == pytest.approx(1)
     assert found["input_l1"] == pytest.approx((1 - 2 * a).abs().mean().item())
-    pairs = Pairs(a, a=a, b=a)
-    pairs.table = type("table", (), {"name": "apart", "aligned": False})  # type: ignore[assignment]
+    pairs = Pairs(a, aligned=False, a=a, b=a)
     with pytest.raises(ConfigError, match="no partners"):
         dict(Translation().run(Invert(), pairs))  # type: ignore[arg-type]
 
