@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from annotated_types import Gt, MinLen
@@ -36,7 +36,8 @@ Losses are in nats, summed over an image's pixels. "±" is the standard deviatio
 
 
 class Row(BaseModel):
-    """One line of a table. `metric` is a key of RUN/eval/`evaluator`.json; several runs give mean ± deviation.
+    """One line of a table. `metric` is a key of RUN/eval/`evaluator`.json; several runs give mean ± deviation, or the
+    `statistic` asked for.
 
     With `evaluator: training` it is one of the last metrics of the training itself, in RUN/run.json.
     `protocol` is what the claim stands on: its keys must have these values in the file's own protocol.
@@ -51,6 +52,7 @@ class Row(BaseModel):
     protocol: dict[str, Any] = {}
     published: str = ""
     digits: int = 2
+    statistic: Literal["mean", "median", "least"] = "mean"  # of several runs
 
 
 class Curve(BaseModel):
@@ -181,8 +183,9 @@ def measured(row: Row, runs: Path) -> str:
     values = [value for name in names if (value := figure(runs / name, row)) is not None]
     if not values:
         return "not measured yet"
-    text = f"{statistics.fmean(values):.{row.digits}f}"
-    if len(values) > 1:
+    number = {"mean": statistics.fmean, "median": statistics.median, "least": min}[row.statistic](values)
+    text = f"{number:.{row.digits}f}"
+    if len(values) > 1 and row.statistic == "mean":
         text += f" ± {statistics.stdev(values):.{row.digits}f}"
     missing = len(names) - len(values)
     return f"{text} ({len(values)} runs{f', {missing} missing' if missing else ''})" if len(names) > 1 else text
