@@ -426,3 +426,9 @@ def test_the_end_is_saved_before_its_evaluations_if_they_put_much_at_risk(
     trainer._save_every, trainer._cadence = 5, {"objective": 5}
     trainer.fit(Logger(), save, lambda: 0)
     assert kept == [(4, ["objective"], False)] * at_risk + [(4, [], True)]
+
+
+def test_a_game_is_looked_at_as_rarely_as_its_objective(make_trainer: MakeTrainer) -> None:
+    """Ten looks, whatever the length, would be most of a short run."""
+    trainer = make_trainer("dcgan", "evaluator=default", "trainer.steps=20")
+    assert trainer._cadence["game"] == trainer._cadence["objective"] > 20 // 10
