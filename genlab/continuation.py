@@ -11,6 +11,7 @@ import torch
 from genlab import checkpoint, provenance, runs
 from genlab.build import parameter_counts
 from genlab.errors import CheckpointError
+from genlab.model import capabilities
 from genlab.progress import say
 
 if TYPE_CHECKING:
@@ -48,7 +49,12 @@ def facts(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime)
             "label_names": data.label_names,
             "fingerprint": data.fingerprint,
         },
-        "model": {"name": settings["name"], "family": settings["model"]["name"], "parameters": parameter_counts(model)},
+        "model": {
+            "name": settings["name"],
+            "family": settings["model"]["name"],
+            "parameters": parameter_counts(model),
+            "can": capabilities(model),
+        },
         **provenance.process_facts(),
     }
 

@@ -235,6 +235,11 @@ CAPABILITIES = (
 )
 
 
+def generator_every(model: Model) -> int:
+    """In how many steps the generator moves once; 1 of a model that has none."""
+    return max((phase.every for phase in model.phases() if phase.name == "generator"), default=1)
+
+
 def capabilities(model: Model) -> list[str]:
     """The names of what a model can do, for `genlab info` and error messages."""
     return [capability.__name__ for capability in CAPABILITIES if isinstance(model, capability)]

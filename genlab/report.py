@@ -21,6 +21,7 @@ from genlab.units import duration, number
 
 EARLIER = 3  # pictures of a name shown beside the last one
 LAST_CHARTS = ("gradient_norm", "learning_rate", "images_per_second")  # of less interest than losses
+WITH_MODES = ("ring", "grid")  # data sets of points, whose modes are known
 UNITS = "the last values; losses in nats, summed over an image, averaged over images"
 
 
@@ -70,14 +71,19 @@ def closing_table(run: Path, record: Mapping[str, Any]) -> None:
 def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What to try next with a run: a command, and what it is for. Only what this run's model can do."""
     where = shlex.quote(str(run)) + plugin_words(record)
-    drawn = _by_name(run / "images")
+    can = record["model"].get("can", [])  # runs of before it was noted are told less
     if any(run.glob("events.out.tfevents.*")):
-        yield f"tensorboard --logdir {shlex.quote(str(run))}", "curves, pictures and latent codes in the browser"
-    if "samples" in drawn:
+        shown = "curves, pictures and latent codes" if "Encodes" in can else "curves and pictures"
+        yield f"tensorboard --logdir {shlex.quote(str(run))}", f"{shown} in the browser"
+    if "Translates" in can:
+        yield f"genlab translate {where}", "test pictures beside what the model turns them into"
+    if "Samples" in can and record["data"].get("shape", ())[1:] != [1, 1]:  # points make no pictures
         yield f"genlab sample {where} n=64", "draw more from the model"
-    if "reconstructions" in drawn:
+    if "Reconstructs" in can:
         yield f"genlab reconstruct {where}", "test images beside what the model makes of them"
     yield f"genlab eval {where}", "the objective on the test split"
+    if "Samples" in can and record["data"]["name"] in WITH_MODES:
+        yield f"genlab eval {where} evaluator=modes", "how many modes of the points it draws"
     if record.get("steps"):
         yield f"genlab resume {where} trainer.steps={2 * record['steps']}", "train on, to twice the length"
 

@@ -44,13 +44,20 @@ class Embedding:
 class Diagnosis:
     """What has gone wrong in training, in one sentence that ends with the override that treats it.
 
-    `after` is the share of training up to which it may still mend by itself, and is not said.
+    `after` is the share of training up to which it may still mend by itself, `steps` the steps before which the model
+    has learned too little to be judged, however short the run: until both are over it is not said.
     """
 
     sentence: str
     after: float = 0.0
+    steps: int = 0
+
+    def due(self, step: int, total: int = 0) -> bool:
+        """Whether it is to be said after `step` of `total` steps; 0: of as many as there will be."""
+        return step >= self.steps and (total == 0 or step > self.after * total)
 
 
+UNTAUGHT = 500  # moves of a network before which what it does is rather its beginning than its fault
 PNG_LEVEL = 1  # of zlib: a third of the time of the usual 6, for pictures a fifth larger
 
 Value = float | Tensor | Picture | Embedding | Diagnosis

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Data
 
 
+AT_RISK = 10.0  # seconds of training that the end's evaluations, which may take long, may put at risk
 Save = Callable[[int, Mapping[str, Any], dict[str, Any]], None]  # step, objects with a state, plain state
 
 
@@ -71,6 +72,7 @@ class Trainer:
         self._save_every = in_steps(saving.every, self.batches.per_epoch, self.total)
         self._clock = Clock(settings.batch_size)
         self._counted = 0  # the step up to which the clock has counted
+        self._kept = 0.0  # seconds of training up to the last checkpoint of this process
 
     # ------------------------------------------------------------------ what must survive
 
@@ -169,6 +171,10 @@ class Trainer:
         self._count_steps()
         if logs:
             self._log(values)
+        if last and self._due and self._clock.seconds["training"] - self._kept > AT_RISK:
+            self._keep()  # a run that is killed while it evaluates resumes with the evaluations
+            if self.runtime.main:
+                say(f"step {self.step} is saved; evaluating: {', '.join(self._due)}")
         try:
             self._evaluate()
         except Exception:  # an evaluation that cannot be made costs no training: a resumed run begins with it
@@ -224,7 +230,7 @@ class Trainer:
 
     def _diagnose(self, name: str, found: Diagnosis) -> None:
         """Said once a run; logged each time."""
-        if self.step <= found.after * self.total:
+        if not found.due(self.step, self.total):
             return
         self._logger.text(self.step, f"diagnosis/{name}", found.sentence)
         if all(known["name"] != name for known in self.diagnoses):
@@ -243,4 +249,5 @@ class Trainer:
             self.metrics["images_per_second"] = round(self._clock.overall(), 1)
             self._logger.flush()
             self._save(self.step, self.objects(), self.state())
+        self._kept = self._clock.seconds["training"]
         self._clock.lap("checkpoints")

@@ -12,7 +12,7 @@ from torch import Tensor
 from genlab.model import CountsBits, HasCodebook, Model
 from genlab.networks.quantise import perplexity
 from genlab.registry import EVALUATORS, Cadence, Duration, Fraction, PositiveInt
-from genlab.results import Diagnosis, Picture, Value
+from genlab.results import UNTAUGHT, Diagnosis, Picture, Value
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -50,7 +50,7 @@ class CodebookUse:
         places = float(tally.sum())
         reachable = model.codes * -math.expm1(places * math.log1p(-1 / model.codes))
         if used < self.least * reachable:
-            yield "codebook", Diagnosis(_sentence(model, used, spread), EARLY)
+            yield "codebook", Diagnosis(_sentence(model, used, spread), EARLY, UNTAUGHT)
 
     def protocol(self) -> dict[str, Any]:
         return {"codes": "over every place of every image of the split", "perplexity": "exp of the entropy in nats"}

@@ -17,10 +17,10 @@ from genlab.evaluators.diversity import entropy, pair_distance, total_variation
 from genlab.extraction import choose, own, some
 from genlab.extractors.classifiers import SmallClassifier
 from genlab.losses.gradients import gradient_norm
-from genlab.model import Model, Plays, Samples
+from genlab.model import Model, Plays, Samples, generator_every
 from genlab.neighbours import radii
-from genlab.registry import EVALUATORS, Duration
-from genlab.results import Diagnosis, Value
+from genlab.registry import EVALUATORS, Cadence
+from genlab.results import UNTAUGHT, Diagnosis, Value
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -29,6 +29,7 @@ FORMING = 0.5  # share of training up to which modes may still come, and move
 EARLY = 0.25  # likewise up to which a discriminator may still learn to tell
 FEW = 0.3  # of the data's mean distance between two images: below it samples are too much alike
 DENSE = 0.1  # of the data's median distance to the nearest neighbour: below it samples are copies of a few
+FAINT = 0.3  # of the data's contrast within an image: below it samples are no pictures yet, alike or not
 HALF = math.log(2)  # nats of entropy lost when half the classes are
 WON = 0.02  # of what guessing costs: a discriminator with less loss has nothing left to learn
 MOVED = 0.5  # share of the samples that are of another kind than at the last evaluation
@@ -40,17 +41,18 @@ ANCHORS = 10  # images to whose neighbourhoods samples are assigned where there 
 
 @dataclass(frozen=True)
 class Variety:
-    """How varied samples are beside the data: distances over the data's; entropies of classes in nats, if known."""
+    """How varied samples are beside the data: all over the data's; entropies of classes in nats, if known."""
 
     distance: float
     spacing: float
+    contrast: float
     classes: float | None
     classes_of_data: float | None
 
     @property
     def collapsed(self) -> bool:
         lost = self.classes is not None and self.classes < (self.classes_of_data or 0) - HALF
-        return self.distance < FEW or self.spacing < DENSE or lost
+        return self.contrast >= FAINT and (self.distance < FEW or self.spacing < DENSE or lost)
 
     @property
     def text(self) -> str:
@@ -68,7 +70,7 @@ class GameDiagnosis:
     data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
     `critic_loss_share`: its loss over that of a guess; both with each batch's own statistics, as in training.
     `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
-    last evaluation, as a total variation.
+    last evaluation, as a total variation. Of data that are all alike nothing is said.
     """
 
     split: str | None = "valid"
@@ -77,7 +79,7 @@ class GameDiagnosis:
         self,
         images: Annotated[int, Gt(ANCHORS)] = 256,
         batch_size: Annotated[int, Gt(1)] = 64,
-        every: Duration | None = "10%",
+        every: Cadence = "auto",
     ) -> None:
         self.images, self.batch_size, self.every = images, batch_size, every
         self.memory: dict[str, Any] = {}  # of earlier evaluations of the same run: kept in its checkpoints
@@ -89,13 +91,15 @@ class GameDiagnosis:
         assert split is not None
         assert isinstance(model, Plays)
         columns = some(split, self.images).first(self.images, model.inputs)
+        if (columns[0] == columns[0][:1]).all():
+            return
         real, fake = columns[0].cpu(), self._samples(model, len(columns[0]))
         kinds, classified = _kinds(split, real, fake)
         found = variety(real, fake, kinds if classified else None)
         yield "sample_distance", found.distance
         yield "sample_spacing", found.spacing
         if found.collapsed:
-            yield "mode_collapse", Diagnosis(f"modes are missing: {found.text}; {more_modes(model)}", FORMING)
+            yield "mode_collapse", _of_samples(f"modes are missing: {found.text}; {more_modes(model)}", model)
         yield from self._critic(model, columns, real, fake)
         yield from self._shift(model, kinds[1])
 
@@ -128,10 +132,18 @@ class GameDiagnosis:
         yield "mode_shift", shift
         if min(shift, moved) > MOVED:
             said = f"the generator goes from mode to mode, {shift:.0%} of its samples changed kind since the last look"
-            yield "oscillation", Diagnosis(f"{said}; {calmer(model)}", FORMING)
+            yield "oscillation", _of_samples(f"{said}; {calmer(model)}", model)
 
     def protocol(self) -> dict[str, Any]:
         return {"images": self.images, "features": "pixels", "pairs": "each image and the next"}
+
+
+def _of_samples(sentence: str, model: Any) -> Diagnosis:
+    return Diagnosis(sentence, FORMING, UNTAUGHT * generator_every(model))
+
+
+def _of_critic(sentence: str) -> Diagnosis:
+    return Diagnosis(sentence, EARLY, UNTAUGHT)
 
 
 def _judged(model: Any, given: list[Tensor], images: Tensor) -> Tensor:
@@ -145,7 +157,13 @@ def variety(real: Tensor, fake: Tensor, kinds: tuple[Tensor, Tensor] | None) -> 
     tiny = torch.finfo(torch.float32).tiny
     spacing = float(radii(y, 1).median()) / max(float(radii(x, 1).median()), tiny)
     known = (entropy(kinds[1]), entropy(kinds[0])) if kinds else (None, None)
-    return Variety(pair_distance(y) / max(pair_distance(x), tiny), spacing, *known)
+    distance = pair_distance(y) / max(pair_distance(x), tiny)
+    return Variety(distance, spacing, contrast(fake) / contrast(real) if contrast(real) else 1.0, *known)
+
+
+def contrast(images: Tensor) -> float:
+    """The standard deviation over the places of a channel, averaged over images (N, C, H, W); of points, 0."""
+    return float(images.float().flatten(2).std(2, correction=0).mean())
 
 
 def gap(real: Tensor, fake: Tensor) -> float:
@@ -177,16 +195,16 @@ def _verdicts(model: Any, real: Tensor, fake: Tensor, norm: float, apart: float)
         yield "critic_loss_share", loss / guess
         if loss < WON * guess:
             said = f"the discriminator has won, its loss is {loss:.2g} where a guess costs {guess:.2g}"
-            yield "discriminator_won", Diagnosis(f"{said}, and the generator learns little; {weaker(model)}", EARLY)
+            yield "discriminator_won", _of_critic(f"{said}, and the generator learns little; {weaker(model)}")
     penalty = model.stabilisers.penalties.get("gradient_penalty")
     if penalty and not HELD[0] < norm < HELD[1]:
         said = f"the gradient penalty does not hold, the critic's gradient is {norm:.2g} at images where it is to be 1"
         treated = f"model.stabilisers.gradient_penalty.weight={10 * max(penalty.weight, 1):g}"
-        yield "gradient_penalty", Diagnosis(f"{said}; {treated}", EARLY)
+        yield "gradient_penalty", _of_critic(f"{said}; {treated}")
     spread = float(torch.cat([real, fake]).std())
     if spread < FLAT and apart > APART:
         said = f"the discriminator says the same of every image, logits spread by {spread:.1g}, gradient {norm:.1g}"
-        yield "flat_discriminator", Diagnosis(f"{said}; {sharper(model)}", EARLY)
+        yield "flat_discriminator", _of_critic(f"{said}; {sharper(model)}")
 
 
 def more_modes(model: Any) -> str:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from genlab.errors import ConfigError
-from genlab.model import Model, Samples
+from genlab.model import Model, Samples, generator_every
 from genlab.registry import EVALUATORS, EXTRACTORS, Duration, PositiveFloat, PositiveInt
-from genlab.results import Diagnosis, Value
+from genlab.results import UNTAUGHT, Diagnosis, Value
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 POINTS, STACKS = 2_500, 26_000  # samples, as in the papers
 BATCH = 500
 EARLY = 0.5  # share of training up to which a mode may still be found
+FORMED = 0.25  # share of points near a mode, below which they are no data yet, and miss no modes
 
 
 @EVALUATORS("modes")
@@ -44,11 +45,12 @@ class Modes:
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
+        quality: float | None = None
         if split.points:
             samples = drawn(model, self.n or POINTS).flatten(1)
             centres, deviation = clusters(split.sibling("train"))
             near, tally = nearest(samples.cpu(), centres, self.deviations * deviation)
-            yield "high_quality", float(near.double().mean())
+            quality = float(near.double().mean())
         elif split.table.name == "stacked_mnist":
             tally = spelled(drawn(model, self.n or STACKS)).bincount(minlength=1000)
         else:
@@ -57,8 +59,10 @@ class Modes:
         found, total = int((tally > 0).sum()), len(tally)
         yield "modes", float(found)
         yield "mode_kl", kl_to_even(tally)
-        if found < total:
-            yield "modes", Diagnosis(_sentence(model, found, total), EARLY)
+        if quality is not None:
+            yield "high_quality", quality
+        if found < total and (quality is None or quality >= FORMED):
+            yield "modes", Diagnosis(_sentence(model, found, total), EARLY, UNTAUGHT * generator_every(model))
 
     def protocol(self) -> dict[str, Any]:
         return {

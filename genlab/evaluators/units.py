@@ -15,7 +15,7 @@ from genlab.losses.beta import Penalty
 from genlab.losses.divergences import kl_of_dimensions
 from genlab.model import HasPosterior, Model
 from genlab.registry import EVALUATORS, Cadence, PositiveFloat, PositiveInt
-from genlab.results import Diagnosis, Value
+from genlab.results import UNTAUGHT, Diagnosis, Value
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -94,7 +94,7 @@ def collapse(active: int, of: int, information: float, model: Model) -> Diagnosi
         f"the posterior has collapsed, {active} of {of} latent dimensions are active and the code tells "
         f"{max(0.0, information):.2f} nats about the image: {treatment(model)}"
     )
-    return Diagnosis(sentence, max(EARLY, penalty_of(model).settled))
+    return Diagnosis(sentence, max(EARLY, penalty_of(model).settled), UNTAUGHT)
 
 
 def penalty_of(model: Model) -> Penalty:
@@ -112,4 +112,4 @@ def treatment(model: Model) -> str:
         return f"'model.beta_schedule={{name: free_bits, nats: {2 * free:g}}}'"
     if "beta_schedule" in inspect.signature(type(model)).parameters:
         return "model.beta_schedule=free_bits"
-    return "model=vae model.beta_schedule=free_bits"
+    return f"model.beta={getattr(model, 'beta', 1.0) / 10:g}"

@@ -86,7 +86,7 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
         "device": str(loaded.runtime.device), "precision": "fp32", "genlab": __version__,
     }  # fmt: skip
     metrics = evaluation.numbers(values)
-    diagnoses = [value.sentence for _, value in values if isinstance(value, Diagnosis)]
+    diagnoses = [value.sentence for _, value in values if isinstance(value, Diagnosis) and value.due(loaded.step)]
     result = {"metrics": metrics, "protocol": protocol, "diagnoses": diagnoses}
     stem = f"{keys.name or evaluator}-{split}"
     path = files.own_folder(loaded.path / "eval") / f"{stem}.json"

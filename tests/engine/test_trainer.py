@@ -309,6 +309,18 @@ def test_a_diagnosis_waits_while_training_may_still_mend_it(make_trainer: MakeTr
     assert [found["step"] for found in trainer.diagnoses] == [3]
 
 
+def test_a_diagnosis_waits_for_its_steps_however_short_the_run(make_trainer: MakeTrainer) -> None:
+    class Slow(Suspicious):
+        def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+            yield "young", Diagnosis("the generator has collapsed: model.beta=0.5", after=0.25, steps=4)
+            yield "never", Diagnosis("nothing is learned: model.beta=0.5", steps=5)
+
+    trainer = make_trainer("vae", "trainer.steps=4")
+    trainer.evaluators, trainer._cadence = {"slow": Slow()}, {"slow": 1}
+    fit(trainer)
+    assert [(found["name"], found["step"]) for found in trainer.diagnoses] == [("young", 4)]
+
+
 def test_a_diagnosis_is_said_once_logged_each_time_and_survives(
     make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -398,3 +410,25 @@ def test_an_evaluation_that_fails_costs_no_training_and_is_made_on_going_on(make
     assert recorder.records == [(4, "train", {"accuracy": 0.5})]
     assert second.metrics["train/accuracy"] == 0.5
     assert same(dict(second.model.state_dict()), dict(first.model.state_dict()))
+
+
+@pytest.mark.parametrize("at_risk", [True, False])
+def test_the_end_is_saved_before_its_evaluations_if_they_put_much_at_risk(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, at_risk: bool
+) -> None:
+    monkeypatch.setattr("genlab.trainer.AT_RISK", -1.0 if at_risk else math.inf)
+    trainer = make_trainer("vae", "evaluator=objective", "trainer.steps=4")
+    kept: list[tuple[int, list[str], bool]] = []
+
+    def save(step: int, objects: Any, state: dict[str, Any]) -> None:
+        kept.append((step, state["due"], "valid/loss" in state["metrics"]))
+
+    trainer._save_every, trainer._cadence = 5, {"objective": 5}
+    trainer.fit(Logger(), save, lambda: 0)
+    assert kept == [(4, ["objective"], False)] * at_risk + [(4, [], True)]
+
+
+def test_a_game_is_looked_at_as_rarely_as_its_objective(make_trainer: MakeTrainer) -> None:
+    """Ten looks, whatever the length, would be most of a short run."""
+    trainer = make_trainer("dcgan", "evaluator=default", "trainer.steps=20")
+    assert trainer._cadence["game"] == trainer._cadence["objective"] > 20 // 10

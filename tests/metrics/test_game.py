@@ -13,7 +13,7 @@ from genlab.evaluation import evaluate
 from genlab.evaluators.game import GameDiagnosis, variety
 from genlab.losses.adversarial import GAMES
 from genlab.losses.stabilisers import chosen
-from genlab.model import Model, Plays
+from genlab.model import Model, Plays, generator_every
 from genlab.registry import MODELS, discover
 from genlab.results import Diagnosis
 
@@ -71,8 +71,33 @@ def test_a_generator_of_few_images_is_diagnosed(kept: int, noise_images: Data) -
     found = said(Match(HEALTHY[:kept]), noise_images)
     assert sentences(found)["mode_collapse"].endswith("; model.stabilisers.pack.size=2")
     assert found["mode_collapse"].after == 0.5
+    assert found["mode_collapse"].steps == 500  # moves of the generator, one a step
     packed = said(Match(HEALTHY[:kept], pack={"size": 2}), noise_images)
     assert sentences(packed)["mode_collapse"].endswith("model.stabilisers.pack.size=4")
+
+
+def test_the_grey_of_a_generator_that_has_learned_nothing_is_no_collapse(noise_images: Data) -> None:
+    found = said(Match(0.5 + 0.02 * HEALTHY), noise_images)
+    assert found["sample_distance"] < 0.1
+    assert "mode_collapse" not in sentences(found)
+
+
+def test_points_have_no_contrast_and_collapse_all_the_same() -> None:
+    points = torch.randn(100, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    assert variety(points, points[:1].expand(100, -1, -1, -1), None).collapsed
+    assert not variety(points, points, None).collapsed
+
+
+def test_of_data_that_are_all_alike_nothing_is_said() -> None:
+    alike = in_memory(torch.full((200, 1, 4, 4), 7, dtype=torch.uint8))
+    assert said(Match(HEALTHY), alike) == {}
+
+
+def test_a_diagnosis_waits_for_as_many_moves_of_a_generator_that_moves_rarely() -> None:
+    spec = {"name": "mlp", "hidden": [8]}
+    gan = {"name": "gan", "generator": spec, "discriminator": spec, "critic_steps": 5}
+    assert generator_every(MODELS.build(gan, "model", image_shape=(1, 4, 4))) == 5
+    assert generator_every(Match(HEALTHY)) == 1
 
 
 def test_missing_classes_are_a_collapse_even_where_distances_are_kept() -> None:

@@ -18,7 +18,7 @@ from genlab.evaluation import Concludes, Shared
 from genlab.evaluators.label_agreement import LabelAgreement
 from genlab.evaluators.manifold import Manifold
 from genlab.evaluators.nll import ImportanceSampledNLL
-from genlab.evaluators.units import ActiveUnits, mutual_information
+from genlab.evaluators.units import ActiveUnits, mutual_information, treatment
 from genlab.models.cvae import CVAE
 from genlab.models.iwae import IWAE
 from genlab.models.mc_decoder import MonteCarloDecoder
@@ -230,7 +230,7 @@ def test_a_conditional_model_without_labels_is_refused() -> None:
 
 def test_a_conditional_model_of_attributes_is_refused() -> None:
     settings = {"seed": 0, "model": spec_of("cvae")}
-    data: Any = SimpleNamespace(name="faces", shape=SHAPE, num_classes=4, multi_label=True)
+    data: Any = SimpleNamespace(name="faces", shape=SHAPE, num_classes=4, multi_label=True, points=False, columns=())
     with pytest.raises(ConfigError, match="one class an image"):
         build_model(settings, data, Runtime(torch.device("cpu")))
 
@@ -279,6 +279,18 @@ def test_a_collapsed_posterior_is_named_with_its_cure(beta: float, schedule: Any
     assert found.sentence.startswith("the posterior has collapsed, 0 of 3 latent dimensions")
     assert found.sentence.endswith(f": {cure}")
     assert found.after == after  # until then it may still learn to
+    assert not found.due(step=400, total=400)  # a run too short to tell
+
+
+def test_a_cure_is_a_key_that_the_model_has() -> None:
+    """A VAE-GAN has no schedules of β."""
+
+    class Bare(Coded):
+        def __init__(self, beta: float) -> None:
+            super().__init__(SHAPE, SMALL, latent_dim=3, beta=beta)
+
+    assert treatment(Bare(1.0)) == "model.beta=0.1"
+    assert treatment(Bare(4.0)) == "model.beta=1"
 
 
 def test_mutual_information_of_a_gaussian_channel() -> None:

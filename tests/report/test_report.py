@@ -20,7 +20,8 @@ RECORD = {
     "status": "done", "step": 40, "steps": 40, "seconds": 65.0, "ended": 1.7e9, "command": f"genlab train {HOSTILE}",
     "seed": 3, "metrics": {"valid/elbo": -101.25, "images_per_second": 51234.0},
     "best": {"metric": "valid/loss", "value": 99.5, "step": 30},
-    "model": {"name": f"vae{HOSTILE}", "parameters": {"encoder": 1200, "decoder": 34}},
+    "model": {"name": f"vae{HOSTILE}", "parameters": {"encoder": 1200, "decoder": 34},
+              "can": ["Samples"]},
     "data": {"name": "digits", "fingerprint": "f" * 64},
 }  # fmt: skip
 CONFIG = {"seed": 3, "trainer": {"ema": None}, "evaluator": {"objective": {"name": "objective"}, "off": None},
@@ -155,3 +156,26 @@ def test_next_commands_are_only_what_the_model_can_do(run: Path) -> None:
     assert "genlab sample '" in commands  # quoted for the shell
     assert "genlab reconstruct" not in commands
     assert "tensorboard" not in commands
+
+
+@pytest.mark.parametrize(
+    ("can", "data", "told"),
+    [
+        (["Samples"], "digits", ["sample", "eval"]),
+        (["Samples", "Plays"], "ring", ["eval", "eval evaluator=modes"]),
+        (["Samples", "Plays"], "dirac", ["eval"]),
+        (["Translates"], "facades", ["translate", "eval"]),
+        (["Encodes", "Samples", "Reconstructs"], "digits", ["sample", "reconstruct", "eval"]),
+    ],
+)
+def test_next_commands_go_by_the_model_not_by_the_pictures(
+    tmp_path: Path, can: list[str], data: str, told: list[str]
+) -> None:
+    (tmp_path / "events.out.tfevents.1").touch()
+    shape = [1, 1, 1] if data == "dirac" else [2, 1, 1] if data == "ring" else [1, 8, 8]
+    record = {"model": {"can": can}, "data": {"name": data, "shape": shape}}
+    (board, use), *others = next_commands(tmp_path, record)
+    assert board.startswith("tensorboard")
+    assert ("latent codes" in use) == ("Encodes" in can)
+    said = [command.replace(f" {tmp_path}", "").removeprefix("genlab ").removesuffix(" n=64") for command, _ in others]
+    assert said == told
