@@ -11,6 +11,7 @@ import torch
 
 from genlab import checkpoint, config, noise, runs, runtime
 from genlab.batchnorm import synchronise
+from genlab.data.facts import Facts
 from genlab.errors import CheckpointError, ConfigError
 from genlab.model import Model
 from genlab.optimizers import check_phases, phase_spec
@@ -41,30 +42,26 @@ def load_registry(plugins: Sequence[str] = ()) -> None:
 
 
 def build_data(settings: Mapping[str, Any], place: Runtime) -> Data:
-    """The data set on its device; a store is built first if there is none."""
+    """The data set on its device. A store is built first if there is none, and the model can learn from it."""
     dataset = DATASETS.build(settings["dataset"], "dataset", seed=settings["seed"])
     dataset.check()
+
+    def vet(facts: Facts) -> None:
+        build_model(
+            settings, facts, place
+        )  # what it has against these data, it says now, not after minutes of decoding
+
+    dataset.vet = vet
     with store_progress() as show:
         return dataset.open(place.device, show if place.main else None)
 
 
-def build_model(settings: Mapping[str, Any], data: Data, place: Runtime) -> Model:
+def build_model(settings: Mapping[str, Any], data: Data | Facts, place: Runtime) -> Model:
     """The model on its device, its initial weights given by the seed; the same on every rank."""
+    _check_kind(settings["model"], data)
     with noise.alone():
         noise.seed(settings["seed"])
         model = MODELS.build(settings["model"], "model", image_shape=data.shape, num_classes=data.num_classes)
-    if data.points and getattr(model, "output", None) == "tanh":
-        raise ConfigError(
-            f"model '{settings['model']['name']}' draws pictures, numbers from 0 to 1",
-            f"dataset {data.name} holds points of any range",
-            "use model.output=linear",
-        )
-    if {"a", "b"} & set(model.inputs) - set(data.columns):
-        raise ConfigError(
-            f"model '{settings['model']['name']}' learns from pairs of pictures",
-            f"dataset {data.name} has none",
-            "choose dataset=facades, paired, unpaired or colourise: genlab list datasets",
-        )
     if "label" in model.inputs and data.num_classes is None:
         raise ConfigError(
             f"model '{settings['model']['name']}' needs labels",
@@ -81,6 +78,35 @@ def build_model(settings: Mapping[str, Any], data: Data, place: Runtime) -> Mode
     if place.world > 1:
         synchronise(model)
     return model.to(place.device)
+
+
+def _check_kind(spec: Mapping[str, Any], data: Data | Facts) -> None:
+    """ConfigError where the data are another kind of thing than the model learns from."""
+    target = MODELS.get(spec["name"], "model")
+    takes: Mapping[str, Any] | None = getattr(target, "points", None)
+    if data.points and (takes is None or any(spec.get(key) != value for key, value in takes.items())):
+        raise ConfigError(
+            f"these data are points, not pictures, and model '{spec['name']}' makes numbers from 0 to 1",
+            f"dataset {data.name}",
+            "use model=gan model.output=linear",
+        )
+    if {"a", "b"} & set(getattr(target, "inputs", ())) - set(data.columns):
+        raise ConfigError(
+            f"model '{spec['name']}' learns from pairs of pictures",
+            f"dataset {data.name} has none",
+            _pairs(data) if hasattr(target, "translate_back") else "use dataset=facades, paired or colourise",
+        )
+
+
+def _pairs(data: Data | Facts) -> str:
+    """How to make two domains of a data set that has no pairs."""
+    names = data.label_names or []
+    if len(names) < 2:
+        return "use dataset=unpaired dataset.root=FOLDER"
+    part = "classes=[0,1]"
+    if data.multi_label:
+        part = f"attribute={'Smiling' if 'Smiling' in names else names[0]}"
+    return f"use dataset=unpaired 'dataset.of={{name: {data.name}}}' 'dataset.{part}'"
 
 
 def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime) -> Trainer:

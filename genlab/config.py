@@ -118,8 +118,11 @@ def override_stored(stored: Mapping[str, Any], arguments: Sequence[str]) -> dict
         if not isinstance(section, dict) or last not in section:
             known = [name for name, _ in flatten(config)]
             raise ConfigError(f"unknown key '{key[:80]}'", shown, nearest(key, known))
-        if isinstance(section[last], dict):
-            raise ConfigError(f"'{key}' is a group; a run keeps what it was made of", shown, f"change {key}.KEY=VALUE")
+        off = override.value() is None and path in (["evaluator"], ["logger"])  # one that is not wanted any more
+        if isinstance(section[last], dict) and not off:
+            said = f"'{key}' is a group; a run keeps what it was made of"
+            one = f", or switch one off: {key}.{next(iter(section[last]), 'NAME')}=null"
+            raise ConfigError(said, shown, f"change {key}.KEY=VALUE" + (one if key in ("evaluator", "logger") else ""))
         section[last] = override.value()
     if "${" in str(config):
         raise ConfigError("an interpolation cannot be used on an existing run", "command line", "write the value")

@@ -68,7 +68,7 @@ def own(dataset: str) -> str | None:
 
 
 def _automatic(dataset: str) -> str:
-    from genlab.extractors.inception import weights_file
+    from genlab.extractors.inception import place, weights_file
 
     classifier = own(dataset)
     if classifier:
@@ -76,8 +76,8 @@ def _automatic(dataset: str) -> str:
     if weights_file() is None:
         raise ConfigError(
             f"there is no extractor of its own for data set '{dataset}', and Inception's weights are missing",
-            "key evaluator.extractor",
-            f"choose one of: {', '.join(EXTRACTORS.names())}",
+            "key extractor",
+            f"put them at {place()}, or use extractor=pixels",
         )
     return "inception"
 

@@ -7,7 +7,7 @@ paths. Images are float in [0, 1] with shape (N, C, H, W) at every public bounda
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -52,6 +52,8 @@ class Model(nn.Module):
     inputs: ClassVar[tuple[str, ...]] = ("image",)
     # the data columns that encode(), reconstruct() and score() take after the image
     conditions: ClassVar[tuple[str, ...]] = ()
+    # the options with which data may be points of any range, {}: with any; None: they must be pictures
+    points: ClassVar[Mapping[str, Any] | None] = None
     # the validation quantity that tells a better run from a worse one, smaller is better; None: there is none
     monitor: str | None = "loss"
 

@@ -13,12 +13,21 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    create_model,
+)
 
 from genlab.errors import ConfigError, nearest
 
@@ -87,8 +96,11 @@ def _as_config_error(error: ValidationError, schema: type[BaseModel], where: str
         return unknown_key(str(first["loc"][0]), where, schema.model_fields)
     if first["type"] == "missing":
         return ConfigError(f"missing value for '{key}'", "it has no default", f"add {key}=...")
-    given = json.dumps(first["input"], default=str)
-    return ConfigError(f"bad value {given[:80]} for '{key}'", first["msg"].rstrip("."), f"give another {key}=...")
+    given, said = json.dumps(first["input"], default=str), first["msg"].removeprefix("Value error, ").rstrip(".")
+    if first["type"] == "literal_error":
+        close = nearest(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
+        said += f"; {close}" if close.startswith("did you mean") else ""
+    return ConfigError(f"bad value {given[:80]} for '{key}'", said, f"give another {key}=...")
 
 
 def unknown_key(key: str, where: str, known: Iterable[str]) -> ConfigError:
@@ -165,7 +177,15 @@ class Registry:
                 raise ValueError(str(error)) from None
             return spec
 
-        return Annotated[dict[str, Any], AfterValidator(check)]
+        return Annotated[dict[str, Any], BeforeValidator(_no_bare_name), AfterValidator(check)]
+
+
+def _no_bare_name(spec: Any) -> Any:
+    if isinstance(spec, str):
+        raise ValueError(
+            f"'{SELF}' takes a name and its numbers; got '{spec[:40]}' alone; use {SELF}={{name: {spec[:40]}}}"
+        )
+    return spec
 
 
 MODELS = Registry("model", runtime=("image_shape", "num_classes"))

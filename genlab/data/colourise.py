@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from genlab.data.batching import Data
 from genlab.data.dataset import Dataset, Options
+from genlab.data.facts import Facts
 from genlab.data.pairs import digest
 from genlab.data.store import Show, Store
 from genlab.data.table import Gathered, Table
@@ -58,6 +60,14 @@ def grey(image: Tensor) -> Tensor:
     return torch.cat([luma] * 3, dim=1)
 
 
+def in_colour(facts: Facts | Data) -> None:
+    """ConfigError for a data set of grey images."""
+    if facts.shape[0] != 3:
+        raise ConfigError(
+            f"the images of '{facts.name}' are grey already", "key dataset.of", "give a data set of colour images"
+        )
+
+
 @DATASETS("colourise")
 class Colourise(Dataset):
     """Any colour data set, `of`, with its own splits and labels. The keys beside `of` are laid over it."""
@@ -75,6 +85,12 @@ class Colourise(Dataset):
     ) -> None:
         super().__init__(Options(root, size, {}, flip, limit, seed))
         self.inner = inner(of, seed, root=root, size=size, flip=flip, limit=limit)
+        self.inner.vet = self.judge
+
+    def judge(self, facts: Facts) -> None:
+        in_colour(facts)
+        if self.vet:
+            self.vet(replace(facts, name=self.name, columns=(*facts.columns, "a", "b")))
 
     def check(self) -> None:
         self.inner.check()
@@ -84,10 +100,7 @@ class Colourise(Dataset):
 
     def open(self, device: torch.device, show: Show | None = None) -> Data:
         data = self.inner.open(device, show)
-        if data.shape[0] != 3:
-            raise ConfigError(
-                f"the images of '{data.name}' are grey already", "key dataset.of", "give a data set of colour images"
-            )
+        in_colour(data)
         own = data.split("train").table
         table = GreyTable(self.name, own.columns, device, own.resident)
         known = digest({"colourise": data.fingerprint})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ import torch
 
 from genlab.data import store
 from genlab.data.batching import Data, Split
+from genlab.data.facts import Facts
 from genlab.data.fingerprint import fingerprint
 from genlab.data.images import PROCESSING
 from genlab.data.labels import Classes, balanced, of_classes
@@ -50,6 +51,8 @@ class Dataset:
 
     name: ClassVar[str]
     contiguous: ClassVar[bool] = False  # splits carved from the end, not drawn: neighbouring rows look alike
+    # told what the set will be before a picture of it is decoded; raises GenlabError if that is of no use
+    vet: Callable[[Facts], None] | None = None
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -62,18 +65,33 @@ class Dataset:
         """The set's pictures and labels, checked."""
         raise NotImplementedError
 
+    def vetted(self) -> Source:
+        """As `read`, once `vet` has nothing against it."""
+        source = self.read()
+        if self.vet:
+            self.vet(self.promised(source))
+        return source
+
+    def promised(self, source: Source) -> Facts:
+        """What the opened set will be."""
+        form = source.form
+        shape = (form.channels, form.size, form.size) if form else source.images.shape[1:]  # type: ignore[union-attr]
+        columns = ("image",) if source.labels is None else ("image", "label")
+        several = source.labels is not None and source.labels.ndim == 2
+        return Facts(self.name, shape, columns, source.label_names, several)
+
     def check(self) -> None:
         """Whether the set is there (MNIST and Fashion-MNIST are fetched if it is not). Cheap: reads no pictures."""
         self.files()
 
     def prepare(self, show: Show | None = None, verify: bool = False) -> Store:
         """The decoded store, built if need be; with `verify`, all its files' hashes are checked and it is mended."""
-        return store.obtain(self.name, self._facts(), self.read, show, verify)
+        return store.obtain(self.name, self._facts(), self.vetted, show, verify)
 
     def open(self, device: torch.device, show: Show | None = None) -> Data:
         """The set, ready to be read on `device`. `show(done, total)` is called while a store is being built."""
         options, facts = self.options, self._facts()
-        opened = store.obtain(self.name, facts, self.read, show)
+        opened = store.obtain(self.name, facts, self.vetted, show)
         columns = {"image": StoredRows(opened.images)}
         if opened.labels is not None:
             columns["label"] = StoredRows(opened.labels)

@@ -7,7 +7,7 @@ Isola, Zhu, Zhou & Efros, Image-to-Image Translation with Conditional Adversaria
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -19,9 +19,10 @@ from genlab.data import store
 from genlab.data.batching import Data
 from genlab.data.dataset import Dataset, Options
 from genlab.data.encoded import Chain, Encoded, Files
+from genlab.data.facts import Facts
 from genlab.data.folder import PARTS, SUFFIXES, pictures_below, split_folders
 from genlab.data.images import Form, SideBySide
-from genlab.data.pairs import Augment, PairData, PairTable, digest
+from genlab.data.pairs import SIDES, Augment, PairData, PairTable, digest
 from genlab.data.rows import StoredRows
 from genlab.data.splits import Held
 from genlab.data.store import Show, Source, Store
@@ -94,9 +95,12 @@ class Paired(Dataset):
             pictures = Chain([pictures, Files(second[0], partners(first, names, second[0]))])
         return Source({part: len(found) for part, found in parts.items()}, pictures, form=self.form)
 
+    def promised(self, source: Source) -> Facts:
+        return replace(super().promised(source), columns=tuple(SIDES))
+
     def open(self, device: torch.device, show: Show | None = None) -> Data:
         facts = self._facts()
-        opened = store.obtain(self.name, facts, self.read, show)
+        opened = store.obtain(self.name, facts, self.vetted, show)
         pairs = {name: torch.from_numpy(self.pairs(rows, opened)) for name, rows in self.splits(opened).items()}
         # a view of the file: two rows for each of its own where a file holds two pictures
         pictures = cast("np.memmap[Any, Any]", opened.images.reshape(-1, self.form.channels, *opened.images.shape[2:]))

@@ -21,12 +21,14 @@ from torch import Tensor
 from genlab.data.batching import Data
 from genlab.data.dataset import Dataset, Options
 from genlab.data.encoded import Files
+from genlab.data.facts import Facts
 from genlab.data.folder import SUFFIXES, Folder, pictures_below
-from genlab.data.pairs import Augment, PairData, PairTable, digest
-from genlab.data.splits import Held, limited
+from genlab.data.pairs import SIDES, Augment, PairData, PairTable, digest
+from genlab.data.splits import Held, Rows, carve, limited
 from genlab.data.store import Show, Source, Store
 from genlab.data.wrapped import inner, split_rows
 from genlab.errors import ConfigError, DataError, nearest
+from genlab.progress import say
 from genlab.registry import DATASETS, DatasetSpec, NonNegativeInt, PositiveInt
 
 SPLITS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}  # trainA, trainB, valA, ...
@@ -76,6 +78,12 @@ class Unpaired(Dataset):
             )
         else:
             self.inner = inner(of, seed, root=root, size=size)
+        self.inner.vet = self.judge
+
+    def judge(self, facts: Facts) -> None:
+        self.parts(facts)
+        if self.vet:
+            self.vet(Facts(self.name, facts.shape, tuple(SIDES)))
 
     def check(self) -> None:
         self.inner.check()
@@ -88,6 +96,9 @@ class Unpaired(Dataset):
         own = data.split("train").table
         member = self.members(data)
         parted = {name: self.part(name, rows, member) for name, rows in split_rows(data).items()}
+        for name, (rows, _) in parted.items():
+            if data.sizes()[name] and not len(rows):
+                say(f"warning: there are no pairs to hold out as {name}: one of the domains has no picture there")
         a, b = (torch.from_numpy(limited(rows, options.limit, options.seed)) for rows in parted["train"])
         splits = {name: beside(*map(torch.from_numpy, rows)) for name, rows in parted.items()}
         table = PairTable(self.name, own.columns["image"], device, own.resident, self.augment, aligned=False)
@@ -98,31 +109,39 @@ class Unpaired(Dataset):
 
     def members(self, data: Data) -> np.ndarray:
         """The domain of each row of the data: 0 (a), 1 (b), or −1 (neither)."""
-        labels, names = data.split("train").table.columns.get("label"), data.label_names or []
-        if not isinstance(labels, Tensor):
-            raise ConfigError(f"data set '{data.name}' has no labels", "key dataset.of", "give a labelled one")
+        self.parts(data)
+        labels = data.split("train").table.columns["label"]
+        assert isinstance(labels, Tensor)
         table = labels.cpu().numpy()
         if self.attribute is not None:
-            if not data.multi_label:
-                raise ConfigError(
-                    f"data set '{data.name}' has classes, not attributes",
-                    f"key dataset.attribute={self.attribute}",
-                    "use dataset.classes=[0,1]",
-                )
-            if self.attribute not in names:
-                raise ConfigError(
-                    f"unknown attribute '{self.attribute}'", "key dataset.attribute", nearest(self.attribute, names)
-                )
-            return table[:, names.index(self.attribute)].astype(np.int64)
+            assert data.label_names is not None
+            return table[:, data.label_names.index(self.attribute)].astype(np.int64)
         assert self.classes is not None
-        if data.multi_label:
+        first, second = self.classes
+        return np.select([table == first, table == second], [0, 1], -1)
+
+    def parts(self, data: Facts | Data) -> None:
+        """ConfigError if these data cannot be parted as they are to be."""
+        if "label" not in data.columns:
+            raise ConfigError(f"data set '{data.name}' has no labels", "key dataset.of", "give a labelled one")
+        if self.attribute is not None and not data.multi_label:
+            raise ConfigError(
+                f"data set '{data.name}' has classes, not attributes",
+                f"key dataset.attribute={self.attribute}",
+                "use dataset.classes=[0,1]",
+            )
+        if self.attribute is not None and self.attribute not in (data.label_names or []):
+            raise ConfigError(
+                f"unknown attribute '{self.attribute}'",
+                "key dataset.attribute",
+                nearest(self.attribute, data.label_names or []),
+            )
+        if self.classes is not None and data.multi_label:
             raise ConfigError(
                 f"data set '{data.name}' has attributes, not classes",
                 "key dataset.classes",
                 "use dataset.attribute=NAME dataset.classes=null",
             )
-        first, second = self.classes
-        return np.select([table == first, table == second], [0, 1], -1)
 
     def part(self, name: str, rows: Tensor, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rows of a split in each domain. Where one has none, the split is empty; train may not be."""
@@ -146,6 +165,28 @@ class TwoFolders(Folder):
 
     name = "unpaired"
 
+    def files(self) -> list[Path]:
+        [root] = super().files()
+        lacking = next((name for name in ("trainA", "trainB") if not (root / name).is_dir()), None)
+        if lacking:
+            raise DataError(
+                f"{root / lacking} is missing",
+                "key dataset.root: the folder that holds trainA and trainB, and testA, testB, valA, valB if there are any",
+                "put a domain's pictures there",
+            )
+        return [root]
+
+    def splits(self, opened: Store) -> dict[str, Rows]:
+        """What lacks is drawn from each domain by itself, so that a share of few pictures leaves none without any."""
+        assert opened.labels is not None
+        options, labels = self.options, opened.labels
+        domains = [
+            carve({part: rows[labels[rows] == domain] for part, rows in opened.parts.items()}, None, options.held,
+                  options.seed)
+            for domain in range(len(DOMAINS))
+        ]  # fmt: skip
+        return {part: np.sort(np.concatenate([rows[part] for rows in domains])) for part in SPLITS}
+
     def read(self) -> Source:
         [root] = self.files()
         parts: dict[str, list[str]] = {}
@@ -159,7 +200,7 @@ class TwoFolders(Folder):
                 raise DataError(
                     f"{root / lacking} holds no pictures",
                     f"they end in {' '.join(SUFFIXES)}",
-                    "put domain pictures there",
+                    "put a domain's pictures there",
                 )
         pictures = Files(root, [name for part in parts.values() for name in part])
         counts = {part: len(names) for part, names in parts.items()}

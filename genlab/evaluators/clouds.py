@@ -87,6 +87,18 @@ class Clouds:
             **({"labels": labels} if labels and self.of == "samples" else {}),
         }
 
+    def enough(self, clouds: dict[str, Tensor], least: int, why: str, instead: str) -> None:
+        """ConfigError if there are fewer than `least` images of a kind; `instead` is what helps but more images."""
+        for what, cloud in clouds.items():
+            if len(cloud) >= least:
+                continue
+            asked = self.images < least
+            raise ConfigError(
+                f"{len(cloud)} {what} images are too few, {why}",
+                f"key images={self.images}" if asked else f"key images={self.images}, but there are no more",
+                (f"use images={least} or more, or {instead}" if asked else f"use {instead}"),
+            )
+
     def protocol(self) -> dict[str, Any]:
         return self._said or {"extractor": self.extractor, "of": self.of, "images": self.images}
 
@@ -107,13 +119,3 @@ def training(split: Split) -> str:
     except ConfigError:
         return "train"
     return REAL
-
-
-def enough(count: int, least: int, what: str, why: str) -> None:
-    """ConfigError if `count` images are fewer than `least`."""
-    if count < least:
-        raise ConfigError(
-            f"{count} {what} images are too few, {why}",
-            "keys evaluator.images, dataset.valid",
-            f"use at least {least}, or a smaller extractor",
-        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Gt
 
-from genlab.evaluators.clouds import SAFE, Clouds, Of, enough
+from genlab.evaluators.clouds import SAFE, Clouds, Of
 from genlab.extraction import AUTO, BATCH, ExtractorName
 from genlab.frechet import fid, kid
 from genlab.model import Model
@@ -44,9 +44,9 @@ class FrechetDistance(Clouds):
         assert split is not None
         name, fake, real, floor = self.read(model, split)
         least = 2 * real.shape[1]
+        clouds = {"generated": fake, split.name: real, "training": floor}
         why = f"the covariance of {real.shape[1]} features needs twice as many"
-        for cloud, what in ((fake, "generated"), (real, f"{split.name}"), (floor, "training")):
-            enough(len(cloud), least, what, why)
+        self.enough(clouds, least, why, f"evaluator=kid subset_size={min(map(len, clouds.values()))}")
         yield f"fid_{name}", fid(fake, real)
         yield f"fid_{name}_floor", fid(floor, real)
         if min(len(fake), len(real)) < SAFE:
@@ -79,8 +79,9 @@ class KernelDistance(Clouds):
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         name, fake, real, floor = self.read(model, split)
-        for cloud, what in ((fake, "generated"), (real, f"{split.name}"), (floor, "training")):
-            enough(len(cloud), self.size, what, f"key evaluator.subset_size is {self.size}")
+        clouds = {"generated": fake, split.name: real, "training": floor}
+        smaller = f"subset_size={min(map(len, clouds.values()))}"
+        self.enough(clouds, self.size, f"a subset has subset_size={self.size}", smaller)
         mean, deviation = kid(fake, real, self.subsets, self.size)
         yield f"kid_{name}", mean
         yield f"kid_{name}_sd", deviation
@@ -113,8 +114,9 @@ class Coverage(Clouds):
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         name, fake, real, floor = self.read(model, split, min(self.images, len(split)))
-        for cloud, what in ((fake, "generated"), (real, f"{split.name}"), (floor, "training")):
-            enough(len(cloud), 2 * self.k, what, f"key evaluator.k is {self.k}")
+        clouds = {"generated": fake, split.name: real, "training": floor}
+        smaller = f"k={max(1, min(map(len, clouds.values())) // 2)}"
+        self.enough(clouds, 2 * self.k, f"k={self.k} neighbours need twice as many", smaller)
         yield from ((f"{key}_{name}", value) for key, value in prdc(real, fake, self.k).items())
         yield from ((f"{key}_{name}_real", value) for key, value in prdc(real, floor, self.k).items())
 

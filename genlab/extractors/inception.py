@@ -30,6 +30,11 @@ def weights_file() -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
+def place() -> Path:
+    """Where the weights are to be put."""
+    return data_roots(None)[0] / FOLDER / FILES[0]
+
+
 @EXTRACTORS("inception")
 class Inception(nn.Module):
     """2,048 features: the mean over places of the last block."""
@@ -43,7 +48,7 @@ class Inception(nn.Module):
             raise DataError(
                 f"Inception's weights {FILES[0]} are missing",
                 "key evaluator.extractor",
-                f"put them at {data_roots(None)[0] / FOLDER / FILES[0]} (GENLAB_DATA, else GENLAB_CACHE/data)",
+                f"put them at {place()} (GENLAB_DATA, else GENLAB_CACHE/data)",
             )
         self.digest = hash_of(path)
         self.network = network(_read(path), path)

@@ -9,12 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import BeforeValidator
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-GameName = Literal["non_saturating", "minimax", "least_squares", "hinge", "wasserstein", "relativistic"]
+ALIASES = {"wgan": "wasserstein", "lsgan": "least_squares", "ragan": "relativistic"}  # papers' names
+ALIASES |= dict.fromkeys(("ns", "nsgan", "bce", "gan", "vanilla", "standard"), "non_saturating")
+
+
+def _meant(name: object) -> object:
+    if isinstance(name, str) and name in ALIASES:
+        raise ValueError(f"did you mean '{ALIASES[name]}'?")
+    return name
+
+
+GameName = Annotated[
+    Literal["non_saturating", "minimax", "least_squares", "hinge", "wasserstein", "relativistic"],
+    BeforeValidator(_meant),
+]
 
 
 @dataclass(frozen=True)

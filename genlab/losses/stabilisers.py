@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import torch
 from annotated_types import Gt, Lt
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 from torch import Tensor, nn
 
 from genlab import noise
@@ -23,6 +23,12 @@ from genlab.registry import SELF, NonNegativeFloat, PositiveFloat, PositiveInt, 
 STABILISERS = Registry("stabiliser")
 T = TypeVar("T")
 Share = Annotated[float, Gt(0), Lt(1)]
+
+
+def _no_bare_name(specs: Any) -> Any:
+    if isinstance(specs, str):
+        raise ValueError(f"'{SELF}' holds stabilisers by name; got '{specs[:40]}' alone; use {SELF}.{specs[:40]}={{}}")
+    return specs
 
 
 def _checked(specs: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +43,7 @@ def _checked(specs: dict[str, Any]) -> dict[str, Any]:
 
 
 # the annotation of a constructor's parameter that holds them
-StabiliserSpecs = Annotated[dict[str, dict[str, Any] | None], AfterValidator(_checked)]
+StabiliserSpecs = Annotated[dict[str, dict[str, Any] | None], BeforeValidator(_no_bare_name), AfterValidator(_checked)]
 
 
 def chosen(specs: Mapping[str, Mapping[str, Any] | None], where: str = "model.stabilisers") -> Stabilisers:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,8 @@ class Autoencoder(Model):
 
     `output` makes pixels of the decoder's logits; the Bernoulli loss means a sigmoid whatever it says.
     """
+
+    points: ClassVar = {"output": "identity", "loss": "mse"}
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ class Classifier(Model):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("image", "label")
+    points: ClassVar = {}
 
     def __init__(
         self,

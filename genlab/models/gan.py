@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,7 @@ class GAN(Model):
     `given`.
     """
 
+    points: ClassVar = {"output": "linear"}
     monitor = None  # neither player's loss says which of two runs has the better images
     progress: Tensor
 

@@ -12,6 +12,7 @@ its noise.
 from __future__ import annotations
 
 from math import prod
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -27,6 +28,7 @@ LARGEST = 4096  # numbers in an image: the covariance has their square, and its 
 class PCA(Model):
     """`latent_dim` components. Learns by updates alone, in one pass; another over the same images changes nothing."""
 
+    points: ClassVar = {}
     monitor = None  # the update has no loss
 
     def __init__(self, image_shape: Shape, latent_dim: PositiveInt = 30) -> None:

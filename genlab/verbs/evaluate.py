@@ -73,7 +73,7 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
             f"evaluator '{evaluator}' does not apply to model '{loaded.config['name']}'"
             + (f", which is given the {given} of an image" if given else ""),
             f"run {loaded.path}",
-            f"these apply: {', '.join(_applicable(loaded))}",
+            _instead(judge, loaded, evaluator),
         )
     seed = loaded.config["seed"] if keys.seed is None else keys.seed
     data = loaded.data()
@@ -99,6 +99,15 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
     _save_pictures(values, loaded, stem)
     print(path)
     return result
+
+
+def _instead(judge: Any, loaded: LoadedRun, evaluator: str) -> str:
+    """What does apply: the same evaluator of other images, else other evaluators."""
+    from genlab.evaluators.clouds import CAPABILITY, Clouds
+
+    made = [of for of, able in CAPABILITY.items() if isinstance(judge, Clouds) and isinstance(loaded.model, able)]
+    applicable = f"these apply: {', '.join(_applicable(loaded))}"
+    return f"use evaluator={evaluator} of={made[-1]}" if made else applicable
 
 
 def _applicable(loaded: LoadedRun) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +26,7 @@ KEYS = pictures.keys_text(
     columns="per row (8)",
     seed="of the noise (0)",
     folder="where each translated picture goes, with input=",
-    out="PNG file of inputs above outputs",
+    out="PNG file of inputs above outputs; with input=, a folder is as folder=",
 )
 EXAMPLES = """\
   genlab translate last
@@ -71,6 +71,8 @@ def translate(loaded: LoadedRun, keys: Keys) -> None:
     from genlab.grid import image_grid
 
     given = "" if keys.input is None else f"-{Path(keys.input).stem}"
+    if keys.input is not None and keys.folder is None and keys.out is not None and not Path(keys.out).suffix:
+        keys = replace(keys, folder=keys.out, out=None)
     path = pictures.destination(keys.out, loaded, f"translations-{keys.direction}{given}")
     change = way(loaded, keys.direction)
     noise.seed(keys.seed)

@@ -10,12 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
+from genlab.build import build_data
+from genlab.config import compose
 from genlab.data import table
 from genlab.data.batching import Data
 from genlab.data.images import SideBySide, decode
 from genlab.data.pairs import jittered
 from genlab.errors import ConfigError, DataError, GenlabError
 from genlab.registry import DATASETS, discover
+from genlab.runtime import Runtime
 from tests.data import synthetic
 
 CPU = torch.device("cpu")
@@ -224,8 +227,43 @@ def test_domains_that_cannot_be_are_refused_in_one_line(keys: dict[str, Any], sa
 
 @pytest.mark.usefixtures("fresh")
 def test_an_empty_domain_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="trainB holds no pictures"):
+    with pytest.raises(DataError, match="trainB is missing; key dataset.root: the folder that holds trainA and trainB"):
         opened("unpaired", root=str(domains(tmp_path, {"trainA": 2})), size=8)
+    (tmp_path / "trainB").mkdir()
+    with pytest.raises(DataError, match="trainB holds no pictures"):
+        opened("unpaired", root=str(tmp_path), size=8)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_six_pictures_of_each_domain_hold_one_pair_out(tmp_path: Path) -> None:
+    data = opened("unpaired", root=str(domains(tmp_path, {"trainA": 6, "trainB": 6})), size=8, channels=1)
+    assert data.sizes() == {"train": 4, "valid": 1, "test": 1}
+    shades = [data.split(name).first(9, BOTH) for name in data.sizes()]
+    a, b = (torch.cat([pair[k] for pair in shades])[:, 0, 0, 0].mul(255).round().long().tolist() for k in (0, 1))
+    assert sorted(a) == list(range(6))
+    assert sorted(b) == list(range(128, 134))
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["dataset=unpaired", "dataset.of={name: celeba}", "dataset.attribute=Attribut_0"], "unknown attribute"),
+        (["model=pix2pix", "dataset=celeba"], "use dataset=facades, paired or colourise"),
+        (["model=cyclegan", "dataset=celeba"], r"'dataset.of=\{name: celeba\}' 'dataset.attribute=Attribute_0'"),
+        (["model=cvae", "dataset=celeba"], "needs one class"),
+        (["model=dcgan", "dataset=celeba", "dataset.size=13"], "use dataset.size="),
+    ],
+)
+def test_what_cannot_be_learned_is_said_before_a_picture_is_decoded(
+    tmp_path: Path, fresh: Path, overrides: list[str], said: str
+) -> None:
+    synthetic.celeba(tmp_path)
+    discover()
+    settings = compose([*overrides, f"dataset.root={tmp_path}"]).config
+    with pytest.raises(ConfigError, match=said):
+        build_data(settings, Runtime(torch.device("cpu")))
+    assert not list(fresh.rglob("images.npy"))
 
 
 @pytest.mark.usefixtures("fresh")
