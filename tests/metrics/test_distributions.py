@@ -13,7 +13,7 @@ from genlab.data.table import Table
 from genlab.errors import ConfigError
 from genlab.evaluation import evaluate
 from genlab.evaluators.distances import Coverage, FrechetDistance, KernelDistance
-from genlab.evaluators.diversity import Diversity, LINE, bars, entropy, pair_distance, pair_ssim, total_variation
+from genlab.evaluators.diversity import LINE, Diversity, bars, entropy, pair_distance, pair_ssim, total_variation
 from genlab.evaluators.memorisation import Memorisation
 from genlab.frechet import fid
 from genlab.model import Model
