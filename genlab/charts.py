@@ -22,10 +22,11 @@ def line_chart(series: Mapping[str, Points]) -> str:
     """One `<svg>` with a line for each named series of (step, value); the CSS classes are the series' names.
 
     Values that are not finite are left out. A line that begins far outside what follows is cut off at the edge.
+    Nothing is drawn of a single value.
     """
     lines = {name: _thin([(x, y) for x, y in points if math.isfinite(y)]) for name, points in series.items()}
     lines = {name: points for name, points in lines.items() if points}
-    if not lines:
+    if sum(map(len, lines.values())) < 2:
         return ""
     everything = [point for points in lines.values() for point in points]
     x_low, x_high = _wide(min(x for x, _ in everything), max(x for x, _ in everything))

@@ -6,6 +6,7 @@ Arguments named `html` are trusted markup made here; everything else is text and
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -42,6 +43,11 @@ def header(title: str, status: str, facts: Iterable[str], place: str) -> str:
     )
 
 
+def breakable(name: str) -> str:
+    """A name as HTML whose lines may end after "/" and "_", rather than within a word."""
+    return re.sub("([/_])", r"\1<wbr>", escape(name))
+
+
 def section(heading: str, html: str, note: str = "") -> str:
     """Nothing at all if there is nothing in it."""
     aside = f" <small>{escape(note)}</small>" if note else ""
@@ -51,7 +57,7 @@ def section(heading: str, html: str, note: str = "") -> str:
 def cards(figures: Iterable[tuple[str, str, str]]) -> str:
     """Name, value and a note on it, each in a box of its own."""
     boxes = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)} <small>{escape(note)}</small></dd></div>\n"
+        f"<div><dt>{breakable(name)}</dt><dd>{escape(value)} <small>{escape(note)}</small></dd></div>\n"
         for name, value, note in figures
     )
     return f'<dl class="cards">{boxes}</dl>' if boxes else ""
@@ -70,7 +76,7 @@ def table(rows: Iterable[tuple[str, str]], code: int) -> str:
 def picture(name: str, last: tuple[str, Path], earlier: Iterable[tuple[str, Path]]) -> str:
     """The last picture of a name, and earlier ones, small, below it; each with its caption."""
     small = "".join(f"<figure>{image(path)}<figcaption>{escape(note)}</figcaption></figure>" for note, path in earlier)
-    caption = f"<figcaption><b>{escape(name)}</b> · {escape(last[0])}</figcaption>"
+    caption = f"<figcaption><b>{breakable(name)}</b> · {escape(last[0])}</figcaption>"
     return f'<figure class="picture">{caption}{image(last[1])}<div class="earlier">{small}</div></figure>\n'
 
 
@@ -81,7 +87,11 @@ def image(path: Path) -> str:
 
 def chart(name: str, html: str, splits: Iterable[str]) -> str:
     keys = " ".join(f'<span class="key {escape(split)}">{escape(split)}</span>' for split in splits)
-    return f'<figure class="curve"><figcaption><b>{escape(name)}</b> {keys}</figcaption>{html}</figure>\n'
+    return f'<figure class="curve"><figcaption><b>{breakable(name)}</b> {keys}</figcaption>{html}</figure>\n'
+
+
+def note(content: str) -> str:
+    return f'<p class="alone">{escape(content)}</p>'
 
 
 def gallery(name: str, html: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from genlab.units import duration, number
 EARLIER = 3  # pictures of a name shown beside the last one
 LAST_CHARTS = ("gradient_norm", "learning_rate", "images_per_second")  # of less interest than losses
 WITH_MODES = ("ring", "grid")  # data sets of points, whose modes are known
-UNITS = "the last values; losses in nats, summed over an image, averaged over images"
+UNITS = "the last values, averaged over images; docs/reading-the-logs.md says what each is, and in which units"
 
 
 def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> Path:
@@ -164,8 +164,15 @@ def _step(path: Path) -> int:
 def _charts(path: Path) -> Iterator[str]:
     curves = _curves(path)
     for name in sorted(curves, key=lambda name: name.rpartition("/")[2] in LAST_CHARTS):
-        if drawing := line_chart(curves[name]):
+        drawing = line_chart(curves[name]) or _alone(curves[name])
+        if drawing:
             yield page.chart(name, drawing, sorted(curves[name]))
+
+
+def _alone(series: Mapping[str, list[tuple[float, float]]]) -> str:
+    """A single value, of which there is no curve, in words."""
+    found = [point for points in series.values() for point in points if math.isfinite(point[1])]
+    return page.note(f"{number(found[0][1])} at step {found[0][0]:,}") if found else ""
 
 
 def _curves(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:

@@ -61,6 +61,8 @@ class Trainer:
         self.best: dict[str, Any] | None = None
         self.diagnoses: list[dict[str, Any]] = []
         self._due: list[str] = []  # evaluations of this step that are still to be made
+        self._rare = tuple(f"{player.phase.name}/" for player in self.players if player.phase.every > 1)
+        self._rested: dict[str, Tensor] = {}  # what these logged when they last moved since the last record
         sizes = data.sizes()
         self.evaluators = {
             key: e for key, e in evaluators.items() if e.applies(model) and (e.split is None or sizes[e.split])
@@ -161,6 +163,8 @@ class Trainer:
     # ------------------------------------------------------------------ between steps
 
     def _after_step(self, values: dict[str, Tensor]) -> None:
+        # copies: a recorded step leaves its values only until the next is made
+        self._rested |= {name: value.clone() for name, value in values.items() if name.startswith(self._rare)}
         last = self.step == self.total
         logs = last or self.step % self.settings.log_every == 0
         saves = last or self.step % self._save_every == 0
@@ -170,7 +174,8 @@ class Trainer:
             return
         self._count_steps()
         if logs:
-            self._log(values)
+            self._log(self._rested | values)
+            self._rested = {}
         if last and self._due and self._clock.seconds["training"] - self._kept > AT_RISK:
             self._keep()  # a run that is killed while it evaluates resumes with the evaluations
             if self.runtime.main:

@@ -77,8 +77,9 @@ class DiracEvaluator:
         path = game.descend((1.0, 1.0), self.steps, self.rate)
         yield "distance_from_1_1", float(path[-1].norm())
         half = max(1.5, 1.1 * min(10.0, float(path.abs().max())))
-        dots = [(torch.zeros(1, 2), (200, 0, 0), 4.0), (path[-1:], (0, 0, 0), 4.0)]
-        yield "dirac", picture(Window((-half, -half), (half, half)), None, game.field, dots, path, grid=16)
+        # red in black where the path ends at 0
+        marks = [(path[-1:], (0, 0, 0), 5.0), (torch.zeros(1, 2), (200, 0, 0), 3.5)]
+        yield "dirac", picture(Window((-half, -half), (half, half)), None, game.field, (), path, marks, grid=16)
 
     def protocol(self) -> dict[str, Any]:
         return {

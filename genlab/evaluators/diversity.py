@@ -21,6 +21,8 @@ from genlab.similarity import ssim
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
+LINE, LEGEND = 18, 150  # pixels of a line of text in a histogram, and of its legend
+GREYS = (0, 170)  # of the model and of the data
 PAIRS = 500  # of images whose structural similarity is averaged
 
 
@@ -97,11 +99,20 @@ def total_variation(shares: Tensor, others: Tensor) -> float:
 
 
 def bars(shares: Tensor, others: Tensor, height: int = 128, width: int = 12) -> Picture:
-    """Two histograms (K,) side by side: black bars and, right of each, a grey one."""
+    """Two histograms (K,) side by side, the model's black and the data's grey, above the classes' numbers."""
+    from PIL import Image, ImageDraw
+
     top = max(float(shares.max()), float(others.max()), 1e-12)
-    sheet = np.full((height, len(shares) * 3 * width), 255, np.uint8)
+    image = Image.new("L", (max(LEGEND, len(shares) * 3 * width), LINE + height + LINE), 255)
+    draw = ImageDraw.Draw(image)
     for k, pair in enumerate(zip(shares.tolist(), others.tolist(), strict=True)):
-        for place, (value, grey) in enumerate(zip(pair, (0, 170), strict=True)):
-            left = (3 * k + place) * width + width // 2
-            sheet[height - round(value / top * height) :, left : left + width] = grey
-    return Picture(torch.from_numpy(sheet)[None])
+        for place, (value, grey) in enumerate(zip(pair, GREYS, strict=True)):
+            left, high = (3 * k + place) * width + width // 2, round(value / top * height)
+            if high:
+                draw.rectangle((left, LINE + height - high, left + width - 1, LINE + height - 1), fill=grey)
+        draw.text(((3 * k + 1) * width + width // 2, LINE + height + 3), str(k), fill=0, anchor="mt")
+    for left, grey, text in zip((4, LEGEND // 2), GREYS, ("samples", "data"), strict=True):
+        draw.rectangle((left, 4, left + 8, 12), fill=grey)
+        draw.text((left + 13, 3), text, fill=0, anchor="lt")
+    draw.text((image.width - 4, 3), f"up to {top:.3g}", fill=0, anchor="rt")
+    return Picture(torch.from_numpy(np.asarray(image).copy())[None])

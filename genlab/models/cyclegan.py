@@ -84,12 +84,12 @@ class CycleGAN(Model):
     ) -> dict[str, Tensor]:
         """½E (D(y) − 1)² + ½E D(G(x))², half of section 4's as section 7.1 has it, for each domain."""
         loss, said = x.new_zeros(()), {}
-        for domain, real, fake, chances in (("X", x, fake_x, chances_x), ("Y", y, fake_y, chances_y)):
+        for column, domain, real, fake, chances in (("a", "X", x, fake_x, chances_x), ("b", "Y", y, fake_y, chances_y)):
             shown = self.pool(domain).show(fake.detach(), chances) if self.pools and self.training else fake.detach()
             on_real, on_fake = self.discriminators[domain](real), self.discriminators[domain](shown)
             loss = loss + least_squares_discriminator_loss(on_real, on_fake)
-            said[f"real_score_{domain}"] = on_real.detach().float().mean()
-            said[f"fake_score_{domain}"] = on_fake.detach().float().mean()
+            said[f"real_score_{column}"] = on_real.detach().float().mean()
+            said[f"fake_score_{column}"] = on_fake.detach().float().mean()
         return {"loss": loss, **said}
 
     def remember(

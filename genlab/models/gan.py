@@ -125,6 +125,8 @@ class GAN(Model):
             self.augment.observe(on_real)
         loss = self.discriminator_loss(on_real, on_fake)
         said = self.opinions(on_real, on_fake)
+        if self.augment is not None and hasattr(self.augment, "p"):
+            said["ada_p"] = self.augment.p.clone()
         for name, penalty in self.stabilisers.penalties.items():
             if penalty.every == 1:
                 charged = penalty(self.play(real, fake, *given))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from genlab.build import LoadedRun
 
 CODES = 1000  # drawn to know where codes lie
+GAP = 10  # pixels between what was given and what was found, so that they are not taken for one picture
 Space = Literal["auto", "z", "w", "w+"]
 KEYS = pictures.keys_text(
     image="a picture, or a folder of them", steps="of the search (500)", rate="of Adam (0.1)",
@@ -76,8 +77,9 @@ def project(loaded: LoadedRun, keys: Keys, target: Tensor) -> None:
         code = projection.project(draw, start, spread, target, keys.steps, keys.rate)
         found = draw(code)
     near = projection.psnr(found, target)
-    print(f"PSNR {float(near.mean()):.2f} dB" + (f", mean of {len(near)}" if len(near) > 1 else ""))
-    pictures.save(path, image_grid(torch.cat([target, found]).cpu(), len(target)))
+    mean = f", mean of {len(near)}" if len(near) > 1 else ""
+    print(f"PSNR {float(near.mean()):.2f} dB{mean}; above: the given, below: the found")
+    pictures.save(path, image_grid(torch.cat([target, found]).cpu(), len(target), gap=GAP))
 
 
 def _search(loaded: LoadedRun, space: Space, target: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor, float]:

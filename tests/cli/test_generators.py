@@ -83,7 +83,8 @@ def test_a_picture_is_projected_and_the_seed_decides(capsys: pytest.CaptureFixtu
         for attempt in range(2):
             words = ["image=one.png", f"space={space}", "steps=60", f"out={tmp_path / f'p{attempt}.png'}"]
             line, path = said(capsys, "project", "style/a", *words)
-            found[space, attempt] = float(re.fullmatch(r"PSNR (-?\d+\.\d\d) dB", line)[1])  # type: ignore[index]
+            near = re.fullmatch(r"PSNR (-?\d+\.\d\d) dB; above: the given, below: the found", line)
+            found[space, attempt] = float(near[1])  # type: ignore[index]
         assert (tmp_path / "p0.png").read_bytes() == (tmp_path / "p1.png").read_bytes()
     assert found["w+", 0] > found["w", 0]  # eight styles reach further than one
     with Image.open(path) as picture:

@@ -87,6 +87,17 @@ def test_accumulation_makes_the_same_step(make_trainer: MakeTrainer) -> None:
         assert torch.allclose(p, q, atol=1e-6)
 
 
+def test_a_player_that_rests_is_logged_as_it_last_moved(make_trainer: MakeTrainer) -> None:
+    """The generator moves in steps 3, 6, 9 and 12: since the last record, or it is not in the next."""
+    words = ("model.critic_steps=3", "trainer.log_every={}")
+    each, few = (fit(make_trainer("dcgan", words[0], words[1].format(n)))[0].records for n in (1, 5))
+    moves = {step: values["generator/loss"] for step, _, values in each if "generator/loss" in values}
+    assert list(moves) == [3, 6, 9, 12]
+    logged = {step: values.get("generator/loss") for step, _, values in few}
+    assert logged == {5: moves[3], 10: moves[9], 12: moves[12]}
+    assert all("discriminator/loss" in values for _, _, values in few)
+
+
 def test_accumulation_moves_both_players_once(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer("dcgan", "trainer.accumulate=4")
     before = [[p.detach().clone() for p in player.parameters] for player in trainer.players]

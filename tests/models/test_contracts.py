@@ -197,6 +197,13 @@ def test_what_is_monitored_is_logged(small: Build) -> None:
     assert model.monitor is None or model.monitor in names
 
 
+def test_what_is_logged_is_explained(small: Build) -> None:
+    """docs/reading-the-logs.md names each value, with or without its player."""
+    explained = set(re.findall(r"`([^`\s]+)`", (CONFIGS.parent / "docs/reading-the-logs.md").read_text()))
+    names = a_step(small((1, 8, 8)), torch.rand(N, 1, 8, 8))
+    assert [name for name in names if not {name, name.rpartition("/")[2]} & explained] == []
+
+
 def test_bfloat16_autocast_keeps_losses_in_float32(small: Build) -> None:
     model = small((1, 28, 28))
     with torch.autocast("cpu", torch.bfloat16):

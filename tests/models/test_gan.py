@@ -133,3 +133,9 @@ def test_dcgan_brings_its_optimiser_and_the_command_line_wins(tmp_path: Path) ->
         assert (ours.optimizer.lr, list(ours.optimizer.betas)) == (2e-4, [0.5, 0.999])
         assert compose("root", ["model=dcgan", "optimizer=sgd"]).optimizer.name == "sgd"
         assert compose("root", ["model=dcgan", "optimizer.lr=1e-3"]).optimizer.lr == 1e-3
+
+
+def test_how_much_is_augmented_is_logged() -> None:
+    model = gan(augment={"name": "ada", "start": 0.25})
+    said = model.discriminate(*model.draw(torch.rand(4, *SHAPE)))
+    assert abs(float(said["ada_p"]) - 0.25) < 1e-3  # a step of 4 images of 500,000

@@ -139,6 +139,19 @@ def test_points_are_shown_by_their_own_evaluator_alone() -> None:
     assert evaluate(PointsPicture(n=4), Draws(torch.zeros(4, 1, 8, 8)), Digits().open(CPU), 0) == []
 
 
+def test_arrows_have_heads_and_marks_lie_on_top() -> None:
+    """One arrow to the right, along the middle: thick near its end; a mark under which path and arrow vanish."""
+    window = Window((-1.0, -1.0), (1.0, 1.0), side=120)
+    right = lambda points: torch.tensor([[1.0, 0.0]]).expand(len(points), 2)  # noqa: E731
+    path = torch.tensor([[0.0, -0.4], [0.0, 0.4]])
+    plain = picture(window, None, right, grid=1).pixels.amin(0)
+    ink = (plain[50:71] < 200).sum(0)  # of each column, away from the numbers
+    assert ink[20] == 1
+    assert ink[108:114].max() >= 4
+    marked = picture(window, None, right, path=path, marks=[(torch.zeros(1, 2), (200, 0, 0), 4.0)], grid=1)
+    assert marked.pixels[:, 58:63, 58:63].flatten(1).unique(dim=1).tolist() == [[200], [0], [0]]
+
+
 def test_colours_arrows_and_dots_are_where_they_belong() -> None:
     window = Window((-1.0, -1.0), (1.0, 1.0), side=120)
     right = torch.tensor([[0.5, 0.5]])
@@ -148,4 +161,6 @@ def test_colours_arrows_and_dots_are_where_they_belong() -> None:
     assert blue[60, 4] > red[60, 4]
     assert shown.pixels[:, 30, 90].tolist() == [0, 0, 0]  # up is up
     assert shown.pixels[:, 90, 90].tolist() != [0, 0, 0]
+    drawn = shown.pixels[:, 100:, :30], shown.pixels[:, 100:, -30:], shown.pixels[:, :20, :30]
+    assert all((part.amin(0) < 90).any() for part in drawn)  # the limits of the axes
     assert window.lattice(2).tolist() == [[-0.5, 0.5], [0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]]

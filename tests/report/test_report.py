@@ -51,6 +51,7 @@ def run(tmp_path: Path) -> Path:
         for step in range(1, 41):
             print(json.dumps({"step": step, "time": 0, "split": "train", "elbo": -step, "bad": None}), file=file)
         print(json.dumps({"step": 40, "time": 0, "split": "valid", "elbo": -41.0}), file=file)
+        print(json.dumps({"step": 20, "time": 0, "split": "valid", "real_probability": 0.625}), file=file)
         print('{"torn', file=file)
     images = Images(folder)
     for step in range(10, 41, 10):
@@ -71,6 +72,8 @@ def test_report_holds_figures_pictures_curves_and_configuration(run: Path) -> No
     assert base64.b64decode((pictures[0] or "").removeprefix("data:image/png;base64,")) == last
     lines = [attrs["class"] for tag, attrs in page.tags if tag in ("polyline", "circle")]
     assert lines == ["line train", "line valid"]  # elbo: a line, and one validation point; `bad` has no number
+    assert "real_<wbr>probability" in text  # a long name ends its line between words
+    assert "0.625 at step 20" in words  # one value makes no curve
 
 
 def test_report_needs_nothing_else_and_runs_nothing(run: Path) -> None:
@@ -117,7 +120,8 @@ def test_chart_cuts_off_a_wild_start_and_thins_long_lines() -> None:
 def test_chart_of_odd_series() -> None:
     assert line_chart({}) == ""
     assert line_chart({"train": [(1, float("nan")), (2, float("inf"))]}) == ""
-    for points in ([(5, 3.0)], [(1, 0.0), (2, 0.0)], [(1, 1e-9), (2, 2e-9)], [(1, -3e38), (2, 3e38)]):
+    assert line_chart({"train": [(5, 3.0)]}) == ""  # a point is no curve
+    for points in ([(1, 0.0), (2, 0.0)], [(1, 1e-9), (2, 2e-9)], [(1, -3e38), (2, 3e38)]):
         ElementTree.fromstring(line_chart({"train": points}))
 
 
