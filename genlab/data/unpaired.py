@@ -171,7 +171,7 @@ class TwoFolders(Folder):
         if lacking:
             raise DataError(
                 f"{root / lacking} is missing",
-                "key dataset.root: the folder that holds trainA and trainB, and testA, testB, valA, valB if there are any",
+                "key dataset.root: the folder that holds trainA and trainB (and testA, testB, valA, valB)",
                 "put a domain's pictures there",
             )
         return [root]

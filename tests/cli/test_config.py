@@ -142,6 +142,30 @@ def test_a_stored_configuration_changed() -> None:
             config.override_stored(stored, [bad])
 
 
+def test_a_run_that_goes_on_can_leave_an_evaluator_out() -> None:
+    stored = config.compose(["model=vae"]).config
+    name = next(iter(stored["evaluator"]))
+    assert config.override_stored(stored, [f"evaluator.{name}=null"])["evaluator"][name] is None
+    with pytest.raises(ConfigError, match=rf"or switch one off: evaluator\.{name}=null"):
+        config.override_stored(stored, ["evaluator=none"])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.stabilisers=r1", r"use model\.stabilisers\.r1=\{\}"),
+        ("model.augment=ada", r"use model\.augment=\{name: ada\}"),
+        ("model.loss=wgan", "did you mean 'wasserstein'"),
+        ("model.loss=bce", "did you mean 'non_saturating'"),
+        ("model.loss=hing", "did you mean 'hinge'"),
+    ],
+)
+def test_a_bare_or_common_name_is_answered_with_the_right_one(override: str, said: str) -> None:
+    discover()
+    with pytest.raises(ConfigError, match=said):
+        config.check(config.compose(["model=gan", override]).config)
+
+
 def test_global_state_of_hydra_is_left_alone() -> None:
     from hydra.core.global_hydra import GlobalHydra
 

@@ -227,7 +227,9 @@ def test_domains_that_cannot_be_are_refused_in_one_line(keys: dict[str, Any], sa
 
 @pytest.mark.usefixtures("fresh")
 def test_an_empty_domain_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="trainB is missing; key dataset.root: the folder that holds trainA and trainB"):
+    with pytest.raises(
+        DataError, match=r"trainB is missing; key dataset\.root: the folder that holds trainA and trainB"
+    ):
         opened("unpaired", root=str(domains(tmp_path, {"trainA": 2})), size=8)
     (tmp_path / "trainB").mkdir()
     with pytest.raises(DataError, match="trainB holds no pictures"):
