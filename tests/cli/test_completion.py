@@ -28,7 +28,7 @@ def test_groups_options_and_keys() -> None:
         "model.likelihood=", "model.network.activation=", "model.network.hidden=", "model.network.name=",
         "model.perceptual=", "model.sigma=", "model=",
     ]  # fmt: skip
-    assert candidates("genlab train model=dc") == ["model=dcgan"]
+    assert candidates("genlab train model=dcgan") == ["model=dcgan", "model=dcgan_vae"]
     assert "dataset=mnist" in candidates("genlab prepare dataset=")
     assert "experiment=quick" in candidates("genlab train experiment=")
     assert {"seed=", "trainer.steps=", "checkpoint.every=", "hydra.run.dir=", "evaluator.samples.n="} <= set(
@@ -126,8 +126,8 @@ def test_scripts_are_valid(shell: str, capsys: pytest.CaptureFixture[str]) -> No
 def test_in_bash(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["completion", "bash"]) == 0
     script = capsys.readouterr().out.replace("genlab __complete", f"{sys.executable} -m genlab __complete")
-    line = "genlab train model=dc"
+    line = "genlab train model=ls"
     code = f"{script}\nCOMP_LINE='{line}'; COMP_POINT={len(line)}; _genlab; echo \"${{COMPREPLY[@]}}\""
     environment = {**os.environ, "PYTHONPATH": str(Path(genlab.__file__).parents[1])}
     done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, env=environment)
-    assert done.stdout.strip() == "dcgan", done.stderr  # bash has 'model=' already
+    assert done.stdout.strip() == "lsgan", done.stderr  # bash has 'model=' already

@@ -92,7 +92,7 @@ def entries(folder: str = "out") -> list[dict]:
         ["model=dcgan", "seed=2"]]),
         (["seed=range(0,3)", "trainer.steps=5"], [["seed=0"], ["seed=1"], ["seed=2"]]),
         (["seed=choice(4,7)"], [["seed=4"], ["seed=7"]]),
-        (["model=glob([conv_v*,dcg*])"], [["model=conv_vae"], ["model=dcgan"]]),
+        (["model=glob([conv_v*,dcg*])"], [["model=conv_vae"], ["model=dcgan"], ["model=dcgan_vae"]]),
         (["optimizer.betas=[0.1,0.9],[0.2,0.9]"], [["optimizer.betas=[0.1,0.9]"], ["optimizer.betas=[0.2,0.9]"]]),
         (["dataset.root='a,b',c"], [["dataset.root='a,b'"], ["dataset.root=c"]]),
         (["seed=3"], [[]]),

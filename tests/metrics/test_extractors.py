@@ -66,7 +66,7 @@ def test_auto_is_the_data_sets_own_classifier_else_inception_if_it_is_there() ->
         assert choose("auto", in_memory(grey, name=table).split("valid")).name == name
         assert own(table) == name
     other = in_memory(grey, name="celeba").split("valid")
-    with pytest.raises(ConfigError, match=r"celeba.*evaluator.extractor; choose one of: .*pixels"):
+    with pytest.raises(ConfigError, match=r"celeba.*inception-2015-12-05.*or use extractor=pixels"):
         choose("auto", other)
     assert choose("pixels", other).name == "pixels"
     with pytest.raises(ConfigError, match="did you mean 'mnist'"):
