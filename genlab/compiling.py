@@ -38,3 +38,10 @@ def compiled(
         return function(*arguments)
 
     return call
+
+
+def cannot_compile(error: RuntimeError) -> bool:
+    """Whether the compiler is the reason; and not memory, the device or another rank, which eager steps need too."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    return isinstance(error, TorchDynamoException) or "not currently support double backward" in str(error)

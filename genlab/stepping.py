@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from genlab import noise
+from genlab.compiling import cannot_compile
 from genlab.errors import DivergedError
 from genlab.graphs import CudaRecorder, Graphs, Recorder, hindrance
 from genlab.model import Model
@@ -53,6 +54,7 @@ class Stepper:
         self._bad = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
         self._graphs: Graphs | None = None
         self._uncompiled: list[Callable[..., Any]] = []  # draw and the objectives, while others stand in their places
+        self._tried: set[tuple[str, ...]] = set()  # kinds of steps: which players move in them
         if runtime.device.type == "cuda" and settings.graphs:
             self._record_if_possible()
         if settings.compile:
@@ -73,19 +75,40 @@ class Stepper:
                 fast = compiled(player.phase.objective, f"phase '{player.phase.name}'", backend, tell)
                 player.phase = replace(player.phase, objective=fast)
 
-    def _give_up_compiling(self, error: RuntimeError) -> bool:
-        """Whether steps were compiled, and no longer are: a graph can be compiled whose gradient cannot."""
-        if not self._uncompiled:
-            return False
+    def _try(self, due: list[Player], step: int) -> None:
+        """What is compiled, with its gradients and no effect, before the first step of a kind; as it is if it fails.
+
+        A graph can be compiled whose gradient cannot. Were that found within a step, other players would have moved.
+        """
+        kind = tuple(player.phase.name for player in due)
+        if not self._uncompiled or kind in self._tried:
+            return
+        self._tried.add(kind)
+        before = [buffer.clone() for buffer in self.model.buffers()]
+        try:
+            for players in [due] if self.settings.accumulate == 1 else [[player] for player in due]:
+                shared = self._part(players, step, 0)
+                for player in players:
+                    if player.optimizer:
+                        self._only([player])
+                        player.backward(self._objective(player, shared)["loss"])
+        except RuntimeError as error:
+            if not cannot_compile(error):
+                raise
+            self._give_up_compiling(error)  # every rank does: they run the same code
+        for player in due:
+            player.drop_gradients()
+        for buffer, value in zip(self.model.buffers(), before, strict=True):
+            buffer.copy_(value)
+
+    def _give_up_compiling(self, error: RuntimeError) -> None:
         reason = " ".join(str(error).split())[:120]
         if self.runtime.main:
             say(f"a compiled step cannot be made ({type(error).__name__}: {reason}); steps are made as they are")
         self._draw, *objectives = self._uncompiled
         self._uncompiled = []
         for player, objective in zip(self.players, objectives, strict=True):
-            player.drop_gradients()
             player.phase = replace(player.phase, objective=objective)
-        return True
 
     def _record_if_possible(self) -> None:
         always = any(
@@ -115,15 +138,7 @@ class Stepper:
             self._progress.fill_((step + 0.5) / total)
         if self.average:
             self.average.at(step + 1)
-        try:
-            return self._made(due, step)
-        except RuntimeError as error:
-            if not self._give_up_compiling(error):
-                raise
-            return self._made(due, step)
-
-    def _made(self, due: list[Player], step: int) -> Values:
-        """The step itself, recorded or not, whole or in parts."""
+        self._try(due, step)
         if self.settings.accumulate > 1:
             return self._in_parts(due, step)
         columns = self.batches.at(step)
@@ -162,16 +177,16 @@ class Stepper:
         """A step whose batch is computed in parts: each player takes them one after another, drawn anew."""
         values: Values = {}
         for player in due:
-            parts = (self._part(player, step, part) for part in range(self.settings.accumulate))
+            parts = (self._part([player], step, part) for part in range(self.settings.accumulate))
             values |= self._named(player, self._move(player, step, parts))
         if self.average:
             self.average.blend()
         return values
 
-    def _part(self, player: Player, step: int, part: int) -> tuple[Tensor, ...]:
+    def _part(self, due: list[Player], step: int, part: int) -> tuple[Tensor, ...]:
         columns = self.batches.at(step, part, self.settings.accumulate)
         noise.seed(self.seed, step, part)
-        return self._share([player], columns)
+        return self._share(due, columns)
 
     def _share(self, due: list[Player], columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """What the phases share of these columns."""

@@ -180,10 +180,11 @@ def eigenvalues(jacobian: Tensor) -> list[complex]:
 
 
 def theory(model: Any) -> list[complex] | None:
-    """The eigenvalues at (0, 0), of J = [[0, a/n], [−a, −c]], a = f'(0), n the critic's steps; None where unknown.
+    """The eigenvalues at (0, 0), of diag(1/n, 1)·J − diag(0, γ), n the critic's steps; None where unknown.
 
-    c is γ of R1 or R2, and −2f''(0)σ² with instance noise; without any the roots are imaginary. Consensus optimisation
-    adds −γJᵀJ (Mescheder, Nowozin & Geiger 2017).
+    J = [[0, a], [−a, −c]] is the game's own, a = f'(0), c = −2f''(0)σ² with instance noise; γ is of R1 or R2. Without
+    any the roots are imaginary. Consensus optimisation has J − γ'JᵀJ in place of J (Mescheder, Nowozin & Geiger 2017):
+    of the losses as they are without penalties, and the generator descends it when it moves.
     """
     name = next(name for name, game in GAMES.items() if game is model.game)
     used = model.stabilisers
@@ -191,12 +192,12 @@ def theory(model: Any) -> list[complex] | None:
     if name not in SLOPES or used.penalties.keys() - {"r1", "r2"} or others:
         return None
     slope, curvature = SLOPES[name]
-    damping = sum(penalty.weight for penalty in used.penalties.values())
-    if used.noise and not used.noise.anneal:
-        damping -= 2 * curvature * used.noise.sigma**2
-    turn = torch.tensor([[0, slope / model.critic_steps], [-slope, -damping]], dtype=torch.float64)
+    blur = 2 * curvature * used.noise.sigma**2 if used.noise and not used.noise.anneal else 0.0
+    turn = torch.tensor([[0, slope], [-slope, blur]], dtype=torch.float64)
     if used.consensus:
         turn = turn - used.consensus.weight * turn.T @ turn
+    turn[0] /= model.critic_steps
+    turn[1, 1] -= sum(penalty.weight for penalty in used.penalties.values())
     trace, determinant = float(turn.trace()), float(torch.linalg.det(turn))
     root = cmath.sqrt(trace**2 / 4 - determinant)
     return [trace / 2 + root, trace / 2 - root]

@@ -1,7 +1,8 @@
 """What makes a GAN's game converge: one small object for each remedy, by the name that YAML gives it.
 
 `stabilisers: {r1: {weight: 10, every: 16}, instance_noise: {}}` names those in use, each with the numbers that are not
-its defaults; null switches one off. Every adversarial family takes them all.
+its defaults; null switches one off. `gan` and what is built on it take them (`cgan`, `acgan` and `infogan` but for
+those that leave no image its own label or code, and say so); other adversarial families have their paper's own.
 """
 
 from __future__ import annotations

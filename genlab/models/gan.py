@@ -121,12 +121,11 @@ class GAN(Model):
         self, on_real: Tensor, on_fake: Tensor, real: Tensor, fake: Tensor, *given: Tensor
     ) -> dict[str, Tensor]:
         """What the discriminator's logits of a step's images cost it, with the penalties, and how real each kind is."""
-        if self.augment:
-            self.augment.observe(on_real)
         loss = self.discriminator_loss(on_real, on_fake)
         said = self.opinions(on_real, on_fake)
-        if self.augment is not None and hasattr(self.augment, "p"):
-            said["ada_p"] = self.augment.p.clone()
+        if self.augment:
+            self.augment.observe(on_real, len(real))
+            said |= self.augment.said()
         for name, penalty in self.stabilisers.penalties.items():
             if penalty.every == 1:
                 charged = penalty(self.play(real, fake, *given))

@@ -76,6 +76,12 @@ class InfoGAN(GAN):
                 "key model.stabilisers.unroll",
                 "use model.stabilisers.unroll=null",
             )
+        if self.stabilisers.consensus:
+            raise ConfigError(
+                "consensus knows the game's own losses, and not the information that the generator also ascends",
+                "key model.stabilisers.consensus",
+                "use model.stabilisers.consensus=null",
+            )
         self.latent_dim, self.codes, self.continuous = latent_dim, codes, continuous
         self.clusters = categories[0]  # the first category is what images are sorted by
         self.weights = {"categorical": categorical_weight, "continuous": continuous_weight}  # λ
@@ -102,7 +108,7 @@ class InfoGAN(GAN):
         bounds = self.codes.bounds(code, q)
         game = self.game.generator(self.judge(real) if self.game.relative else on_fake, on_fake)
         told = {f"{kind}_information": bound.detach() for kind, bound in bounds.items()}
-        return {"loss": game - self.weighed(bounds) + self.disagreement(real), "game": game.detach(), **told}
+        return {"loss": game - self.weighed(bounds), "game": game.detach(), **told}
 
     def weighed(self, bounds: dict[str, Tensor]) -> Tensor:
         """λ L_I, each kind of code with its own λ."""

@@ -25,7 +25,7 @@ from genlab.networks.stylegan2 import Discriminator, Mapping, Synthesis
 from genlab.registry import AUGMENTATIONS, MODELS, AugmentationSpec, Fraction, NonNegativeFloat, PositiveInt, Truncation
 
 R1_EVERY, PATH_EVERY = 16, 4  # lazy regularisation, section 3.1: a penalty so rare counts as much more
-W_RATE, PATH_RATE = 0.002, 0.01  # of the moving averages of w, and of the path length a
+W_RATE, PATH_RATE = 0.002, 0.01  # of the moving averages of w (the code of Karras et al. 2021; in 2020 0.005), and of a
 PATH_SHRINK = 2  # path lengths are measured on a part of a batch
 
 
@@ -92,15 +92,14 @@ class StyleGAN2(Model):
 
     def discriminate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         on_real, on_fake = self.judge(real), self.judge(fake.detach())
-        said = {
+        said: dict[str, Tensor] = {
             "loss": GAMES["non_saturating"].discriminator(on_real, on_fake),
             "real_sign": on_real.detach().float().sign().mean(),  # r_t: near 1, real images are known by heart
             "fake_sign": on_fake.detach().float().sign().mean(),
         }
         if self.augment is not None:
-            self.augment.observe(on_real)
-            if hasattr(self.augment, "p"):
-                said["ada_p"] = self.augment.p.clone()
+            self.augment.observe(on_real, len(real))
+            said |= self.augment.said()
         return said
 
     def generate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

@@ -63,7 +63,10 @@ class VAEGAN(Model):
         ]
 
     def discriminate(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-        """θ_Dis: −L_GAN, whose fakes are reconstructions and draws from the prior, each kind half (section 2.4)."""
+        """θ_Dis: −L_GAN, whose fakes are reconstructions and draws from the prior (section 2.4).
+
+        Algorithm 1 adds both kinds up; here each counts half, so that real and made images weigh alike.
+        """
         with torch.no_grad():
             x_p = self.generate(self.prior(len(x)))
         on_real, on_rebuilt, on_fake = (self.judge(each)[1] for each in (x, rebuilt.detach(), x_p))
@@ -79,8 +82,8 @@ class VAEGAN(Model):
         return {"loss": self.beta * kl + likeness, "kl": kl, "feature_nll": likeness}
 
     def mislead(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-        """θ_Dec: γ·L_llike − L_GAN (section 2.4), non-saturating; what `draw` made is the encoder's."""
-        rebuilt = self.generate(self.drawn(mean.detach(), log_variance.detach()))
+        """θ_Dec: γ·L_llike − L_GAN, non-saturating, with both kinds of fakes by half as in `discriminate`."""
+        rebuilt = self.generate(self.drawn(mean.detach(), log_variance.detach()))  # what `draw` made is the encoder's
         seen, on_rebuilt = self.judge(rebuilt)
         wanted, on_real = self.judge(x)
         likeness = feature_nll(wanted, seen).mean()

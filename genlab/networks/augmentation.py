@@ -2,8 +2,8 @@
 
 Both the real and the generated images are changed before the discriminator sees them, and gradients flow through the
 change: the generator learns the images, not their changed look. An augmentation is a module from images in [-1, 1] to
-images of the same shape. It follows `observe`, which is told the discriminator's logits of real images; here and in
-evaluation that does nothing.
+images of the same shape. `observe` is told the discriminator's logits of real images, and how many these were; here and
+in evaluation that does nothing. `said` is what there is to log.
 
 Zhao, Liu, Lin, Zhu & Han, Differentiable Augmentation for Data-Efficient GAN Training, NeurIPS 2020 (arXiv:2006.10738).
 """
@@ -17,10 +17,18 @@ from annotated_types import MinLen
 from torch import Tensor, nn
 
 from genlab import noise
+from genlab.errors import ConfigError
+from genlab.networks.shapes import Image
 from genlab.networks.warp import warp
 from genlab.registry import AUGMENTATIONS, Fraction
 
 Policy = Literal["colour", "translation", "cutout"]
+
+
+def refuse_points(shape: Image) -> None:
+    """ConfigError for points, which are images of one pixel: nothing can be moved, turned or recoloured there."""
+    if shape[1:] == (1, 1):
+        raise ConfigError("points cannot be augmented", "key model.augment", "use model.augment=null")
 
 
 @AUGMENTATIONS("diffaug")
@@ -29,11 +37,13 @@ class DiffAugment(nn.Module):
 
     def __init__(
         self,
+        image_shape: Image,
         policy: Annotated[tuple[Policy, ...], MinLen(1)] = ("colour", "translation", "cutout"),
         shift: Fraction = 0.125,
         hole: Fraction = 0.5,
     ) -> None:
         super().__init__()
+        refuse_points(image_shape)
         self.ways = [{"colour": recolour, "translation": self.translate, "cutout": self.cut}[way] for way in policy]
         self.shift, self.hole = shift, hole
 
@@ -42,8 +52,11 @@ class DiffAugment(nn.Module):
             image = way(image)
         return image
 
-    def observe(self, logits: Tensor) -> None:
+    def observe(self, logits: Tensor, images: int) -> None:
         """The strength of these changes is fixed."""
+
+    def said(self) -> dict[str, Tensor]:
+        return {}
 
     def translate(self, image: Tensor) -> Tensor:
         """Move by whole pixels, up to the share `shift` of each side; what comes in is 0, grey."""

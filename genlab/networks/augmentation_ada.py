@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from genlab import noise
 from genlab.batchnorm import global_mean
+from genlab.networks.augmentation import refuse_points
 from genlab.networks.shapes import Image
 from genlab.networks.warp import warp
 from genlab.registry import AUGMENTATIONS, Fraction, PositiveFloat
@@ -32,7 +33,7 @@ BRIGHTNESS, LOG2_CONTRAST, LOG2_SATURATION = 0.2, 0.5, 1.0
 
 @AUGMENTATIONS("ada")
 class Adaptive(nn.Module):
-    """p is kept in a buffer, on the device, and moves while training only. Logged as `ada_p` by whoever holds it."""
+    """p is kept in a buffer, on the device, and moves while training only."""
 
     p: Tensor
     sure: Tensor
@@ -49,6 +50,7 @@ class Adaptive(nn.Module):
         colour: bool = True,
     ) -> None:
         super().__init__()
+        refuse_points(image_shape)
         self.target, self.images, self.colour = target, 1000 * kimg, colour
         self.square = image_shape[1] == image_shape[2]
         self.register_buffer("p", torch.tensor(float(start)))
@@ -66,8 +68,8 @@ class Adaptive(nn.Module):
             return self.recoloured(image) if self.colour else image
 
     @torch.no_grad()
-    def observe(self, logits: Tensor) -> None:
-        """The discriminator's logits of real images (N, ...): in training p takes a step up or down.
+    def observe(self, logits: Tensor, images: int) -> None:
+        """The discriminator's logits of so many real images or packs of them: in training p takes a step up or down.
 
         `kimg` thousand images take p from 0 to 1, whatever the size of a batch (section 3).
         """
@@ -75,7 +77,10 @@ class Adaptive(nn.Module):
             return
         world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         self.sure.lerp_(global_mean(logits.detach().float().sign().flatten(), self.training), SMOOTHING)
-        self.p.add_((self.sure - self.target).sign() * (len(logits) * world / self.images)).clamp_(0, 1)
+        self.p.add_((self.sure - self.target).sign() * (images * world / self.images)).clamp_(0, 1)
+
+    def said(self) -> dict[str, Tensor]:
+        return {"ada_p": self.p.clone()}
 
     def geometry(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The map (N, 2, 3) of each image's places, and whether it needs interpolation (N,)."""

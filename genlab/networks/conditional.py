@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from genlab.model import Shape
 from genlab.networks.labels import with_planes
+from genlab.networks.spectral import SpectralNorm, spectral
 from genlab.networks.stages import cut, shape_of
 from genlab.registry import NETWORKS, NetworkSpec
 
@@ -42,6 +43,8 @@ class Projection(nn.Module):
         self.network = NETWORKS.build(spec, "model.discriminator", inp=image_shape, out=1)
         body, _ = cut(self.network, "model.discriminator")
         self.embedding = nn.Embedding(classes, shape_of(body, image_shape)[0])
+        if any(isinstance(each, SpectralNorm) for each in self.network.modules()):
+            spectral(self.embedding)  # V too, as in the authors' code: D would not be Lipschitz without
 
     def forward(self, images: Tensor, label: Tensor) -> Tensor:
         """Logits (N, 1) of images (N, C, H, W) and their classes (N,)."""

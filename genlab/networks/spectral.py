@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 N = TypeVar("N", bound=nn.Module)
-LAYERS = (nn.Linear, nn.Conv2d)  # whose weight's first dimension is what they give
+LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)  # whose weight is a matrix once its first dimension is kept
 START = 15  # rounds before the first use; then one at each use in training
 
 
@@ -47,7 +47,7 @@ class SpectralNorm(nn.Module):
 
 
 def spectral(network: N) -> N:
-    """Normalise every linear map and convolution of a network, in place."""
+    """Normalise every linear map, convolution and embedding of a network, in place."""
     for layer in list(network.modules()):
         if isinstance(layer, LAYERS):
             register_parametrization(layer, "weight", SpectralNorm(layer.weight))
