@@ -21,7 +21,10 @@ EVALUATION_STREAM = 2**31  # keeps evaluation noise apart from every training st
 
 
 class Evaluator(Protocol):
-    """What a registered evaluator offers."""
+    """What a registered evaluator offers.
+
+    With `live = True` beside it, the trainer gives it the weights that learn, not their average of `trainer.ema`.
+    """
 
     split: str | None
     every: Cadence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 from collections.abc import Sequence
@@ -11,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genlab.model import Model, Samples
+from genlab.model import Model
 from genlab.results import Picture
+from genlab.sampling import classes_in_turn
 
 PAPER = 255  # uint8 value of the gaps between images
 
@@ -50,9 +50,8 @@ def class_columns(model: Model, n: int) -> int | None:
 
     None where it is not told a class, or has more classes than images.
     """
-    classes = getattr(model, "num_classes", None)
-    told = isinstance(model, Samples) and "label" in inspect.signature(model.sample).parameters
-    return int(classes) if told and classes and classes <= n else None
+    classes = classes_in_turn(model)
+    return classes if classes and classes <= n else None
 
 
 def animation(frames: Sequence[Picture], fps: int, kind: str) -> bytes:

@@ -212,9 +212,10 @@ class Trainer:
         self._clock.lap("logging")
 
     def _evaluate(self) -> None:
-        subject = self.average.model if self.average else self.model
         while self._due:
             evaluator = self.evaluators[self._due[0]]
+            live = getattr(evaluator, "live", False)
+            subject = self.average.model if self.average and not live else self.model
             found = evaluate(evaluator, subject, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
             scalars = numbers(found)
             if scalars:

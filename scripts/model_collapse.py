@@ -35,8 +35,9 @@ COLOURS = ("#c2410c", "#7e22ce", "#2563eb", "#15803d")
 HEAD = """# Model collapse
 
 A model learns from images, the next from its samples, the next from the samples of that one. What is lost is lost: rare
-kinds first, then the variety within kinds. Enough real images at every generation stop it, fewer slow it
-([Alemohammad et al. 2024](https://arxiv.org/abs/2307.01850), Shumailov et al., Nature 631, 2024).
+kinds first, then the variety within kinds. Real images among those of every generation slow it; new ones each time,
+if they are enough, stop it ([Alemohammad et al. 2024](https://arxiv.org/abs/2307.01850), Shumailov et al., Nature 631,
+2024). Here the real images are the same at every generation: their loop with fixed real data. One seed.
 
 `python scripts/model_collapse.py` makes the runs, this page and its figure. Every generation is a model of
 [`experiment=model_collapse`](../configs/experiment/model_collapse.yaml), trained from new weights on 55,000 images of

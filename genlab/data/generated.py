@@ -32,7 +32,8 @@ MNIST: dict[str, Any] = {"name": "mnist"}
 
 @DATASETS("generated")
 class Generated(Dataset):
-    """As many training images as the set `real` has: a `share` of them its own, drawn by seed, the rest from `samples`.
+    """As many training images as the set `real` has: a `share` of them its own, drawn by seed, the rest from `samples`:
+    the first of one file, and of several such as are drawn by seed over all.
 
     `samples` are files that `genlab sample RUN n=... out=FILE.npy` has written. Validation and test images are the real
     set's; its training images are the split `real`, against which evaluators compare. There are no labels. All images
@@ -115,7 +116,13 @@ class Generated(Dataset):
                 f"draw more: genlab sample RUN n={wanted}",
             )
         order = torch.randperm(len(real), generator=generator(self.options.seed, "share"))[:kept]
-        return torch.cat([real[order].sort().values, torch.arange(first, first + wanted)])
+        return torch.cat([real[order].sort().values, first + self._drawn(wanted, drawn)])
+
+    def _drawn(self, wanted: int, there: int) -> Tensor:
+        """Which samples are used: the first of one file; of several, drawn evenly over all by seed."""
+        if len(self.samples) == 1:
+            return torch.arange(wanted)
+        return torch.randperm(there, generator=generator(self.options.seed, "samples"))[:wanted].sort().values
 
     def _identity(self, real: str, files: list[Path]) -> str:
         facts = {"real": real, "samples": fingerprint(files), "share": self.share, "seed": self.options.seed}

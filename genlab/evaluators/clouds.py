@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import Tensor
 
 from genlab.errors import ConfigError
-from genlab.extraction import BATCH, Extractor, choose, features, features_of, some
+from genlab.extraction import BATCH, Extractor, choose, features, features_of, own, some
 from genlab.model import Model, Reconstructs, Samples, Translates
+from genlab.sampling import classes_in_turn, in_parts
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -43,6 +44,7 @@ class Clouds:
 
         The last are as many as the model's, where there are so many: what they score is what perfect images would.
         """
+        unseen(split)
         extractor = choose(self.extractor, split)
         wanted = images or self.images
         judged = some(split, wanted)
@@ -50,7 +52,7 @@ class Clouds:
         fake = features(extractor, self.made(model, judged, wanted))
         train = some(split.sibling(training(split)), len(fake))
         floor = features_of(extractor, train, self.column)
-        self._note(extractor, model, fake, real, floor, train.name)
+        self._note(extractor, model, fake, real, floor, train)
         return extractor.name, fake, real, floor
 
     def made(self, model: Model, split: Split, n: int) -> Iterator[Tensor]:
@@ -72,8 +74,10 @@ class Clouds:
         """The column that the model's images are to be like."""
         return "b" if self.of == "translations" else "image"
 
-    def _note(self, extractor: Extractor, model: Model, fake: Tensor, real: Tensor, floor: Tensor, train: str) -> None:
-        labels = "each class as often" if "label" in inspect.signature(getattr(model, "sample", len)).parameters else ""
+    def _note(
+        self, extractor: Extractor, model: Model, fake: Tensor, real: Tensor, floor: Tensor, train: Split
+    ) -> None:
+        labels = "each class as often" if classes_in_turn(model) else ""
         self._said = {
             "extractor": extractor.name,
             "extractor_sha256": extractor.digest,
@@ -82,7 +86,7 @@ class Clouds:
             "of": self.of,
             "generated_images": len(fake),
             "real_images": len(real),
-            "floor_images": f"{len(floor)} of {train}",
+            "floor_images": f"{len(floor)} of {train.name}{taught(extractor, train)}",
             **self.sampling,
             **({"labels": labels} if labels and self.of == "samples" else {}),
         }
@@ -108,8 +112,24 @@ def samples(model: Samples, n: int, batch_size: int = BATCH, **sampling: float) 
     for name in sampling:
         if name not in inspect.signature(model.sample).parameters:
             raise ConfigError(f"this model's samples take no {name}", f"key evaluator.{name}", f"leave {name}=... out")
-    for done in range(0, n, batch_size):
-        yield model.sample(min(batch_size, n - done), **sampling)
+    assert isinstance(model, Model)
+    for part in in_parts(n, batch_size, classes_in_turn(model)):
+        yield model.sample(part, **sampling)
+
+
+def unseen(split: Split) -> None:
+    """ConfigError for a split of the training images with which its images, or what is made of them, are compared."""
+    if split.name in ("train", REAL):
+        raise ConfigError(
+            "these images would be judged against the images that they are compared with",
+            f"split={split.name}",
+            "use split=test or split=valid",
+        )
+
+
+def taught(extractor: Extractor, train: Split) -> str:
+    """What is said where an extractor has learned from the training images themselves."""
+    return ", which the extractor has learned from" if extractor.name == own(train.table.name) else ""
 
 
 def training(split: Split) -> str:

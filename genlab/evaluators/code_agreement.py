@@ -55,7 +55,11 @@ class CodeAgreement:
         return found
 
     def protocol(self) -> dict[str, Any]:
-        return {"classes of categories": "from the training split", "error": "one class a category (Hungarian method)"}
+        return {
+            "classes of categories": "from the training split",
+            "error": "one class a category (Hungarian method)",
+            "batch normalisation": "by its running statistics",
+        }
 
 
 def one_to_one(counts: Counts) -> Counts:

@@ -25,7 +25,8 @@ SEVERAL = Annotated[int, Gt(1)]
 class FrechetDistance(Clouds):
     """`fid_<extractor>`: the Fréchet distance of features (Heusel et al. 2017); `_floor` is that of real images.
 
-    It falls with the number of images even where nothing else changes: figures at different counts are not comparable.
+    Where there are fewer training images than samples, `_at_floor` is of as few samples, to compare with the floor. It
+    falls with the number of images even where nothing else changes: figures at different counts are not comparable.
     """
 
     def __init__(
@@ -49,6 +50,9 @@ class FrechetDistance(Clouds):
         self.enough(clouds, least, why, f"evaluator=kid subset_size={min(map(len, clouds.values()))}")
         yield f"fid_{name}", fid(fake, real)
         yield f"fid_{name}_floor", fid(floor, real)
+        if len(floor) < len(fake):
+            yield f"fid_{name}_at_floor", fid(fake[: len(floor)], real)
+            self._said["floor"] = f"of fewer images than the samples: compare it with fid_{name}_at_floor, of as few"
         if min(len(fake), len(real)) < SAFE:
             self._said["caution"] = (
                 f"fewer than {SAFE:,} images of a kind: biased upwards, compare at equal counts only"

@@ -21,6 +21,7 @@ from genlab.model import Model, Plays, Samples, generator_every
 from genlab.neighbours import radii
 from genlab.registry import EVALUATORS, Cadence
 from genlab.results import UNTAUGHT, Diagnosis, Value
+from genlab.sampling import classes_in_turn, in_parts
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -70,10 +71,12 @@ class GameDiagnosis:
     data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
     `critic_loss_share`: its loss over that of a guess; both with each batch's own statistics, as in training.
     `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
-    last evaluation, as a total variation. Of data that are all alike nothing is said.
+    last evaluation, as a total variation. While training, both players are as they learn, not averaged over steps. Of
+    data that are all alike nothing is said.
     """
 
     split: str | None = "valid"
+    live = True  # an averaged discriminator is not the one that teaches the generator
 
     def __init__(
         self,
@@ -104,8 +107,8 @@ class GameDiagnosis:
         yield from self._shift(model, kinds[1])
 
     def _samples(self, model: Any, n: int) -> Tensor:
-        parts = [model.sample(min(self.batch_size, n - done)).cpu() for done in range(0, n, self.batch_size)]
-        return torch.cat(parts)
+        parts = in_parts(n, self.batch_size, classes_in_turn(model))
+        return torch.cat([model.sample(part).cpu() for part in parts])
 
     def _critic(
         self, model: Any, columns: tuple[Tensor, ...], real: Tensor, fake: Tensor
@@ -135,7 +138,7 @@ class GameDiagnosis:
             yield "oscillation", _of_samples(f"{said}; {calmer(model)}", model)
 
     def protocol(self) -> dict[str, Any]:
-        return {"images": self.images, "features": "pixels", "pairs": "each image and the next"}
+        return {"images": self.images, "features": "pixels", "pairs": "each image and the next, in an order drawn once"}
 
 
 def _of_samples(sentence: str, model: Any) -> Diagnosis:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 from annotated_types import Gt, Lt
 
-from genlab.evaluators.clouds import samples
+from genlab.evaluators.clouds import samples, unseen
 from genlab.extraction import AUTO, BATCH, ExtractorName, choose, features, features_of, some
 from genlab.grid import image_grid
 from genlab.model import Model, Samples
@@ -54,19 +54,20 @@ class Memorisation:
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         assert isinstance(model, Samples)
+        unseen(split)
         extractor, train = choose(self.extractor, split), split.sibling("train")
         drawn = torch.cat([images.cpu() for images in samples(model, self.images, self.batch_size)])
-        learned, unseen = features_of(extractor, train), features_of(extractor, some(split, self.images))
+        learned, others = features_of(extractor, train), features_of(extractor, some(split, self.images))
         fake = features(extractor, drawn.split(self.batch_size))
         distance, place = nearest(fake, learned)
-        usual = nearest(unseen, learned)[0]
+        usual = nearest(others, learned)[0]
         limit = usual.double().quantile(self.quantile)
         yield f"nearer_than_real_{extractor.name}", (distance.double() < limit).double().mean()
         yield f"copying_z_{extractor.name}", mann_whitney(usual, distance)
         yield f"nearest_distance_{extractor.name}", distance.double().mean() / usual.double().mean()
         yield "samples_above_nearest_training_images", self._picture(drawn, distance, place, train)
         self._said = {"extractor": extractor.name, "extractor_sha256": extractor.digest, "resize": extractor.resize,
-                      "training_images": len(train), "unseen_images": len(unseen)}  # fmt: skip
+                      "training_images": len(train), "unseen_images": len(others)}  # fmt: skip
 
     def _picture(self, drawn: Tensor, distance: Tensor, place: Tensor, train: Split) -> Picture:
         order = distance.argsort()[: self.n]

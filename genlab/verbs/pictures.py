@@ -108,10 +108,5 @@ def decoded(loaded: LoadedRun, codes: Tensor) -> Tensor:
     return torch.cat([loaded.model.decode(part.to(loaded.runtime.device)).cpu() for part in codes.split(256)])
 
 
-def in_parts(count: int, part: int = 256) -> Sequence[int]:
-    """`count` images in parts that fit in memory: [256, 256, 88]."""
-    return [part] * (count // part) + ([count % part] if count % part else [])
-
-
 def keys_text(**meanings: Any) -> str:
     return "; ".join(f"{key}: {meaning}" for key, meaning in meanings.items())

@@ -66,6 +66,7 @@ def sample(loaded: LoadedRun, keys: Keys) -> None:
     from genlab.grid import class_columns, image_grid
     from genlab.imagefile import as_bytes, write
     from genlab.model import Samples
+    from genlab.sampling import classes_in_turn, in_parts
 
     name = f"samples-n{keys.n}-seed{keys.seed}{_suffix(keys)}"
     path = pictures.destination(keys.out, loaded, name, (".png", *ARRAYS))
@@ -75,13 +76,14 @@ def sample(loaded: LoadedRun, keys: Keys) -> None:
     pictures.require(loaded, Samples)
     assert isinstance(loaded.model, Samples)
     given = _conditions(loaded, keys)
-    in_turn = class_columns(loaded.model, keys.n) if keys.label is None else None  # a part ends with the last class
+    mixed = keys.label is None  # all classes in turn
     noise.seed(keys.seed)
     with torch.no_grad():
-        parts = pictures.in_parts(keys.n, max(1, MOST_AT_ONCE // (in_turn or 1)) * (in_turn or 1))
+        parts = in_parts(keys.n, MOST_AT_ONCE, classes_in_turn(loaded.model) if mixed else None)
         images = torch.cat([as_bytes(loaded.model.sample(part, **given)) for part in parts])
     if drawn:
-        pictures.save(path, image_grid(images / 255, keys.columns or in_turn))
+        columns = class_columns(loaded.model, keys.n) if mixed else None
+        pictures.save(path, image_grid(images / 255, keys.columns or columns))
     else:
         write(path, images)
         print(path)

@@ -72,6 +72,13 @@ def test_several_files_are_one_and_the_fingerprint_knows_files_and_share(tmp_pat
     both = opened([one, two])
     drawn = rows(imagefile.read(one).flatten(1).numpy()) | rows(imagefile.read(two).flatten(1).numpy())
     assert rows(images(both, "train")) <= drawn
+    half, again = images(opened([one, two], share=0.5), "train"), images(opened([one, two], share=0.5), "train")
+    last = rows(imagefile.read(two).flatten(1).numpy())
+    # of both files alike: the first alone would do
+    assert 0.35 < sum(row.tobytes() in last for row in half) / (len(half) / 2) < 0.55
+    assert np.array_equal(half, again)
+    alone = images(opened(one, share=0.5), "train")  # of one file the first, in its order
+    assert np.array_equal(alone[718:], imagefile.read(one).flatten(1).numpy()[: len(alone) - 718])
     known = {both.fingerprint, opened([two, one]).fingerprint, opened([one, two], share=0.5).fingerprint}
     samples(one, 1000, seed=5)
     assert len(known | {opened([one, two]).fingerprint}) == 4

@@ -11,7 +11,8 @@ from torch import Tensor
 from genlab.data.batching import Data
 from genlab.data.table import Table
 from genlab.errors import ConfigError
-from genlab.evaluation import evaluate
+from genlab.evaluation import Evaluator, evaluate
+from genlab.evaluators.clouds import samples
 from genlab.evaluators.distances import Coverage, FrechetDistance, KernelDistance
 from genlab.evaluators.diversity import LINE, Diversity, bars, entropy, pair_distance, pair_ssim, total_variation
 from genlab.evaluators.memorisation import Memorisation
@@ -19,6 +20,7 @@ from genlab.frechet import fid
 from genlab.model import Model
 from genlab.neighbours import prdc
 from genlab.results import Picture
+from genlab.sampling import classes_in_turn, in_parts
 
 from .conftest import Fixed, in_memory
 
@@ -108,8 +110,10 @@ def test_the_class_histogram_is_the_classifiers(real_data: object) -> None:
     data = MNIST(limit=300, valid=300).open(torch.device("cpu"))
     image, label = data.split("valid").first(300, ("image", "label"))
     sevens = image[label == 7]
-    found = dict(evaluate(Diversity(images=100), Fixed(sevens), data, seed=0))
+    judge = Diversity(images=100)
+    found = dict(evaluate(judge, Fixed(sevens), data, seed=0))
     assert found["class_share_mnist/7"] > 0.95
+    assert judge.protocol()["floor_images"] == "100 of train, which the extractor has learned from"
     assert found["class_entropy_mnist"] < 0.3 < 2 < found["class_entropy_mnist_real"] <= math.log(10)
     assert found["class_distance_mnist"] == pytest.approx(1 - float((label == 7).double().mean()), abs=0.06)
     assert isinstance(found["classes_of_samples_beside_the_data"], Picture)
@@ -125,6 +129,48 @@ def test_entropy_variation_pairs_and_bars_in_closed_form() -> None:
     assert dark.tolist()[:6] == [8, 0, 0, 4, 2, 0]
     assert (picture[:LINE] < 255).any()  # the legend
     assert (picture[-LINE:] < 255).any()  # the classes' numbers
+
+
+def test_pairs_are_the_same_of_classes_in_turn_and_of_classes_mixed() -> None:
+    source = torch.Generator().manual_seed(1)
+    classes = torch.rand(5, 1, 8, 8, generator=source).repeat(200, 1, 1, 1)  # neighbours are never of one class
+    images = (classes + 0.01 * torch.randn(1000, 1, 8, 8, generator=source)).clamp(0, 1)
+    mixed = images[torch.randperm(1000, generator=source)]
+    assert pair_distance(images.flatten(1)) == pytest.approx(pair_distance(mixed.flatten(1)), rel=0.05)
+    assert pair_ssim(images) == pytest.approx(pair_ssim(mixed), abs=0.05)
+
+
+def test_a_floor_of_fewer_images_stands_beside_a_distance_of_as_few_samples() -> None:
+    data = in_memory((fresh(160) * 255).round().to(torch.uint8), valid=100)
+    judge, made = FrechetDistance(images=200, extractor="pixels"), fresh(200, seed=3)
+    found = dict(evaluate(judge, Fixed(made), data, seed=0))
+    real = split_images(data, "valid").flatten(1)
+    assert found["fid_pixels"] == pytest.approx(fid(made.flatten(1), real))
+    assert found["fid_pixels_at_floor"] == pytest.approx(fid(made[:60].flatten(1), real))
+    assert judge.protocol()["floor_images"] == "60 of train"
+    assert "compare it with fid_pixels_at_floor" in judge.protocol()["floor"]
+    assert "fid_pixels_at_floor" not in dict(evaluate(FrechetDistance(60, "pixels"), Fixed(made), data, seed=0))
+
+
+@pytest.mark.parametrize("judge", [FrechetDistance(40, "pixels"), Diversity(40, "pixels"), Memorisation(40)])
+def test_training_images_are_not_judged_against_themselves(judge: Evaluator, noise_images: Data) -> None:
+    with pytest.raises(ConfigError, match=r"judged against the images.*split=train; use split=test or split=valid"):
+        evaluate(judge, Fixed(fresh(40)), noise_images, seed=0, split="train")
+
+
+def test_every_class_is_drawn_though_a_part_is_smaller_than_their_number() -> None:
+    class InTurn(Model):
+        num_classes = 7
+
+        def sample(self, n: int, label: int | None = None) -> Tensor:
+            return torch.arange(n) % self.num_classes if label is None else torch.full((n,), label)
+
+    for most in (3, 10):
+        drawn = torch.cat(list(samples(InTurn(), 70, most)))
+        assert drawn.bincount().tolist() == [10] * 7
+        assert torch.cat([InTurn().sample(part) for part in in_parts(70, most, classes_in_turn(InTurn()))]).equal(drawn)
+    assert in_parts(600, 256) == [256, 256, 88]
+    assert in_parts(25, 12, 10) == [10, 10, 5]
 
 
 def test_copies_are_found_and_fresh_images_are_not() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.data.digits import Digits
-from genlab.data.toy import Grid, Ring
+from genlab.data.toy import Dirac, Grid, Ring
 from genlab.errors import ConfigError
 from genlab.evaluation import evaluate, numbers
 from genlab.evaluators import modes
@@ -74,6 +74,16 @@ def test_the_grid_has_twenty_five_modes_and_real_points_find_them() -> None:
     assert said["high_quality"] == pytest.approx(1 - math.exp(-4.5), abs=0.01)
 
 
+def test_a_few_modes_that_are_missed_are_no_collapse() -> None:
+    data = Grid().open(CPU)
+    image, label = data.split("test").first(1000, ("image", "label"))
+    for missed, collapsed in ((2, False), (3, True)):
+        real = image[label >= missed]
+        found = evaluate(Modes(n=len(real)), Draws(real), data, 0)
+        assert numbers(found)["modes"] == 25 - missed
+        assert any(isinstance(value, Diagnosis) for _, value in found) == collapsed
+
+
 def test_near_and_nearest_by_brute_force() -> None:
     source = torch.Generator().manual_seed(1)
     samples, centres = torch.randn(50, 2, generator=source), torch.randn(4, 2, generator=source).double()
@@ -106,6 +116,8 @@ def test_stacks_are_read_channel_by_channel(monkeypatch: pytest.MonkeyPatch) -> 
 def test_modes_of_other_data_are_not_known() -> None:
     with pytest.raises(ConfigError, match="use dataset=ring"):
         evaluate(Modes(), Draws(torch.zeros(9, 1, 8, 8)), Digits().open(CPU), 0)
+    with pytest.raises(ConfigError, match="use dataset=ring"):  # one point, and no deviation to be near it by
+        evaluate(Modes(n=9), Draws(torch.zeros(9, 1, 1, 1)), Dirac(n=90).open(CPU), 0)
 
 
 def gan(**changes: Any) -> Any:
