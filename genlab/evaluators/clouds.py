@@ -39,6 +39,11 @@ class Clouds:
     def applies(self, model: Model) -> bool:
         return isinstance(model, CAPABILITY[self.of])
 
+    @staticmethod
+    def instead(model: Model) -> str | None:
+        """The option with which this applies to a model to which it does not by default."""
+        return next((f"of={of}" for of, able in reversed(CAPABILITY.items()) if isinstance(model, able)), None)
+
     def read(self, model: Model, split: Split, images: int | None = None) -> tuple[str, Tensor, Tensor, Tensor]:
         """The extractor's name, and features of the model's images, of the split's, and of real training images.
 

@@ -103,11 +103,8 @@ def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]
 
 def _instead(judge: Any, loaded: LoadedRun, evaluator: str) -> str:
     """What does apply: the same evaluator of other images, else other evaluators."""
-    from genlab.evaluators.clouds import CAPABILITY, Clouds
-
-    made = [of for of, able in CAPABILITY.items() if isinstance(judge, Clouds) and isinstance(loaded.model, able)]
-    applicable = f"these apply: {', '.join(_applicable(loaded))}"
-    return f"use evaluator={evaluator} of={made[-1]}" if made else applicable
+    option = judge.instead(loaded.model) if hasattr(judge, "instead") else None
+    return f"use evaluator={evaluator} {option}" if option else f"these apply: {', '.join(_applicable(loaded))}"
 
 
 def _applicable(loaded: LoadedRun) -> list[str]:
