@@ -11,8 +11,8 @@ import torch
 
 from genlab import checkpoint, config, noise, runs, runtime
 from genlab.batchnorm import synchronise
-from genlab.data.facts import Facts
 from genlab.errors import CheckpointError, ConfigError
+from genlab.facts import Facts
 from genlab.model import Model
 from genlab.optimizers import check_phases, phase_spec
 from genlab.progress import store_progress

@@ -23,8 +23,8 @@ EVALUATION_STREAM = 2**31  # keeps evaluation noise apart from every training st
 class Evaluator(Protocol):
     """What a registered evaluator offers.
 
-    With `live = True` beside it, the trainer gives it the weights that learn, not their average of `trainer.ema`. With a
-    method `instead(model)` it names the option with which it applies to a model to which it does not as it is.
+    With `live = True` beside it, the trainer gives it the weights that learn, not their average of `trainer.ema`. A
+    method `instead(model)` names the option with which it applies to a model to which it does not as it is.
     """
 
     split: str | None

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from genlab.data.batching import Data
 from genlab.data.dataset import Dataset, Options
-from genlab.data.facts import Facts
 from genlab.data.pairs import digest
 from genlab.data.store import Show, Store
 from genlab.data.table import Gathered, Table
 from genlab.data.wrapped import inner, split_rows
 from genlab.errors import ConfigError
+from genlab.facts import Facts
 from genlab.registry import DATASETS, DatasetSpec, PositiveInt
 
 LUMA = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as Pillow's "L"

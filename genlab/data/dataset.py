@@ -13,7 +13,6 @@ import torch
 
 from genlab.data import store
 from genlab.data.batching import Data, Split
-from genlab.data.facts import Facts
 from genlab.data.fingerprint import fingerprint
 from genlab.data.images import PROCESSING
 from genlab.data.labels import Classes, balanced, of_classes
@@ -21,6 +20,7 @@ from genlab.data.rows import StoredRows
 from genlab.data.splits import Held, Rows, carve, limited
 from genlab.data.store import Show, Source, Store
 from genlab.data.table import Table, fits
+from genlab.facts import Facts
 
 __all__ = ["Data", "Dataset", "Options", "Split"]
 

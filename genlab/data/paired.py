@@ -19,7 +19,6 @@ from genlab.data import store
 from genlab.data.batching import Data
 from genlab.data.dataset import Dataset, Options
 from genlab.data.encoded import Chain, Encoded, Files
-from genlab.data.facts import Facts
 from genlab.data.folder import PARTS, SUFFIXES, pictures_below, split_folders
 from genlab.data.images import Form, SideBySide
 from genlab.data.pairs import SIDES, Augment, PairData, PairTable, digest
@@ -28,6 +27,7 @@ from genlab.data.splits import Held
 from genlab.data.store import Show, Source, Store
 from genlab.data.table import fits
 from genlab.errors import ConfigError, DataError
+from genlab.facts import Facts
 from genlab.paths import data_roots
 from genlab.registry import DATASETS, PositiveInt
 

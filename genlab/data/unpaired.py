@@ -21,13 +21,13 @@ from torch import Tensor
 from genlab.data.batching import Data
 from genlab.data.dataset import Dataset, Options
 from genlab.data.encoded import Files
-from genlab.data.facts import Facts
 from genlab.data.folder import SUFFIXES, Folder, pictures_below
 from genlab.data.pairs import SIDES, Augment, PairData, PairTable, digest
 from genlab.data.splits import Held, Rows, carve, limited
 from genlab.data.store import Show, Source, Store
 from genlab.data.wrapped import inner, split_rows
 from genlab.errors import ConfigError, DataError, nearest
+from genlab.facts import Facts
 from genlab.progress import say
 from genlab.registry import DATASETS, DatasetSpec, NonNegativeInt, PositiveInt
 
