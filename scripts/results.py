@@ -192,16 +192,17 @@ def measured(row: Row, runs: Path) -> str:
 
 
 def figure(run: Path, row: Row) -> float | None:
-    """One number of one run, or None if it has not been measured.
+    """One number of one run, or None if it has not been measured, or the run has not ended.
 
     KeyError if the evaluation has no such metric; ValueError if it was made otherwise than the row says.
     """
     path = run / "run.json" if row.evaluator == TRAINING else run / "eval" / f"{row.evaluator}.json"
     if not path.exists():
         return None
-    found: dict[str, Any] = json.loads(path.read_text())
-    if row.evaluator == TRAINING and found["status"] != "done":
+    record = run / "run.json"
+    if record.exists() and json.loads(record.read_text())["status"] != "done":
         return None
+    found: dict[str, Any] = json.loads(path.read_text())
     for key, wanted in row.protocol.items():
         made = found["protocol"].get(key)
         if made != wanted:
