@@ -8,6 +8,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from genlab import noise
+from genlab.errors import ConfigError
 from genlab.networks.augmentation_ada import Adaptive
 from genlab.networks.warp import warp
 from genlab.registry import AUGMENTATIONS, discover
@@ -121,23 +122,23 @@ def test_each_rotation_is_rarer_so_that_both_together_have_probability_p(share: 
 def test_ada_rises_when_the_discriminator_is_sure_and_is_clamped() -> None:
     augment = ada(0.0, kimg=1.0).train()
     for _ in range(10):
-        augment.observe(torch.ones(50))
+        augment.observe(torch.ones(50), 50)
     assert float(augment.p) == pytest.approx(0.5)  # 500 of 1,000 images
     for _ in range(20):
-        augment.observe(torch.ones(50))
+        augment.observe(torch.ones(50), 50)
     assert float(augment.p) == 1
     for _ in range(60):
-        augment.observe(-torch.ones(50))
+        augment.observe(-torch.ones(50), 50)
     assert float(augment.p) == 0
-    augment.eval().observe(torch.ones(50))
+    augment.eval().observe(torch.ones(50), 50)
     assert float(augment.p) == 0
 
 
 def test_the_speed_of_ada_does_not_depend_on_the_size_of_a_batch() -> None:
     small, large = ada(0.0, kimg=1.0).train(), ada(0.0, kimg=1.0).train()
     for _ in range(8):
-        small.observe(torch.ones(10))
-    large.observe(torch.ones(80))
+        small.observe(torch.ones(10), 10)
+    large.observe(torch.ones(80), 80)
     assert float(small.p) == pytest.approx(float(large.p))
 
 
@@ -151,3 +152,17 @@ def test_grey_pictures_are_coloured_as_their_coloured_copies_are() -> None:
     three = colour.recoloured(x.expand(-1, 3, -1, -1))  # type: ignore[operator]
     # hue and saturation turn about the grey axis, which holds the mean
     assert torch.allclose(one, three.mean(1, keepdim=True), atol=1e-4)
+
+
+def test_ada_counts_the_images_of_a_pack() -> None:
+    alone, packed = ada(0.0, kimg=1.0).train(), ada(0.0, kimg=1.0).train()
+    for _ in range(8):
+        alone.observe(torch.ones(40), 40)
+        packed.observe(torch.ones(20), 40)  # twenty verdicts on pairs
+    torch.testing.assert_close(packed.p, alone.p)
+
+
+def test_points_are_not_augmented() -> None:
+    for name in ("ada", "diffaug"):
+        with pytest.raises(ConfigError, match=r"points cannot be augmented; key model\.augment"):
+            AUGMENTATIONS.build({"name": name}, "model.augment", image_shape=(2, 1, 1))
