@@ -47,6 +47,10 @@ def roots(trace: float, determinant: float) -> list[complex]:
         ({"stabilisers": {"r2": {"weight": 0.5, "every": 3}}}, roots(-0.5, 0.25)),  # lazily, and as strong
         (NOISE, roots(-0.245, 0.25)),  # f''(0)σ² ± √(f''(0)²σ⁴ − f'(0)²)
         ({"stabilisers": {"consensus": {"weight": 1.0}}}, [-0.25 + 0.5j, -0.25 - 0.5j]),  # −γf'(0)² ± f'(0) i
+        # consensus is of the losses without R1: [[−¼, ½], [−½, −¼ − ½]]
+        ({"stabilisers": {"consensus": {"weight": 1.0}, "r1": {"weight": 0.5}}}, roots(-1.0, 0.4375)),
+        # and the generator descends it when it moves: [[−1/12, 1/6], [−½, −¼]]
+        ({"critic_steps": 3, "stabilisers": {"consensus": {"weight": 1.0}}}, roots(-1 / 3, 5 / 48)),
     ],
 )
 def test_eigenvalues_are_those_of_the_paper(changes: dict[str, Any], expected: list[complex]) -> None:
