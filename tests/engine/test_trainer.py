@@ -357,6 +357,26 @@ def test_a_diagnosis_is_said_once_logged_each_time_and_survives(
     assert capsys.readouterr().err.count("model.beta=0.5") == 1
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_a_live_evaluator_sees_the_weights_that_learn_and_others_their_average(
+    make_trainer: MakeTrainer, live: bool
+) -> None:
+    seen: list[Model] = []
+
+    class Looking(Suspicious):
+        def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+            seen.append(model)
+            yield "looked", 1.0
+
+    trainer, looking = make_trainer("vae", "trainer.steps=2", "trainer.ema=0.9"), Looking()
+    looking.live = live  # type: ignore[attr-defined]
+    trainer.evaluators, trainer._cadence = {"looking": looking}, {"looking": 1}
+    trainer.fit(Logger(), lambda step, objects, state: None, lambda: 0)
+    assert trainer.average is not None
+    assert all(model is (trainer.model if live else trainer.average.model) for model in seen)
+    assert len(seen) == 2
+
+
 class Counting(Suspicious):
     """An evaluator that compares with what it has seen before."""
 
