@@ -5,8 +5,10 @@
 
 Each file of scripts/claims/ holds the runs of one part (name: overrides of `genlab train`), how they are measured
 (options of `genlab eval`) and the rows of its table. Runs lie in outputs/results/NAME, or where --runs says. A figure
-stands in the table only if its evaluation's JSON is there; a row without one says so. Many short runs are a sweep
-(name: overrides of `genlab train -m`), whose runs are NAME/0, NAME/1, ...; a row that names it means all of them.
+stands in the table only if its evaluation's JSON was there when it was written: the page keeps what it says of runs
+that this folder has not all of, as long as their commands are still those that the page names. A row without a figure
+says so. Many short runs are a sweep (name: overrides of `genlab train -m`), whose runs are NAME/0, NAME/1, ...; a row
+that names it means all of them.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from pydantic import BaseModel, ConfigDict
 
 ROOT = Path(__file__).resolve().parents[1]
 LEDGER = "sweep.json"
+NOTHING = "not measured yet"
 TRAINING = "training"  # in a row, in the place of an evaluator: what was measured as the run ended
 HEAD = """# Results
 
@@ -93,9 +96,9 @@ def main() -> int:
     for name, part in parts.items():
         if options.run and name in (options.claims or parts):
             carry_out(part, options.runs)
-    options.out.write_text(
-        "\n".join([HEAD, *(line for part in parts.values() for line in section(part, options.runs))])
-    )
+    earlier = options.out.read_text() if options.out.exists() else ""
+    sections = [section(part, options.runs, Earlier(earlier, part)) for part in parts.values()]
+    options.out.write_text("\n".join([HEAD, *(line for lines in sections for line in lines)]))
     print(options.out)
     return 0
 
@@ -143,28 +146,53 @@ def genlab(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "genlab", *words], check=True)
 
 
-def section(part: Claims, runs: Path) -> Iterator[str]:
+class Earlier:
+    """What the page says of one part, as it was written last."""
+
+    def __init__(self, page: str, part: Claims) -> None:
+        text = f"\n{page}".partition(f"\n## {part.title}\n")[2].partition("\n## ")[0]
+        self.lines = text.splitlines()
+        self.commands = {name: set(commands(part, name)) for name in (*part.runs, *part.sweeps)}
+
+    def said(self, label: str, names: list[str], nth: int = 0) -> str | None:
+        """The figure of the `nth` line with this label; None if there is none, or it was made by other commands."""
+        cells = [line.split(" | ") for line in self.lines if line.startswith(f"| {label} | ")]
+        same = all(self.commands[name] <= set(self.lines) for name in names)
+        return cells[nth][1].removesuffix(" |") if same and nth < len(cells) else None
+
+
+def commands(part: Claims, name: str) -> Iterator[str]:
+    """How a run or sweep was made and measured, as the page says it."""
+    if name in part.sweeps:
+        yield f"genlab train -m {' '.join(part.sweeps[name])}  # {name}"
+        return
+    yield f"genlab train {' '.join(part.runs[name])}  # {name}"
+    yield from (f"genlab eval {name} {' '.join(words)}".rstrip() for words in part.evals.get(name, []))
+
+
+def section(part: Claims, runs: Path, earlier: Earlier) -> Iterator[str]:
     """The Markdown lines of one part."""
     yield from (f"## {part.title}", "", "| what | measured | published |", "| --- | --- | --- |")
-    for row in part.rows:
-        yield f"| {row.what} | {measured(row, runs)} | {row.published or '-'} |"
+    labels = [row.what for row in part.rows]
+    for i, row in enumerate(part.rows):
+        before = earlier.said(row.what, row.runs, labels[:i].count(row.what))
+        yield f"| {row.what} | {measured(row, runs, before)} | {row.published or '-'} |"
     yield ""
-    for curve in part.curves:
-        yield from learning_curves(curve, runs)
+    for i, curve in enumerate(part.curves):
+        shown = [name for other in part.curves[:i] for name in other.runs]
+        before = {name: earlier.said(f"`{name}`", [name], shown.count(name)) for name in curve.runs}
+        yield from learning_curves(curve, runs, before)
     if part.notes:
         yield from (part.notes.strip(), "")
     for picture in part.pictures:
         yield from (f"![{Path(picture).stem}]({Path('..') / picture})", "")
     yield "```"
-    for name, overrides in part.runs.items():
-        yield f"genlab train {' '.join(overrides)}  # {name}"
-        yield from (f"genlab eval {name} {' '.join(words)}".rstrip() for words in part.evals.get(name, []))
-    for name, overrides in part.sweeps.items():
-        yield f"genlab train -m {' '.join(overrides)}  # {name}"
+    for name in (*part.runs, *part.sweeps):
+        yield from commands(part, name)
     yield from ("```", "")
 
 
-def learning_curves(curve: Curve, runs: Path) -> Iterator[str]:
+def learning_curves(curve: Curve, runs: Path, before: dict[str, str | None]) -> Iterator[str]:
     """A line a run: its validation figures along its training, each after its step."""
     yield from (f"| run | `{curve.metric}` on validation images, after optimiser steps |", "| --- | --- |")
     for name in curve.runs:
@@ -173,16 +201,18 @@ def learning_curves(curve: Curve, runs: Path) -> Iterator[str]:
         found = [each for each in records if each["split"] == "valid" and curve.metric in each]
         chosen = found[:: -max(1, len(found) // curve.points)][::-1]
         said = ", ".join(f"{each[curve.metric]:.2f} ({each['step']:,})" for each in chosen)
-        yield f"| `{name}` | {said or 'not measured yet'} |"
+        yield f"| `{name}` | {said or before[name] or NOTHING} |"
     yield ""
 
 
-def measured(row: Row, runs: Path) -> str:
-    """The figure of a row, as it is in the JSON files of its runs."""
+def measured(row: Row, runs: Path, before: str | None) -> str:
+    """The figure of a row, as it is in the JSON files of its runs; what was said `before` if they are not all here."""
     names = expanded(row.runs, runs)
     values = [value for name in names if (value := figure(runs / name, row)) is not None]
+    if len(values) < len(names) and before and before != NOTHING:
+        return before
     if not values:
-        return "not measured yet"
+        return NOTHING
     number = {"mean": statistics.fmean, "median": statistics.median, "least": min}[row.statistic](values)
     text = f"{number:.{row.digits}f}"
     if len(values) > 1 and row.statistic == "mean":

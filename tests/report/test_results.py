@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,9 +40,13 @@ def page(tmp_path: Path, metrics: dict[str, dict[str, float]], count: int = 9) -
         folder = tmp_path / "runs" / name / "eval"
         folder.mkdir(parents=True)
         (folder / "objective-test.json").write_text(json.dumps({"metrics": values, "protocol": {"count": count}}))
+    return write(tmp_path)
+
+
+def write(folder: Path) -> subprocess.CompletedProcess[str]:
     words = ["--from", "claims", "--runs", "runs", "--out", "results.md"]
     command = [sys.executable, str(ROOT / "scripts" / "results.py"), *words]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_figures_are_those_of_the_runs(tmp_path: Path) -> None:
@@ -56,6 +61,20 @@ def test_figures_are_those_of_the_runs(tmp_path: Path) -> None:
     assert "genlab train model=vae seed=1  # b" in lines
 
 
+def test_a_figure_stays_when_its_run_is_gone_but_not_when_its_command_has_changed(tmp_path: Path) -> None:
+    assert page(tmp_path, {"a": {"loss": 8.126}, "b": {"loss": 10.126}, "c": {"loss": 6.0}}).returncode == 0
+    first = (tmp_path / "results.md").read_text()
+    for name in ("a", "b"):
+        shutil.rmtree(tmp_path / "runs" / name)
+    assert write(tmp_path).returncode == 0
+    assert (tmp_path / "results.md").read_text() == first
+    (tmp_path / "claims" / "part.yaml").write_text(CLAIM.replace("seed=1", "seed=11"))
+    assert write(tmp_path).returncode == 0
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert "| one | 8.13 | 7.5 (somebody) |" in lines
+    assert "| several | 6.0 (1 runs, 2 missing) | - |" in lines
+
+
 def test_a_sweep_stands_for_its_runs_and_training_for_their_last_metrics(tmp_path: Path) -> None:
     (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "part.yaml").write_text(
@@ -67,9 +86,7 @@ def test_a_sweep_stands_for_its_runs_and_training_for_their_last_metrics(tmp_pat
         record = {"status": status, "metrics": {"valid/loss": value}}
         (tmp_path / "runs" / "many" / str(index) / "run.json").write_text(json.dumps(record))
     (tmp_path / "runs" / "many" / "sweep.json").write_text(json.dumps({"jobs": [{"status": "done"}] * 3}))
-    words = ["--from", "claims", "--runs", "runs", "--out", "results.md"]
-    command = [sys.executable, str(ROOT / "scripts" / "results.py"), *words]
-    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+    assert write(tmp_path).returncode == 0
     lines = (tmp_path / "results.md").read_text().splitlines()
     assert "| all | 1.5 ± 0.7 (2 runs, 1 missing) | - |" in lines
     assert "genlab train -m model=vae seed=0,1,2  # many" in lines
