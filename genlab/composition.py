@@ -120,11 +120,12 @@ def _unknown_key(folders: Sequence[Path], parsed: Sequence[Override]) -> ConfigE
         parent = key.rpartition(".")[0]
         siblings = {name for name in keys if name.rpartition(".")[0] == parent} or set(keys)
         deeper = [name for name in keys if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
-        return ConfigError(
-            f"unknown key '{key[:80]}'",
-            f"override {str(override.input_line)[:60]!r}",
-            f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known)),
+        near = f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known))
+        # a component's file need not list all that it takes; its schema judges what is added
+        adding = (
+            f" '+{key[:60]}=...' gives '{parent}' a key that its file leaves out" if f"{parent}.name" in keys else ""
         )
+        return ConfigError(f"unknown key '{key[:80]}'", f"override {str(override.input_line)[:60]!r}", near + adding)
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -173,6 +175,28 @@ def test_dcgan_names_a_size_that_works(side: int, works: int) -> None:
         dcgan_generator(100, (3, side, side))
     assert "\n" not in str(error.value)
     dcgan_generator(100, (3, works, works), 1)
+
+
+def test_dcgan_with_a_hidden_layer_is_infogans_for_mnist() -> None:
+    """Appendix C.1 of the paper: FC 1024, FC 7x7x128, 64, 1 maps, and its mirror; batch norm on all but the ends."""
+    generator = dcgan_generator(74, (1, 28, 28), 64, [1024])
+    discriminator = dcgan_discriminator((1, 28, 28), 1, 64, hidden=[1024])
+    maps = [tuple(m.weight.shape) for m in generator if isinstance(m, nn.Linear | nn.ConvTranspose2d)]
+    assert maps == [(1024, 74), (1024, 128, 7, 7), (128, 64, 4, 4), (64, 1, 4, 4)]
+    maps = [tuple(m.weight.shape) for m in discriminator if isinstance(m, nn.Linear | nn.Conv2d)]
+    assert maps == [(64, 1, 4, 4), (128, 64, 4, 4), (1024, 128 * 7 * 7), (1, 1024)]
+    assert [k for k in kinds(generator) if "BatchNorm" in k] == ["BatchNorm1d", "BatchNorm2d", "BatchNorm2d"]
+    assert [k for k in kinds(discriminator) if "BatchNorm" in k] == ["BatchNorm2d", "BatchNorm1d"]
+    assert discriminator(generator(torch.randn(3, 74))).shape == (3, 1)
+    assert generator[0].weight.std().item() == pytest.approx(0.02, rel=0.02)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "spectral", "none"])
+@pytest.mark.parametrize("minibatch", ["none", "deviation", "discrimination"])
+def test_dcgan_hidden_layers_go_with_every_norm_and_minibatch(norm: Any, minibatch: Any) -> None:
+    network = dcgan_discriminator((1, 8, 8), 1, 2, norm, minibatch, [5, 4])
+    assert network(torch.randn(4, 1, 8, 8)).shape == (4, 1)
+    assert any("BatchNorm" in kind for kind in kinds(network)) == (norm == "batch")
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 64, 64)])
