@@ -234,8 +234,8 @@ class Unroll:
     """The generator plays against what `steps` gradient steps of size `rate` would make of the discriminator.
 
     Metz, Poole, Pfau & Sohl-Dickstein, Unrolled Generative Adversarial Networks, ICLR 2017 (arXiv:1611.02163), eq. 7
-    to 9.
+    to 9. A `rate` above the discriminator's own learning rate looks further ahead than it will ever go.
     """
 
-    def __init__(self, steps: PositiveInt = 5, rate: PositiveFloat = 0.1) -> None:
+    def __init__(self, steps: PositiveInt = 5, rate: PositiveFloat = 1e-3) -> None:
         self.steps, self.rate = steps, rate
