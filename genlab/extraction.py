@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from genlab.errors import ConfigError, DataError, nearest
+from genlab.files import replacing
 from genlab.paths import cache_folder
 from genlab.registry import EXTRACTORS
 
@@ -128,11 +128,10 @@ def _recall(path: Path) -> Tensor | None:
 def _remember(path: Path, found: Tensor) -> None:
     from safetensors.torch import save_file
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):  # a convenience; an unwritable cache is no reason to measure nothing
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"features": found}, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file({"features": found}, temporary)
 
 
 def file_of(path: Path) -> Path:

@@ -1,8 +1,8 @@
 """Files that survive a crash, and reading that a hostile file cannot exploit.
 
-Needs the standard library only. Everything is written to a temporary sibling, flushed to the disk and renamed, so a
-reader sees the old content or the new, never a mixture. Everything is read with a limit on its size and without
-following a link.
+Needs the standard library only. Everything is written to a temporary sibling and renamed, so a reader sees the old
+content or the new, never a mixture; what must survive a power cut too is flushed to the disk before. Everything is read
+with a limit on its size and without following a link.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,19 +91,27 @@ def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> Entry:
     return Entry(size, digest.hexdigest())
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: after a crash it holds the old content or the new."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary sibling for the block to write, which then becomes `path`; deleted if the block raises. OSError."""
     temporary = path.with_name(f".tmp-{path.name}.{os.getpid()}")
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)  # of an earlier process with this number, or a link put there
-        write_file(temporary, [data])
+        temporary.unlink(missing_ok=True)  # of an earlier process with this number, or a link put there
+        yield temporary
         os.replace(temporary, path)
-        fsync_folder(path.parent)
-    except BaseException as error:
+    finally:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, flushed to the disk: after a crash it holds the old content or the new."""
+    try:
+        with replacing(path) as temporary:
+            write_file(temporary, [data])
+        fsync_folder(path.parent)
+    except OSError as error:
+        if error.errno in DISK_FULL:
             raise disk_full(error, path, len(data)) from None
         raise
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from genlab.files import replacing
 from genlab.model import Model
 from genlab.results import Picture
 from genlab.sampling import classes_in_turn
@@ -72,9 +72,5 @@ def animation(frames: Sequence[Picture], fps: int, kind: str) -> bytes:
 def save_png(path: Path, picture: Picture) -> None:
     """Write a picture as PNG; the file appears whole or not at all. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(picture.png)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab.errors import ConfigError, DataError, resource_error
+from genlab.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,29 +24,28 @@ def as_bytes(images: Tensor) -> Tensor:
 
 def write(path: Path, images: Tensor) -> None:
     """Write uint8 images (N, C, H, W) as the file's ending says; the file appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(temporary, images)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            _write(temporary, path.suffix.lower(), images)
     except OSError as error:
         raise resource_error(error) or ConfigError(
             f"cannot write it ({error.strerror})", f"file {path}", "give another out=..."
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def _write(path: Path, images: Tensor) -> None:
+def _write(path: Path, kind: str, images: Tensor) -> None:
     import numpy as np
     from safetensors.torch import save_file
 
-    if path.suffix.lower() == ".npy":
-        np.save(path, images.numpy())
-    elif path.suffix.lower() == ".npz":
-        np.savez(path, image=images.numpy())
-    else:
+    if kind == ".safetensors":
         save_file({KEY: images.contiguous()}, path)
+        return
+    with path.open("wb") as file:  # to a name without the ending numpy would add it
+        if kind == ".npy":
+            np.save(file, images.numpy())
+        else:
+            np.savez(file, image=images.numpy())
 
 
 def read(path: Path) -> Tensor:

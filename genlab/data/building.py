@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from genlab.data.decoding import Block, DecodeJob, decode_all, header, journal, noted
 from genlab.data.encoded import Encoded
-from genlab.data.hashing import blocks_hash, file_hash, meta_hash
+from genlab.data.hashing import blocks_hash, facts_hash, file_hash
 from genlab.data.images import Form, Pixels
 from genlab.errors import ResourceError
 
@@ -86,7 +86,7 @@ def _fill(folder: Path, source: Source, facts: dict[str, Any], show: Show | None
         "skipped": skipped,
         "files": files,
     }
-    (folder / "meta.json").write_text(json.dumps({**meta, "sha256": meta_hash(meta)}, indent=1))
+    (folder / "meta.json").write_text(json.dumps({**meta, "sha256": facts_hash(meta)}, indent=1))
     for written in [*(folder / name for name in files), folder / "meta.json", folder]:
         _sync(written)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genlab.data.batching import Data
 from genlab.data.dataset import Dataset, Options
-from genlab.data.pairs import digest
+from genlab.data.hashing import facts_hash
 from genlab.data.store import Show, Store
 from genlab.data.table import Gathered, Table
 from genlab.data.wrapped import inner, split_rows
@@ -103,5 +103,5 @@ class Colourise(Dataset):
         in_colour(data)
         own = data.split("train").table
         table = GreyTable(self.name, own.columns, device, own.resident)
-        known = digest({"colourise": data.fingerprint})
+        known = facts_hash({"colourise": data.fingerprint})
         return Data(table, split_rows(data), data.label_names, known, self.options.seed, self.options.flip)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from genlab.data import store
 from genlab.data.batching import Data, Split
 from genlab.data.fingerprint import fingerprint
+from genlab.data.hashing import facts_hash
 from genlab.data.images import PROCESSING
 from genlab.data.labels import Classes, balanced, of_classes
 from genlab.data.rows import StoredRows
@@ -124,4 +123,4 @@ class Dataset:
         facts = {**facts, "held": options.held, "limit": options.limit, "seed": options.seed, "flip": options.flip}
         choices = {"labels": options.labels, "classes": options.classes and sorted(set(options.classes))}
         facts |= {key: value for key, value in choices.items() if value is not None}  # null is as if there were no key
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return facts_hash(facts)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from genlab.errors import DataError
+from genlab.files import replacing
 from genlab.paths import cache_folder
 
 HEAD = 65536  # bytes hashed at each end of a sampled file
@@ -99,10 +100,9 @@ def _recall(memory: Path, paths: Sequence[Path]) -> str | None:
 
 
 def _remember(memory: Path, value: str, watched: dict[str, list[int]]) -> None:
-    temporary = memory.with_name(f".{memory.name}.{os.getpid()}")
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"fingerprint": value, "watched": watched}))
-        os.replace(temporary, memory)
+        with replacing(memory) as temporary:
+            temporary.write_text(json.dumps({"fingerprint": value, "watched": watched}))
     except OSError:
         pass  # only a convenience; an unwritable cache is reported when a store is built

@@ -6,8 +6,6 @@ collapse when trained on recursively generated data, Nature 631 (2024).
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +16,7 @@ from torch import Tensor
 from genlab.data.batching import Data
 from genlab.data.dataset import Dataset, Options
 from genlab.data.fingerprint import fingerprint
+from genlab.data.hashing import facts_hash
 from genlab.data.order import generator
 from genlab.data.rows import StoredRows
 from genlab.data.store import Show, Store
@@ -126,7 +125,7 @@ class Generated(Dataset):
 
     def _identity(self, real: str, files: list[Path]) -> str:
         facts = {"real": real, "samples": fingerprint(files), "share": self.share, "seed": self.options.seed}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return facts_hash(facts)
 
 
 def _none() -> Tensor:

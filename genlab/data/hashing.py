@@ -1,4 +1,4 @@
-"""The hashes by which a store is known to be whole."""
+"""The hashes by which a store is known to be whole, and data to be the same."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def blocks_hash(header: bytes, digests: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def meta_hash(meta: dict[str, Any]) -> str:
-    """sha256 (hex) of JSON facts."""
-    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
+def facts_hash(facts: dict[str, Any]) -> str:
+    """sha256 (hex) of facts that JSON can hold, in whatever order."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -20,8 +20,9 @@ from genlab.data.batching import Data
 from genlab.data.dataset import Dataset, Options
 from genlab.data.encoded import Chain, Encoded, Files
 from genlab.data.folder import PARTS, SUFFIXES, pictures_below, split_folders
+from genlab.data.hashing import facts_hash
 from genlab.data.images import Form, SideBySide
-from genlab.data.pairs import SIDES, Augment, PairData, PairTable, digest
+from genlab.data.pairs import SIDES, Augment, PairData, PairTable
 from genlab.data.rows import StoredRows
 from genlab.data.splits import Held
 from genlab.data.store import Show, Source, Store
@@ -107,7 +108,7 @@ class Paired(Dataset):
         resident = fits(pictures.nbytes, device)
         table = PairTable(self.name, StoredRows(pictures), device, resident, self.augment, aligned=True)
         known = {"set": self._fingerprint(facts), "input": self.input}
-        return PairData(table, pairs, digest(known), self.options.seed)
+        return PairData(table, pairs, facts_hash(known), self.options.seed)
 
     def pairs(self, rows: np.ndarray, opened: Store) -> np.ndarray:
         """Numbers of pairs (n,) to those of their pictures (n, 2), the input first."""

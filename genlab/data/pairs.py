@@ -6,16 +6,14 @@ asks for images alone gets the inputs. Nothing is stored or decoded twice.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genlab.data.batching import Data
+from genlab.data.hashing import facts_hash
 from genlab.data.order import Order, generator
 from genlab.data.rows import StoredRows
 from genlab.data.table import Gathered, Table
@@ -123,15 +121,10 @@ class PairData(Data):
     ) -> None:
         augment = table.augment
         facts = {"pairs": fingerprint, **asdict(augment)}
-        super().__init__(table, splits, None, digest(facts), seed, augment.flip or augment.jitter)
+        super().__init__(table, splits, None, facts_hash(facts), seed, augment.flip or augment.jitter)
         self.others = None if others is None else others.to(table.home)
 
     def order(self, rows: Tensor) -> Order:
         if self.others is None:
             return Chances(rows, self._seed, self._flip)
         return TwoStreams(rows[:, 0], self.others, self._seed, self._flip)
-
-
-def digest(facts: dict[str, Any]) -> str:
-    """A sha256 of facts that JSON can hold."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -5,8 +5,6 @@ Metz, Poole, Pfau & Sohl-Dickstein, Unrolled Generative Adversarial Networks, IC
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from genlab.data.batching import Data
 from genlab.data.dataset import Dataset
+from genlab.data.hashing import facts_hash
 from genlab.data.mnist import MNIST
 from genlab.data.order import generator
 from genlab.data.rows import StoredRows
@@ -109,4 +108,4 @@ class StackedMNIST(Dataset):
 
     def _hash(self) -> str:
         facts = {"stacked": self.mnist._fingerprint(self.mnist._facts()), **self.counts}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return facts_hash(facts)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlab.data.building import Show, Source, build
-from genlab.data.hashing import file_hash, meta_hash
+from genlab.data.hashing import facts_hash, file_hash
 from genlab.data.lock import lock
 from genlab.errors import ConfigError, DataError, ResourceError
 from genlab.paths import cache_folder
@@ -55,7 +54,7 @@ def obtain(
 
     A damaged one is rebuilt with one warning. Two processes that want it at once make one: the second waits.
     """
-    key = hashlib.sha256(json.dumps({"format": FORMAT, **facts}, sort_keys=True).encode()).hexdigest()
+    key = facts_hash({"format": FORMAT, **facts})
     path = cache_folder() / "store" / f"{name}-{facts.get('size') or 'native'}-{key[:16]}"
     with contextlib.suppress(Damaged, FileNotFoundError):
         return _open(path, verify)
@@ -117,7 +116,7 @@ def _rows(meta: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
 def _checked_meta(path: Path) -> dict[str, Any]:
     meta: dict[str, Any] = json.loads((path / "meta.json").read_text())
     digest = meta.pop("sha256")
-    if digest != meta_hash(meta):
+    if digest != facts_hash(meta):
         raise Damaged("meta.json has another sha256")
     return meta
 

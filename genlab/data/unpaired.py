@@ -22,7 +22,8 @@ from genlab.data.batching import Data
 from genlab.data.dataset import Dataset, Options
 from genlab.data.encoded import Files
 from genlab.data.folder import SUFFIXES, Folder, pictures_below
-from genlab.data.pairs import SIDES, Augment, PairData, PairTable, digest
+from genlab.data.hashing import facts_hash
+from genlab.data.pairs import SIDES, Augment, PairData, PairTable
 from genlab.data.splits import Held, Rows, carve, limited
 from genlab.data.store import Show, Source, Store
 from genlab.data.wrapped import inner, split_rows
@@ -105,7 +106,7 @@ class Unpaired(Dataset):
         known = {
             "set": data.fingerprint, "attribute": self.attribute, "classes": self.classes, "limit": options.limit
         }  # fmt: skip
-        return PairData(table, {**splits, "train": beside(a, b)}, digest(known), options.seed, others=b)
+        return PairData(table, {**splits, "train": beside(a, b)}, facts_hash(known), options.seed, others=b)
 
     def members(self, data: Data) -> np.ndarray:
         """The domain of each row of the data: 0 (a), 1 (b), or −1 (neither)."""

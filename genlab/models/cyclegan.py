@@ -95,7 +95,7 @@ class CycleGAN(Model):
     def remember(
         self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, chances_x: Tensor, chances_y: Tensor
     ) -> dict[str, Tensor]:
-        """The fakes that the discriminators saw go into the pools."""
+        """Fakes go into the pools: all while there is room, then those in whose stead older ones were shown."""
         self.pool("X").store(fake_x, chances_x)
         self.pool("Y").store(fake_y, chances_y)
         return {}

@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import nn
 
-from genlab.errors import ConfigError
+from genlab.networks import shapes
 from genlab.networks.minibatch import Minibatch, judge_head
 from genlab.networks.shapes import Image, Size, misfit
 from genlab.networks.spectral import spectral
@@ -107,25 +107,7 @@ def _normalising(norm: str, channels: int, batch: type[nn.Module] = nn.BatchNorm
 
 def smallest_map(network: str, image: Image) -> tuple[tuple[int, int], int]:
     """The map that the generator starts from, and how often it is doubled to become the image."""
-    sides, halvings = _halve(image[1:])
-    if halvings == 0 or max(sides) > LARGEST_BASE:
-        shorter = min(image[1:])
-        works = [n for n in range(8, 257) if max(_halve((n, n))[0]) <= LARGEST_BASE]
-        size = min(works, key=lambda n: abs(n - shorter))
-        raise ConfigError(
-            f"network '{network}' cannot make {image[1]}x{image[2]} images by doubling a map of at most "
-            f"{LARGEST_BASE}x{LARGEST_BASE}",
-            "halving the image ends at " + "x".join(map(str, sides)),
-            f"use dataset.size={size}",
-        )
-    return sides, halvings
-
-
-def _halve(sides: tuple[int, int]) -> tuple[tuple[int, int], int]:
-    halvings = 0
-    while min(sides) > 4 and sides[0] % 2 == sides[1] % 2 == 0:
-        sides, halvings = (sides[0] // 2, sides[1] // 2), halvings + 1
-    return sides, halvings
+    return shapes.smallest_map(network, image, LARGEST_BASE, least=4)
 
 
 def _initialised(network: nn.Sequential) -> nn.Sequential:

@@ -24,6 +24,31 @@ def halvings(sides: tuple[int, int], count: int) -> list[tuple[int, int]]:
     return found
 
 
+def smallest_map(network: str, image: Image, largest: int, least: int = 1) -> tuple[tuple[int, int], int]:
+    """Where an image ends that is halved as often as that goes evenly, while both sides are above `least`; how often.
+
+    ConfigError, with a size that will do, if it does not halve at all or ends above `largest`.
+    """
+    sides, count = _halved(image[1:], least)
+    if not count or max(sides) > largest:
+        works = [n for n in range(8, 257, 2) if max(_halved((n, n), least)[0]) <= largest]
+        size = min(works, key=lambda n: abs(n - min(image[1:])))
+        raise ConfigError(
+            f"network '{network}' needs images that halve evenly down to {largest}x{largest} or less, "
+            f"not {image[1]}x{image[2]}",
+            f"halving ends at {sides[0]}x{sides[1]}",
+            f"use dataset.size={size}",
+        )
+    return sides, count
+
+
+def _halved(sides: tuple[int, int], least: int) -> tuple[tuple[int, int], int]:
+    count = 0
+    while min(sides) > least and sides[0] % 2 == sides[1] % 2 == 0:
+        sides, count = (sides[0] // 2, sides[1] // 2), count + 1
+    return sides, count
+
+
 def misfit(network: str, maps: str, inp: Size, out: Size) -> ConfigError:
     """The error for a network asked to map what it cannot; `maps` says what it can."""
     return ConfigError(

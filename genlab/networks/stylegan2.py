@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from genlab.networks.dcgan import smallest_map
+from genlab.networks.minibatch import MinibatchDeviation
 from genlab.networks.shapes import Image
 from genlab.networks.stylegan2_layers import (
     Double,
     EqualConv2d,
     EqualLinear,
-    MinibatchDeviation,
     ModulatedConv,
     StyledConv,
     leaky,
@@ -118,7 +118,7 @@ class Discriminator(nn.Module):
         (height, width), last = stages[-1][1], counts[-1]
         self.read = EqualConv2d(image[0], counts[0], 1)
         self.halvings = nn.ModuleList(Halving(a, b) for a, b in pairwise(counts))
-        self.deviation = MinibatchDeviation()
+        self.deviation = MinibatchDeviation(even=True)
         self.mix = EqualConv2d(last + 1, last, 3)
         self.hidden = EqualLinear(last * height * width, last)
         self.verdict = EqualLinear(last, 1)

@@ -1,8 +1,8 @@
 """StyleGAN2's layers: equalised learning rates, resampling without aliasing, convolutions modulated by a style.
 
 Karras, Laine, Aittala, Hellsten, Lehtinen & Aila, Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020
-(arXiv:1912.04958). Equalised learning rate and minibatch deviation: Karras, Aila, Laine & Lehtinen, Progressive Growing
-of GANs, ICLR 2018 (arXiv:1710.10196), sections 3 and 4.1.
+(arXiv:1912.04958). Equalised learning rate: Karras, Aila, Laine & Lehtinen, Progressive Growing of GANs, ICLR 2018
+(arXiv:1710.10196), section 4.1.
 """
 
 from __future__ import annotations
@@ -146,24 +146,3 @@ class StyledConv(nn.Module):
         x = self.conv(x, w)
         grain = self.fixed if fixed else noise.normal(len(x), *self.fixed.shape[1:], like=x)
         return leaky(x + (grain * self.strength).to(x.dtype) + self.bias.to(x.dtype)[:, None, None])
-
-
-class MinibatchDeviation(nn.Module):
-    """One more map: how much the images of a group differ, so that the discriminator sees a lack of variety.
-
-    A group is up to four images that follow each other, as many as divide the batch: several processes whose parts are
-    whole groups see what one sees.
-    """
-
-    def __init__(self, group: int = 4) -> None:
-        super().__init__()
-        self.group = group
-
-    def forward(self, x: Tensor) -> Tensor:
-        n, channels, height, width = x.shape
-        size = next(size for size in range(min(self.group, n), 0, -1) if n % size == 0)
-        grouped = x.float().reshape(n // size, size, channels, height, width)
-        variance = (grouped - grouped.mean(1, keepdim=True)).square().mean(1)  # on a CPU faster than var()
-        deviation = (variance + 1e-8).sqrt().mean((1, 2, 3))
-        one = deviation.repeat_interleave(size)[:, None, None, None].expand(n, 1, height, width)
-        return torch.cat([x, one.to(x.dtype)], 1)

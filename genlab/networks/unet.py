@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from genlab import noise
-from genlab.errors import ConfigError
 from genlab.networks.norms import ImageNorm, normal_weights, normalise
-from genlab.networks.shapes import Image, Size, misfit
+from genlab.networks.shapes import Size, misfit, smallest_map
 from genlab.registry import NETWORKS, Fraction, PositiveInt
 
 DEEPEST = 8  # halvings: 256 pixels to 1
@@ -43,7 +42,7 @@ class UNet(nn.Module):
         super().__init__()
         if isinstance(inp, int) or isinstance(out, int) or inp[1:] != out[1:]:
             raise misfit("unet", "an image to one of the same size", inp, out)
-        depth = halvings("unet", inp)
+        depth = min(smallest_map("unet", inp, LARGEST)[1], DEEPEST)
         widths = [width * min(2**i, WIDEST) for i in range(depth)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for i, b in enumerate(widths):
@@ -81,21 +80,3 @@ class Noise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         kept = noise.uniform(*x.shape, like=x) >= self.rate
         return x * kept / (1 - self.rate) if self.rate < 1 else x * kept
-
-
-def halvings(network: str, image: Image) -> int:
-    """How often an image halves evenly; ConfigError, with a size that will do, if what is left is too large."""
-    count = _even(image[1:])
-    if not count or max(image[1:]) >> count > LARGEST:
-        works = [n for n in range(8, 257, 2) if n >> _even((n, n)) <= LARGEST]
-        size = min(works, key=lambda n: abs(n - min(image[1:])))
-        raise ConfigError(
-            f"network '{network}' cannot halve {image[1]}x{image[2]} images down to {LARGEST}x{LARGEST}",
-            f"they halve evenly {count} times",
-            f"use dataset.size={size}",
-        )
-    return count
-
-
-def _even(sides: tuple[int, int]) -> int:
-    return next(n for n in range(DEEPEST + 1) if n == DEEPEST or any(side % 2 ** (n + 1) for side in sides))

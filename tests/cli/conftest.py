@@ -11,6 +11,7 @@ from genlab import cli
 from genlab.registry import discover
 
 Refused = Callable[..., str]
+SMALL_VAE = ["model.latent_dim=4", "model.network.hidden=[16]"]
 
 
 @pytest.fixture
@@ -31,3 +32,9 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Refused:
         return lines[0].removeprefix("genlab: error: ")
 
     return check
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command that succeeds prints."""
+    assert cli.main(arguments) == 0
+    return capsys.readouterr().out

@@ -89,3 +89,8 @@ def forge(folder: Path, tensors: bytes, state: bytes) -> Path:
         (folder / name).write_bytes(data)
     (folder / "manifest.json").write_text(json.dumps({"format": 1, "files": entries}, indent=1))
     return folder
+
+
+def everything(folder: Path) -> list[str]:
+    """All that lies below, by relative path."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

@@ -1,10 +1,9 @@
-"""Nested state dictionaries survive exactly, and nothing is loaded into objects that they do not fit."""
+"""Nested state dictionaries survive exactly, and numbers that are none are not saved."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,120 +12,45 @@ import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from genlab.checkpoint import Checkpoints, non_finite, pack, read, unpack
 from genlab.codec import TensorRef, decode, encode
-from genlab.errors import CheckpointError
 from genlab.files import dump_json, parse_json
 from genlab.tensorfile import NAMES, write_tensors
-
-
-class Holder:
-    """An object of ours with any state, as a trainer's counters or a scheduler."""
-
-    def __init__(self, state: Any) -> None:
-        self.state = state
-
-    def state_dict(self) -> Any:
-        return self.state
-
-    def load_state_dict(self, state: Any) -> None:
-        self.state = state
-
-
-def net(width: int = 6) -> nn.Module:
-    torch.manual_seed(width)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.utils.spectral_norm(nn.Linear(144, width)), nn.PReLU()
-    )
-
-
-OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] = {
-    "fused Adam": lambda groups: torch.optim.Adam(groups, lr=1e-2, betas=(0.5, 0.999), fused=True),
-    "foreach AdamW, amsgrad": lambda groups: torch.optim.AdamW(groups, lr=1e-2, amsgrad=True, foreach=True),
-    "SGD with momentum": lambda groups: torch.optim.SGD(groups, lr=1e-2, momentum=0.9, nesterov=True),
-    "SGD before its first step": lambda groups: torch.optim.SGD(groups, lr=1e-2, momentum=0.9),
-    "RMSprop": lambda groups: torch.optim.RMSprop(groups, lr=1e-2, centered=True),
-    "Adafactor": lambda groups: torch.optim.Adafactor(groups, lr=1e-2),
-    "Adam with a tensor as rate": lambda groups: torch.optim.Adam(groups, lr=torch.tensor(0.01)),
-}
-
-
-def _objects(kind: str, width: int = 6) -> dict[str, Any]:
-    model = net(width)
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = OPTIMIZERS[kind]([{"params": weights}, {"params": others, "weight_decay": 0.0, "lr": 3e-3}])
-    return {
-        "model": model,
-        "optimizer": optimizer,
-        "schedule": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20),
-        "scaler": torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2),
-        "ema": torch.optim.swa_utils.AveragedModel(model, use_buffers=True),
-        "run": Holder({"rng": torch.get_rng_state(), "best": (None, math.inf), 3: "three"}),
-    }
-
-
-def _train(objects: dict[str, Any], steps: range) -> None:
-    for step in steps:
-        image = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(step))
-        loss = objects["model"](image).square().mean()
-        objects["optimizer"].zero_grad()
-        objects["scaler"].scale(loss).backward()
-        objects["scaler"].step(objects["optimizer"])
-        objects["scaler"].update()
-        objects["schedule"].step()
-        objects["ema"].update_parameters(objects["model"])
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Equal in type, in order and to the bit, all the way down."""
-    if isinstance(a, Tensor):
-        return (
-            isinstance(b, Tensor)
-            and a.dtype == b.dtype
-            and a.shape == b.shape
-            and a.stride() == b.stride()
-            and torch.equal(a.detach().reshape(-1).view(torch.uint8), b.detach().reshape(-1).view(torch.uint8))
-        )
-    if isinstance(a, dict) and isinstance(b, dict):
-        return [*map(repr, a)] == [*map(repr, b)] and all(_same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return type(a) is type(b) and len(a) == len(b) and all(map(_same, a, b))
-    return type(a) is type(b) and repr(a) == repr(b)
+from tests.durable.checkpoint_objects import OPTIMIZERS, Holder, identical, net, train, training_objects
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_training_goes_on_to_the_bit(kind: str, tmp_path: Path) -> None:
     """Three steps, saved, loaded into new objects, three more: as six steps in one go."""
     first = 0 if kind == "SGD before its first step" else 3
-    whole, stopped = _objects(kind), _objects(kind)
-    _train(whole, range(6))
-    _train(stopped, range(first))
+    whole, stopped = training_objects(kind), training_objects(kind)
+    train(whole, range(6))
+    train(stopped, range(first))
     tensors, structure = pack(stopped)
     Checkpoints(tmp_path).save(first, tensors, {"structure": structure})
 
     torch.manual_seed(99)
-    resumed = _objects(kind)
+    resumed = training_objects(kind)
     for parameter in resumed["model"].parameters():
         nn.init.zeros_(parameter)
     found = Checkpoints(tmp_path).newest()
     assert found is not None
     unpack(resumed, found.tensors, found.state["structure"])
     for name in ("model", "optimizer", "schedule", "scaler", "ema"):
-        assert _same(dict(resumed[name].state_dict()), dict(stopped[name].state_dict())), name
-    _train(resumed, range(first, 6))
+        assert identical(dict(resumed[name].state_dict()), dict(stopped[name].state_dict())), name
+    train(resumed, range(first, 6))
     for name in ("model", "optimizer", "schedule", "scaler", "ema"):
-        assert _same(dict(resumed[name].state_dict()), dict(whole[name].state_dict())), name
+        assert identical(dict(resumed[name].state_dict()), dict(whole[name].state_dict())), name
 
 
 def test_a_snapshot_does_not_follow_training() -> None:
-    objects = _objects("fused Adam")
-    _train(objects, range(1))
+    objects = training_objects("fused Adam")
+    train(objects, range(1))
     tensors, _ = pack(objects)
     before = {name: tensor.clone() for name, tensor in tensors.items()}
-    _train(objects, range(1, 2))
+    train(objects, range(1, 2))
     assert all(tensor.equal(before[name]) for name, tensor in tensors.items())
     assert all(tensor.is_contiguous() and tensor.device.type == "cpu" for tensor in tensors.values())
 
@@ -141,7 +65,7 @@ def test_a_snapshot_takes_the_memory_of_an_earlier_one_where_it_fits() -> None:
     assert shared == ["run/weight", "run/count"]
     target = Holder(dict.fromkeys(state))
     unpack({"run": target}, now, structure)
-    assert _same(target.state, state)
+    assert identical(target.state, state)
 
 
 @pytest.mark.parametrize("dtype", NAMES, ids=str)
@@ -202,7 +126,7 @@ def test_odd_tensors(tmp_path: Path) -> None:
         name: t.detach().resolve_conj().clone(memory_format=torch.contiguous_format) for name, t in state.items()
     }
     expected["channels last"] = state["channels last"]
-    assert _same(target.state, expected)
+    assert identical(target.state, expected)
 
 
 def test_keys_that_look_alike_stay_apart() -> None:
@@ -211,111 +135,8 @@ def test_keys_that_look_alike_stay_apart() -> None:
     assert len(tensors) == 5
     targets = {"run": Holder(state), "run/a": Holder({"b": torch.tensor(0)})}
     unpack(targets, tensors, structure)
-    assert _same(targets["run"].state, state)
+    assert identical(targets["run"].state, state)
     assert targets["run/a"].state["b"] == 4
-
-
-# ---------------------------------------------------------------- what does not fit
-
-
-def _changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    objects = _objects("fused Adam")
-    change(objects)
-    return objects
-
-
-def _replace_layer(objects: dict[str, Any], index: int, layer: nn.Module) -> None:
-    objects["model"][index] = layer
-
-
-MISMATCHES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "wider": (lambda o: o.update(_objects("fused Adam", width=7)), r"\(6, 144\) float32 .*\(7, 144\) float32"),
-    "layer more": (lambda o: o["model"].append(nn.Linear(6, 2)), r"model/5.weight is not in the checkpoint"),
-    "layer less": (lambda o: o["model"].pop(4), r"model/4.weight is only in the checkpoint"),
-    "other norm": (lambda o: _replace_layer(o, 1, nn.InstanceNorm2d(4)), r"model/1.\w+ is only in the checkpoint"),
-    "other dtype": (lambda o: o["model"].double(), r"float32 in the checkpoint, .*float64 here"),
-    "no average": (lambda o: o.pop("ema"), r"'ema' is only in the checkpoint"),
-    "another player": (lambda o: o.update(critic=nn.Linear(2, 2)), r"'critic' is not in the checkpoint"),
-    "other optimiser": (
-        lambda o: o.update(optimizer=torch.optim.SGD(o["model"].parameters(), 0.1)),
-        r"optimizer is Adam in the checkpoint, SGD here",
-    ),
-    "groups joined": (
-        lambda o: o.update(optimizer=torch.optim.Adam(o["model"].parameters(), 0.1)),
-        r"optimizer belongs to parameters of other shapes",
-    ),
-    "optimiser of another net": (
-        lambda o: o.update(optimizer=_objects("fused Adam", width=7)["optimizer"]),
-        r"optimizer belongs to parameters of other shapes",
-    ),
-    "state key more": (lambda o: o["run"].state.update(epoch=1), r"run/epoch is not in the checkpoint"),
-    "state key less": (lambda o: o["run"].state.pop(3), r"run/3 is only in the checkpoint"),
-    "rng of another length": (lambda o: o["run"].state.update(rng=torch.zeros(9, dtype=torch.uint8)), r"run/rng is"),
-    "tensor for a number": (lambda o: o["run"].state.update({3: torch.zeros(1)}), r"run/3 is a str"),
-    "module for a holder": (lambda o: o.update(run=nn.Linear(1, 1)), r"run/weight is not in the checkpoint"),
-    "optimiser for a holder": (lambda o: o.update(run=o["optimizer"]), r"run is no optimiser in the checkpoint"),
-}
-
-
-@pytest.mark.parametrize("case", MISMATCHES)
-def test_mismatches_are_listed_and_nothing_is_loaded(case: str) -> None:
-    change, message = MISMATCHES[case]
-    source = _objects("fused Adam")
-    _train(source, range(2))
-    tensors, structure = pack(source)
-    target = _changed(change)
-    before = copy.deepcopy({name: thing.state_dict() for name, thing in target.items()})
-    with pytest.raises(CheckpointError, match=message) as caught:
-        unpack(target, tensors, structure)
-    assert "\n" not in str(caught.value)
-    for name, thing in target.items():
-        assert _same(dict(thing.state_dict()), dict(before[name])), name
-
-
-def test_some_objects_can_be_left_out_with_their_structure() -> None:
-    source = _objects("fused Adam")
-    _train(source, range(1))
-    tensors, structure = pack(source)
-    model = net()
-    with pytest.raises(CheckpointError, match="optimizer"):
-        unpack({"model": model}, tensors, structure)
-    unpack({"model": model}, tensors, {"model": structure["model"]})
-    assert _same(dict(model.state_dict()), dict(source["model"].state_dict()))
-    with pytest.raises(CheckpointError, match="decoder"):
-        unpack({"decoder": model}, tensors, {"model": structure["model"]})
-
-
-@pytest.mark.parametrize("structure", [None, [], {"model": None}, {"model": {}}, {"model": {"state": None}}, {}])
-def test_a_structure_that_is_none(structure: Any) -> None:
-    with pytest.raises(CheckpointError):
-        unpack({"model": net()}, {}, structure)
-
-
-def test_missing_tensors_are_found_before_loading() -> None:
-    model = net()
-    tensors, structure = pack({"model": model, "run": Holder({"x": [torch.ones(1)]})})
-    del tensors["run/x/0"]
-    with pytest.raises(CheckpointError, match="run/x/0"):
-        unpack({"model": net(), "run": Holder({"x": [torch.ones(1)]})}, tensors, structure)
-
-
-def test_an_object_that_refuses_its_state() -> None:
-    class Picky(Holder):
-        def load_state_dict(self, state: Any) -> None:
-            raise ValueError("not mine")
-
-    tensors, structure = pack({"run": Holder({"a": 1})})
-    with pytest.raises(CheckpointError, match=r"'run' refuses .*not mine"):
-        unpack({"run": Picky({"a": 2})}, tensors, structure)
-
-
-def test_state_that_is_filled_later_may_be_none_here() -> None:
-    tensors, structure = pack({"run": Holder({"mean": torch.ones(2), "history": {"a": 1}, "best": 3.5})})
-    target = Holder({"mean": None, "history": {}, "best": None})
-    unpack({"run": target}, tensors, structure)
-    assert target.state["mean"].equal(torch.ones(2))
-    assert target.state["history"] == {"a": 1}
-    assert target.state["best"] == 3.5
 
 
 # ---------------------------------------------------------------- JSON that loses nothing
@@ -332,7 +153,7 @@ values = st.recursive(
 @settings(max_examples=250, deadline=None)
 @given(values)
 def test_any_structure_round_trips(value: Any) -> None:
-    assert _same(decode(parse_json(dump_json(encode(value)))), value)
+    assert identical(decode(parse_json(dump_json(encode(value)))), value)
 
 
 def test_too_deep_is_refused_when_written() -> None:

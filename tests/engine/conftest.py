@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 import torch
 
-from genlab import config
+from genlab import checkpoint, config
 from genlab.build import build_data, build_model, build_trainer, load_registry
+from genlab.errors import Stopped
 from genlab.registry import MODELS
+from genlab.results import Logger
 from genlab.runtime import Runtime
 from genlab.trainer import Trainer
 from tests.models.conftest import shrunk, spec_of
@@ -46,3 +49,36 @@ def make_trainer() -> MakeTrainer:
         return build_trainer(settings, data, build_model(settings, data, place), place)
 
     return make
+
+
+class Recorder(Logger):
+    """Keeps what was logged, wall-clock figures left out."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[int, str, dict[str, float]]] = []
+
+    def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        self.records.append((step, split, {k: v for k, v in values.items() if k != "images_per_second"}))
+
+
+def snapshot(trainer: Trainer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    tensors, structure = checkpoint.pack(trainer.objects())
+    return {k: v.clone() for k, v in tensors.items()}, {**trainer.state(), "structure": structure}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def fit(trainer: Trainer, stop_at: int | None = None) -> tuple[Recorder, dict[int, Any]]:
+    recorder, saved = Recorder(), {}
+
+    def save(step: int, objects: Mapping[str, Any], state: dict[str, Any]) -> None:
+        saved[step] = snapshot(trainer)
+
+    expected = pytest.raises(Stopped) if stop_at else contextlib.nullcontext()
+    with expected as stopped:
+        trainer.fit(recorder, save, lambda: 15 if trainer.step == stop_at else 0)
+    if stop_at:
+        assert (stopped.value.code, trainer.step) == (143, stop_at)
+    return recorder, saved

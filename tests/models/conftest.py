@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from genlab.model import Model, Shape
+from genlab.models.gan import GAN
 from genlab.registry import MODELS, discover
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -65,3 +69,15 @@ def small(preset: str) -> Callable[[Shape], Model]:
         return MODELS.build(shrunk(spec_of(preset)), "model", image_shape=shape, num_classes=10)
 
     return build
+
+
+def gan(stabilisers: dict[str, Any] | None = None, **changes: Any) -> GAN:
+    """A GAN of two networks of six units for images of 4 pixels."""
+    torch.manual_seed(0)
+    nets = {"name": "mlp", "hidden": [6], "activation": "tanh"}
+    return GAN((1, 4, 4), nets, nets, latent_dim=3, stabilisers=stabilisers, **changes)
+
+
+def states(n: int) -> Tensor:
+    """All states of n binary units, (2ⁿ, n)."""
+    return torch.tensor(list(itertools.product((0.0, 1.0), repeat=n)))

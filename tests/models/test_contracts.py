@@ -15,6 +15,7 @@ from genlab import noise
 from genlab.errors import ConfigError
 from genlab.evaluators.objective import Objective
 from genlab.model import (
+    CAPABILITIES,
     Decodes,
     Encodes,
     HasFilters,
@@ -202,6 +203,15 @@ def test_what_is_logged_is_explained(small: Build) -> None:
     explained = set(re.findall(r"`([^`\s]+)`", (CONFIGS.parent / "docs/reading-the-logs.md").read_text()))
     names = a_step(small((1, 8, 8)), torch.rand(N, 1, 8, 8))
     assert [name for name in names if not {name, name.rpartition("/")[2]} & explained] == []
+
+
+def test_what_a_model_may_have_is_explained() -> None:
+    """docs/adding-a-model.md names each method and attribute of the contract."""
+    prose = re.sub(r"```.*?```", "", (CONFIGS.parent / "docs/adding-a-model.md").read_text(), flags=re.DOTALL)
+    spans = re.findall(r"`([^`]+)`", prose)
+    explained = {name for span in spans for name in re.findall(r"\w+", span)}
+    wanted = {name for kind in (Model, *CAPABILITIES) for name in {*vars(kind), *kind.__annotations__}}
+    assert sorted(name for name in wanted - explained if not name.startswith("_")) == []
 
 
 def test_bfloat16_autocast_keeps_losses_in_float32(small: Build) -> None:

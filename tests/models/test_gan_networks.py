@@ -73,6 +73,13 @@ def test_deviation_is_that_of_groups_of_consecutive_rows() -> None:
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize(("n", "size"), [(8, 4), (6, 3), (3, 3), (5, 1)])
+def test_even_groups_are_as_large_as_divides_the_batch(n: int, size: int) -> None:
+    x = torch.randn(n, 3, 2, 2)
+    seen = MinibatchDeviation(4, even=True)(x)
+    torch.testing.assert_close(seen, torch.cat([MinibatchDeviation(4)(part) for part in x.split(size)]))
+
+
 def test_discrimination_is_the_sum_over_the_group() -> None:
     torch.manual_seed(0)
     layer, x = MinibatchDiscrimination(5, kernels=3, dims=2, size=4), torch.randn(6, 5)

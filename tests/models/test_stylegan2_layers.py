@@ -18,7 +18,6 @@ from genlab.networks.stylegan2_layers import (
     Double,
     EqualConv2d,
     EqualLinear,
-    MinibatchDeviation,
     ModulatedConv,
     leaky,
 )
@@ -129,21 +128,6 @@ def test_the_activation_keeps_the_mean_square() -> None:
     x = torch.randn(100_000)
     assert float(leaky(x).square().mean()) == pytest.approx(1, rel=0.05)
     assert float(leaky(torch.tensor(6e4).half())) == 256
-
-
-def test_the_deviation_is_that_of_groups_of_four_images_in_a_row() -> None:
-    x = torch.randn(8, 3, 2, 2)
-    found = MinibatchDeviation()(x)
-    torch.testing.assert_close(found[:, :3], x)
-    for group in (slice(0, 4), slice(4, 8)):
-        expected = np.sqrt(np.var(x[group].numpy(), axis=0) + 1e-8).mean()
-        np.testing.assert_allclose(found[group, 3].numpy(), expected, rtol=1e-5)
-    torch.testing.assert_close(torch.cat([MinibatchDeviation()(part) for part in x.split(4)]), found)
-    assert MinibatchDeviation()(x[:6]).shape == (6, 4, 2, 2)  # two groups of three
-    alike = torch.ones(4, 3, 2, 2, requires_grad=True)
-    MinibatchDeviation()(alike).sum().backward()
-    assert alike.grad is not None
-    assert alike.grad.isfinite().all()
 
 
 def test_z_is_normalised_and_each_layer_has_its_style() -> None:

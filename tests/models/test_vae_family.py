@@ -1,9 +1,8 @@
-"""Bounds and estimates against a model whose log p(x) is known, and what a label does to a conditional VAE."""
+"""Bounds and estimates against a model whose log p(x) is known, and what is seen in a code."""
 
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
 from genlab import noise
-from genlab.build import build_model
-from genlab.errors import ConfigError
 from genlab.evaluation import Concludes, Shared
-from genlab.evaluators.label_agreement import LabelAgreement
 from genlab.evaluators.manifold import Manifold
 from genlab.evaluators.nll import ImportanceSampledNLL
 from genlab.evaluators.units import ActiveUnits, mutual_information, treatment
@@ -24,8 +20,6 @@ from genlab.models.iwae import IWAE
 from genlab.models.mc_decoder import MonteCarloDecoder
 from genlab.models.vae import VAE
 from genlab.results import Diagnosis, Picture
-from genlab.runtime import Runtime
-from tests.models.conftest import spec_of
 from tests.report.conftest import MemorySplit
 
 SHAPE = (1, 2, 3)
@@ -198,43 +192,6 @@ def test_the_naive_decoders_weights_are_the_bernoulli_likelihood_of_its_codes() 
     assert 1 <= loss["codes_used"] <= 6
 
 
-def cvae(**changes: Any) -> CVAE:
-    torch.manual_seed(0)
-    return CVAE(SHAPE, 4, SMALL, latent_dim=3, **changes)
-
-
-def test_a_code_holds_its_label_and_both_networks_hear_it() -> None:
-    model, image = cvae(), torch.rand(2, *SHAPE)
-    zero, one = torch.tensor([0, 0]), torch.tensor([1, 3])
-    code = model.encode(image, one)
-    assert code[:, 3:].tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
-    assert not torch.equal(code[:, :3], model.encode(image, zero)[:, :3])  # the encoder hears it
-    other = torch.cat([code[:, :3], model.encode(image, zero)[:, 3:]], 1)
-    assert not torch.equal(model.decode(code), model.decode(other))  # and the decoder
-
-
-def test_samples_go_through_the_classes_or_keep_to_one() -> None:
-    model = cvae()
-    model.decode = lambda code: code[:, 3:]  # type: ignore[method-assign]
-    assert model.sample(6).argmax(1).tolist() == [0, 1, 2, 3, 0, 1]
-    assert model.sample(3, label=2).argmax(1).tolist() == [2, 2, 2]
-    noise.seed(0)
-    drawn = torch.bincount(model.prior(4000)[:, 3:].argmax(1))
-    assert drawn.min() > 900
-
-
-def test_a_conditional_model_without_labels_is_refused() -> None:
-    with pytest.raises(ConfigError, match="needs labels"):
-        CVAE(SHAPE, None, SMALL)
-
-
-def test_a_conditional_model_of_attributes_is_refused() -> None:
-    settings = {"seed": 0, "model": spec_of("cvae")}
-    data: Any = SimpleNamespace(name="faces", shape=SHAPE, num_classes=4, multi_label=True, points=False, columns=())
-    with pytest.raises(ConfigError, match="one class an image"):
-        build_model(settings, data, Runtime(torch.device("cpu")))
-
-
 class Coded(VAE):
     """A model whose posterior is written down: the first number of an image tells the first dimension."""
 
@@ -318,41 +275,3 @@ def test_the_manifold_lies_at_the_quantiles_of_the_prior() -> None:
     assert codes[4].tolist() == pytest.approx([0, 0], abs=1e-6)
     assert not Manifold().applies(VAE(SHAPE, SMALL, latent_dim=3))
     assert not Manifold().applies(CVAE(SHAPE, 4, SMALL, latent_dim=2))
-
-
-class Painter(CVAE):
-    """Draws the class as a bright column; `confused` draws class 1 whatever it is asked for."""
-
-    confused = False
-
-    def sample(self, n: int, label: int | None = None) -> Tensor:
-        assert label is not None
-        return painted(torch.full((n,), 1 if self.confused else label))
-
-
-def painted(label: Tensor) -> Tensor:
-    image = 0.1 * torch.rand(len(label), *SHAPE)
-    image[torch.arange(len(label)), 0, :, label] = 1.0
-    return image
-
-
-def test_label_agreement_counts_samples_that_obey() -> None:
-    torch.manual_seed(0)
-    label = torch.arange(300) % 3
-    split: Any = MemorySplit(painted(label), label)
-    split.sibling = lambda name: split
-    model = Painter(SHAPE, 3, SMALL)
-    judge = LabelAgreement(images=60, hidden=16, epochs=60)
-    assert judge.applies(model)
-    assert not judge.applies(VAE(SHAPE, SMALL))
-    one: Any = MemorySplit(painted(label * 0), label * 0)
-    one.sibling = lambda name: one
-    with pytest.raises(ConfigError, match="every training image is of class 0"):
-        dict(judge.run(model, one))
-    values = dict(judge.run(model, split))
-    assert values["classifier_accuracy"] == 1
-    assert values["label_agreement"] == 1
-    model.confused = True
-    values = dict(judge.run(model, split))
-    assert values["label_agreement"] == pytest.approx(1 / 3)
-    assert values["label_agreement_worst_class"] == 0

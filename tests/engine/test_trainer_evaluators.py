@@ -1,0 +1,186 @@
+"""When the loop looks at a model: whose weights, diagnoses that wait, evaluations that fail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from genlab.errors import ConfigError
+from genlab.model import Model
+from genlab.results import Diagnosis, Logger, Value
+from genlab.trainer import Trainer
+from tests.engine.conftest import MakeTrainer, fit, same, snapshot
+
+
+class Suspicious:
+    """An evaluator that finds something wrong each time."""
+
+    split, every = None, 1
+
+    def applies(self, model: Model) -> bool:
+        return True
+
+    def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+        yield "collapse", Diagnosis("the posterior has collapsed: model.beta=0.5")
+
+    def protocol(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_diagnosis_waits_while_training_may_still_mend_it(make_trainer: MakeTrainer) -> None:
+    class Patient(Suspicious):
+        def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+            yield "collapse", Diagnosis("the posterior has collapsed: model.beta=0.5", after=0.5)
+
+    trainer = make_trainer("vae", "trainer.steps=4")
+    trainer.evaluators, trainer._cadence = {"patient": Patient()}, {"patient": 1}
+    fit(trainer)
+    assert [found["step"] for found in trainer.diagnoses] == [3]
+
+
+def test_a_diagnosis_waits_for_its_steps_however_short_the_run(make_trainer: MakeTrainer) -> None:
+    class Slow(Suspicious):
+        def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+            yield "young", Diagnosis("the generator has collapsed: model.beta=0.5", after=0.25, steps=4)
+            yield "never", Diagnosis("nothing is learned: model.beta=0.5", steps=5)
+
+    trainer = make_trainer("vae", "trainer.steps=4")
+    trainer.evaluators, trainer._cadence = {"slow": Slow()}, {"slow": 1}
+    fit(trainer)
+    assert [(found["name"], found["step"]) for found in trainer.diagnoses] == [("young", 4)]
+
+
+def test_a_diagnosis_is_said_once_logged_each_time_and_survives(
+    make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts: list[tuple[int, str, str]] = []
+
+    class Reader(Logger):
+        def text(self, step: int, name: str, text: str) -> None:
+            texts.append((step, name, text))
+
+    def watched() -> Trainer:
+        trainer = make_trainer("vae", "trainer.steps=4")
+        trainer.evaluators, trainer._cadence = {"suspicious": Suspicious()}, {"suspicious": 1}
+        return trainer
+
+    first, states = watched(), {}
+    first.fit(Reader(), lambda step, objects, state: None, lambda: 0, lambda step: step == 2)
+    states.update(zip(("tensors", "state"), snapshot(first), strict=True))
+    second = watched()
+    second.restore(states["tensors"], states["state"])
+    second.fit(Reader(), lambda step, objects, state: None, lambda: 0)
+    assert [(step, name) for step, name, _ in texts] == [(step, "diagnosis/collapse") for step in (1, 2, 3, 4)]
+    assert [found["step"] for found in second.diagnoses] == [1]
+    assert capsys.readouterr().err.count("model.beta=0.5") == 1
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_live_evaluator_sees_the_weights_that_learn_and_others_their_average(
+    make_trainer: MakeTrainer, live: bool
+) -> None:
+    seen: list[Model] = []
+
+    class Looking(Suspicious):
+        def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+            seen.append(model)
+            yield "looked", 1.0
+
+    trainer, looking = make_trainer("vae", "trainer.steps=2", "trainer.ema=0.9"), Looking()
+    looking.live = live  # type: ignore[attr-defined]
+    trainer.evaluators, trainer._cadence = {"looking": looking}, {"looking": 1}
+    trainer.fit(Logger(), lambda step, objects, state: None, lambda: 0)
+    assert trainer.average is not None
+    assert all(model is (trainer.model if live else trainer.average.model) for model in seen)
+    assert len(seen) == 2
+
+
+class Counting(Suspicious):
+    """An evaluator that compares with what it has seen before."""
+
+    def __init__(self) -> None:
+        self.memory: dict[str, Any] = {}
+
+    def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+        self.memory = {"seen": self.memory.get("seen", 0) + 1}
+        yield "seen", float(self.memory["seen"])
+
+
+def test_what_an_evaluator_remembers_is_in_the_checkpoint(make_trainer: MakeTrainer) -> None:
+    def counted() -> Trainer:
+        trainer = make_trainer("vae", "trainer.steps=4")
+        trainer.evaluators, trainer._cadence = {"counting": Counting()}, {"counting": 1}
+        return trainer
+
+    recorder, saved = fit(counted(), stop_at=2)
+    second = counted()
+    second.restore(*saved[2])
+    rest, _ = fit(second)
+    seen = [values["seen"] for _, _, values in recorder.records + rest.records if "seen" in values]
+    assert seen == [1, 2, 3, 4]
+
+
+class Failing:
+    """An evaluator that cannot be made until somebody has seen to it."""
+
+    split, every = None, 1
+    broken = True
+
+    def applies(self, model: Model) -> bool:
+        return True
+
+    def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+        if self.broken:
+            raise ConfigError("no labels", "evaluator probe", "use another")
+        yield "accuracy", 0.5
+
+    def protocol(self) -> dict[str, Any]:
+        return {}
+
+
+def test_an_evaluation_that_fails_costs_no_training_and_is_made_on_going_on(make_trainer: MakeTrainer) -> None:
+    def judged() -> Trainer:
+        trainer = make_trainer("vae", "evaluator=objective", "trainer.steps=4")
+        trainer.evaluators["probe"], trainer._cadence = Failing(), {"objective": 4, "probe": 4}  # type: ignore[assignment]
+        return trainer
+
+    first, kept = judged(), []
+    with pytest.raises(ConfigError, match="no labels"):
+        first.fit(Logger(), lambda step, objects, state: kept.append((step, snapshot(first))), lambda: 0)
+    ((step, (tensors, state)),) = [pair for pair in kept if pair[0] == 4]
+    assert (step, state["due"]) == (4, ["probe"])
+    assert "valid/loss" in state["metrics"]  # the evaluation before it is done
+    second = judged()
+    second.restore(tensors, state)
+    with pytest.raises(ConfigError, match="no labels"):
+        fit(second)
+    second.evaluators["probe"].broken = False  # type: ignore[attr-defined]
+    recorder, _ = fit(second)
+    assert recorder.records == [(4, "train", {"accuracy": 0.5})]
+    assert second.metrics["train/accuracy"] == 0.5
+    assert same(dict(second.model.state_dict()), dict(first.model.state_dict()))
+
+
+@pytest.mark.parametrize("at_risk", [True, False])
+def test_the_end_is_saved_before_its_evaluations_if_they_put_much_at_risk(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, at_risk: bool
+) -> None:
+    monkeypatch.setattr("genlab.trainer.AT_RISK", -1.0 if at_risk else math.inf)
+    trainer = make_trainer("vae", "evaluator=objective", "trainer.steps=4")
+    kept: list[tuple[int, list[str], bool]] = []
+
+    def save(step: int, objects: Any, state: dict[str, Any]) -> None:
+        kept.append((step, state["due"], "valid/loss" in state["metrics"]))
+
+    trainer._save_every, trainer._cadence = 5, {"objective": 5}
+    trainer.fit(Logger(), save, lambda: 0)
+    assert kept == [(4, ["objective"], False)] * at_risk + [(4, [], True)]
+
+
+def test_a_game_is_looked_at_as_rarely_as_its_objective(make_trainer: MakeTrainer) -> None:
+    """Ten looks, whatever the length, would be most of a short run."""
+    trainer = make_trainer("dcgan", "evaluator=default", "trainer.steps=20")
+    assert trainer._cadence["game"] == trainer._cadence["objective"] > 20 // 10
