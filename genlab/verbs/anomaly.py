@@ -66,7 +66,7 @@ def anomaly(loaded: LoadedRun, keys: Keys, files: list[Path]) -> None:
     from genlab.anomaly import normal_threshold, scores
     from genlab.grid import image_grid
 
-    path = pictures.destination(keys.out, loaded, "anomalies")
+    path = pictures.destination(keys.out, loaded, pictures.named("anomalies", keys))
     _check(loaded)
     data = loaded.data()
     noise.seed(keys.seed)

@@ -66,7 +66,7 @@ def arithmetic(loaded: LoadedRun, keys: Keys) -> None:
     from genlab.grid import image_grid
     from genlab.model import Decodes, Encodes
 
-    path = pictures.destination(keys.out, loaded, f"arithmetic-{keys.attribute}".replace("/", "-"))
+    path = pictures.destination(keys.out, loaded, pictures.named("arithmetic", keys, "attribute"))
     pictures.require(loaded, Encodes, Decodes)
     data = loaded.data()
     number = _number(data, str(keys.attribute))

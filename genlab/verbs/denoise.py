@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from genlab.registry import CORRUPTIONS
 from genlab.verbs import pictures, restoring
@@ -25,8 +26,9 @@ def parser() -> Parser:
 def run(options: argparse.Namespace) -> int:
     keys = restoring.DenoiseKeys(**keywords(restoring.DenoiseKeys, options.options))
     loaded = pictures.open_run(options)
-    default = 0.0 if keys.image else 0.3
-    sigma = default if keys.sigma is None else keys.sigma
-    corrupt = CORRUPTIONS.build({"name": "gaussian", "amount": sigma}, "genlab denoise")
-    restoring.restore(loaded, keys, f"denoised-{sigma:g}", corrupt, lambda spoilt, restored: restored)
+    if keys.sigma is None:
+        keys = replace(keys, sigma=0.0 if keys.image else 0.3)
+    corrupt = CORRUPTIONS.build({"name": "gaussian", "amount": keys.sigma}, "genlab denoise")
+    name = pictures.named("denoised", keys, "sigma")
+    restoring.restore(loaded, keys, name, corrupt, lambda spoilt, restored: restored)
     return 0

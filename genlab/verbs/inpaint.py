@@ -39,5 +39,5 @@ def run(options: argparse.Namespace) -> int:
     def fill(spoilt: Tensor, restored: Tensor) -> Tensor:
         return restored.where(unknown, spoilt)
 
-    restoring.restore(loaded, keys, f"inpainted-{keys.box:g}", spoil, fill)
+    restoring.restore(loaded, keys, pictures.named("inpainted", keys, "box"), spoil, fill)
     return 0

@@ -59,7 +59,7 @@ def interpolate(loaded: LoadedRun, keys: Keys) -> None:
     from genlab.grid import image_grid
     from genlab.model import Decodes
 
-    path = pictures.destination(keys.out, loaded, f"interpolation-{keys.mode}-seed{keys.seed}")
+    path = pictures.destination(keys.out, loaded, pictures.named("interpolation", keys, "mode", "seed"))
     pictures.require(loaded, Decodes)
     noise.seed(keys.seed)
     with torch.no_grad():

@@ -34,6 +34,17 @@ def read(files: list[Path], shape: tuple[int, ...]) -> Tensor:
     return torch.stack([_read(file, shape) for file in files])
 
 
+def readable(files: list[Path], shape: tuple[int, ...]) -> tuple[dict[Path, Tensor], list[DataError]]:
+    """The pictures (C, H, W) that can be read, as `read` makes them, and what is wrong with each of the others."""
+    images, errors = {}, []
+    for file in files:
+        try:
+            images[file] = _read(file, shape)
+        except DataError as error:
+            errors.append(error)
+    return images, errors
+
+
 def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
     import numpy as np
     import torch
@@ -46,6 +57,6 @@ def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
             fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
     except Exception as error:  # on damaged bytes a decoder may raise anything
         said = f"{type(error).__name__}: {error}".replace("<_io.", "<")[:120]
-        raise DataError(f"picture {path} cannot be read", said, "give another") from None
+        raise DataError(f"picture {path} cannot be read", said, "restore it, or give another") from None
     pixels = np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
     return torch.from_numpy(pixels.copy()).float() / 255

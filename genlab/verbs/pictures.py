@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +67,24 @@ def require(loaded: LoadedRun, *wanted: type) -> None:
             f"run {loaded.path}",
             "try genlab eval RUN evaluator=points",
         )
+
+
+def named(first: str, keys: Any, *always: str) -> str:
+    """A file's name: `first`, the keys `always`, and any other that is not at its default: samples-n64-seed0-label3.
+
+    So what other arguments have made is not overwritten. `keys` is a dataclass; where things go is no part of it.
+    """
+    others = [
+        field.name
+        for field in dataclasses.fields(keys)
+        if field.name not in (*always, "out", "folder") and getattr(keys, field.name) != field.default
+    ]
+    return "-".join([first, *(_told(key, getattr(keys, key)) for key in (*always, *others))])
+
+
+def _told(key: str, value: Any) -> str:
+    """A number with its key, a word as it is, a path such that it is one part of a path; of a long one the end."""
+    return re.sub(r"[^\w.]+", "-", value[-60:]).strip("-") if isinstance(value, str) else f"{key}{value}"
 
 
 def destination(out: str | None, loaded: LoadedRun, name: str, kinds: Sequence[str] = (".png",)) -> Path:

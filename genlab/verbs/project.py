@@ -69,7 +69,7 @@ def project(loaded: LoadedRun, keys: Keys, target: Tensor) -> None:
     from genlab.grid import image_grid
     from genlab.model import Decodes, HasPrior
 
-    path = pictures.destination(keys.out, loaded, f"projection-{keys.space}-seed{keys.seed}")
+    path = pictures.destination(keys.out, loaded, pictures.named("projection", keys, "image", "space", "seed"))
     pictures.require(loaded, Decodes, HasPrior)
     noise.seed(keys.seed)
     with torch.no_grad():

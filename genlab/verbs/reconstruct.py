@@ -51,7 +51,7 @@ def reconstruct(loaded: LoadedRun, keys: Keys) -> None:
     from genlab.grid import image_grid
     from genlab.model import Reconstructs
 
-    path = pictures.destination(keys.out, loaded, f"reconstructions-{keys.split}-n{keys.n}")
+    path = pictures.destination(keys.out, loaded, pictures.named("reconstructions", keys, "split", "n"))
     pictures.require(loaded, Reconstructs)
     assert isinstance(loaded.model, Reconstructs)
     rows = loaded.data().split(keys.split)

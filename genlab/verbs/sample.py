@@ -68,7 +68,7 @@ def sample(loaded: LoadedRun, keys: Keys) -> None:
     from genlab.model import Samples
     from genlab.sampling import classes_in_turn, in_parts
 
-    name = f"samples-n{keys.n}-seed{keys.seed}{_suffix(keys)}"
+    name = pictures.named("samples", keys, "n", "seed")
     path = pictures.destination(keys.out, loaded, name, (".png", *ARRAYS))
     drawn = path.suffix.lower() == ".png"
     if drawn and keys.n > MOST_IN_A_PICTURE:
@@ -87,11 +87,6 @@ def sample(loaded: LoadedRun, keys: Keys) -> None:
     else:
         write(path, images)
         print(path)
-
-
-def _suffix(keys: Keys) -> str:
-    given = {"label": keys.label, "truncation": keys.truncation}
-    return "".join(f"-{name}{value:g}" for name, value in given.items() if value is not None)
 
 
 def _conditions(loaded: LoadedRun, keys: Keys) -> dict[str, int | float]:

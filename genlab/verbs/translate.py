@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from genlab.errors import ConfigError
+from genlab.errors import ConfigError, DataError
+from genlab.progress import say
 from genlab.registry import Count, NonNegativeInt
 from genlab.verbs import ownpictures, pictures
 from genlab.verbs.options import Parser, keywords
@@ -25,7 +26,7 @@ KEYS = pictures.keys_text(
     split="train, valid or test",
     columns="per row (8)",
     seed="of the noise (0)",
-    folder="where each translated picture goes, with input=",
+    folder="where each translated picture goes, with input= (RUN/images/translated-...)",
     out="PNG file of inputs above outputs; with input=, a folder is as folder=",
 )
 EXAMPLES = """\
@@ -70,18 +71,22 @@ def translate(loaded: LoadedRun, keys: Keys) -> None:
     from genlab import noise
     from genlab.grid import image_grid
 
-    given = "" if keys.input is None else f"-{Path(keys.input).stem}"
     if keys.input is not None and keys.folder is None and keys.out is not None and not Path(keys.out).suffix:
         keys = replace(keys, folder=keys.out, out=None)
-    path = pictures.destination(keys.out, loaded, f"translations-{keys.direction}{given}")
+    path = pictures.destination(keys.out, loaded, pictures.named("translations", keys, "direction"))
     change = way(loaded, keys.direction)
     noise.seed(keys.seed)
+    bad: list[DataError] = []
     with torch.no_grad():
-        inputs, outputs = of_the_data(loaded, keys, change) if keys.input is None else of_the_user(loaded, keys, change)
-    columns = min(keys.columns, len(inputs))
-    whole = len(inputs) - len(inputs) % columns  # whole rows, so that the pairs stay above each other
-    rows = zip(inputs[:whole].split(columns), outputs[:whole].split(columns), strict=True)
-    pictures.save(path, image_grid(torch.cat([row for pair in rows for row in pair]), columns))
+        inputs, outputs = (
+            of_the_data(loaded, keys, change) if keys.input is None else of_the_user(loaded, keys, change, bad)
+        )
+    if len(inputs):
+        columns = min(keys.columns, len(inputs))
+        whole = len(inputs) - len(inputs) % columns  # whole rows, so that the pairs stay above each other
+        rows = zip(inputs[:whole].split(columns), outputs[:whole].split(columns), strict=True)
+        pictures.save(path, image_grid(torch.cat([row for pair in rows for row in pair]), columns))
+    complain(bad)
 
 
 def way(loaded: LoadedRun, direction: str) -> Callable[[Tensor], Tensor]:
@@ -107,8 +112,13 @@ def of_the_data(loaded: LoadedRun, keys: Keys, change: Callable[[Tensor], Tensor
     return given.cpu(), torch.cat([change(part).cpu() for part in given.split(PART)])
 
 
-def of_the_user(loaded: LoadedRun, keys: Keys, change: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Translate every picture of `input` and write it; the first n, and their translations."""
+def of_the_user(
+    loaded: LoadedRun, keys: Keys, change: Callable[[Tensor], Tensor], bad: list[DataError]
+) -> tuple[Tensor, Tensor]:
+    """Translate every picture of `input` and write it; the first n, and their translations.
+
+    What is wrong with those that cannot be read goes into `bad`.
+    """
     import torch
 
     from genlab import runs
@@ -117,16 +127,40 @@ def of_the_user(loaded: LoadedRun, keys: Keys, change: Callable[[Tensor], Tensor
     assert keys.input is not None
     files = ownpictures.files_at(keys.input, "input")
     shape = tuple(runs.data_facts(loaded.record, loaded.path)["shape"])
-    folder = Path(keys.folder).expanduser() if keys.folder else loaded.path / "images" / f"translated-{keys.direction}"
+    folder = where(loaded, keys, files[0].parent)
     twice = len({file.stem for file in files}) < len(files)
-    shown: list[tuple[Tensor, Tensor]] = []
+    shown: list[tuple[Tensor, Tensor]] = [(torch.empty(0, *shape), torch.empty(0, *shape))]
     for start in range(0, len(files), PART):
-        part = files[start : start + PART]
-        given = ownpictures.read(part, shape)
+        part, errors = ownpictures.readable(files[start : start + PART], shape)
+        bad += errors
+        if not part:
+            continue
+        given = torch.stack([*part.values()])
         made = change(given.to(loaded.runtime.device)).cpu()
         for file, image in zip(part, made, strict=True):
             pictures.save(folder / f"{file.name if twice else file.stem}.png", image_grid(image[None], gap=0, side=1))
-        if start < keys.n:
+        if sum(len(inputs) for inputs, _ in shown) < keys.n:
             shown.append((given, made))
     inputs, outputs = (torch.cat(each)[: keys.n] for each in zip(*shown, strict=True))
     return inputs, outputs
+
+
+def where(loaded: LoadedRun, keys: Keys, own: Path) -> Path:
+    """The folder of the translated pictures; ConfigError if it is that of the user's `own`, which would be lost."""
+    if keys.folder is None:
+        decides = Keys(input=keys.input, direction=keys.direction, seed=keys.seed)
+        return loaded.path / "images" / pictures.named("translated", decides, "direction")
+    folder = Path(keys.folder).expanduser()
+    if folder.resolve() == own.resolve():
+        raise ConfigError("pictures would overwrite their originals", f"key folder={folder}", "give another folder")
+    return folder
+
+
+def complain(bad: list[DataError]) -> None:
+    """DataError if pictures could not be read; of several each has a line before."""
+    if len(bad) == 1:
+        raise bad[0]
+    for error in bad:
+        say(f"warning: {error}")
+    if bad:
+        raise DataError(f"{len(bad)} pictures cannot be read", "key input; see the lines above", "restore them")

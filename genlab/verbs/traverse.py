@@ -58,7 +58,7 @@ def traverse(loaded: LoadedRun, keys: Keys) -> None:
     from genlab.latent import codes, walks
     from genlab.model import Decodes, Encodes
 
-    path = pictures.destination(keys.out, loaded, f"traversals-{keys.split}-n{keys.n}")
+    path = pictures.destination(keys.out, loaded, pictures.named("traversals", keys, "split", "n"))
     pictures.require(loaded, Encodes, Decodes)
     assert isinstance(loaded.model, Decodes)
     with torch.no_grad():

@@ -67,7 +67,7 @@ def walk(loaded: LoadedRun, keys: Keys) -> None:
     from genlab.grid import animation, image_grid
     from genlab.model import Decodes, HasPrior
 
-    path = pictures.destination(keys.out, loaded, f"walk-{keys.mode}-seed{keys.seed}", (".gif", ".webp"))
+    path = pictures.destination(keys.out, loaded, pictures.named("walk", keys, "mode", "seed"), (".gif", ".webp"))
     pictures.require(loaded, Decodes, HasPrior)
     noise.seed(keys.seed)
     with torch.no_grad():

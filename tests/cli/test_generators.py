@@ -99,6 +99,27 @@ def test_a_longer_search_comes_nearer(capsys: pytest.CaptureFixture[str]) -> Non
     assert long > short + 1
 
 
+@pytest.mark.parametrize(
+    ("verb", "others"),
+    [
+        ("walk", [["n=2"], ["n=1", "stops=3"], ["n=1", "steps=3"], ["n=1", "fps=5"], ["n=1", "mode=lerp"]]),
+        ("project", [["image=one.png", "seed=1"], ["image=two.png"], ["image=one.png", "rate=0.2"]]),
+        ("sample", [["seed=1"], ["columns=3"], ["seed=1000001"], ["seed=1000002"]]),
+        ("interpolate", [["n=3"], ["steps=4"], ["between=prior"]]),
+    ],
+)
+def test_other_arguments_have_another_name(
+    verb: str, others: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy("one.png", "two.png")
+    usual = {"walk": ["n=1"], "project": ["image=one.png"]}.get(verb, [])
+    quick = ["stops=2"] if verb == "walk" else ["steps=2"] if verb == "project" else []
+    paths = [said(capsys, verb, "gan/b", *quick, *words)[-1] for words in (usual, usual, *others)]
+    assert paths[0] == paths[1]  # what is drawn again is the same
+    assert len(set(paths[1:])) == 1 + len(others)
+    assert {Path(path).parent for path in paths} == {Path("outputs/gan/b/images")}
+
+
 def test_what_cannot_be_walked_or_projected(refused: Refused) -> None:
     assert "has no styles" in refused("walk", "gan/b", "mode=style")
     assert "has no styles" in refused("project", "gan/b", "image=one.png", "space=w")

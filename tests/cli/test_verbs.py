@@ -250,8 +250,6 @@ def test_pictures_of_ones_own_are_translated_one_by_one(tmp_path: Path, capsys: 
         assert made.size == (8, 8)
     with Image.open("both.png") as both:
         assert both.size == (2 + 66 * 2, 2 + 66 * 2)
-    said(capsys, "translate", "cyclegan/c", f"input={own / 'one.png'}")
-    assert Path("outputs/cyclegan/c/images/translated-ab/one.png").is_file()
     lines = said(capsys, "translate", "cyclegan/c", f"input={own / 'one.png'}", "out=here").splitlines()
     assert lines[0] == "here/one.png"
 
