@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genlab import noise
 
 if TYPE_CHECKING:
-    from genlab.losses.adversarial import Game
+    from genlab.losses.adversarial import Contest, Game
     from genlab.losses.partition import LogPartition
     from genlab.losses.stabilisers import Stabilisers
 
@@ -146,6 +146,14 @@ class TranslatesBack(Protocol):
 
 
 @runtime_checkable
+class Opposes(Protocol):
+    """What is made plays against what tells it from the real, in a phase whose name begins with `discriminator`."""
+
+    def contests(self, *drawn: Tensor) -> dict[str, Contest]:
+        """Each discriminator's logits of what `draw` gave, larger for more real, by its name; "" of the only one."""
+
+
+@runtime_checkable
 class Plays(Protocol):
     """A generator that learns from a discriminator; `draw` gives real images, fakes, and what `judge` is given."""
 
@@ -225,6 +233,7 @@ CAPABILITIES = (
     HasPosterior,
     Weighs,
     Translates,
+    Opposes,
     Plays,
     TranslatesBack,
     Scores,

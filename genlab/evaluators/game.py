@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +16,9 @@ from genlab.batchnorm import batch_statistics
 from genlab.evaluators.diversity import entropy, pair_distance, total_variation
 from genlab.extraction import choose, own, some
 from genlab.extractors.classifiers import SmallClassifier
+from genlab.losses.adversarial import Contest
 from genlab.losses.gradients import gradient_norm
-from genlab.model import Model, Plays, Samples, generator_every
+from genlab.model import Model, Opposes, Plays, Samples, generator_every
 from genlab.neighbours import radii
 from genlab.registry import EVALUATORS, Cadence
 from genlab.results import UNTAUGHT, Diagnosis, Value
@@ -69,7 +70,8 @@ class GameDiagnosis:
 
     `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
     data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
-    `critic_loss_share`: its loss over that of a guess; both with each batch's own statistics, as in training.
+    `critic_loss_share`: its loss over that of a guess; both with each batch's own statistics, as in training. It is all
+    that is looked at where there are no stabilisers, which is what the other advice is about.
     `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
     last evaluation, as a total variation. While training, both players are as they learn, not averaged over steps. Of
     data that are all alike nothing is said.
@@ -88,13 +90,16 @@ class GameDiagnosis:
         self.memory: dict[str, Any] = {}  # of earlier evaluations of the same run: kept in its checkpoints
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, Plays) and isinstance(model, Samples)
+        return isinstance(model, Opposes)
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
-        assert isinstance(model, Plays)
         columns = some(split, self.images).first(self.images, model.inputs)
         if (columns[0] == columns[0][:1]).all():
+            return
+        if not (isinstance(model, Plays) and isinstance(model, Samples)):
+            contests, _ = self._critic(model, columns)
+            yield from _won(model, contests)
             return
         real, fake = columns[0].cpu(), self._samples(model, len(columns[0]))
         kinds, classified = _kinds(split, real, fake)
@@ -103,27 +108,28 @@ class GameDiagnosis:
         yield "sample_spacing", found.spacing
         if found.collapsed:
             yield "mode_collapse", _of_samples(f"modes are missing: {found.text}; {more_modes(model)}", model)
-        yield from self._critic(model, columns, real, fake)
+        contests, norm = self._critic(model, columns)
+        yield from _won(model, contests)
+        yield from _steadied(model, contests[""], norm, gap(real, fake))
         yield from self._shift(model, kinds[1])
 
     def _samples(self, model: Any, n: int) -> Tensor:
         parts = in_parts(n, self.batch_size, classes_in_turn(model))
         return torch.cat([model.sample(part).cpu() for part in parts])
 
-    def _critic(
-        self, model: Any, columns: tuple[Tensor, ...], real: Tensor, fake: Tensor
-    ) -> Iterator[tuple[str, Value]]:
-        on_real, on_fake, norms = [], [], []
-        parts = max(1, len(real) // self.batch_size)
+    def _critic(self, model: Any, columns: tuple[Tensor, ...]) -> tuple[dict[str, Contest], float]:
+        """Each discriminator's logits; the mean norm of their gradient at real images, if a penalty may be on it."""
+        found: list[dict[str, Contest]] = []
+        norms: list[Tensor] = []
+        parts = max(1, len(columns[0]) // self.batch_size)
         for part in zip(*(column.tensor_split(parts) for column in columns), strict=True):
             with batch_statistics(model):  # the discriminator as the generator meets it
-                seen, made, *given = model.draw(*part)
-                on_real.append(model.judge(seen, *given).float().cpu())
-                on_fake.append(model.judge(made, *given).float().cpu())
-                norms.append(gradient_norm(partial(_judged, model, given), seen).cpu())
-        logits, others, norm = torch.cat(on_real), torch.cat(on_fake), float(torch.cat(norms).mean())
-        yield "critic_gradient", norm
-        yield from _verdicts(model, logits, others, norm, gap(real, fake))
+                drawn = model.draw(*part)
+                found.append(model.contests(*drawn))
+                if isinstance(model, Plays):
+                    norms.append(gradient_norm(partial(_judged, model, drawn[2:]), drawn[0]).cpu())
+        contests = {name: _joined([each[name] for each in found]) for name in found[0]}
+        return contests, float(torch.cat(norms).mean()) if norms else math.nan
 
     def _shift(self, model: Any, shares: Tensor) -> Iterator[tuple[str, Value]]:
         before, moved = self.memory.get("shares", []), self.memory.get("moved", 0.0)
@@ -149,7 +155,13 @@ def _of_critic(sentence: str) -> Diagnosis:
     return Diagnosis(sentence, EARLY, UNTAUGHT)
 
 
-def _judged(model: Any, given: list[Tensor], images: Tensor) -> Tensor:
+def _joined(parts: list[Contest]) -> Contest:
+    real = torch.cat([part.real.float().cpu() for part in parts])
+    made = torch.cat([part.made.float().cpu() for part in parts])
+    return Contest(parts[0].game, real, made)
+
+
+def _judged(model: Any, given: Sequence[Tensor], images: Tensor) -> Tensor:
     logits: Tensor = model.judge(images, *given)
     return logits
 
@@ -190,21 +202,28 @@ def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tens
     return (shares[0], shares[1]), False
 
 
-def _verdicts(model: Any, real: Tensor, fake: Tensor, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
-    """What the logits (N, 1) of real images and samples, and the gradient's norm, say of the discriminator."""
-    loss = float(model.game.discriminator(real, fake))
-    guess = float(model.game.discriminator(real * 0, fake * 0))
-    if guess > 0:  # of a Wasserstein critic any score is a guess
-        yield "critic_loss_share", loss / guess
+def _won(model: Any, contests: dict[str, Contest]) -> Iterator[tuple[str, Value]]:
+    """What each discriminator's loss says of it, beside that of a guess."""
+    for name, (game, real, made) in contests.items():
+        loss, guess = float(game.discriminator(real, made)), float(game.discriminator(real * 0, made * 0))
+        if guess <= 0:  # of a Wasserstein critic any score is a guess
+            continue
+        ending, which = (f"_{name}", f" of {name}") if name else ("", "")
+        yield f"critic_loss_share{ending}", loss / guess
         if loss < WON * guess:
-            said = f"the discriminator has won, its loss is {loss:.2g} where a guess costs {guess:.2g}"
-            yield "discriminator_won", _of_critic(f"{said}, and the generator learns little; {weaker(model)}")
+            said = f"the discriminator{which} has won, its loss is {loss:.2g} where a guess costs {guess:.2g}"
+            yield f"discriminator_won{ending}", _of_critic(f"{said}, and teaches little; {weaker(model)}")
+
+
+def _steadied(model: Any, contest: Contest, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
+    """What the gradient's norm, and logits (N, 1) that hardly differ, say of what steadies the discriminator."""
+    yield "critic_gradient", norm
     penalty = model.stabilisers.penalties.get("gradient_penalty")
     if penalty and not HELD[0] < norm < HELD[1]:
         said = f"the gradient penalty does not hold, the critic's gradient is {norm:.2g} at images where it is to be 1"
         treated = f"model.stabilisers.gradient_penalty.weight={10 * max(penalty.weight, 1):g}"
         yield "gradient_penalty", _of_critic(f"{said}; {treated}")
-    spread = float(torch.cat([real, fake]).std())
+    spread = float(torch.cat([contest.real, contest.made]).std())
     if spread < FLAT and apart > APART:
         said = f"the discriminator says the same of every image, logits spread by {spread:.1g}, gradient {norm:.1g}"
         yield "flat_discriminator", _of_critic(f"{said}; {sharper(model)}")
@@ -224,9 +243,14 @@ def calmer(model: Any) -> str:
 
 
 def weaker(model: Any) -> str:
-    """The override that holds the discriminator back."""
-    r1 = model.stabilisers.penalties.get("r1")
-    return f"model.stabilisers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
+    """The override that holds the discriminator back: R1's weight where there is such, else its step size."""
+    if isinstance(model, Plays):
+        r1 = model.stabilisers.penalties.get("r1")
+        return f"model.stabilisers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
+    if hasattr(model, "r1"):
+        return f"model.r1={2 * model.r1 or 0.01:g}"
+    names = [phase.name for phase in model.phases() if phase.name.startswith("discriminator")]
+    return f"optimizer.phases.{names[0] if names else 'discriminator'}.lr=5e-5"
 
 
 def sharper(model: Any) -> str:

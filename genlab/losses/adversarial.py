@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 from torch import Tensor
@@ -41,6 +41,14 @@ class Game:
     probability: bool = True  # whether a logit is that of a probability
     # what a target of 1 − s for real images, in place of 1, adds to the discriminator's loss; None: it has no targets
     smoothing: Callable[[Tensor, float], Tensor] | None = None
+
+
+class Contest(NamedTuple):
+    """A discriminator's game, and its logits of what is real and of what is made."""
+
+    game: Game
+    real: Tensor
+    made: Tensor
 
 
 def smoothed(real: Tensor, s: float) -> Tensor:

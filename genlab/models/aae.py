@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from genlab import noise
 from genlab.errors import ConfigError
-from genlab.losses.adversarial import discriminator_loss, non_saturating_generator_loss
+from genlab.losses.adversarial import GAMES, Contest
 from genlab.losses.likelihood import bernoulli_nll
 from genlab.model import Model, Phase, Shape
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, PositiveFloat, PositiveInt
+
+GAME = GAMES["non_saturating"]
 
 
 @MODELS("aae")
@@ -70,17 +72,20 @@ class AdversarialAutoencoder(Model):
 
     def discriminate(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """The discriminator's loss, and the mean probability of coming from p(z) that it gives each kind."""
-        on_prior, on_code = self.discriminator(wanted), self.discriminator(code.detach())
+        _, on_prior, on_code = self.contests(image, code.detach(), wanted)[""]
         return {
-            "loss": discriminator_loss(on_prior, on_code),
+            "loss": GAME.discriminator(on_prior, on_code),
             "prior_probability": on_prior.detach().float().sigmoid().mean(),
             "code_probability": on_code.detach().float().sigmoid().mean(),
         }
 
+    def contests(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Contest]:
+        return {"": Contest(GAME, self.discriminator(wanted), self.discriminator(code))}
+
     def mislead(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """The encoder as generator of codes. It has moved since `draw`, and encodes anew."""
         on_code = self.discriminator(self.encode(image))
-        return {"loss": non_saturating_generator_loss(on_code, on_code)}
+        return {"loss": GAME.generator(on_code, on_code)}
 
     def prior(self, n: int) -> Tensor:
         """n draws of p(z): standard normal, or `components` narrow Gaussians on a ring in the first two dimensions."""

@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from genlab import noise
 from genlab.errors import ConfigError
 from genlab.losses import stabilisers as stabilising
-from genlab.losses.adversarial import GAMES, GameName
+from genlab.losses.adversarial import GAMES, Contest, GameName
 from genlab.losses.lookahead import field_energy, unrolled, with_weights
 from genlab.losses.stabilisers import Penalty, Play, StabiliserSpecs
 from genlab.model import Model, Phase, Shape
@@ -193,6 +193,9 @@ class GAN(Model):
         """The discriminator's logits (N, 1), of packs (⌈N / m⌉, 1), for images in [-1, 1]."""
         logits: Tensor = self.discriminator(self.shown(images), *given)
         return logits
+
+    def contests(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Contest]:
+        return {"": Contest(self.game, self.judge(real, *given), self.judge(fake, *given))}
 
     def shown(self, images: Tensor) -> Tensor:
         """Images in [-1, 1] as they come before the discriminator's first layer: with noise, augmented and packed."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genlab.losses.adversarial import GAMES, GameName
+from genlab.losses.adversarial import GAMES, Contest, GameName
 from genlab.model import Model, Phase, Shape
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat
 from genlab.similarity import psnr
@@ -54,7 +54,7 @@ class Pix2Pix(Model):
 
     def discriminate(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Equation 1 as D sees it, divided by 2, "which slows down the rate at which D learns" (section 3.3)."""
-        on_real, on_fake = self.judge(x, y), self.judge(x, fake.detach())
+        _, on_real, on_fake = self.contests(x, y, fake.detach())[""]
         said = {"real": on_real.detach().float(), "fake": on_fake.detach().float()}
         scores = {f"{kind}_score": logits.mean() for kind, logits in said.items()}
         return {"loss": self.game.discriminator(on_real, on_fake) / 2, **scores}
@@ -66,6 +66,9 @@ class Pix2Pix(Model):
         l1 = (y - fake.float()).abs().mean()  # equation 3
         made = psnr((y + 1) / 2, (fake.detach().float() + 1) / 2).mean()
         return {"loss": gan + self.l1 * l1, "gan": gan.detach(), "l1": l1.detach(), "psnr": made}
+
+    def contests(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Contest]:
+        return {"": Contest(self.game, self.judge(x, y), self.judge(x, fake))}
 
     def judge(self, x: Tensor, y: Tensor) -> Tensor:
         """D's logits (N, 1, h, w), one for each patch, of inputs and what is said to be their partners."""

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from genlab import noise
 from genlab.batchnorm import global_mean
-from genlab.losses.adversarial import GAMES
+from genlab.losses.adversarial import GAMES, Contest
 from genlab.losses.gradients import image_gradient, squared_gradient
 from genlab.model import Model, Phase, Shape
 from genlab.networks.stylegan2 import Discriminator, Mapping, Synthesis
 from genlab.registry import AUGMENTATIONS, MODELS, AugmentationSpec, Fraction, NonNegativeFloat, PositiveInt, Truncation
 
+GAME = GAMES["non_saturating"]
 R1_EVERY, PATH_EVERY = 16, 4  # lazy regularisation, section 3.1: a penalty so rare counts as much more
 W_RATE, PATH_RATE = 0.002, 0.01  # of the moving averages of w (the code of Karras et al. 2021; in 2020 0.005), and of a
 PATH_SHRINK = 2  # path lengths are measured on a part of a batch
@@ -90,10 +91,13 @@ class StyleGAN2(Model):
         logits: Tensor = self.discriminator(image if self.augment is None else self.augment(image))
         return logits
 
+    def contests(self, real: Tensor, fake: Tensor) -> dict[str, Contest]:
+        return {"": Contest(GAME, self.judge(real), self.judge(fake))}
+
     def discriminate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        on_real, on_fake = self.judge(real), self.judge(fake.detach())
+        _, on_real, on_fake = self.contests(real, fake.detach())[""]
         said: dict[str, Tensor] = {
-            "loss": GAMES["non_saturating"].discriminator(on_real, on_fake),
+            "loss": GAME.discriminator(on_real, on_fake),
             "real_sign": on_real.detach().float().sign().mean(),  # r_t: near 1, real images are known by heart
             "fake_sign": on_fake.detach().float().sign().mean(),
         }
@@ -104,7 +108,7 @@ class StyleGAN2(Model):
 
     def generate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         on_fake = self.judge(fake)
-        return {"loss": GAMES["non_saturating"].generator(on_fake, on_fake)}
+        return {"loss": GAME.generator(on_fake, on_fake)}
 
     def flatten_slope(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """γ/2 E‖∇D(x)‖² at real images x: R1 of Mescheder et al. 2018."""

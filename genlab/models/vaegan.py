@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genlab import noise
-from genlab.losses.adversarial import GAMES
+from genlab.losses.adversarial import GAMES, Contest
 from genlab.losses.divergences import kl_standard_normal
 from genlab.model import Model, Phase, Shape
 from genlab.networks.stages import cut
@@ -67,13 +67,21 @@ class VAEGAN(Model):
 
         Algorithm 1 adds both kinds up; here each counts half, so that real and made images weigh alike.
         """
-        with torch.no_grad():
-            x_p = self.generate(self.prior(len(x)))
-        on_real, on_rebuilt, on_fake = (self.judge(each)[1] for each in (x, rebuilt.detach(), x_p))
+        on_real, on_rebuilt, on_fake = self.verdicts(x, rebuilt.detach())
         loss = (GAME.discriminator(on_real, on_rebuilt) + GAME.discriminator(on_real, on_fake)) / 2
         said = {"real": on_real, "rebuilt": on_rebuilt, "fake": on_fake}
         probabilities = {f"{name}_probability": each.detach().float().sigmoid().mean() for name, each in said.items()}
         return {"loss": loss, **probabilities}
+
+    def verdicts(self, x: Tensor, rebuilt: Tensor) -> tuple[Tensor, ...]:
+        """The logits of real images, of reconstructions and of as many draws from the prior."""
+        with torch.no_grad():
+            x_p = self.generate(self.prior(len(x)))
+        return tuple(self.judge(each)[1] for each in (x, rebuilt, x_p))
+
+    def contests(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Contest]:
+        on_real, *on_made = self.verdicts(x, rebuilt)
+        return {"": Contest(GAME, on_real, torch.cat(on_made))}
 
     def infer(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """θ_Enc: L_prior + L_llike, in nats but for the Gaussian's constant."""
