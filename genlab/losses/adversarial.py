@@ -37,6 +37,7 @@ class Game:
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]
+    real: Callable[[Tensor], Tensor] | None  # the part of the discriminator's loss that is of real images; None: no sum
     relative: bool = False  # whether the generator's loss depends on the real images' logits
     probability: bool = True  # whether a logit is that of a probability
     # what a target of 1 − s for real images, in place of 1, adds to the discriminator's loss; None: it has no targets
@@ -65,12 +66,17 @@ def least_squares_smoothed(real: Tensor, s: float) -> Tensor:
     return s * (real.float() - 1).mean() + 0.5 * s * s
 
 
+def real_loss(real: Tensor) -> Tensor:
+    """−E log D(x)."""
+    return softplus(-real.float()).mean()
+
+
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """−E log D(x) − E log(1 − D(G(z))), the negative of equation 1's value.
 
     Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014 (arXiv:1406.2661).
     """
-    return softplus(-real.float()).mean() + softplus(fake.float()).mean()
+    return real_loss(real) + softplus(fake.float()).mean()
 
 
 def minimax_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -83,9 +89,14 @@ def non_saturating_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(-fake.float()).mean()
 
 
+def least_squares_real_loss(real: Tensor) -> Tensor:
+    """½E (D(x) − 1)²."""
+    return 0.5 * (real.float() - 1).square().mean()
+
+
 def least_squares_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """½E (D(x) − 1)² + ½E D(G(z))²: Mao et al., Least Squares GANs, ICCV 2017 (arXiv:1611.04076), eq. 9."""
-    return 0.5 * ((real.float() - 1).square().mean() + fake.float().square().mean())
+    return least_squares_real_loss(real) + 0.5 * fake.float().square().mean()
 
 
 def least_squares_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -93,14 +104,24 @@ def least_squares_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (fake.float() - 1).square().mean()
 
 
+def hinge_real_loss(real: Tensor) -> Tensor:
+    """E max(0, 1 − D(x))."""
+    return relu(1 - real.float()).mean()
+
+
 def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))): Lim & Ye, Geometric GAN, 2017 (arXiv:1705.02894)."""
-    return relu(1 - real.float()).mean() + relu(1 + fake.float()).mean()
+    return hinge_real_loss(real) + relu(1 + fake.float()).mean()
+
+
+def critic_real_loss(real: Tensor) -> Tensor:
+    """−E D(x)."""
+    return -real.float().mean()
 
 
 def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
     """E D(G(z)) − E D(x): Arjovsky, Chintala & Bottou, Wasserstein GAN, ICML 2017 (arXiv:1701.07875), eq. 2."""
-    return fake.float().mean() - real.float().mean()
+    return critic_real_loss(real) + fake.float().mean()
 
 
 def critic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -119,15 +140,16 @@ def relativistic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 GAMES: dict[GameName, Game] = {
-    "non_saturating": Game(discriminator_loss, non_saturating_generator_loss, smoothing=smoothed),
-    "minimax": Game(discriminator_loss, minimax_generator_loss, smoothing=smoothed),
+    "non_saturating": Game(discriminator_loss, non_saturating_generator_loss, real_loss, smoothing=smoothed),
+    "minimax": Game(discriminator_loss, minimax_generator_loss, real_loss, smoothing=smoothed),
     "least_squares": Game(
         least_squares_discriminator_loss,
         least_squares_generator_loss,
+        least_squares_real_loss,
         probability=False,
         smoothing=least_squares_smoothed,
     ),
-    "hinge": Game(hinge_discriminator_loss, critic_generator_loss, probability=False),
-    "wasserstein": Game(critic_loss, critic_generator_loss, probability=False),
-    "relativistic": Game(relativistic_discriminator_loss, relativistic_generator_loss, relative=True),
+    "hinge": Game(hinge_discriminator_loss, critic_generator_loss, hinge_real_loss, probability=False),
+    "wasserstein": Game(critic_loss, critic_generator_loss, critic_real_loss, probability=False),
+    "relativistic": Game(relativistic_discriminator_loss, relativistic_generator_loss, None, relative=True),
 }

@@ -137,7 +137,7 @@ class GAN(Model):
         if ahead := self.stabilisers.unroll:
             play = partial(self.inner_loss, real, fake, *given)
             weights = unrolled(self.discriminator, play, ahead.steps, ahead.rate, self.training)
-            loss = with_weights(self.discriminator, weights, self.generator_loss, real, fake, *given)
+            loss = with_weights(self.discriminator, weights, self.loss_ahead, real, fake, *given)
         else:
             loss = self.generator_loss(real, fake, *given)
         return {"loss": loss + self.disagreement(real, *given)}
@@ -163,6 +163,15 @@ class GAN(Model):
     def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
         on_fake = self.judge(fake, *given)
         return self.game.generator(self.judge(real, *given) if self.game.relative else on_fake, on_fake)
+
+    def loss_ahead(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
+        """The generator's loss by an unrolled discriminator, which its fakes have moved (Metz et al. 2017, eq. 8).
+
+        By moving it they also decide how well it knows the real images: it knows those best that have no fakes beside
+        them, so it is here that a mode left out is paid for.
+        """
+        loss = self.generator_loss(real, fake, *given)
+        return loss if self.game.real is None else loss - self.game.real(self.judge(real, *given))
 
     def inner_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
         """The discriminator's loss as a function of both players' weights."""

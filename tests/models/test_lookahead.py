@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from genlab import noise
 from genlab.losses.lookahead import field_energy, movable, unrolled, with_weights
@@ -76,22 +77,27 @@ def test_unrolling_is_explicit_gradient_descent_and_is_differentiated_through() 
     assert float(follower.weight) == 5.0  # itself, it has not moved
 
 
-def test_the_unrolled_generator_plays_against_the_discriminator_to_be() -> None:
-    model = gan({"unroll": {"steps": 2, "rate": 0.5}})
+@pytest.mark.parametrize("loss", ["minimax", "non_saturating", "wasserstein"])
+def test_the_unrolled_generator_plays_against_the_discriminator_to_be(loss: str) -> None:
+    """In a zero-sum game its loss is the value of the game, real images included: minus the discriminator's loss."""
+    model, twin = gan({"unroll": {"steps": 2, "rate": 0.5}}, loss=loss), gan(loss=loss)
     real, fake = model.draw(torch.rand(4, 1, 4, 4))
     found = model.generate(real, fake)["loss"]
-    twin = gan()
     twin.load_state_dict(model.state_dict())
     for _ in range(2):
         gradients = torch.autograd.grad(twin.inner_loss(real, fake.detach()), list(twin.discriminator.parameters()))
         with torch.no_grad():
             for p, g in zip(twin.discriminator.parameters(), gradients, strict=True):
                 p -= 0.5 * g
-    torch.testing.assert_close(found, twin.generate(real, fake)["loss"])
+    wanted = -twin.inner_loss(real, fake)
+    if loss == "non_saturating":  # −log D(G(z)) in place of log(1 − D(G(z)))
+        logit = twin.judge(fake)
+        wanted = wanted + softplus(-logit).mean() + softplus(logit).mean()
+    torch.testing.assert_close(found, wanted)
     with torch.no_grad():
         torch.testing.assert_close(model.generate(real, fake)["loss"], found)
     assert not torch.equal(
-        *(torch.autograd.grad(m.generate(real, fake)["loss"], fake, retain_graph=True)[0] for m in (model, twin))
+        *(torch.autograd.grad(value, fake, retain_graph=True)[0] for value in (found, wanted))
     )  # the way by which its images move the discriminator counts
 
 
