@@ -234,7 +234,8 @@ class Unroll:
     """The generator plays against what `steps` gradient steps of size `rate` would make of the discriminator.
 
     Metz, Poole, Pfau & Sohl-Dickstein, Unrolled Generative Adversarial Networks, ICLR 2017 (arXiv:1611.02163), eq. 7
-    to 9. A `rate` above the discriminator's own learning rate looks further ahead than it will ever go.
+    to 9. The steps are plain gradient descent, where the authors unroll Adam: a `rate` above 2 over the sharpest
+    curvature of the discriminator's loss runs away.
     """
 
     def __init__(self, steps: PositiveInt = 5, rate: PositiveFloat = 1e-3) -> None:

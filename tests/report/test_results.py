@@ -43,22 +43,28 @@ def page(tmp_path: Path, metrics: dict[str, dict[str, float]], count: int = 9) -
     return write(tmp_path)
 
 
-def write(folder: Path) -> subprocess.CompletedProcess[str]:
-    words = ["--from", "claims", "--runs", "runs", "--out", "results.md"]
+def lines(folder: Path, *words: str) -> list[str]:
+    """Those of the page, written anew."""
+    assert write(folder, *words).returncode == 0
+    return (folder / "results.md").read_text().splitlines()
+
+
+def write(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    words = ["--from", "claims", "--runs", "runs", "--out", "results.md", *more]
     command = [sys.executable, str(ROOT / "scripts" / "results.py"), *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_figures_are_those_of_the_runs(tmp_path: Path) -> None:
     assert page(tmp_path, {"a": {"loss": 8.126}, "b": {"loss": 10.126}}).returncode == 0
-    lines = (tmp_path / "results.md").read_text().splitlines()
-    assert "| one | 8.13 | 7.5 (somebody) |" in lines
-    assert "| several | 9.1 ± 1.4 (2 runs, 1 missing) | - |" in lines
-    assert "| none | not measured yet | - |" in lines
-    assert "| `a` | -2.00 (2,000), -4.00 (4,000) |" in lines
-    assert "| `b` | not measured yet |" in lines
-    assert "Falls short." in lines
-    assert "genlab train model=vae seed=1  # b" in lines
+    found = lines(tmp_path)
+    assert "| one | 8.13 | 7.5 (somebody) |" in found
+    assert "| several | 9.1 ± 1.4 (2 runs, 1 missing) | - |" in found
+    assert "| none | not measured yet | - |" in found
+    assert "| `a` | -2.00 (2,000), -4.00 (4,000) |" in found
+    assert "| `b` | not measured yet |" in found
+    assert "Falls short." in found
+    assert "genlab train model=vae seed=1  # b" in found
 
 
 def test_a_figure_stays_when_its_run_is_gone_but_not_when_its_command_has_changed(tmp_path: Path) -> None:
@@ -68,11 +74,28 @@ def test_a_figure_stays_when_its_run_is_gone_but_not_when_its_command_has_change
         shutil.rmtree(tmp_path / "runs" / name)
     assert write(tmp_path).returncode == 0
     assert (tmp_path / "results.md").read_text() == first
-    (tmp_path / "claims" / "part.yaml").write_text(CLAIM.replace("seed=1", "seed=11"))
-    assert write(tmp_path).returncode == 0
-    lines = (tmp_path / "results.md").read_text().splitlines()
-    assert "| one | 8.13 | 7.5 (somebody) |" in lines
-    assert "| several | 6.0 (1 runs, 2 missing) | - |" in lines
+    claims = tmp_path / "claims" / "part.yaml"
+    claims.write_text(CLAIM.replace("seed=1", "seed=11"))  # another run b
+    assert "| several | 7.1 ± 1.5 (2 runs, 1 missing) | - |" in lines(tmp_path)
+    claims.write_text(CLAIM.replace("count: 9", "count: 10"))  # another protocol of the first row
+    assert "| one | not measured yet | 7.5 (somebody) |" in lines(tmp_path)
+    claims.write_text(CLAIM)
+    assert "| several | 7.1 ± 1.5 (2 runs, 1 missing) | - |" in lines(tmp_path, "--forget", "b", "unknown")
+    assert "| one | 8.13 | 7.5 (somebody) |" in lines(tmp_path)
+
+
+def test_another_run_of_a_name_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    assert page(tmp_path, {"a": {"loss": 8.0}, "b": {"loss": 10.0}}).returncode == 0
+    shutil.rmtree(tmp_path / "runs")
+    folder = tmp_path / "runs" / "a" / "eval"
+    folder.mkdir(parents=True)
+    (folder / "objective-test.json").write_text(json.dumps({"metrics": {"loss": 1.0}, "protocol": {"count": 9}}))
+    (folder.parent / "run.json").write_text(json.dumps({"status": "done", "config_hash": "f00", "ended": 9e8}))
+    found = lines(tmp_path)
+    assert "| several | 5.5 ± 6.4 (2 runs, 1 missing) | - |" in found
+    assert "| `a` | not measured yet |" in found  # its curve was the first run's
+    kept = json.loads((tmp_path / "results.json").read_text())["runs"]["a"]
+    assert (kept["config"], kept["day"]) == ("f00", "1998-07-09")
 
 
 def test_a_sweep_stands_for_its_runs_and_training_for_their_last_metrics(tmp_path: Path) -> None:
@@ -86,10 +109,9 @@ def test_a_sweep_stands_for_its_runs_and_training_for_their_last_metrics(tmp_pat
         record = {"status": status, "metrics": {"valid/loss": value}}
         (tmp_path / "runs" / "many" / str(index) / "run.json").write_text(json.dumps(record))
     (tmp_path / "runs" / "many" / "sweep.json").write_text(json.dumps({"jobs": [{"status": "done"}] * 3}))
-    assert write(tmp_path).returncode == 0
-    lines = (tmp_path / "results.md").read_text().splitlines()
-    assert "| all | 1.5 ± 0.7 (2 runs, 1 missing) | - |" in lines
-    assert "genlab train -m model=vae seed=0,1,2  # many" in lines
+    found = lines(tmp_path)
+    assert "| all | 1.5 ± 0.7 (2 runs, 1 missing) | - |" in found
+    assert "genlab train -m model=vae seed=0,1,2  # many" in found
 
 
 def test_a_metric_that_is_not_there_is_an_error(tmp_path: Path) -> None:
