@@ -6,7 +6,7 @@ Everything that calls Hydra is here, and only its compose API is called: no logg
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,13 +112,15 @@ def _unknown_key(folders: Sequence[Path], parsed: Sequence[Override]) -> ConfigE
         return None
     del plain["hydra"]
     keys = [name for name, _ in flatten(plain)]
-    for override in parsed:
-        key = override.key_or_group
+    for override, key in _named(parsed):
         adds = override.get_key_element()[0] == "+" or f"{key}.".startswith((*overrides.OPEN, "hydra"))
         if key in known or adds or key in keys:
             continue
         parent = key.rpartition(".")[0]
-        siblings = {name for name in keys if name.rpartition(".")[0] == parent} or set(keys)
+        siblings = {name for name in keys if name.rpartition(".")[0] == parent}
+        if not siblings and key != override.key_or_group:  # within a value that takes the place of no mapping
+            continue
+        siblings = siblings or set(keys)
         deeper = [name for name in keys if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
         return ConfigError(
             f"unknown key '{key[:80]}'",
@@ -126,6 +128,15 @@ def _unknown_key(folders: Sequence[Path], parsed: Sequence[Override]) -> ConfigE
             f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known)),
         )
     return None
+
+
+def _named(parsed: Sequence[Override]) -> Iterator[tuple[Override, str]]:
+    """Every key that overrides name, those within a mapping `{key: ...}` too."""
+    for override in parsed:
+        yield override, override.key_or_group
+        value = None if override.is_sweep_override() else override.value()
+        if isinstance(value, dict):
+            yield from ((override, f"{override.key_or_group}.{name}") for name, _ in flatten(value))
 
 
 def _container(tree: DictConfig, resolve: bool) -> dict[str, Any]:

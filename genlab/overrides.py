@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 MAX_OVERRIDES = 500
 MANY = ("evaluator", "logger")  # groups of which several options can be chosen: evaluator=[objective,samples]
 OPTIONAL = ("recipe", "experiment", "workload", "debug")  # groups that may be nothing: experiment=null
-# mappings whose keys are the model's phases, and what steadies its game: entries are added without '+'
-OPEN = ("optimizer.phases.", "model.stabilisers.")
-DELETABLE = ("evaluator.", "logger.", *OPEN)  # entries of open mappings
+# mappings whose keys are the model's phases, and what steadies its game: entries come and go
+ENTRIES = ("optimizer.phases.", "model.stabilisers.")
+OPEN = (*ENTRIES, "dataset.of.", "dataset.real.")  # and data sets within another: what is added needs no '+'
+DELETABLE = ("evaluator.", "logger.", *ENTRIES)
 
 Groups = Mapping[str, Sequence[str]]
 

@@ -158,7 +158,7 @@ class Data:
         if not len(self._splits[name]):
             raise ConfigError(
                 f"data set '{self.name}' has no image in its {name} split",
-                "keys dataset.valid, dataset.test",
+                f"its sizes: {', '.join(f'{each} {len(rows)}' for each, rows in self._splits.items())}",
                 "give that split a size, or use another split",
             )
         return Split(name, self._table, self._splits[name], self.split)

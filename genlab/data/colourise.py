@@ -73,6 +73,7 @@ class Colourise(Dataset):
     """Any colour data set, `of`, with its own splits and labels. The keys beside `of` are laid over it."""
 
     name = "colourise"
+    unfit = "holds pairs already"
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class Colourise(Dataset):
         seed: int = 0,
     ) -> None:
         super().__init__(Options(root, size, {}, flip, limit, seed))
-        self.inner = inner(of, seed, root=root, size=size, flip=flip, limit=limit)
+        self.inner = inner("dataset.of", of, seed, root=root, size=size, flip=flip, limit=limit)
         self.inner.vet = self.judge
 
     def judge(self, facts: Facts) -> None:

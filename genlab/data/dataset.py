@@ -17,7 +17,7 @@ from genlab.data.fingerprint import fingerprint
 from genlab.data.images import PROCESSING
 from genlab.data.labels import Classes, balanced, of_classes
 from genlab.data.rows import StoredRows
-from genlab.data.splits import Held, Rows, carve, limited
+from genlab.data.splits import Held, Key, Rows, carve, in_dataset, limited
 from genlab.data.store import Show, Source, Store
 from genlab.data.table import Table, fits
 from genlab.facts import Facts
@@ -51,8 +51,10 @@ class Dataset:
 
     name: ClassVar[str]
     contiguous: ClassVar[bool] = False  # splits carved from the end, not drawn: neighbouring rows look alike
+    unfit: ClassVar[str | None] = None  # why no other data set can be made of this one
     # told what the set will be before a picture of it is decoded; raises GenlabError if that is of no use
     vet: Callable[[Facts], None] | None = None
+    key: Key = staticmethod(in_dataset)  # where a key of this set stands; within another set it is elsewhere
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -107,9 +109,9 @@ class Dataset:
     def splits(self, opened: Store) -> dict[str, Rows]:
         """The store's rows in each split."""
         options = self.options
-        splits = carve(opened.parts, opened.labels, options.held, options.seed, self.contiguous)
-        splits = of_classes(splits, opened.labels, options.classes)
-        train = balanced(splits["train"], opened.labels, options.labels, options.seed)
+        splits = carve(opened.parts, opened.labels, options.held, options.seed, self.contiguous, self.key)
+        splits = of_classes(splits, opened.labels, options.classes, self.key("classes"))
+        train = balanced(splits["train"], opened.labels, options.labels, options.seed, self.key("labels"))
         return {**splits, "train": limited(train, options.limit, options.seed)}
 
     def _facts(self) -> dict[str, Any]:

@@ -54,10 +54,14 @@ class Folder(Dataset):
 
     def files(self) -> list[Path]:
         if self.options.root is None:
-            raise ConfigError(f"the data set '{self.name}' needs a folder", "key dataset.root", "add dataset.root=PATH")
+            raise ConfigError(
+                f"the data set '{self.name}' needs a folder", f"key {self.key('root')}", f"add {self.key('root')}=PATH"
+            )
         root = Path(self.options.root).expanduser().absolute()
         if not root.is_dir():
-            raise DataError(f"{root} is no folder", "key dataset.root", "give the folder that holds the pictures")
+            raise DataError(
+                f"{root} is no folder", f"key {self.key('root')}", "give the folder that holds the pictures"
+            )
         return [root]
 
     def read(self) -> Source:

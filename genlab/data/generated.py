@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +23,10 @@ from genlab.data.order import generator
 from genlab.data.rows import StoredRows
 from genlab.data.store import Show, Store
 from genlab.data.table import Table, fits
+from genlab.data.wrapped import inner
 from genlab.errors import ConfigError, DataError
 from genlab.extraction import GENERATED
+from genlab.facts import Facts
 from genlab.imagefile import ARRAYS, read
 from genlab.registry import DATASETS, DatasetSpec, Fraction
 
@@ -41,6 +44,7 @@ class Generated(Dataset):
     """
 
     name = "generated"
+    unfit = "is made of another one already"
 
     def __init__(
         self,
@@ -50,7 +54,8 @@ class Generated(Dataset):
         seed: int = 0,
     ) -> None:
         super().__init__(Options(None, real.get("size"), {}, bool(real.get("flip")), None, seed))
-        self.inner: Dataset = DATASETS.build(real, "dataset.real", seed=seed)
+        self.inner = inner("dataset.real", real, seed)
+        self.inner.vet = self.judge
         self.share = share
         self.samples = [samples] if isinstance(samples, str) else samples or []
 
@@ -70,6 +75,12 @@ class Generated(Dataset):
                 raise DataError(f"{path} is missing", "key dataset.samples", f"genlab sample RUN n=60000 out={path}")
         return found
 
+    def judge(self, facts: Facts) -> None:
+        for path in self.files():
+            self._checked(path, facts.shape)
+        if self.vet:
+            self.vet(Facts(GENERATED + facts.name, facts.shape, ("image",)))
+
     def check(self) -> None:
         self.files()
         self.inner.check()
@@ -82,7 +93,7 @@ class Generated(Dataset):
         data = self.inner.open(torch.device("cpu"), show)
         real = data.split("train").table.columns["image"]
         real = real.load(torch.device("cpu")) if isinstance(real, StoredRows) else real
-        drawn = torch.cat([self._checked(path, real) for path in files])
+        drawn = torch.cat([self._checked(path, real.shape[1:]) for path in files])
         images = torch.cat([real, drawn])
         splits = {name: data.split(name).rows for name, n in data.sizes().items() if n}
         splits |= {"real": splits["train"], "train": self._mixed(splits["train"], len(real), len(drawn))}
@@ -95,11 +106,12 @@ class Generated(Dataset):
             self.options.flip,
         )
 
-    def _checked(self, path: Path, real: Tensor) -> Tensor:
+    def _checked(self, path: Path, shape: Sequence[int]) -> Tensor:
+        """The samples of a file; ConfigError unless they are of the real images' `shape`."""
         images = read(path)
-        if images.shape[1:] != real.shape[1:]:
+        if tuple(images.shape[1:]) != tuple(shape):
             raise ConfigError(
-                f"the samples are {tuple(images.shape[1:])} and the real images {tuple(real.shape[1:])}",
+                f"the samples are {tuple(images.shape[1:])} and the real images {tuple(shape)}",
                 f"keys dataset.samples, dataset.real; file {path}",
                 f"give the real set the samples' size: dataset.real.size={images.shape[-1]}",
             )

@@ -18,23 +18,25 @@ OUTSIDE = "outside"  # the split of what `of_classes` takes away from validation
 Classes = Annotated[list[NonNegativeInt], MinLen(1)]
 
 
-def of_classes(splits: dict[str, Rows], labels: NDArray[Any] | None, classes: Classes | None) -> dict[str, Rows]:
+def of_classes(
+    splits: dict[str, Rows], labels: NDArray[Any] | None, classes: Classes | None, key: str = "dataset.classes"
+) -> dict[str, Rows]:
     """`train` and `valid` with images of these classes only; `test` keeps all.
 
     What is taken from `valid` becomes the split `outside`: against it a model of few classes can be judged while it
-    trains, without test data.
+    trains, without test data. ConfigError, naming the `key` at fault, where a class is not there.
     """
     if classes is None:
         return splits
-    labels = _numbers(labels, "dataset.classes")
+    labels = _numbers(labels, key)
     there = np.unique(labels[np.concatenate(list(splits.values()))])
     missing = sorted(set(classes).difference(there.tolist()))
     if missing:
         known = f"the data set has the classes {', '.join(map(str, there.tolist()[:20]))}"
-        raise ConfigError(f"no image is of class {missing[0]}", f"key dataset.classes; {known}", "choose among them")
+        raise ConfigError(f"no image is of class {missing[0]}", f"key {key}; {known}", "choose among them")
     inside = {name: np.isin(labels[splits[name]], classes) for name in ("train", "valid")}
     if not inside["train"].any():
-        raise ConfigError("no training image is of these classes", "key dataset.classes", "add a class")
+        raise ConfigError("no training image is of these classes", f"key {key}", "add a class")
     kept = {name: splits[name][mask] for name, mask in inside.items()}
     return {**splits, **kept, OUTSIDE: splits["valid"][~inside["valid"]]}
 

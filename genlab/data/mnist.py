@@ -59,7 +59,7 @@ class _IDX(Dataset):
                         return file
         if self.options.root:
             place = data_roots(self.options.root)[0] / self.folder / "raw" / name
-            raise DataError(f"{name} is missing", "key dataset.root", f"put it at {place}")
+            raise DataError(f"{name} is missing", f"key {self.key('root')}", f"put it at {place}")
         return fetch(name, self.mirrors, self.md5[name], downloads() / self.folder / "raw")
 
     def read(self) -> Source:

@@ -43,6 +43,7 @@ class Paired(Dataset):
     """
 
     name = "paired"
+    unfit = "holds pairs already"
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import numpy as np
@@ -17,6 +17,12 @@ from genlab.registry import NonNegativeInt
 Rows = NDArray[np.int64]
 # How much to hold out of train: an integer counts images, a number below 1 is a share of train.
 Held = NonNegativeInt | Annotated[float, Ge(0), Lt(1)]
+Key = Callable[[str], str]  # a key of a data set to its full path, for a message
+
+
+def in_dataset(key: str) -> str:
+    """Where a key of the run's data set stands."""
+    return f"dataset.{key}"
 
 
 def carve(
@@ -25,15 +31,17 @@ def carve(
     held: Mapping[str, Held],
     seed: int,
     contiguous: bool = False,
+    key: Key = in_dataset,
 ) -> dict[str, Rows]:
     """Rows of `train`, `valid` and `test`, each sorted, disjoint.
 
     `parts` are the official splits; one that is missing or empty takes `held[name]` rows of train: drawn by
     `seed`, with each class in proportion if `labels` (N,) are classes, or, if `contiguous`, from the end of train.
+    ConfigError, naming the `key` at fault, where none is left.
     """
     splits = {name: np.asarray(parts.get(name, ()), dtype=np.int64) for name in ("train", "valid", "test")}
     wanted = {
-        name: count(held[name], len(splits["train"]), name)
+        name: count(held[name], len(splits["train"]), key(name))
         for name in ("test", "valid")
         if name in held and not len(splits[name])
     }
@@ -41,7 +49,7 @@ def carve(
     if sum(wanted.values()) >= max(len(pool), 1):
         raise ConfigError(
             f"holding out {sum(wanted.values())} images leaves none of {len(pool)} to train on",
-            "keys dataset.valid, dataset.test",
+            f"keys {key('valid')}, {key('test')}",
             "hold out fewer",
         )
     drawn = np.arange(len(pool)) if contiguous or not wanted else _drawn(len(pool), _of(labels, pool), seed)
@@ -55,13 +63,11 @@ def _of(labels: NDArray[np.generic] | None, pool: Rows) -> NDArray[np.generic] |
     return None if labels is None or labels.ndim != 1 else labels[pool]
 
 
-def count(held: Held, of: int, name: str) -> int:
+def count(held: Held, of: int, key: str) -> int:
     """How many images `held` means; a share of more than none is at least one image."""
     if isinstance(held, int):
         if held and held >= of:
-            raise ConfigError(
-                f"cannot hold out {held} of {of} training images", f"key dataset.{name}", "hold out fewer"
-            )
+            raise ConfigError(f"cannot hold out {held} of {of} training images", f"key {key}", "hold out fewer")
         return held
     return max(1, round(held * of)) if held > 0 else 0
 

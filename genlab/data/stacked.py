@@ -54,6 +54,7 @@ class StackedMNIST(Dataset):
     """
 
     name = "stacked_mnist"
+    unfit = "is made of another one already"
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class StackedMNIST(Dataset):
         seed: int = 0,
     ) -> None:
         self.mnist = MNIST(root=root, size=size, valid=digits, seed=seed)
+        self.mnist.key = lambda name: self.key("digits" if name == "valid" else name)
         self.counts = {"train": n, "valid": valid, "test": test}
         super().__init__(self.mnist.options)
 

@@ -29,6 +29,8 @@ from genlab.registry import DATASETS, NonNegativeFloat, NonNegativeInt, Positive
 class Points(Dataset):
     """A mixture of Gaussians around `centres` (K, D), each mode as likely; drawn by seed when it is opened."""
 
+    unfit = "holds points, not pictures"
+
     def __init__(self, centres: Tensor, deviation: float, counts: dict[str, int], seed: int) -> None:
         super().__init__(Options(None, None, {}, False, None, seed))
         self.centres, self.deviation, self.counts = centres, deviation, counts

@@ -44,6 +44,7 @@ class Unpaired(Dataset):
     """
 
     name = "unpaired"
+    unfit = "holds pairs already"
 
     def __init__(
         self,
@@ -76,8 +77,10 @@ class Unpaired(Dataset):
                 "keys dataset.attribute, dataset.classes",
                 "give one of them, e.g. dataset.attribute=Smiling or dataset.classes=[0,1]",
             )
+        elif classes and classes[0] == classes[1]:
+            raise ConfigError("both domains are the same class", f"key dataset.classes={classes}", "give two classes")
         else:
-            self.inner = inner(of, seed, root=root, size=size)
+            self.inner = inner("dataset.of", of, seed, root=root, size=size)
         self.inner.vet = self.judge
 
     def judge(self, facts: Facts) -> None:
@@ -141,6 +144,12 @@ class Unpaired(Dataset):
                 f"data set '{data.name}' has attributes, not classes",
                 "key dataset.classes",
                 "use dataset.attribute=NAME dataset.classes=null",
+            )
+        if self.classes is not None and data.num_classes is not None and max(self.classes) >= data.num_classes:
+            raise ConfigError(
+                f"data set '{data.name}' has no class {max(self.classes)}",
+                f"key dataset.classes={self.classes}",
+                f"give two from 0 to {data.num_classes - 1}",
             )
 
     def part(self, name: str, rows: Tensor, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

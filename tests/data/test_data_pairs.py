@@ -212,7 +212,7 @@ def test_two_classes_part_a_data_set() -> None:
         ({"of": {"name": "digits"}}, "one attribute, or two classes"),
         ({"of": {"name": "digits"}, "classes": [0, 1], "attribute": "x"}, "one attribute, or two classes"),
         ({"of": {"name": "digits"}, "attribute": "Smiling", "size": None}, "has classes, not attributes"),
-        ({"of": {"name": "digits"}, "classes": [0, 12], "size": None}, "domain b has no training picture"),
+        ({"of": {"name": "digits"}, "classes": [0, 12], "size": None}, "has no class 12"),
         ({"attribute": "Smiling"}, "folders have no attributes"),
         ({"of": {"name": "digit"}, "classes": [0, 1]}, "did you mean 'digits'"),
         ({}, "needs a folder"),

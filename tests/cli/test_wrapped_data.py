@@ -1,0 +1,99 @@
+"""Data sets made of another one: what cannot be is refused before anything is decoded, by the key's full path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genlab import cli
+from tests.cli.conftest import Refused
+from tests.data import synthetic
+
+DIGITS = "dataset.of={name: digits}"
+ZERO_ONE = "dataset.classes=[0,1]"
+SAMPLES = "dataset.samples=s.npy"
+PAIRS, OTHER, POINTS = "holds pairs already", "is made of another one already", "holds points, not pictures"
+
+
+@pytest.fixture(autouse=True)
+def fresh(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache in which a store that is made would be seen; beside it samples, and four faces."""
+    cache = tmp_path_factory.mktemp("fresh")
+    monkeypatch.setenv("GENLAB_CACHE", str(cache))
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path / "data"))
+    np.save(tmp_path / "s.npy", np.zeros((2000, 1, 8, 8), np.uint8))
+    synthetic.celeba(tmp_path / "data", 4)
+    return cache
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["unpaired", "dataset.of={name: unpaired}", ZERO_ONE], f"'unpaired' {PAIRS}; key dataset.of.name; choose one"),
+        (["unpaired", "dataset.of={name: colourise}", "dataset.attribute=Attribute_0"], f"'colourise' {PAIRS}"),
+        (["unpaired", "dataset.of={name: ring}", ZERO_ONE], f"'ring' {POINTS}; key dataset.of.name"),
+        (["unpaired", "dataset.of={name: stacked_mnist}", ZERO_ONE], f"'stacked_mnist' {OTHER}"),
+        (["unpaired", "dataset.of={name: generated}", ZERO_ONE], f"'generated' {OTHER}"),
+        (["colourise", "dataset.of={name: colourise}"], f"'colourise' {PAIRS}; key dataset.of.name"),
+        (["colourise", "dataset.of={name: facades}"], f"'facades' {PAIRS}"),
+        (["colourise", "dataset.of={name: dirac}"], f"'dirac' {POINTS}"),
+        (["colourise", DIGITS, "dataset.size=null"], "'digits' are grey already; key dataset.of"),
+        (["generated", SAMPLES, "dataset.real={name: paired}"], f"'paired' {PAIRS}; key dataset.real.name"),
+        (["generated", SAMPLES, "dataset.real={name: grid}"], f"'grid' {POINTS}"),
+        (["generated", SAMPLES, "dataset.real={name: generated}"], f"'generated' {OTHER}"),
+        (["unpaired", DIGITS, "dataset.classes=[3,3]"], "both domains are the same class; key dataset.classes=[3, 3]"),
+        (["unpaired", DIGITS, "dataset.classes=[0,12]"], "'digits' has no class 12; key dataset.classes=[0, 12]"),
+        (["unpaired", DIGITS, "dataset.attribute=x"], "'digits' has classes, not attributes; key dataset.attribute=x"),
+        (["unpaired", "dataset.of={name: celeba}", "dataset.attribute=Attribut_3"], "did you mean 'Attribute_3'?"),
+        (["unpaired", "dataset.of={name: celeba}"], "keys dataset.attribute, dataset.classes; give one of them"),
+        (["unpaired", "dataset.of={name: digits, sizze: 8}", ZERO_ONE], "'dataset.of.sizze'; dataset.of has no such"),
+        (["colourise", "dataset.of={name: celeba, sizze: 8}"], "did you mean 'size'?"),
+        (["generated", SAMPLES, "dataset.real={name: digits, sizze: 8}"], "unknown key 'dataset.real.sizze'"),
+        (["colourise", "dataset.of={name: folder, size: 8}"], "key dataset.of.root; add dataset.of.root=PATH"),
+        (["generated", SAMPLES, "dataset.real={name: folder}"], "key dataset.real.root; add dataset.real.root=PATH"),
+        (["generated", SAMPLES, "dataset.real={name: digits, size: 16}"], "real images (1, 16, 16)"),
+        (["generated", SAMPLES, "dataset.real={name: digits}", "model=cyclegan"], "learns from pairs of pictures"),
+    ],
+)
+def test_what_cannot_be_made_of_another_data_set(words: list[str], said: str, refused: Refused, fresh: Path) -> None:
+    assert said in refused("train", f"dataset={words[0]}", *words[1:])
+    assert not list(fresh.rglob("images.npy"))
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["colourise", "dataset.of={name: folder, root: nowhere}"], "dataset.of.root"),
+        (["colourise", "dataset.of={name: folder}", "dataset.root=nowhere"], "dataset.root"),  # laid over it
+        (["generated", SAMPLES, "dataset.real={name: mnist, root: nowhere}"], "dataset.real.root"),
+    ],
+)
+def test_a_missing_folder_is_asked_for_where_it_was_given(words: list[str], key: str, refused: Refused) -> None:
+    assert f"; key {key}; " in refused("train", f"dataset={words[0]}", *words[1:], code=3)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["generated", SAMPLES, "dataset.real={name: digits, valid: 2000}"], "key dataset.real.valid; hold out fewer"),
+        (["generated", SAMPLES, "dataset.real={name: digits, classes: [12]}"], "of class 12; key dataset.real.classes"),
+        (["generated", SAMPLES, "dataset.real={name: digits, labels: 3}"], "key dataset.real.labels"),
+        (["unpaired", "dataset.of={name: digits, classes: [4]}", "dataset.classes=[4,9]"], "domain b has no training"),
+    ],
+)  # fmt: skip
+def test_splits_of_a_data_set_within_another_name_their_keys(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", f"dataset={words[0]}", *words[1:]]) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_keys_of_the_inner_data_set_are_given_with_its_name_or_one_by_one() -> None:
+    from genlab.config import compose
+
+    whole = compose(["dataset=colourise", "dataset.of={name: folder, root: mine, valid: 7}"]).config["dataset"]["of"]
+    words = ["dataset.of.name=folder", "dataset.of.root=mine", "dataset.of.valid=7"]
+    assert compose(["dataset=colourise", *words]).config["dataset"]["of"] == whole
+    assert whole == {"name": "folder", "root": "mine", "valid": 7}
