@@ -6,7 +6,7 @@ Everything that calls Hydra is here, and only its compose API is called: no logg
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,9 +80,9 @@ def _compose(parsed: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
     try:
         return _hydra_compose(overrides.arguments(parsed), folders)
     except Exception as error:  # Hydra, OmegaConf, YAML and Python itself, according to what was typed
-        unknown = _unknown_key(folders, parsed)
-        if unknown is not None:
-            raise unknown from None
+        known = _explained(folders, parsed)
+        if known is not None:
+            raise known from None
         raise ConfigError(
             f"the configuration cannot be composed ({_one_line(error)})",
             "command line or YAML",
@@ -102,42 +102,57 @@ def _hydra_compose(arguments: list[str], folders: Sequence[Path]) -> DictConfig:
             return hydra.compose(ROOT, [*arguments, f"hydra.searchpath=[{','.join(paths)}]"], return_hydra_config=True)
 
 
-def _unknown_key(folders: Sequence[Path], parsed: Sequence[Override]) -> ConfigError | None:
-    """If some override names a key that the chosen groups do not have: the error that says which is nearest."""
+def _explained(folders: Sequence[Path], parsed: Sequence[Override]) -> ConfigError | None:
+    """What is wrong with the first override that does not fit the chosen groups; None if they all do."""
     known = overrides.groups(folders)
     chosen = [override for override in parsed if override.key_or_group in known]
     try:
         plain = _container(_hydra_compose(overrides.arguments(chosen), folders), resolve=False)
-    except Exception:  # the groups alone do not compose: another fault than an unknown key
+    except Exception:  # the groups alone do not compose: another fault than one override's
         return None
     del plain["hydra"]
-    keys = [name for name, _ in flatten(plain)]
-    for override, key in _named(parsed):
-        adds = override.get_key_element()[0] == "+" or f"{key}.".startswith((*overrides.OPEN, "hydra"))
-        if key in known or adds or key in keys:
-            continue
-        parent = key.rpartition(".")[0]
-        siblings = {name for name in keys if name.rpartition(".")[0] == parent}
-        if not siblings and key != override.key_or_group:  # within a value that takes the place of no mapping
-            continue
-        siblings = siblings or set(keys)
-        deeper = [name for name in keys if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
-        near = f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known))
-        # a component's file need not list all that it takes; its schema judges what is added
-        adding = (
-            f" '+{key[:60]}=...' gives '{parent}' a key that its file leaves out" if f"{parent}.name" in keys else ""
-        )
-        return ConfigError(f"unknown key '{key[:80]}'", f"override {str(override.input_line)[:60]!r}", near + adding)
-    return None
+    values = dict(flatten(plain))
+    wrong = (
+        _list_of_names(override, values) or _unknown_key(override, values, known)
+        for override in parsed
+        if override.key_or_group not in known
+    )
+    return next((error for error in wrong if error), None)
 
 
-def _named(parsed: Sequence[Override]) -> Iterator[tuple[Override, str]]:
-    """Every key that overrides name, those within a mapping `{key: ...}` too."""
-    for override in parsed:
-        yield override, override.key_or_group
-        value = None if override.is_sweep_override() else override.value()
-        if isinstance(value, dict):
-            yield from ((override, f"{override.key_or_group}.{name}") for name, _ in flatten(value))
+def _list_of_names(override: Override, values: Mapping[str, Any]) -> ConfigError | None:
+    """A list where there are values by name."""
+    key, given = override.key_or_group, None if override.is_sweep_override() else override.value()
+    if not isinstance(given, list) or not isinstance(values.get(key), Mapping):
+        return None
+    entry = f"{given[0]}={{}}" if given and f"{key}." in overrides.ENTRIES else "KEY=VALUE"
+    return ConfigError(f"'{key}' holds values by name, not a list", _shown(override), f"use {key}.{entry}")
+
+
+def _unknown_key(override: Override, values: Mapping[str, Any], known: overrides.Groups) -> ConfigError | None:
+    """A key that is not among `values`, or one like it in a mapping that is given; which is nearest."""
+    key = override.key_or_group
+    given = None if override.is_sweep_override() else override.value()
+    if f"{key}.".startswith((*overrides.OPEN, "hydra")) and not override.is_delete():
+        return None
+    if override.get_key_element()[0] == "+":
+        return None
+    if key in values and isinstance(given, dict) and isinstance(values[key], Mapping):
+        inside = [f"{key}.{name}" for name, _ in flatten(given)]
+        key = next((name for name in inside if name not in values), key)
+    if key in values:
+        return None
+    parent = key.rpartition(".")[0]
+    siblings = {name for name in values if name.rpartition(".")[0] == parent} or set(values)
+    deeper = [name for name in values if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
+    near = f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known))
+    # a component's file need not list all that it takes; its schema judges what is added
+    adding = f" '+{key[:60]}=...' gives '{parent}' a key that its file leaves out" if f"{parent}.name" in values else ""
+    return ConfigError(f"unknown key '{key[:80]}'", _shown(override), near + adding)
+
+
+def _shown(override: Override) -> str:
+    return f"override {str(override.input_line)[:60]!r}"
 
 
 def _container(tree: DictConfig, resolve: bool) -> dict[str, Any]:

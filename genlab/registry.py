@@ -170,6 +170,15 @@ class Registry:
     def spec_type(self) -> Any:
         """The annotation of a parameter that holds a spec of this registry, checked along with its owner."""
 
+        def no_bare_name(spec: Any) -> Any:
+            if isinstance(spec, str) and spec not in self:
+                raise ValueError(str(unknown_name(self.kind, spec[:40], SELF, self._entries)))
+            if not isinstance(spec, Mapping):
+                name = spec if isinstance(spec, str) else "NAME"
+                given = json.dumps(spec, default=str)[:40]
+                raise ValueError(f"'{SELF}' takes a name and its numbers, not {given}; use '{SELF}={{name: {name}}}'")
+            return spec
+
         def check(spec: dict[str, Any]) -> dict[str, Any]:
             try:
                 self.check(spec, SELF)
@@ -177,15 +186,7 @@ class Registry:
                 raise ValueError(str(error)) from None
             return spec
 
-        return Annotated[dict[str, Any], BeforeValidator(_no_bare_name), AfterValidator(check)]
-
-
-def _no_bare_name(spec: Any) -> Any:
-    if isinstance(spec, str):
-        raise ValueError(
-            f"'{SELF}' takes a name and its numbers; got '{spec[:40]}' alone; use {SELF}={{name: {spec[:40]}}}"
-        )
-    return spec
+        return Annotated[dict[str, Any], BeforeValidator(no_bare_name), AfterValidator(check)]
 
 
 MODELS = Registry("model", runtime=("image_shape", "num_classes"))

@@ -36,7 +36,8 @@ class Source:
     """A data set as its reader found it: rows in the order of `parts` (official split -> number of rows).
 
     `images` are pixels uint8 (N, C, H, W), or encoded pictures to be decoded to `form`. `labels` are class numbers
-    int64 (N,) or attributes uint8 (N, A) in {0, 1}.
+    int64 (N,) or attributes uint8 (N, A) in {0, 1}. `skip_key` is the key of the configuration that decides about
+    `skip_unreadable`, where the data set has one.
     """
 
     parts: dict[str, int]
@@ -45,6 +46,7 @@ class Source:
     label_names: list[str] | None = None
     form: Form | None = None
     skip_unreadable: bool = False
+    skip_key: str | None = None
 
 
 def build(path: Path, source: Source, facts: dict[str, Any], show: Show | None) -> None:
@@ -98,7 +100,7 @@ def _decode(file: Path, source: Source, pictures: Encoded, show: Show | None) ->
     shape = (count, source.form.planes, source.form.size, source.form.size)
     start = header(shape)
     known = _prepare(file, start, len(start) + int(np.prod(shape)))
-    job = DecodeJob(pictures, source.form, str(file), len(start), source.skip_unreadable, known)
+    job = DecodeJob(pictures, source.form, str(file), len(start), source.skip_unreadable, source.skip_key, known)
     blocks = decode_all(job, int(SKIPPABLE * count), show)
     bad = {row: why for block in blocks for row, why in block.bad.items()}
     if bad:

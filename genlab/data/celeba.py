@@ -87,6 +87,7 @@ class CelebA(Dataset):
             label_names,
             self.form,
             self.on_error == "skip",
+            self.key("on_error"),
         )
 
 

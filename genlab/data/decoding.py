@@ -47,6 +47,7 @@ class DecodeJob:
     file: str
     offset: int
     go_on: bool  # past unreadable pictures
+    go_on_key: str | None = None  # what decides about that, for a message
     known: dict[int, Block] = field(default_factory=dict)  # by first row: what an earlier build noted
     first: int = 0
     block: int = field(default_factory=lambda: BLOCK)
@@ -85,7 +86,7 @@ def decode_all(job: DecodeJob, limit: int, show: Callable[[int, int], None] | No
             bad.update(block.bad)
             if len(bad) > limit:
                 raise DataError(
-                    f"{len(bad)} of {total} pictures cannot be read, more than dataset.on_error=skip accepts",
+                    f"{len(bad)} of {total} pictures cannot be read, more than the {limit} that may be left out",
                     f"the first is {bad[min(bad)]}",
                     "restore them from their source",
                 )
@@ -167,10 +168,9 @@ def _decode_into(row: Pixels, job: DecodeJob, index: int) -> str | None:
     except BadImage as error:
         name = job.pictures.name(index)
         if not job.go_on:
+            skip = f", or leave such pictures out with {job.go_on_key}=skip" if job.go_on_key else ""
             raise DataError(
-                f"picture {job.first + index}, {name}, cannot be read",
-                str(error),
-                "restore it from its source, or leave such pictures out with dataset.on_error=skip",
+                f"picture {job.first + index}, {name}, cannot be read", str(error), f"restore it from its source{skip}"
             ) from None
         row[:] = 0
         return f"{name} ({error})"

@@ -82,6 +82,7 @@ class Folder(Dataset):
             classes or None,
             self.form,
             self.on_error == "skip",
+            self.key("on_error"),
         )
 
 

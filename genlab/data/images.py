@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ def decode(data: bytes, form: Form) -> Pixels:
     except BadImage:
         raise
     except Exception as error:  # on damaged bytes a decoder may raise anything
-        raise BadImage(f"{type(error).__name__}: {error}".replace("<_io.BytesIO object at ", "<bytes at ")) from None
+        said = re.sub(r" <_io\.BytesIO object at \w+>", "", str(error))  # the caller knows a name for it
+        raise BadImage(f"{type(error).__name__}: {said}") from None
 
 
 def _decode(data: bytes, form: Form) -> Pixels:

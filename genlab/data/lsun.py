@@ -73,4 +73,5 @@ class LSUN(Dataset):
             Chain([train, test]),
             form=self.form,
             skip_unreadable=self.on_error == "skip",
+            skip_key=self.key("on_error"),
         )

@@ -7,13 +7,14 @@ those that leave no image its own label or code, and say so); other adversarial 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import torch
 from annotated_types import Gt, Lt
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import BeforeValidator
 from torch import Tensor, nn
 
 from genlab import noise
@@ -26,16 +27,17 @@ T = TypeVar("T")
 Share = Annotated[float, Gt(0), Lt(1)]
 
 
-def _no_bare_name(specs: Any) -> Any:
+def _checked(specs: Any) -> Any:
+    """ValueError for what does not say, name by name, which stabilisers are meant and what their numbers are."""
     if isinstance(specs, str):
-        raise ValueError(f"'{SELF}' holds stabilisers by name; got '{specs[:40]}' alone; use {SELF}.{specs[:40]}={{}}")
-    return specs
-
-
-def _checked(specs: dict[str, Any]) -> dict[str, Any]:
-    for name, numbers in specs.items():
-        if name not in STABILISERS:
-            raise ValueError(f"unknown stabiliser '{name}'; key {SELF}.{name}; {nearest(name, STABILISERS.names())}")
+        _known(specs)
+        raise ValueError(f"'{SELF}' holds stabilisers by name; got '{specs}' alone; use {SELF}.{specs}={{}}")
+    for name, numbers in specs.items() if isinstance(specs, Mapping) else ():
+        _known(name)
+        if not isinstance(numbers, Mapping | None):
+            [first, *_] = STABILISERS.schema(name).model_fields
+            given, key = json.dumps(numbers)[:40], f"{SELF}.{name}"
+            raise ValueError(f"'{key}' takes its numbers by name; got {given}; use {key}.{first}=...")
         try:
             STABILISERS.check({"name": name, **(numbers or {})}, f"{SELF}.{name}")
         except ConfigError as error:
@@ -43,8 +45,14 @@ def _checked(specs: dict[str, Any]) -> dict[str, Any]:
     return specs
 
 
+def _known(name: str) -> None:
+    if name not in STABILISERS:
+        close = nearest(name, STABILISERS.names())
+        raise ValueError(f"unknown stabiliser '{name[:40]}'; key {SELF}.{name[:40]}; {close}")
+
+
 # the annotation of a constructor's parameter that holds them
-StabiliserSpecs = Annotated[dict[str, dict[str, Any] | None], BeforeValidator(_no_bare_name), AfterValidator(_checked)]
+StabiliserSpecs = Annotated[dict[str, dict[str, Any] | None], BeforeValidator(_checked)]
 
 
 def chosen(specs: Mapping[str, Mapping[str, Any] | None], where: str = "model.stabilisers") -> Stabilisers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from genlab import cli
@@ -176,6 +178,20 @@ VALUES = {
     "seed=interval(0,1)": "add -m",
     "model=glob(*)": "add -m",
 }
+OF_A_GAN = {
+    "model.stabilisers=[r1]": "holds values by name, not a list; .*; use model.stabilisers.r1={}",
+    "model.stabilisers=r1": "use model.stabilisers.r1={}",
+    "model.stabilisers=rr1": "unknown stabiliser 'rr1'; key model.stabilisers.rr1; did you mean 'r1'",
+    "model.stabilisers.r1=5": "'model.stabilisers.r1' takes its numbers by name.*use model.stabilisers.r1.weight=",
+    "model.stabilisers.pack=4": "use model.stabilisers.pack.size=",
+    "model.stabilisers.r3=5": "unknown stabiliser 'r3'",
+    "model.stabilisers.r1.weihgt=5": "unknown key 'model.stabilisers.r1.weihgt'; .*; did you mean 'weight'",
+    "~model.stabilisers.r1": "unknown key 'model.stabilisers.r1'",
+    "model.augment=ada": "use 'model.augment={name: ada}'",
+    "model.augment=adaa": "unknown augmentation 'adaa'; key model.augment.name; did you mean 'ada'",
+    "model.augment=[ada]": "'model.augment' takes a name and its numbers",
+    "model.generator={name: mlp, hiden: [8]}": "unknown key 'model.generator.hiden'; .*; did you mean '.*hidden'",
+}
 VERBS = {
     ("trian",): "did you mean 'train'?",
     ("smaple", "last"): "did you mean 'sample'?",
@@ -240,6 +256,11 @@ def test_names(override: str, refused: Refused) -> None:
 @pytest.mark.parametrize("override", VALUES)
 def test_values(override: str, refused: Refused) -> None:
     assert VALUES[override] in refused("train", override)
+
+
+@pytest.mark.parametrize("override", OF_A_GAN)
+def test_what_holds_values_by_name_says_how_one_is_given(override: str, refused: Refused) -> None:
+    assert re.search(OF_A_GAN[override], refused("train", "model=gan", override))
 
 
 @pytest.mark.parametrize("arguments", VERBS, ids=" ".join)

@@ -49,6 +49,13 @@ def test_defaults() -> None:
     assert "hydra" not in composed.config
 
 
+@pytest.mark.parametrize("model", ["pix2pix", "cyclegan", "cyclegan_unet"])
+def test_translation_takes_a_picture_a_step_whatever_the_data(model: str) -> None:
+    for dataset in ("facades", "paired", "unpaired", "colourise"):
+        assert config.compose([f"model={model}", f"dataset={dataset}"]).config["trainer"]["batch_size"] == 1
+    assert config.compose([f"model={model}", "trainer.batch_size=8"]).config["trainer"]["batch_size"] == 8
+
+
 def test_the_command_line_wins_over_model_recipe_and_experiment() -> None:
     assert config.compose(["model=dcgan"]).config["optimizer"]["betas"] == [0.5, 0.999]
     assert config.compose(["model=dcgan", "optimizer=sgd"]).config["optimizer"]["name"] == "sgd"
@@ -154,7 +161,7 @@ def test_a_run_that_goes_on_can_leave_an_evaluator_out() -> None:
     ("override", "said"),
     [
         ("model.stabilisers=r1", r"use model\.stabilisers\.r1=\{\}"),
-        ("model.augment=ada", r"use model\.augment=\{name: ada\}"),
+        ("model.augment=ada", r"use 'model\.augment=\{name: ada\}'"),
         ("model.loss=wgan", "did you mean 'wasserstein'"),
         ("model.loss=bce", "did you mean 'non_saturating'"),
         ("model.loss=hing", "did you mean 'hinge'"),

@@ -90,6 +90,14 @@ def test_splits_of_a_data_set_within_another_name_their_keys(
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_an_unreadable_picture_names_the_key_that_leaves_it_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "celeba" / "img_align_celeba" / "000001.jpg").write_bytes(b"")
+    assert cli.main(["train", "dataset=colourise", "model=pix2pix"]) == 3
+    assert capsys.readouterr().err.endswith("leave such pictures out with dataset.of.on_error=skip\n")
+
+
 def test_keys_of_the_inner_data_set_are_given_with_its_name_or_one_by_one() -> None:
     from genlab.config import compose
 

@@ -85,6 +85,12 @@ def test_what_cannot_be_halved_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="15x8 cannot be cut into two equal halves") as caught:
         opened("paired", root=str(tmp_path / "odd"), size=8)
     assert "\n" not in str(caught.value)
+    bad = tmp_path / "odd" / "00.png"
+    bad.write_bytes(b"junk")
+    with pytest.raises(DataError) as caught:  # no advice of a key that pairs have not, no address of bytes
+        opened("paired", root=str(tmp_path / "odd"), size=8)
+    said = "UnidentifiedImageError: cannot identify image file"
+    assert str(caught.value) == f"picture 0, {bad}, cannot be read; {said}; restore it from its source"
     with pytest.raises(ConfigError, match="needs a folder"):
         opened("paired")
     (tmp_path / "none").mkdir()
