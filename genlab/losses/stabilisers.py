@@ -2,7 +2,7 @@
 
 `stabilisers: {r1: {weight: 10, every: 16}, instance_noise: {}}` names those in use, each with the numbers that are not
 its defaults; null switches one off. `gan` and what is built on it take them (`cgan`, `acgan` and `infogan` but for
-those that leave no image its own label or code, and say so); other adversarial families have their paper's own.
+those that do not go with labels or codes, and say so); other adversarial families have their paper's own.
 """
 
 from __future__ import annotations

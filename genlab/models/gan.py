@@ -165,7 +165,7 @@ class GAN(Model):
         return self.game.generator(self.judge(real, *given) if self.game.relative else on_fake, on_fake)
 
     def inner_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
-        """The discriminator's loss as a function of both players' weights."""
+        """The discriminator's loss of the game, without penalties, as a function of both players' weights."""
         return self.discriminator_loss(self.judge(real.float(), *given), self.judge(fake.float(), *given))
 
     def disagreement(self, real: Tensor, *given: Tensor) -> Tensor | float:
