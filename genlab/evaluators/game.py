@@ -70,8 +70,8 @@ class GameDiagnosis:
 
     `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
     data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
-    `critic_loss_share`: its loss over that of a guess; both with each batch's own statistics, as in training. It is all
-    that is looked at where there are no stabilisers, which is what the other advice is about.
+    `critic_loss_share`: its loss over that of a guess, 1 if it cannot tell; both with each batch's own statistics, as
+    in training. It is all that is looked at where there are no stabilisers, which is what the other advice is about.
     `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
     last evaluation, as a total variation. While training, both players are as they learn, not averaged over steps. Of
     data that are all alike nothing is said.
@@ -205,7 +205,8 @@ def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tens
 def _won(model: Any, contests: dict[str, Contest]) -> Iterator[tuple[str, Value]]:
     """What each discriminator's loss says of it, beside that of a guess."""
     for name, (game, real, made) in contests.items():
-        loss, guess = float(game.discriminator(real, made)), float(game.discriminator(real * 0, made * 0))
+        unsure = (torch.full_like(logits, game.indifferent) for logits in (real, made))
+        loss, guess = float(game.discriminator(real, made)), float(game.discriminator(*unsure))
         if guess <= 0:  # of a Wasserstein critic any score is a guess
             continue
         ending, which = (f"_{name}", f" of {name}") if name else ("", "")

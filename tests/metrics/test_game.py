@@ -127,6 +127,13 @@ def test_a_discriminator_that_has_won_is_diagnosed(noise_images: Data) -> None:
     assert "discriminator_won" not in sentences(said(Oracle(dark, loss="wasserstein"), noise_images))
 
 
+@pytest.mark.parametrize("loss", list(GAMES))
+def test_the_loss_of_a_discriminator_that_knows_nothing_is_that_of_a_guess(loss: str, noise_images: Data) -> None:
+    bias = 0.5 if loss == "least_squares" else 0.0
+    found = said(Match(HEALTHY, slope=0, bias=bias, loss=loss), noise_images)
+    assert found.get("critic_loss_share") == (None if loss == "wasserstein" else pytest.approx(1))
+
+
 class Knows(nn.Module):
     """Real pictures are black and white, what a generator makes is neither."""
 
