@@ -185,10 +185,19 @@ class Pack:
     def __init__(self, size: Annotated[int, Gt(1), Lt(65)] = 2) -> None:
         self.size = size
 
+    def check(self, rows: int) -> None:
+        """ConfigError for so many rows a step, if they leave a pack to be filled with rows of another."""
+        if rows % self.size:
+            raise ConfigError(
+                f"{rows} images at a time cannot be packed by {self.size}",
+                "keys trainer.batch_size and model.stabilisers.pack.size",
+                f"let each process (and part of trainer.accumulate) have a multiple of {self.size} images",
+            )
+
     def __call__(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) to (⌈N / m⌉, mC, H, W), each of m consecutive rows; the last is filled from the first."""
         rows, channels, *sides = images.shape
-        if missing := -rows % self.size:  # only of batches of a size that training does not have
+        if missing := -rows % self.size:  # in evaluation alone: training refuses such batches
             images = torch.cat([images, images[torch.arange(missing, device=images.device) % rows]])
         return images.reshape(-1, self.size * channels, *sides)
 

@@ -91,6 +91,10 @@ class GAN(Model):
                 "use model.discriminator.norm=none",
             )
 
+    def check_batch(self, rows: int) -> None:
+        if self.stabilisers.pack:
+            self.stabilisers.pack.check(rows)
+
     # ------------------------------------------------------------------ what a step draws, and the players' moves
 
     def draw(self, image: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
