@@ -38,6 +38,7 @@ MOVED = 0.5  # share of the samples that are of another kind than at the last ev
 FLAT = 0.01  # spread of logits below which a discriminator tells nothing
 APART = 0.2  # distance of the means of samples and data, over that of two images: there is something to tell
 HELD = (0.1, 10.0)  # gradient norms about the penalty's target of 1 with which it does its work
+PIXELS = 2**19  # of the images that are judged at a time: 128 of 64 x 64, 32 of 128 x 128
 ANCHORS = 10  # images to whose neighbourhoods samples are assigned where there is no classifier
 
 
@@ -71,7 +72,8 @@ class GameDiagnosis:
     `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
     data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
     `critic_loss_share`: its loss over that of a guess, 1 if it cannot tell; both with each batch's own statistics, as
-    in training. It is all that is looked at where there are no stabilisers, which is what the other advice is about.
+    in training, of `batch_size` images or fewer large ones. It is all that is looked at where there are no stabilisers,
+    which is what the other advice is about.
     `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
     last evaluation, as a total variation. While training, both players are as they learn, not averaged over steps. Of
     data that are all alike nothing is said.
@@ -121,7 +123,7 @@ class GameDiagnosis:
         """Each discriminator's logits; the mean norm of their gradient at real images, if a penalty may be on it."""
         found: list[dict[str, Contest]] = []
         norms: list[Tensor] = []
-        parts = max(1, len(columns[0]) // self.batch_size)
+        parts = parts_of(columns[0], self.batch_size)
         for part in zip(*(column.tensor_split(parts) for column in columns), strict=True):
             with batch_statistics(model):  # the discriminator as the generator meets it
                 drawn = model.draw(*part)
@@ -144,7 +146,18 @@ class GameDiagnosis:
             yield "oscillation", _of_samples(f"{said}; {calmer(model)}", model)
 
     def protocol(self) -> dict[str, Any]:
-        return {"images": self.images, "features": "pixels", "pairs": "each image and the next, in an order drawn once"}
+        return {
+            "images": self.images,
+            "judged": f"up to {self.batch_size} at a time, of no more than {PIXELS} pixels together (but two at least)",
+            "features": "pixels",
+            "pairs": "each image and the next, in an order drawn once",
+        }
+
+
+def parts_of(images: Tensor, batch_size: int) -> int:
+    """In how many parts images (N, C, H, W) are judged: of `batch_size` or PIXELS at most, of two images at least."""
+    size = max(2, min(batch_size, PIXELS // images[0, 0].numel()))
+    return max(1, min(len(images) // 2, -(-len(images) // size)))
 
 
 def _of_samples(sentence: str, model: Any) -> Diagnosis:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genlab import noise
 from genlab.data.batching import Data
 from genlab.evaluation import evaluate
-from genlab.evaluators.game import GameDiagnosis, variety
+from genlab.evaluators.game import GameDiagnosis, parts_of, variety
 from genlab.losses.adversarial import GAMES, Contest
 from genlab.losses.stabilisers import chosen
 from genlab.model import Model, Plays, generator_every
@@ -92,6 +92,16 @@ def test_points_have_no_contrast_and_collapse_all_the_same() -> None:
     points = torch.randn(100, 2, 1, 1, generator=torch.Generator().manual_seed(0))
     assert variety(points, points[:1].expand(100, -1, -1, -1), None).collapsed
     assert not variety(points, points, None).collapsed
+
+
+@pytest.mark.parametrize(
+    ("side", "images", "largest"), [(32, 256, 64), (128, 256, 32), (256, 60, 8), (2048, 7, 3), (8, 65, 33), (8, 1, 1)]
+)
+def test_so_many_images_are_judged_at_a_time_as_memory_holds(side: int, images: int, largest: int) -> None:
+    pictures = torch.empty(1, 1, 1, 1).expand(images, 3, side, side)
+    parts = pictures.tensor_split(parts_of(pictures, 64))
+    assert max(len(part) for part in parts) == largest
+    assert min(len(part) for part in parts) >= min(2, images)  # of one image batch norm has no statistics
 
 
 def test_of_data_that_are_all_alike_nothing_is_said() -> None:
