@@ -257,14 +257,14 @@ def calmer(model: Any) -> str:
 
 
 def weaker(model: Any) -> str:
-    """The override that holds the discriminator back: R1's weight where there is such, else its step size."""
+    """What holds the discriminator back: the override of R1's weight where there is such, else the key of its rate."""
     if isinstance(model, Plays):
         r1 = model.stabilisers.penalties.get("r1")
         return f"model.stabilisers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
     if hasattr(model, "r1"):
         return f"model.r1={2 * model.r1 or 0.01:g}"
     names = [phase.name for phase in model.phases() if phase.name.startswith("discriminator")]
-    return f"optimizer.phases.{names[0] if names else 'discriminator'}.lr=5e-5"
+    return f"set optimizer.phases.{names[0] if names else 'discriminator'}.lr to a quarter of its rate"
 
 
 def sharper(model: Any) -> str:

@@ -175,10 +175,10 @@ def beaten(name: str) -> Any:
 
 CURES = {
     "stylegan2": "model.r1=0.02",
-    "vaegan": "optimizer.phases.discriminator.lr=5e-5",
-    "pix2pix": "optimizer.phases.discriminator.lr=5e-5",
-    "cyclegan": "optimizer.phases.discriminators.lr=5e-5",
-    "aae": "optimizer.phases.discriminator.lr=5e-5",
+    "vaegan": "set optimizer.phases.discriminator.lr to a quarter of its rate",
+    "pix2pix": "set optimizer.phases.discriminator.lr to a quarter of its rate",
+    "cyclegan": "set optimizer.phases.discriminators.lr to a quarter of its rate",
+    "aae": "set optimizer.phases.discriminator.lr to a quarter of its rate",
 }
 
 
