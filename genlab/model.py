@@ -64,6 +64,9 @@ class Model(nn.Module):
         """
         return columns
 
+    def check_batch(self, rows: int) -> None:
+        """ConfigError if the losses of a step cannot take so many rows, which is what comes to `draw` at a time."""
+
     # Any: a family names the columns it takes, loss(self, image) or loss(self, image, label)
     def loss(self, *columns: Any, **named: Any) -> dict[str, Tensor]:
         """The objective of a one-player model: scalars in nats, summed over pixels, averaged over the batch."""

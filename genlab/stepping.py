@@ -45,7 +45,7 @@ class Stepper:
             form = torch.channels_last
             model.to(memory_format=form)
         self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world, form)
-        self.batches.share(settings.accumulate)  # a batch that cannot be cut so is refused now, not at step 1
+        model.check_batch(self.batches.share(settings.accumulate))  # a bad batch is refused now, not at step 1
         self._draw: Callable[..., Any] = model.draw
         self.players = Player.all_of(model.phases(), optimizer, runtime)
         self.average = Average(model, settings.ema) if settings.ema else None

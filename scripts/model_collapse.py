@@ -40,8 +40,9 @@ if they are enough, stop it ([Alemohammad et al. 2024](https://arxiv.org/abs/230
 2024). Here the real images are the same at every generation: their loop with fixed real data. One seed.
 
 `python scripts/model_collapse.py` makes the runs, this page and its figure. Every generation is a model of
-[`experiment=model_collapse`](../configs/experiment/model_collapse.yaml), trained from new weights on 55,000 images of
-MNIST's size. Figures are against the 10,000 test images, by the features of the MNIST classifier
+[`experiment=model_collapse`](../configs/experiment/model_collapse.yaml), trained anew on 55,000 images of MNIST's size.
+All have seed 0, hence the same initial weights and the same noise at each step: they differ by their images alone.
+Figures are against the 10,000 test images, by the features of the MNIST classifier
 ([evaluation](evaluation.md)); real training images score a precision of {precision} and a recall of {recall}.
 
 ![precision and recall by generation](images/model-collapse.svg)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import cmath
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +17,7 @@ from genlab import noise
 from genlab.errors import ConfigError
 from genlab.field import Window, picture
 from genlab.losses.adversarial import GAMES
-from genlab.model import Model
+from genlab.model import Model, Phase
 from genlab.networks.dirac import DiracDiscriminator, DiracGenerator
 from genlab.registry import EVALUATORS, Duration, NonNegativeInt, PositiveFloat, PositiveInt
 from genlab.results import Value
@@ -163,14 +163,23 @@ class Players:
             if (step + 1) % phase.every:
                 continue
             if phase.module is None:
-                with torch.no_grad():
-                    phase.objective(*drawn)
+                self._update(phase, drawn)
                 continue
             with torch.enable_grad():
                 gradient = self.gradient(phase.objective(*drawn)["loss"], phase.module)
             with torch.no_grad():
                 for number, part in zip(self.numbers, gradient, strict=True):
                     number -= rate * part
+
+    @torch.no_grad()
+    def _update(self, phase: Phase, drawn: Sequence[Tensor]) -> None:
+        """What a phase does to the numbers itself (clipping), which it does in training alone.
+
+        The losses stay in evaluation mode: in training some are means over all ranks, and this is one rank's work.
+        """
+        self.model.train()
+        phase.objective(*drawn)
+        self.model.eval()
 
 
 def eigenvalues(jacobian: Tensor) -> list[complex]:

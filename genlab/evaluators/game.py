@@ -38,6 +38,7 @@ MOVED = 0.5  # share of the samples that are of another kind than at the last ev
 FLAT = 0.01  # spread of logits below which a discriminator tells nothing
 APART = 0.2  # distance of the means of samples and data, over that of two images: there is something to tell
 HELD = (0.1, 10.0)  # gradient norms about the penalty's target of 1 with which it does its work
+PIXELS = 2**19  # of the images that are judged at a time: 128 of 64 x 64, 32 of 128 x 128
 ANCHORS = 10  # images to whose neighbourhoods samples are assigned where there is no classifier
 
 
@@ -70,8 +71,9 @@ class GameDiagnosis:
 
     `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
     data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
-    `critic_loss_share`: its loss over that of a guess; both with each batch's own statistics, as in training. It is all
-    that is looked at where there are no stabilisers, which is what the other advice is about.
+    `critic_loss_share`: its loss over that of a guess, 1 if it cannot tell; both with each batch's own statistics, as
+    in training, of `batch_size` images or fewer large ones. It is all that is looked at where there are no stabilisers,
+    which is what the other advice is about.
     `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
     last evaluation, as a total variation. While training, both players are as they learn, not averaged over steps. Of
     data that are all alike nothing is said.
@@ -121,7 +123,7 @@ class GameDiagnosis:
         """Each discriminator's logits; the mean norm of their gradient at real images, if a penalty may be on it."""
         found: list[dict[str, Contest]] = []
         norms: list[Tensor] = []
-        parts = max(1, len(columns[0]) // self.batch_size)
+        parts = parts_of(columns[0], self.batch_size)
         for part in zip(*(column.tensor_split(parts) for column in columns), strict=True):
             with batch_statistics(model):  # the discriminator as the generator meets it
                 drawn = model.draw(*part)
@@ -144,7 +146,18 @@ class GameDiagnosis:
             yield "oscillation", _of_samples(f"{said}; {calmer(model)}", model)
 
     def protocol(self) -> dict[str, Any]:
-        return {"images": self.images, "features": "pixels", "pairs": "each image and the next, in an order drawn once"}
+        return {
+            "images": self.images,
+            "judged": f"up to {self.batch_size} at a time, of no more than {PIXELS} pixels together (but two at least)",
+            "features": "pixels",
+            "pairs": "each image and the next, in an order drawn once",
+        }
+
+
+def parts_of(images: Tensor, batch_size: int) -> int:
+    """In how many parts images (N, C, H, W) are judged: of `batch_size` or PIXELS at most, of two images at least."""
+    size = max(2, min(batch_size, PIXELS // images[0, 0].numel()))
+    return max(1, min(len(images) // 2, -(-len(images) // size)))
 
 
 def _of_samples(sentence: str, model: Any) -> Diagnosis:
@@ -205,7 +218,8 @@ def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tens
 def _won(model: Any, contests: dict[str, Contest]) -> Iterator[tuple[str, Value]]:
     """What each discriminator's loss says of it, beside that of a guess."""
     for name, (game, real, made) in contests.items():
-        loss, guess = float(game.discriminator(real, made)), float(game.discriminator(real * 0, made * 0))
+        unsure = (torch.full_like(logits, game.indifferent) for logits in (real, made))
+        loss, guess = float(game.discriminator(real, made)), float(game.discriminator(*unsure))
         if guess <= 0:  # of a Wasserstein critic any score is a guess
             continue
         ending, which = (f"_{name}", f" of {name}") if name else ("", "")
@@ -243,14 +257,14 @@ def calmer(model: Any) -> str:
 
 
 def weaker(model: Any) -> str:
-    """The override that holds the discriminator back: R1's weight where there is such, else its step size."""
+    """What holds the discriminator back: the override of R1's weight where there is such, else the key of its rate."""
     if isinstance(model, Plays):
         r1 = model.stabilisers.penalties.get("r1")
         return f"model.stabilisers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
     if hasattr(model, "r1"):
         return f"model.r1={2 * model.r1 or 0.01:g}"
     names = [phase.name for phase in model.phases() if phase.name.startswith("discriminator")]
-    return f"optimizer.phases.{names[0] if names else 'discriminator'}.lr=5e-5"
+    return f"set optimizer.phases.{names[0] if names else 'discriminator'}.lr to a quarter of its rate"
 
 
 def sharper(model: Any) -> str:

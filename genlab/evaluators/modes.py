@@ -119,7 +119,7 @@ def kl_to_even(tally: Tensor) -> float:
 
 def _sentence(model: Model, found: int, total: int) -> str:
     pack = getattr(getattr(model, "stabilisers", None), "pack", None)
-    size = pack.size + 1 if pack else 2
+    size = 2 * pack.size if pack else 2
     return (
         f"mode collapse, {found} of {total} modes are drawn; "
         f"let the discriminator judge {size} samples at once: model.stabilisers.pack.size={size}"

@@ -40,6 +40,7 @@ class Game:
     real: Callable[[Tensor], Tensor] | None  # the part of the discriminator's loss that is of real images; None: no sum
     relative: bool = False  # whether the generator's loss depends on the real images' logits
     probability: bool = True  # whether a logit is that of a probability
+    indifferent: float = 0.0  # the logit of every image that costs least a discriminator which cannot tell
     # what a target of 1 − s for real images, in place of 1, adds to the discriminator's loss; None: it has no targets
     smoothing: Callable[[Tensor, float], Tensor] | None = None
 
@@ -147,6 +148,7 @@ GAMES: dict[GameName, Game] = {
         least_squares_generator_loss,
         least_squares_real_loss,
         probability=False,
+        indifferent=0.5,
         smoothing=least_squares_smoothed,
     ),
     "hinge": Game(hinge_discriminator_loss, critic_generator_loss, hinge_real_loss, probability=False),

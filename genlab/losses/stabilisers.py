@@ -2,7 +2,7 @@
 
 `stabilisers: {r1: {weight: 10, every: 16}, instance_noise: {}}` names those in use, each with the numbers that are not
 its defaults; null switches one off. `gan` and what is built on it take them (`cgan`, `acgan` and `infogan` but for
-those that leave no image its own label or code, and say so); other adversarial families have their paper's own.
+those that do not go with labels or codes, and say so); other adversarial families have their paper's own.
 """
 
 from __future__ import annotations
@@ -193,10 +193,19 @@ class Pack:
     def __init__(self, size: Annotated[int, Gt(1), Lt(65)] = 2) -> None:
         self.size = size
 
+    def check(self, rows: int) -> None:
+        """ConfigError for so many rows a step, if they leave a pack to be filled with rows of another."""
+        if rows % self.size:
+            raise ConfigError(
+                f"{rows} images at a time cannot be packed by {self.size}",
+                "keys trainer.batch_size and model.stabilisers.pack.size",
+                f"let each process (and part of trainer.accumulate) have a multiple of {self.size} images",
+            )
+
     def __call__(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) to (⌈N / m⌉, mC, H, W), each of m consecutive rows; the last is filled from the first."""
         rows, channels, *sides = images.shape
-        if missing := -rows % self.size:  # only of batches of a size that training does not have
+        if missing := -rows % self.size:  # in evaluation alone: training refuses such batches
             images = torch.cat([images, images[torch.arange(missing, device=images.device) % rows]])
         return images.reshape(-1, self.size * channels, *sides)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genlab import noise
+from genlab.errors import ConfigError
 from genlab.losses.adversarial import GameName
 from genlab.losses.stabilisers import StabiliserSpecs
 from genlab.model import Shape
@@ -57,6 +58,18 @@ class ConditionalGAN(GAN):
             image_shape, generator, discriminator, latent_dim, prior, loss, "tanh", critic_steps, augment, stabilisers
         )
         refuse_packs(self.stabilisers.pack)
+        if condition == "classifier":
+            self.refuse_lookahead()
+
+    def refuse_lookahead(self) -> None:
+        """ConfigError for remedies that differentiate the game's losses alone, where D also descends the classes'."""
+        for name in ("consensus", "unroll"):
+            if getattr(self.stabilisers, name):
+                raise ConfigError(
+                    f"{name} knows the game's own losses, and not the classes that the discriminator also learns",
+                    f"key model.stabilisers.{name}",
+                    f"use model.stabilisers.{name}=null, or model.condition=concat or projection",
+                )
 
     def build_generator(self, spec: dict[str, Any], image_shape: Shape) -> nn.Module:
         network: nn.Module = NETWORKS.build(

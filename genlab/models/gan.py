@@ -83,6 +83,8 @@ class GAN(Model):
                 "key model.stabilisers.smoothing",
                 "use model.loss=non_saturating, minimax or least_squares",
             )
+        # Not so the layers of networks/minibatch.py: Karras et al. 2018 have deviation beside this penalty. Its norm is
+        # then of the gradient of the scores of a group, summed.
         normed = any(isinstance(layer, _BatchNorm) for layer in self.discriminator.modules())
         if normed and "gradient_penalty" in self.stabilisers.penalties:
             raise ConfigError(
@@ -90,6 +92,10 @@ class GAN(Model):
                 "key model.stabilisers.gradient_penalty",
                 "use model.discriminator.norm=none",
             )
+
+    def check_batch(self, rows: int) -> None:
+        if self.stabilisers.pack:
+            self.stabilisers.pack.check(rows)
 
     # ------------------------------------------------------------------ what a step draws, and the players' moves
 
@@ -174,7 +180,7 @@ class GAN(Model):
         return loss if self.game.real is None else loss - self.game.real(self.judge(real, *given))
 
     def inner_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
-        """The discriminator's loss as a function of both players' weights."""
+        """The discriminator's loss of the game, without penalties, as a function of both players' weights."""
         return self.discriminator_loss(self.judge(real.float(), *given), self.judge(fake.float(), *given))
 
     def disagreement(self, real: Tensor, *given: Tensor) -> Tensor | float:

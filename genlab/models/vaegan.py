@@ -86,18 +86,23 @@ class VAEGAN(Model):
     def infer(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """θ_Enc: L_prior + L_llike, in nats but for the Gaussian's constant."""
         kl = kl_standard_normal(mean, log_variance).mean()  # eq. 3
-        likeness = feature_nll(self.judge(x)[0], self.judge(rebuilt)[0]).mean()  # eq. 8, one sample
+        likeness = feature_nll(self.features(x), self.features(rebuilt)).mean()  # eq. 8, one sample
         return {"loss": self.beta * kl + likeness, "kl": kl, "feature_nll": likeness}
 
     def mislead(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """θ_Dec: γ·L_llike − L_GAN, non-saturating, with both kinds of fakes by half as in `discriminate`."""
         rebuilt = self.generate(self.drawn(mean.detach(), log_variance.detach()))  # what `draw` made is the encoder's
         seen, on_rebuilt = self.judge(rebuilt)
-        wanted, on_real = self.judge(x)
-        likeness = feature_nll(wanted, seen).mean()
+        likeness = feature_nll(self.features(x), seen).mean()
         on_fake = self.judge(self.generate(self.prior(len(x))))[1]
-        game = (GAME.generator(on_real, on_rebuilt) + GAME.generator(on_real, on_fake)) / 2
+        # a generator of this game does not look at the logits of real images
+        game = (GAME.generator(on_rebuilt, on_rebuilt) + GAME.generator(on_fake, on_fake)) / 2
         return {"loss": self.gamma * likeness + game, "game": game}
+
+    def features(self, x: Tensor) -> Tensor:
+        """Dis_l(x) of images in [-1, 1]: no layer beyond is computed, and no running statistics there move."""
+        first, _ = cut(self.discriminator, "model.discriminator", self.feature_stage)
+        return first(x)
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Dis_l(x), and the logit of being real (N, 1), of images in [-1, 1]."""

@@ -1,7 +1,7 @@
 """Layers that let a discriminator see how alike the images of a batch are, in groups of consecutive rows.
 
-In groups, so that two processes with half a batch each see what one sees with the whole; a batch that the groups do not
-fill ends in a smaller one.
+In groups, so that two processes with half a batch each see what one sees with the whole, where their rows are whole
+groups; a batch that the groups do not fill ends in a smaller one, and each process's share of it likewise.
 """
 
 from __future__ import annotations

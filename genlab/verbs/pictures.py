@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,8 +84,11 @@ def named(first: str, keys: Any, *always: str) -> str:
 
 
 def _told(key: str, value: Any) -> str:
-    """A number with its key, a word as it is, a path such that it is one part of a path; of a long one the end."""
-    return re.sub(r"[^\w.]+", "-", value[-60:]).strip("-") if isinstance(value, str) else f"{key}{value}"
+    """A number with its key; a word, as one part of a path: of a long one the end, with a hash of what was changed."""
+    if not isinstance(value, str):
+        return f"{key}{value}"
+    word = re.sub(r"[^\w.]+", "-", value[-60:]).strip("-")
+    return word if word == value else f"{word}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
 
 
 def destination(out: str | None, loaded: LoadedRun, name: str, kinds: Sequence[str] = (".png",)) -> Path:

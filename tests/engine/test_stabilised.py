@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab import checkpoint
+from genlab.errors import ConfigError
 from genlab.runtime import Runtime
 from genlab.trainer import Trainer
 from tests.engine.conftest import MakeTrainer
@@ -61,6 +62,16 @@ def test_two_ranks_equal_one(make_trainer: MakeTrainer, remedy: str, tmp_path: P
         assert torch.equal(two[0][name], two[1][name]), name
         moved = (tensor - start[name]).abs().max() if name in start else tensor.abs().max()
         assert (tensor - two[0][name]).abs().max() <= 1e-5 + 1e-4 * moved, name
+
+
+@pytest.mark.parametrize(("parts", "fits", "too_large"), [(1, 6, 4), (2, 3, 6)])
+def test_a_pack_that_a_batch_cannot_fill_is_refused_before_the_first_step(
+    make_trainer: MakeTrainer, parts: int, fits: int, too_large: int
+) -> None:
+    words = ["trainer.batch_size=18", f"trainer.accumulate={parts}"]
+    steps(make_trainer("dcgan", f"model.stabilisers.pack.size={fits}", *words), 1)
+    with pytest.raises(ConfigError, match=f"by {too_large}; keys trainer.batch_size and model.stabilisers.pack.size;"):
+        make_trainer("dcgan", f"model.stabilisers.pack.size={too_large}", *words)
 
 
 @pytest.mark.parametrize("preset", SECOND_ORDER)

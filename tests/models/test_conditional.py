@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -99,8 +100,13 @@ def test_an_auxiliary_classifier_is_paid_by_both_players() -> None:
     )
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
-@pytest.mark.parametrize("remedy", ["r1", "unroll", "consensus", "instance_noise"])
+@pytest.mark.parametrize(
+    ("condition", "remedy"),
+    [
+        *itertools.product(CONDITIONS, ("r1", "instance_noise")),
+        *itertools.product(("concat", "projection"), ("unroll", "consensus")),
+    ],
+)
 def test_the_stabilisers_work_with_labels(condition: str, remedy: str) -> None:
     model, label = cgan(condition, stabilisers={remedy: {}}), torch.tensor([1, 1, 0, 2])
     drawn = model.draw(torch.rand(4, *SHAPE), label)
@@ -116,6 +122,9 @@ def test_what_cannot_be_is_refused_in_a_line() -> None:
         ConditionalGAN(SHAPE, None, G, D)
     with pytest.raises(ConfigError, match="no one label"):
         cgan("concat", stabilisers={"pack": {}})
+    for remedy in ("unroll", "consensus"):  # whose discriminator's loss is without its classes
+        with pytest.raises(ConfigError, match=f"{remedy} knows.*use model.stabilisers.{remedy}=null"):
+            cgan("classifier", stabilisers={remedy: {}})
     with pytest.raises(ConfigError, match="no sequence of layers"):
         ConditionalGAN(SHAPE, CLASSES, G, {"name": "mlp", "hidden": []}, "projection")
 

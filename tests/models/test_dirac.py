@@ -83,6 +83,15 @@ def test_its_path_is_that_of_alternating_descent() -> None:
     assert path[-1].tolist() == pytest.approx([float(theta), float(psi)], abs=1e-5)
 
 
+def test_its_path_is_clipped_as_in_training() -> None:
+    model = dirac(loss="wasserstein", stabilisers={"clip": {"bound": 0.1}})
+    players = Players(model, torch.zeros(1, 1, 1, 1))
+    path = players.descend((1.0, 1.0), 100, 0.1)
+    assert path[1:, 1].abs().max() == pytest.approx(0.1)
+    assert path[1].tolist() == pytest.approx([1.01, 0.1])  # θ moves against the clipped ψ
+    assert not players.model.training
+
+
 def test_the_evaluator_leaves_the_model_as_it_was_and_draws_the_field() -> None:
     model = dirac(**R1)
     found = evaluate(DiracEvaluator(n=100, steps=20), model, Dirac(n=10, valid=2, test=0).open(torch.device("cpu")), 0)

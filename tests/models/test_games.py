@@ -52,6 +52,14 @@ def test_smoothing_moves_the_target_of_real_images_alone(name: str, loss: object
     torch.testing.assert_close(found, loss(REAL, 0.9) + loss(FAKE, 0))  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("name", list(GAMES))
+def test_no_other_logit_costs_less_where_nothing_can_be_told(name: str) -> None:
+    game, alike = GAMES[name], torch.ones(3, 1)  # type: ignore[index]
+    least = game.discriminator(game.indifferent * alike, game.indifferent * alike)
+    for other in torch.linspace(-2, 2, 41):
+        assert game.discriminator(other * alike, other * alike) >= least - 1e-6
+
+
 def gan(loss: str, **changes: object) -> GAN:
     nets = {"name": "mlp", "hidden": [4]}
     return GAN((1, 2, 2), nets, nets, latent_dim=3, loss=loss, **changes)  # type: ignore[arg-type]

@@ -68,6 +68,17 @@ def test_every_player_moves_alone() -> None:
         assert {id(p) for p in model.parameters() if p.grad is not None} == own
 
 
+def test_where_features_are_read_nothing_beyond_is_computed() -> None:
+    model, passes = vaegan(feature_stage=1), [0]
+    drawn = model.draw(torch.rand(3, *SHAPE))
+    _, rest = cut(model.discriminator, "", 1)
+    rest[0].register_forward_hook(lambda *_: passes.append(passes.pop() + 1))
+    model.infer(*drawn)
+    assert passes == [0]  # Dis_l alone: no running statistics of the layers behind it move
+    model.mislead(*drawn)
+    assert passes == [2]  # of its two kinds of fakes
+
+
 def test_features_move_together_with_the_image() -> None:
     assert torch.equal(feature_nll(torch.tensor([[3.0, 0.0]]), torch.tensor([[1.0, 1.0]])), torch.tensor([2.5]))
 

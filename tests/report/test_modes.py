@@ -18,6 +18,7 @@ from genlab.evaluators.modes import Modes, kl_to_even, nearest, spelled
 from genlab.evaluators.pictures import SamplesGrid
 from genlab.evaluators.points import PointsPicture, alone, drive
 from genlab.field import Window, picture
+from genlab.losses.stabilisers import chosen
 from genlab.model import Model
 from genlab.registry import MODELS, discover
 from genlab.results import Diagnosis, Picture
@@ -58,6 +59,10 @@ def test_modes_and_quality_are_what_was_drawn() -> None:
     [said] = [value.sentence for _, value in found if isinstance(value, Diagnosis)]
     assert said.startswith("mode collapse, 2 of 8 modes are drawn")
     assert said.endswith("model.stabilisers.pack.size=2")
+    packed = Draws(of_ring(1, 5))
+    packed.stabilisers = chosen({"pack": {"size": 2}})  # type: ignore[assignment]
+    [said] = [value.sentence for _, value in evaluate(Modes(n=800), packed, data, 0) if isinstance(value, Diagnosis)]
+    assert said.endswith("model.stabilisers.pack.size=4")  # which divides a batch that 2 divides, as a rule
     assert next(iter(two)) == "modes"  # what a table of runs shows comes first
     spread_out = evaluate(Modes(n=800), Draws(torch.zeros(800, 2, 1, 1)), data, 0)  # a beginning, no collapse
     none = numbers(spread_out)
