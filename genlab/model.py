@@ -31,7 +31,8 @@ class Phase:
     `module` is what descends; None means an update without gradients that the objective makes itself.
     `every` moves this player only each that many steps; `window` is the share of training in which it moves at
     all (greedy layer-wise training is consecutive windows). Phases of one and the same `module` share an optimiser,
-    whose settings are those of the first: a penalty that is due every 16th step is such a phase.
+    whose settings are those of the first: a penalty that is due every 16th step is such a phase. An update without
+    gradients is made from the rows of all ranks; one that does not look at them says so by `gathers` False.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Phase:
     module: nn.Module | None = None
     every: int = 1
     window: tuple[float, float] = (0.0, 1.0)
+    gathers: bool = True
 
 
 class Model(nn.Module):

@@ -227,7 +227,7 @@ class Stepper:
             with self.runtime.autocast():
                 return player.phase.objective(*shared)
         with torch.no_grad(), noise.alone():  # every rank makes the same update, from the whole batch
-            return player.phase.objective(*self.runtime.gather(shared))
+            return player.phase.objective(*(self.runtime.gather(shared) if player.phase.gathers else shared))
 
     def check_finite(self, step: int) -> None:
         """DivergedError if a loss or a gradient has not been finite on a device that was not asked at once."""

@@ -99,7 +99,7 @@ class Autoencoder(Model):
             parameters = nn.ParameterList([machine.weight, machine.visible_bias, machine.hidden_bias])
             yield Phase(f"layer{i}", partial(self.machine_loss, i), parameters, window=window)
             if not self.tied:
-                yield Phase(f"unroll{i}", partial(self.unroll, i), window=window)
+                yield Phase(f"unroll{i}", partial(self.unroll, i), window=window, gathers=False)
 
     def layers(self) -> list[tuple[nn.Sequential, nn.Sequential]]:
         """(one layer of the encoder, its mirror image), from the image inwards."""

@@ -113,7 +113,7 @@ class GAN(Model):
         return [
             Phase("discriminator", self.discriminate, self.discriminator),
             *lazy,
-            *([Phase("clip", self.clip)] if self.stabilisers.clip else []),
+            *([Phase("clip", self.clip, gathers=False)] if self.stabilisers.clip else []),
             Phase("generator", self.generate, self.generator, every=self.critic_steps),
         ]
 

@@ -64,6 +64,13 @@ def test_two_ranks_equal_one(make_trainer: MakeTrainer, remedy: str, tmp_path: P
         assert (tensor - two[0][name]).abs().max() <= 1e-5 + 1e-4 * moved, name
 
 
+def test_clipping_asks_other_ranks_for_no_images(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer("dcgan", *REMEDIES["clip"])
+    monkeypatch.setattr(Runtime, "gather", lambda *_: pytest.fail("images of all ranks were gathered"))
+    steps(trainer, 1)
+    assert max(float(p.abs().max()) for p in trainer.model.discriminator.parameters()) <= 0.02
+
+
 @pytest.mark.parametrize(("parts", "fits", "too_large"), [(1, 6, 4), (2, 3, 6)])
 def test_a_pack_that_a_batch_cannot_fill_is_refused_before_the_first_step(
     make_trainer: MakeTrainer, parts: int, fits: int, too_large: int
