@@ -258,6 +258,10 @@ def test_six_pictures_of_each_domain_hold_one_pair_out(tmp_path: Path) -> None:
     [
         (["dataset=unpaired", "dataset.of={name: celeba}", "dataset.attribute=Attribut_0"], "unknown attribute"),
         (["model=pix2pix", "dataset=celeba"], "use dataset=facades, paired or colourise"),
+        (
+            ["model=pix2pix", "dataset=unpaired", "dataset.of={name: celeba}", "dataset.attribute=Attribute_0"],
+            "dataset unpaired have none; use model=cyclegan",
+        ),
         (["model=cyclegan", "dataset=celeba"], r"'dataset.of=\{name: celeba\}' 'dataset.attribute=Attribute_0'"),
         (["model=cvae", "dataset=celeba"], "needs one class"),
         (["model=dcgan", "dataset=celeba", "dataset.size=13"], "use dataset.size="),
