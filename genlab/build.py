@@ -12,6 +12,7 @@ import torch
 from genlab import checkpoint, config, noise, runs, runtime
 from genlab.batchnorm import synchronise
 from genlab.errors import CheckpointError, ConfigError
+from genlab.evaluation import Checks
 from genlab.facts import Facts
 from genlab.model import Model
 from genlab.optimizers import check_phases, phase_spec
@@ -96,6 +97,12 @@ def _check_kind(spec: Mapping[str, Any], data: Data | Facts) -> None:
             f"dataset {data.name} has none",
             _pairs(data) if hasattr(target, "translate_back") else "use dataset=facades, paired or colourise",
         )
+    if getattr(target, "partners", False) and not data.aligned:
+        raise ConfigError(
+            f"model '{spec['name']}' compares a translation with the picture's partner",
+            f"the pictures of dataset {data.name} have none",
+            "use model=cyclegan, or dataset=facades, paired or colourise",
+        )
 
 
 def _pairs(data: Data | Facts) -> str:
@@ -110,7 +117,10 @@ def _pairs(data: Data | Facts) -> str:
 
 
 def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime) -> Trainer:
-    """The trainer with its optimisers, schedule and evaluators, as the configuration says."""
+    """The trainer with its optimisers, schedule and evaluators, as the configuration says.
+
+    GenlabError if an evaluator could not do its work on these data: said now, not at the end of training.
+    """
 
     def optimizer(phase: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return OPTIMIZERS.build(phase_spec(settings["optimizer"], phase), "optimizer", params=parameters)
@@ -118,7 +128,7 @@ def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, place: 
     evaluators = {
         key: EVALUATORS.build(spec, f"evaluator.{key}") for key, spec in settings["evaluator"].items() if spec
     }
-    return Trainer(
+    trainer = Trainer(
         model,
         data,
         place,
@@ -129,6 +139,10 @@ def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, place: 
         schedule=SCHEDULES.build(settings["schedule"], "schedule"),
         evaluators=evaluators,
     )
+    for evaluator in trainer.evaluators.values():
+        if isinstance(evaluator, Checks) and evaluator.split:
+            evaluator.check(data.split(evaluator.split))
+    return trainer
 
 
 def build_loggers(settings: Mapping[str, Any], path: Path, resumed_at: int | None) -> Loggers:

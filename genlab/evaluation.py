@@ -38,6 +38,14 @@ class Evaluator(Protocol):
 
 
 @runtime_checkable
+class Checks(Protocol):
+    """An evaluator that may find that there is nothing for it to do: it is asked before training, not only after it."""
+
+    def check(self, split: Split) -> None:
+        """GenlabError if these data, or files that are missing, do not allow it. Cheap: reads labels at most."""
+
+
+@runtime_checkable
 class Shared(Protocol):
     """An evaluator whose figures are means over the images of a split: several ranks share the work."""
 

@@ -77,7 +77,7 @@ def _automatic(dataset: str) -> str:
         raise ConfigError(
             f"there is no extractor of its own for data set '{dataset}', and Inception's weights are missing",
             "key extractor",
-            f"put them at {place()}, or use extractor=pixels",
+            f"put them at {place()}, or give the evaluator extractor=pixels",
         )
     return "inception"
 

@@ -17,6 +17,7 @@ class Facts:
     label_names: list[str] | None = None
     multi_label: bool = False
     points: bool = False
+    aligned: bool = True
 
     @property
     def num_classes(self) -> int | None:

@@ -56,6 +56,8 @@ class Model(nn.Module):
     conditions: ClassVar[tuple[str, ...]] = ()
     # the options with which data may be points of any range, {}: with any; None: they must be pictures
     points: ClassVar[Mapping[str, Any] | None] = None
+    # whether the pictures a and b of a row must be partners: of the same thing
+    partners: ClassVar[bool] = False
     # the validation quantity that tells a better run from a worse one, smaller is better; None: there is none
     monitor: str | None = "loss"
 

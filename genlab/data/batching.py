@@ -121,7 +121,8 @@ class Data:
 
     `columns` are the names of its columns; `shape` is (C, H, W); `num_classes` the number of label classes (of
     attributes if `multi_label`), None without labels; `fingerprint` a sha256 of the source's and the splits' facts;
-    `nbytes` the images' uint8 bytes; `points` says that images are points of any range, of one pixel each.
+    `nbytes` the images' uint8 bytes; `points` says that images are points of any range, of one pixel each; `aligned`
+    that the pictures of a row belong together.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class Data:
     ) -> None:
         images, labels = table.columns["image"], table.columns.get("label")
         channels, height, width = images.shape[1:]
-        self.name, self.resident = table.name, table.resident
+        self.name, self.resident, self.aligned = table.name, table.resident, table.aligned
         self.columns = table.names
         self.shape: Shape = (channels, height, width)
         self.nbytes = images.shape.numel()

@@ -87,7 +87,7 @@ class Unpaired(Dataset):
     def judge(self, facts: Facts) -> None:
         self.parts(facts)
         if self.vet:
-            self.vet(Facts(self.name, facts.shape, tuple(SIDES)))
+            self.vet(Facts(self.name, facts.shape, tuple(SIDES), aligned=False))
 
     def check(self) -> None:
         self.inner.check()

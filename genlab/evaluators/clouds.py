@@ -44,6 +44,9 @@ class Clouds:
         """The option with which this applies to a model to which it does not by default."""
         return next((f"of={of}" for of, able in reversed(CAPABILITY.items()) if isinstance(model, able)), None)
 
+    def check(self, split: Split) -> None:
+        choose(self.extractor, split)
+
     def read(self, model: Model, split: Split, images: int | None = None) -> tuple[str, Tensor, Tensor, Tensor]:
         """The extractor's name, and features of the model's images, of the split's, and of real training images.
 

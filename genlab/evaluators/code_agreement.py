@@ -38,6 +38,9 @@ class CodeAgreement:
     def applies(self, model: Model) -> bool:
         return isinstance(model, Clusters)
 
+    def check(self, split: Split) -> None:
+        labels(split)
+
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         train, own = self.counts(model, split.sibling("train")), self.counts(model, split)

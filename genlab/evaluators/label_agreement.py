@@ -49,6 +49,9 @@ class LabelAgreement:
     def applies(self, model: Model) -> bool:
         return isinstance(model, Samples) and "label" in inspect.signature(model.sample).parameters
 
+    def check(self, split: Split) -> None:
+        _classes(split)
+
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         real = _classes(split)

@@ -51,6 +51,9 @@ class Memorisation:
     def applies(self, model: Model) -> bool:
         return isinstance(model, Samples)
 
+    def check(self, split: Split) -> None:
+        choose(self.extractor, split)
+
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         assert isinstance(model, Samples)

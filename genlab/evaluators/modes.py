@@ -45,8 +45,13 @@ class Modes:
     def applies(self, model: Model) -> bool:
         return isinstance(model, Samples)
 
+    def check(self, split: Split) -> None:
+        if not split.points and split.table.name != "stacked_mnist":
+            raise unknown()
+
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
+        self.check(split)
         quality: float | None = None
         if split.points:
             samples = drawn(model, self.n or POINTS).flatten(1)
@@ -55,10 +60,8 @@ class Modes:
                 raise unknown()
             near, tally = nearest(samples.cpu(), centres, self.deviations * deviation)
             quality = float(near.double().mean())
-        elif split.table.name == "stacked_mnist":
-            tally = spelled(drawn(model, self.n or STACKS)).bincount(minlength=1000)
         else:
-            raise unknown()
+            tally = spelled(drawn(model, self.n or STACKS)).bincount(minlength=1000)
         found, total = int((tally > 0).sum()), len(tally)
         yield "modes", float(found)
         yield "mode_kl", kl_to_even(tally)

@@ -32,6 +32,9 @@ class Frozen:
     def applies(self, model: Model) -> bool:
         return check_kind(model, self.features)
 
+    def check(self, split: Split) -> None:
+        labels(split)
+
     def read(self, model: Model, *splits: Split) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """Standardised features and labels of each split; the first is what standardises them all."""
         found = standardised(*(features(model, split, self.features, self.batch_size) for split in splits))

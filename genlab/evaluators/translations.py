@@ -68,6 +68,14 @@ class Translation:
     def applies(self, model: Model) -> bool:
         return isinstance(model, Translates)
 
+    def check(self, split: Split) -> None:
+        if not split.table.aligned:
+            raise ConfigError(
+                "these pictures have no partners to be compared with",
+                f"evaluator translation; data set '{split.table.name}'",
+                "use evaluator=translations, or data in pairs",
+            )
+
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         totals, rows = self.sums(model, split, 0, 1)
@@ -76,12 +84,7 @@ class Translation:
     def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
         """The sums over the pictures of this rank's batches, and how many pictures these are."""
         assert isinstance(model, Translates)
-        if not split.table.aligned:
-            raise ConfigError(
-                "these pictures have no partners to be compared with",
-                f"data set '{split.table.name}'",
-                "use evaluator=translations, or data in pairs",
-            )
+        self.check(split)
         totals: dict[str, Tensor] = {}
         rows = 0
         for a, b in split.batches(COLUMNS, self.batch_size, rank, world):

@@ -47,7 +47,7 @@ class Inception(nn.Module):
         if path is None:
             raise DataError(
                 f"Inception's weights {FILES[0]} are missing",
-                "key evaluator.extractor",
+                "key extractor",
                 f"put them at {place()} (GENLAB_DATA, else GENLAB_CACHE/data)",
             )
         self.digest = hash_of(path)

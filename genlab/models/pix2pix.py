@@ -23,6 +23,7 @@ class Pix2Pix(Model):
     """Networks see pictures in tanh's range, [-1, 1]. L1 is a mean over pixels in that range, twice that in [0, 1]."""
 
     inputs = ("a", "b")
+    partners = True
     monitor = "generator/l1"  # the one number of which less is better; what blurs, it does not see
 
     def __init__(

@@ -54,7 +54,9 @@ def run(options: argparse.Namespace) -> int:
     files = ownpictures.files_at(keys.image)
     loaded = pictures.open_run(options)
     from genlab import runs
+    from genlab.model import Decodes, HasPrior
 
+    pictures.require(loaded, Decodes, HasPrior)
     shape = tuple(runs.data_facts(loaded.record, loaded.path)["shape"])
     target = ownpictures.read(files, shape).to(loaded.runtime.device)
     project(loaded, keys, target)
@@ -67,10 +69,8 @@ def project(loaded: LoadedRun, keys: Keys, target: Tensor) -> None:
 
     from genlab import noise, projection
     from genlab.grid import image_grid
-    from genlab.model import Decodes, HasPrior
 
     path = pictures.destination(keys.out, loaded, pictures.named("projection", keys, "image", "space", "seed"))
-    pictures.require(loaded, Decodes, HasPrior)
     noise.seed(keys.seed)
     with torch.no_grad():
         draw, start, spread = _search(loaded, keys.space, target)

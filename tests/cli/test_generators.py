@@ -128,6 +128,12 @@ def test_what_cannot_be_walked_or_projected(refused: Refused) -> None:
     assert "'image'" in refused("project", "gan/b")
 
 
+def test_points_are_not_projected(refused: Refused, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "model=dirac", "dataset=dirac", *COMMON, "hydra.run.dir=outputs/points/c"]) == 0
+    capsys.readouterr()
+    assert "holds points" in refused("project", "points/c", "image=one.png")
+
+
 def test_the_table_of_mixed_styles(capsys: pytest.CaptureFixture[str], refused: Refused) -> None:
     words = ["evaluator=style_mixing", "rows=2", "columns=3"]
     said(capsys, "eval", "style/a", *words)

@@ -150,6 +150,10 @@ def test_jitter_is_the_enlarged_picture_cut_at_a_corner() -> None:
     [
         (["dataset=unpaired", "dataset.of={name: celeba}", "dataset.attribute=Attribut_0"], "unknown attribute"),
         (["model=pix2pix", "dataset=celeba"], "use dataset=facades, paired or colourise"),
+        (
+            ["model=pix2pix", "dataset=unpaired", "dataset.of={name: celeba}", "dataset.attribute=Attribute_0"],
+            "dataset unpaired have none; use model=cyclegan",
+        ),
         (["model=cyclegan", "dataset=celeba"], r"'dataset.of=\{name: celeba\}' 'dataset.attribute=Attribute_0'"),
         (["model=cvae", "dataset=celeba"], "needs one class"),
         (["model=dcgan", "dataset=celeba", "dataset.size=13"], "use dataset.size="),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from genlab import checkpoint, config
 from genlab.build import build_data, build_model, build_trainer, load_registry
 from genlab.errors import Stopped
+from genlab.model import Model
 from genlab.registry import MODELS
 from genlab.results import Logger
 from genlab.runtime import Runtime
@@ -24,12 +28,21 @@ FAMILIES = {
     "autoencoder": ["model=autoencoder", "model.network.hidden=[16]", "model.latent_dim=3"],
     "dcgan": ["model=dcgan", "model.generator.width=8", "model.discriminator.width=8", "model.latent_dim=4"],
 }
-PAIRS = ["dataset=unpaired", "dataset.of={name: digits}", "dataset.classes=[0,1]", "dataset.size=null"]
+DOMAINS = ["dataset=unpaired", "dataset.of={name: digits}", "dataset.classes=[0,1]", "dataset.size=null"]
 MakeTrainer = Callable[..., Trainer]
 
 
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures that are two beside each other, 8 pixels high."""
+    folder, draw = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(draw.integers(0, 256, (8, 16), dtype=np.uint8)).save(folder / f"{i:02}.png")
+    return folder
+
+
 @pytest.fixture
-def make_trainer() -> MakeTrainer:
+def make_trainer(pairs: Path) -> MakeTrainer:
     """`make_trainer("vae", "trainer.ema=0.9", ...)`: a trainer that logs to nobody.
 
     A name that is not one of FAMILIES is a file of configs/model, with every width made small.
@@ -38,8 +51,11 @@ def make_trainer() -> MakeTrainer:
 
     def make(family: str, *overrides: str, runtime: Runtime | None = None) -> Trainer:
         words = FAMILIES.get(family, [f"model={family}"])
-        if {"a", "b"} <= set(MODELS.get(spec_of(family)["name"]).inputs if family not in FAMILIES else ()):
-            words += PAIRS
+        target: Any = MODELS.get(spec_of(family)["name"]) if family not in FAMILIES else Model
+        if target.partners:
+            words += ["dataset=paired", f"dataset.root={pairs}", "dataset.size=8", "dataset.channels=1"]
+        elif {"a", "b"} <= set(target.inputs):
+            words += DOMAINS
         settings: dict[str, Any] = config.compose([*TINY, *words, *overrides]).config
         if family not in FAMILIES:
             settings["model"] = shrunk(settings["model"])

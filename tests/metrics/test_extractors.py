@@ -66,7 +66,7 @@ def test_auto_is_the_data_sets_own_classifier_else_inception_if_it_is_there() ->
         assert choose("auto", in_memory(grey, name=table).split("valid")).name == name
         assert own(table) == name
     other = in_memory(grey, name="celeba").split("valid")
-    with pytest.raises(ConfigError, match=r"celeba.*inception-2015-12-05.*or use extractor=pixels"):
+    with pytest.raises(ConfigError, match=r"celeba.*inception-2015-12-05.*extractor=pixels"):
         choose("auto", other)
     assert choose("pixels", other).name == "pixels"
     with pytest.raises(ConfigError, match="did you mean 'mnist'"):
@@ -75,7 +75,7 @@ def test_auto_is_the_data_sets_own_classifier_else_inception_if_it_is_there() ->
 
 def test_inception_says_where_its_weights_belong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GENLAB_DATA", str(tmp_path))
-    with pytest.raises(DataError, match=f"missing; key evaluator.extractor; put them at {tmp_path}/inception/pt_inc"):
+    with pytest.raises(DataError, match=f"missing; key extractor; put them at {tmp_path}/inception/pt_inc"):
         EXTRACTORS.build({"name": "inception"}, "extractor")
     (tmp_path / "inception").mkdir()
     place = tmp_path / "inception" / inception.FILES[0]

@@ -1,4 +1,4 @@
-"""Data sets made of another one: what cannot be is refused before anything is decoded, by the key's full path."""
+"""Data that do not fit: sets made of another one, refused before anything is decoded; what evaluators find to lack."""
 
 from __future__ import annotations
 
@@ -60,6 +60,27 @@ def fresh(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch:
 def test_what_cannot_be_made_of_another_data_set(words: list[str], said: str, refused: Refused, fresh: Path) -> None:
     assert said in refused("train", f"dataset={words[0]}", *words[1:])
     assert not list(fresh.rglob("images.npy"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model=dcgan", "+evaluator.fid={name: fid}"], "no extractor of its own for data set 'digits'"),
+        (["model=dcgan", "+evaluator.copies={name: memorisation}"], "no extractor of its own"),
+        (["model=gan", "+evaluator.modes={name: modes}"], "use dataset=ring, grid or stacked_mnist"),
+        (["model=vae", "dataset=celeba", "+evaluator.knn={name: knn}"], "several attributes an image"),
+        (
+            ["model=cyclegan", "dataset=unpaired", DIGITS, ZERO_ONE, "dataset.size=null", "evaluator=translation"],
+            "no partners to be compared with; evaluator translation",
+        ),
+    ],
+)
+def test_what_an_evaluator_lacks_is_said_before_training(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", *words]) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.parametrize(
