@@ -69,7 +69,7 @@ def build_model(settings: Mapping[str, Any], data: Data | Facts, place: Runtime)
             f"dataset {data.name} has none",
             "choose a labelled data set: genlab list datasets",
         )
-    if "label" in model.conditions and data.multi_label:  # whose law, from which codes are drawn, nobody models
+    if "label" in {*model.inputs, *model.conditions} and data.multi_label:  # whose law, for samples, nobody models
         raise ConfigError(
             f"model '{settings['model']['name']}' needs one class an image",
             f"dataset {data.name} has attributes",

@@ -23,7 +23,8 @@ MANY = ("evaluator", "logger")  # groups of which several options can be chosen:
 OPTIONAL = ("recipe", "experiment", "workload", "debug")  # groups that may be nothing: experiment=null
 # mappings whose keys are the model's phases, and what steadies its game: entries come and go
 ENTRIES = ("optimizer.phases.", "model.stabilisers.")
-OPEN = (*ENTRIES, "dataset.of.", "dataset.real.")  # and data sets within another: what is added needs no '+'
+# and specs, some of whose keys no YAML file names: what is added needs no '+', for their constructors check it
+OPEN = (*ENTRIES, "dataset.of.", "dataset.real.", "model.generator.", "model.discriminator.")
 DELETABLE = ("evaluator.", "logger.", *ENTRIES)
 
 Groups = Mapping[str, Sequence[str]]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -174,10 +175,10 @@ def record(run: Path) -> dict[str, Any]:
 def commands(part: Claims, name: str) -> Iterator[str]:
     """How a run or sweep was made and measured, as the page says it."""
     if name in part.sweeps:
-        yield f"genlab train -m {' '.join(part.sweeps[name])}  # {name}"
+        yield f"genlab train -m {shlex.join(part.sweeps[name])}  # {name}"
         return
-    yield f"genlab train {' '.join(part.runs[name])}  # {name}"
-    yield from (f"genlab eval {name} {' '.join(words)}".rstrip() for words in part.evals.get(name, []))
+    yield f"genlab train {shlex.join(part.runs[name])}  # {name}"
+    yield from (f"genlab eval {name} {shlex.join(words)}".rstrip() for words in part.evals.get(name, []))
 
 
 def section(part: Claims, ledger: Ledger) -> Iterator[str]:

@@ -32,6 +32,7 @@ class ConditionalGAN(GAN):
     """A code is [z, one-hot label]. The fakes of a step have the labels of its real images."""
 
     inputs = ("image", "label")
+    packs = False
 
     def __init__(
         self,

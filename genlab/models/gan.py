@@ -39,6 +39,7 @@ class GAN(Model):
     """
 
     points: ClassVar = {"output": "linear"}
+    packs = True  # whether the discriminator can judge several images at once
     monitor = None  # neither player's loss says which of two runs has the better images
     progress: Tensor
 

@@ -42,6 +42,8 @@ Categories = Annotated[list[Annotated[int, Gt(1)]], MinLen(1)]
 class InfoGAN(GAN):
     """The generator starts from [z, c]: `latent_dim` numbers of noise, then the codes, one-hot and plain numbers."""
 
+    packs = False
+
     def __init__(
         self,
         image_shape: Shape,

@@ -190,6 +190,7 @@ OF_A_GAN = {
     "model.augment=ada": "use 'model.augment={name: ada}'",
     "model.augment=adaa": "unknown augmentation 'adaa'; key model.augment.name; did you mean 'ada'",
     "model.augment=[ada]": "'model.augment' takes a name and its numbers",
+    "model.discriminator.hiden=[8]": "unknown key 'model.discriminator.hiden'; .*; did you mean 'hidden'",
     "model.generator={name: mlp, hiden: [8]}": "unknown key 'model.generator.hiden'; .*; did you mean '.*hidden'",
 }
 VERBS = {

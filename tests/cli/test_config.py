@@ -49,6 +49,13 @@ def test_defaults() -> None:
     assert "hydra" not in composed.config
 
 
+def test_a_network_takes_keys_that_its_models_file_does_not_name() -> None:
+    discover()
+    composed = config.compose(["model=cgan", "model.discriminator.norm=spectral"]).config
+    config.check(composed)
+    assert composed["model"]["discriminator"] == {"name": "dcgan_discriminator", "width": 64, "norm": "spectral"}
+
+
 @pytest.mark.parametrize("model", ["pix2pix", "cyclegan", "cyclegan_unet"])
 def test_translation_takes_a_picture_a_step_whatever_the_data(model: str) -> None:
     for dataset in ("facades", "paired", "unpaired", "colourise"):

@@ -156,6 +156,7 @@ def test_jitter_is_the_enlarged_picture_cut_at_a_corner() -> None:
         ),
         (["model=cyclegan", "dataset=celeba"], r"'dataset.of=\{name: celeba\}' 'dataset.attribute=Attribute_0'"),
         (["model=cvae", "dataset=celeba"], "needs one class"),
+        (["model=cgan", "dataset=celeba"], "needs one class"),
         (["model=dcgan", "dataset=celeba", "dataset.size=13"], "use dataset.size="),
     ],
 )

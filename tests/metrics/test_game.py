@@ -80,6 +80,9 @@ def test_a_generator_of_few_images_is_diagnosed(kept: int, noise_images: Data) -
     assert found["mode_collapse"].steps == 500  # moves of the generator, one a step
     packed = said(Match(HEALTHY[:kept], pack={"size": 2}), noise_images)
     assert sentences(packed)["mode_collapse"].endswith("model.stabilisers.pack.size=4")
+    alone = Match(HEALTHY[:kept])
+    alone.packs = False  # as of a conditional GAN and InfoGAN
+    assert sentences(said(alone, noise_images))["mode_collapse"].endswith("model.stabilisers.r1.weight=10")
 
 
 def test_the_grey_of_a_generator_that_has_learned_nothing_is_no_collapse(noise_images: Data) -> None:
