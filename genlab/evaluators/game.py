@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FORMING = 0.5  # share of training up to which modes may still come, and move
 EARLY = 0.25  # likewise up to which a discriminator may still learn to tell
 FEW = 0.3  # of the data's mean distance between two images: below it samples are too much alike
-DENSE = 0.1  # of the data's median distance to the nearest neighbour: below it samples are copies of a few
+DENSE = 0.25  # of the data's median distance to the nearest neighbour: below it samples are copies of a few
 FAINT = 0.3  # of the data's contrast within an image: below it samples are no pictures yet, alike or not
 HALF = math.log(2)  # nats of entropy lost when half the classes are
 WON = 0.02  # of what guessing costs: a discriminator with less loss has nothing left to learn

@@ -72,6 +72,14 @@ def test_a_healthy_game_is_not_diagnosed(noise_images: Data) -> None:
     assert isinstance(model, Plays)
 
 
+def test_one_image_a_class_is_few_images_though_classes_are_far_apart(noise_images: Data) -> None:
+    faint = 0.04 * torch.randn(60, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    found = said(Match((HEALTHY[:10].repeat(6, 1, 1, 1) + faint).clamp(0, 1)), noise_images)
+    assert found["sample_distance"] > 0.7
+    assert 0.1 < found["sample_spacing"] < 0.25
+    assert "mode_collapse" in sentences(found)
+
+
 @pytest.mark.parametrize("kept", [1, 3])
 def test_a_generator_of_few_images_is_diagnosed(kept: int, noise_images: Data) -> None:
     found = said(Match(HEALTHY[:kept]), noise_images)
