@@ -54,14 +54,17 @@ def keywords(target: Callable[..., Any], arguments: Sequence[str]) -> dict[str, 
     from genlab import guard
     from genlab.registry import check_keywords, signature_schema
 
-    values: dict[str, Any] = {}
+    schema, values = signature_schema(target), dict[str, Any]()
     for argument in arguments:
         key, equals, value = argument.partition("=")
         guard.text(argument, f"argument {argument[:60]!r}")
         if not key or not equals:
             raise ConfigError(f"{argument[:60]!r} is no option", "command line", "write key=value, e.g. n=64")
+        last = key.rpartition(".")[2]
+        if last != key and last in schema.model_fields:  # a key as the configuration has it
+            raise ConfigError(f"unknown key '{key[:60]}'", "keys have no path here", f"write {last}={value[:40]}")
         values[key] = _scalar(value)
-    return check_keywords(signature_schema(target), values, "")
+    return check_keywords(schema, values, "")
 
 
 def _scalar(text: str) -> Any:

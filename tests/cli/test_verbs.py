@@ -177,6 +177,7 @@ def test_what_a_model_cannot_do(refused: Refused) -> None:
     assert "does not apply" in refused("eval", "gan/a", "evaluator=reconstructions")
     assert "'batch_size'" in refused("eval", "last", "batch_size=0")
     assert "unknown key 'foo'" in refused("eval", "last", "foo=1")
+    assert "write batch_size=9" in refused("eval", "last", "evaluator.objective.batch_size=9")
     assert "lacks Reconstructs" in refused("inpaint", "gan/a")
     assert "'amounts'" in refused("eval", "last", "evaluator=denoise", "amounts=[0.1,-1]")
     assert "'name'" in refused("eval", "last", "name=../../x")
