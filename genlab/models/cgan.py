@@ -21,7 +21,7 @@ from genlab.losses.stabilisers import StabiliserSpecs
 from genlab.model import Shape
 from genlab.models.gan import GAN
 from genlab.networks.conditional import Auxiliary, Concatenated, Projection
-from genlab.networks.labels import in_turn, needed, one_hot, refuse_packs
+from genlab.networks.labels import in_turn, needed, one_hot
 from genlab.registry import MODELS, NETWORKS, AugmentationSpec, NetworkSpec, NonNegativeFloat, PositiveInt
 
 DISCRIMINATORS = {"concat": Concatenated, "projection": Projection, "classifier": Auxiliary}
@@ -58,7 +58,6 @@ class ConditionalGAN(GAN):
         super().__init__(
             image_shape, generator, discriminator, latent_dim, prior, loss, "tanh", critic_steps, augment, stabilisers
         )
-        refuse_packs(self.stabilisers.pack)
         if condition == "classifier":
             self.refuse_lookahead()
 

@@ -39,7 +39,7 @@ class GAN(Model):
     """
 
     points: ClassVar = {"output": "linear"}
-    packs = True  # whether the discriminator can judge several images at once
+    packs = True  # whether the discriminator can judge several images at once, and answer for none of them alone
     monitor = None  # neither player's loss says which of two runs has the better images
     progress: Tensor
 
@@ -78,6 +78,12 @@ class GAN(Model):
 
     def check(self, loss: str) -> None:
         """ConfigError for remedies that mean nothing in this game."""
+        if self.stabilisers.pack and not self.packs:
+            raise ConfigError(
+                "a pack of images has no one label or code",
+                "key model.stabilisers.pack",
+                "use model.stabilisers.pack=null",
+            )
         if self.stabilisers.smoothing and self.game.smoothing is None:
             raise ConfigError(
                 f"the loss '{loss}' has no target for real images to make smoother",

@@ -23,7 +23,7 @@ from genlab.losses.codes import LatentCodes
 from genlab.losses.stabilisers import StabiliserSpecs
 from genlab.model import Phase, Shape
 from genlab.models.gan import GAN
-from genlab.networks.labels import one_hot, refuse_packs
+from genlab.networks.labels import one_hot
 from genlab.networks.stages import cut, shape_of
 from genlab.registry import (
     MODELS,
@@ -71,7 +71,6 @@ class InfoGAN(GAN):
             augment=augment,
             stabilisers=stabilisers,
         )
-        refuse_packs(self.stabilisers.pack)
         if self.stabilisers.unroll:
             raise ConfigError(
                 "Q reads the discriminator as it is",

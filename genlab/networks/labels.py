@@ -32,11 +32,3 @@ def needed(num_classes: int | None, model: str) -> int:
             f"model '{model}' needs labels", "the data set has none", "choose a labelled one: genlab list datasets"
         )
     return num_classes
-
-
-def refuse_packs(pack: object) -> None:
-    """ConfigError where a discriminator takes several images at once, and answers for none of them alone."""
-    if pack:
-        raise ConfigError(
-            "a pack of images has no one label or code", "key model.stabilisers.pack", "use model.stabilisers.pack=null"
-        )
