@@ -17,8 +17,8 @@ BATCH = 128
 
 def product(folder: str) -> None:
     """The run has a folder of its own inside `folder`."""
-    from genlab import cli
-    from genlab.trainer import Trainer
+    from genlab.cli import main
+    from genlab.engine.trainer import Trainer
 
     step = Trainer.train_step
 
@@ -28,7 +28,7 @@ def product(folder: str) -> None:
 
     Trainer.train_step = only  # type: ignore[method-assign]
     run_dir = Path(folder) / str(os.getpid())  # in the folder of another it would go on from there
-    sys.exit(cli.main(["train", "experiment=vae_mnist", "trainer.device=cpu", f"hydra.run.dir={run_dir}"]))
+    sys.exit(main.main(["train", "experiment=vae_mnist", "trainer.device=cpu", f"hydra.run.dir={run_dir}"]))
 
 
 def floor(pixels: str) -> NoReturn:
@@ -54,11 +54,12 @@ def floor(pixels: str) -> NoReturn:
 def export(pixels: str) -> None:
     import numpy as np
 
-    from genlab import build, config
-    from genlab.runtime import start
+    from genlab.config import compose
+    from genlab.distributed.runtime import start
+    from genlab.workflows import build
 
     build.load_registry()
-    settings: dict[str, Any] = config.compose(["experiment=vae_mnist"]).config
+    settings: dict[str, Any] = compose.compose(["experiment=vae_mnist"]).config
     train = build.build_data(settings, start("cpu", "fp32", False, None)).split("train")
     np.save(Path(pixels), train.table.columns["image"].index_select(0, train.rows).flatten(1).numpy())
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from benchmarks import harness, nets
-from genlab.stopwatch import Stopwatch
+from genlab.workflows.stopwatch import Stopwatch
 
 Step = Callable[[Tensor], Tensor]  # a uint8 batch (N, C, H, W) in, a loss out; the weights have moved
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks import plots, synthetic
 from benchmarks.run import RESULTS, ROOT, environment, hardware, row
-from genlab.paths import cache_folder
+from genlab.utils.paths import cache_folder
 
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 SIDES = (32, 64, 128)  # 28 pixels would be another network

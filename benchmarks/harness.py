@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from genlab.stopwatch import Stopwatch
+from genlab.workflows.stopwatch import Stopwatch
 
 BATCH = {"vae_mlp_mnist": 128, "vae_conv64": 64, "dcgan64": 64, "dcgan64_lsun": 64, "vqvae32": 128, "wgan_gp28": 64}
 LIMIT = 50_000  # training images at most, for genlab, its floor and the peers that read .npy: they fit into memory

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import LIMIT
-from genlab import config
-from genlab.build import build_data, load_registry
-from genlab.paths import cache_folder
-from genlab.runtime import Runtime, choose_device
+from genlab.config import compose
+from genlab.distributed.runtime import Runtime, choose_device
+from genlab.utils.paths import cache_folder
+from genlab.workflows.build import build_data, load_registry
 
 CHUNK = 4096  # images gathered at a time
 
@@ -22,8 +22,8 @@ CHUNK = 4096  # images gathered at a time
 def export(workload: str) -> Path:
     """The .npy file in genlab's cache, made from the data set if need be; DataError if that is not there."""
     load_registry()
-    settings = config.compose([f"workload={workload}", f"dataset.limit={LIMIT}"]).config
-    config.check(settings)
+    settings = compose.compose([f"workload={workload}", f"dataset.limit={LIMIT}"]).config
+    compose.check(settings)
     data = build_data(settings, Runtime(choose_device("cpu")))
     target = cache_folder() / "bench" / f"{workload}-{data.fingerprint[:16]}.npy"
     if not target.exists():

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genlab.launch import environment, free_port
+from genlab.distributed.launcher import environment, free_port
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,15 @@ def work(name: str) -> dict[str, float]:
     """Seconds a step of this rank, CPU and wall, after two steps of warm-up."""
     import torch
 
-    from genlab import config, runtime
-    from genlab.build import build_model, build_trainer, load_registry
-    from genlab.data.batching import Data, Table
+    from genlab.config import compose
+    from genlab.data.loader import Data, Table
+    from genlab.distributed import runtime
+    from genlab.workflows.build import build_model, build_trainer, load_registry
 
     workload = WORKLOADS[name]
     load_registry()
     sizes = [f"trainer.batch_size={workload.batch}", "trainer.steps=100000", "evaluator=none"]
-    settings = config.compose([*workload.overrides, *sizes]).config
+    settings = compose.compose([*workload.overrides, *sizes]).config
     place = runtime.start("cpu", "fp32", deterministic=False, threads=1)
     pixels = torch.randint(0, 256, (1024, *workload.shape), dtype=torch.uint8)
     table = Table("random", {"image": pixels}, place.device, resident=True)

@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks import rounds, synthetic
 from benchmarks.harness import LIMIT
-from genlab.provenance import git_state, versions
+from genlab.runs.provenance import git_state, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -27,8 +27,8 @@ import lmdb
 import numpy as np
 from PIL import Image
 
-from genlab import children
-from genlab.data.lsun import LSUN
+from genlab.data.datasets.lsun import LSUN
+from genlab.utils import subprocesses
 
 DISTINCT = 500  # pictures that differ; more would only take longer to make
 
@@ -87,7 +87,7 @@ def main() -> None:
     parse.add_argument("--rounds", type=int, default=5)
     parse.add_argument("--size", type=int, default=64)
     options = parse.parse_args()
-    children.cores = lambda: 1
+    subprocesses.cores = lambda: 1
     rng = np.random.default_rng(0)
     pictures = [picture(rng) for _ in range(DISTINCT)]
     starts, builds, bares = [], [], []

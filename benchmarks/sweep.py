@@ -26,8 +26,8 @@ import time
 from pathlib import Path
 
 OVERRIDES = ["model=vae", "dataset=digits", "trainer.steps=1", "evaluator=none", "logger=jsonl"]
-REFUSED = "from genlab.verbs import warm; warm.refusal = lambda: 'for comparison'; "
-COMMAND = "import sys; from genlab.cli import main; sys.exit(main(sys.argv[1:]))"
+REFUSED = "from genlab.sweep import fork_server; fork_server.refusal = lambda: 'for comparison'; "
+COMMAND = "import sys; from genlab.cli.main import main; sys.exit(main(sys.argv[1:]))"
 LOOP = """
 import json, os, sys, time
 import genlab

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from genlab.paths import cache_folder
+from genlab.utils.paths import cache_folder
 
 NEEDS = {  # workload -> data set; data set -> what shows that it is there
     "vae_mlp_mnist": "mnist", "vae_conv64": "celeba", "dcgan64": "celeba", "dcgan64_lsun": "lsun", "vqvae32": "celeba",

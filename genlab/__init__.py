@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from genlab.model import Model
-    from genlab.training import Result
+    from genlab.core.model import Model
+    from genlab.workflows.train import Result
 
 __version__ = "0.1.0"
 
@@ -22,13 +22,13 @@ def train(overrides: Sequence[str] = ()) -> Result:
 
     Raises `genlab.errors.GenlabError`, whose `code` is the exit code that the command would give.
     """
-    from genlab.training import train as run
+    from genlab.workflows.train import train as run
 
     return run(list(overrides))
 
 
 def load(run: str | Path = "last") -> Model:
     """The trained model of a run folder (or of the `last` run), in evaluation mode, with its capabilities."""
-    from genlab.build import load as load_run
+    from genlab.workflows.build import load as load_run
 
     return load_run(run).model

@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Iterable
 
-LAUNCHED = "GENLAB_LAUNCHED"  # in the environment of a process that genlab.launch has started
+LAUNCHED = "GENLAB_LAUNCHED"  # in the environment of a process that genlab.distributed.launcher has started
 PEER_GONE = 113  # how such a process ends, without a word, when it is not the one that failed
 
 

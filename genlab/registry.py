@@ -208,7 +208,7 @@ PenaltySpec = PENALTIES.spec_type()
 AugmentationSpec = AUGMENTATIONS.spec_type()
 ModelSpec = MODELS.spec_type()  # of a model inside another
 
-PACKAGES = ("networks", "models", "data", "extractors", "evaluators", "loggers")
+PACKAGES = ("nn.networks", "nn.augment", "models", "data.datasets", "evaluation", "loggers")
 broken_plugins: dict[str, str] = {}
 
 
@@ -218,11 +218,10 @@ def discover() -> None:
 
     A plug-in that cannot be imported is noted in `broken_plugins` (shown by `genlab doctor`) and left out.
     """
-    for name in ("genlab.optimizers", "genlab.corruptions"):
-        importlib.import_module(name)
+    importlib.import_module("genlab.engine.optimizers")
     for package in PACKAGES:
         module = importlib.import_module(f"genlab.{package}")
-        for info in pkgutil.iter_modules(module.__path__, f"{module.__name__}."):
+        for info in pkgutil.walk_packages(module.__path__, f"{module.__name__}."):
             importlib.import_module(info.name)
     for point in entry_points(group="genlab.plugins"):
         try:

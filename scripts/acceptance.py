@@ -42,12 +42,12 @@ def pca_error(components: int) -> float:
     import torch
     from sklearn.decomposition import PCA
 
-    from genlab import config
-    from genlab.build import build_data, load_registry
-    from genlab.runtime import Runtime
+    from genlab.config import compose
+    from genlab.distributed.runtime import Runtime
+    from genlab.workflows.build import build_data, load_registry
 
     load_registry()
-    settings = config.compose(["dataset=fashion_mnist", "dataset.valid=0", "evaluator=none"]).config
+    settings = compose.compose(["dataset=fashion_mnist", "dataset.valid=0", "evaluator=none"]).config
     data = build_data(settings, Runtime(torch.device("cpu")))
     train, test = (
         torch.cat([image for (image,) in data.split(name).batches(("image",), 10_000)]).flatten(1).numpy()

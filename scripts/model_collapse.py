@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from genlab.charts import HEIGHT, WIDTH, line_chart
-from genlab.grid import image_grid, save_png
+from genlab.reports.charts import HEIGHT, WIDTH, line_chart
+from genlab.reports.grid import image_grid, save_png
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, FIGURE = ROOT / "docs" / "model-collapse.md", ROOT / "docs" / "images" / "model-collapse.svg"

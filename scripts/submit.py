@@ -23,7 +23,7 @@ class Run:
     def __call__(self) -> None:
         # genlab chooses its GPU by LOCAL_RANK, so all of them stay visible
         submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
-        from genlab.cli import main
+        from genlab.cli.main import main
 
         code = main(["train", *self.words])
         if code:

@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
 from genlab import __version__
-from genlab.build import load_registry
-from genlab.data.batching import Data, Split
-from genlab.extraction import hash_of
-from genlab.extractors.classifiers import WEIGHTS, Network
+from genlab.data.loader import Data, Split
+from genlab.evaluation.extraction import hash_of
+from genlab.evaluation.extractors.classifiers import WEIGHTS, Network
 from genlab.registry import DATASETS
+from genlab.workflows.build import load_registry
 
 SEED, BATCH, EPOCHS, RATE, DECAY, SHIFT = 0, 100, 10, 5e-3, 1e-2, 1
 

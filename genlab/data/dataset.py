@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 
 import torch
 
-from genlab.data import store
-from genlab.data.batching import Data, Split
-from genlab.data.fingerprint import fingerprint
-from genlab.data.hashing import facts_hash
-from genlab.data.images import PROCESSING
+from genlab.core.data_spec import Facts
 from genlab.data.labels import Classes, balanced, of_classes
-from genlab.data.rows import StoredRows
+from genlab.data.loader import Data, Split
 from genlab.data.splits import Held, Key, Rows, carve, in_dataset, limited
-from genlab.data.store import Show, Source, Store
-from genlab.data.table import Table, fits
-from genlab.facts import Facts
+from genlab.data.store import store
+from genlab.data.store.fingerprint import fingerprint
+from genlab.data.store.hashing import facts_hash
+from genlab.data.store.image import PROCESSING
+from genlab.data.store.rows import StoredRows
+from genlab.data.store.store import Show, Source, Store
+from genlab.data.store.table import Table, fits
 
 __all__ = ["Data", "Dataset", "Options", "Split"]
 

@@ -8,8 +8,8 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from genlab.data.lock import lock
 from genlab.errors import ConfigError, DataError
+from genlab.utils.file_lock import lock
 
 TIMEOUT = 10.0  # seconds without a byte
 LONGEST = 2**30  # bytes; no file fetched here is nearly as long

@@ -9,7 +9,7 @@ import torch
 from annotated_types import MinLen
 from numpy.typing import NDArray
 
-from genlab.data.order import generator
+from genlab.data.sampler import generator
 from genlab.data.splits import Rows
 from genlab.errors import ConfigError
 from genlab.registry import NonNegativeInt

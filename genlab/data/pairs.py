@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from genlab.data.batching import Data
-from genlab.data.hashing import facts_hash
-from genlab.data.order import Order, generator
-from genlab.data.rows import StoredRows
-from genlab.data.table import Gathered, Table
+from genlab.data.loader import Data
+from genlab.data.sampler import Order, generator
+from genlab.data.store.hashing import facts_hash
+from genlab.data.store.rows import StoredRows
+from genlab.data.store.table import Gathered, Table
 
 SIDES = {"image": 0, "a": 0, "b": 1}  # column -> its number in a row
 JITTER = 286 / 256  # a picture is made that much larger before its own size is cut out (Isola et al., section 6.2)

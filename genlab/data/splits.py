@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Lt
 from numpy.typing import NDArray
 
-from genlab.data.order import generator
+from genlab.data.sampler import generator
 from genlab.errors import ConfigError
 from genlab.registry import NonNegativeInt
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genlab.data.batching import Data
 from genlab.data.dataset import Dataset
+from genlab.data.loader import Data
 from genlab.errors import ConfigError
 from genlab.registry import DATASETS
 

@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from genlab.core.values import Logger
 from genlab.registry import LOGGERS, PositiveFloat
-from genlab.results import Logger
-from genlab.units import duration, number
+from genlab.utils.formatting import duration, number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

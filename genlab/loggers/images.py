@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from genlab.grid import save_png
+from genlab.core.values import Logger, Picture
 from genlab.registry import LOGGERS
-from genlab.results import Logger, Picture
+from genlab.reports.grid import save_png
 
 
 @LOGGERS("images")

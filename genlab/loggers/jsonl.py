@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from genlab.core.values import Logger
 from genlab.errors import ResourceError
-from genlab.files import write_atomic
 from genlab.registry import LOGGERS
-from genlab.results import Logger
+from genlab.utils.files import write_atomic
 
 
 @LOGGERS("jsonl")

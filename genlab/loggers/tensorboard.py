@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genlab.files import own_folder
-from genlab.grid import image_grid, save_png
+from genlab.core.values import Embedding, Logger, Picture
 from genlab.loggers import hparams
 from genlab.loggers.records import record
 from genlab.registry import LOGGERS
-from genlab.results import Embedding, Logger, Picture
+from genlab.reports.grid import image_grid, save_png
+from genlab.utils.files import own_folder
 
 THUMBNAIL, SHEET = 64, 8192  # pixels: a thumbnail's side, and the largest sheet of them that browsers take
 ENTRY = "entry.pbtxt"

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from genlab.core.model import Encodes, Model, Shape
 from genlab.errors import ConfigError
-from genlab.model import Encodes, Model, Shape
 from genlab.registry import MODELS, ModelSpec, Spec
 
 
@@ -25,7 +25,8 @@ class Classifier(Model):
     """`body` is the spec of a model that encodes.
 
     `init_from` names a run whose model whoever builds this one takes for `body`, and `pretrained` whether its weights
-    too (genlab/inheritance.py). Here they are only a note: a classifier that stands alone, or is loaded, needs no run.
+    too (genlab/workflows/warm_start.py).
+    Here they are only a note: a classifier that stands alone, or is loaded, needs no run.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("image", "label")

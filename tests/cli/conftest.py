@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genlab import cli
+from genlab.cli import main
 from genlab.registry import discover
 
 Refused = Callable[..., str]
@@ -21,7 +21,7 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Refused:
 
     def check(*arguments: str, code: int = 2) -> str:
         before = sorted(tmp_path.rglob("*"))
-        assert cli.main(arguments) == code
+        assert main.main(arguments) == code
         out, err = capsys.readouterr()
         assert out == ""
         lines = err.splitlines()
@@ -36,5 +36,5 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Refused:
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What a command that succeeds prints."""
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     return capsys.readouterr().out

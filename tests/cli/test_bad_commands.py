@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from genlab import cli
+from genlab.cli import main
 from tests.cli.conftest import Refused
 
 GRAMMAR = [
@@ -274,7 +274,7 @@ def test_a_message_repeats_little_of_a_long_argument(refused: Refused) -> None:
 
 
 def test_a_phase_that_the_model_lacks(refused: Refused, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["prepare"]) == 0
+    assert main.main(["prepare"]) == 0
     capsys.readouterr()
     assert "the model has no phase 'nobody'" in refused("train", "optimizer.phases.nobody.lr=1e-3")
 

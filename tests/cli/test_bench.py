@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from genlab import cli, config, runs, training
-from genlab.benchmark import overhead
+from genlab.cli import main
+from genlab.config import compose
 from genlab.errors import DivergedError
 from genlab.registry import discover
-from genlab.stopwatch import Stopwatch
+from genlab.runs import run_folder
+from genlab.workflows import train
+from genlab.workflows.benchmark import overhead
+from genlab.workflows.stopwatch import Stopwatch
 
 Refused = Callable[..., str]
 KEYS = ["peer", "workload", "params", "batch", "steps", "images_per_s", "images_per_cpu_s", "first_step_s", "peak_rss",
@@ -23,7 +26,7 @@ SMALL = ["dataset=digits", "recipe=null", "evaluator=samples", "batch=16", "thre
 
 def bench(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     discover()
-    assert cli.main(["bench", *arguments]) == 0
+    assert main.main(["bench", *arguments]) == 0
     [line] = capsys.readouterr().out.splitlines()
     return json.loads(line)
 
@@ -67,7 +70,7 @@ def test_overhead_is_what_the_steps_did_not_take() -> None:
 )
 def test_refusals(refused: Refused, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
     if "trainer.epochs=0.1" in arguments:  # known only once the data are there: the run has said things by then
-        assert cli.main(["bench", *arguments]) == 2
+        assert main.main(["bench", *arguments]) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert said in err.splitlines()[-1]
@@ -96,9 +99,9 @@ def test_an_error_names_no_folder_that_is_gone(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    monkeypatch.setattr("genlab.benchmark.Stopwatch", Failing)
+    monkeypatch.setattr("genlab.workflows.benchmark.Stopwatch", Failing)
     every = ["checkpoint.every=2", "steps=10", "warmup=2"]
-    assert cli.main(["bench", "vae_mlp_mnist", *SMALL, *every]) == code
+    assert main.main(["bench", "vae_mlp_mnist", *SMALL, *every]) == code
     last = capsys.readouterr().err.splitlines()[-1]
     assert "resume" not in last
     logs = list(scratch.glob("genlab-bench-*/run/error.log"))
@@ -108,9 +111,15 @@ def test_an_error_names_no_folder_that_is_gone(
 
 
 def test_a_watched_run_stops_saved_and_goes_on() -> None:
-    composed = config.compose(["dataset=digits", "trainer.steps=8", "evaluator=none", "hydra.run.dir=run"])
-    result = training.run(composed, watch=lambda step: step == 5)
+    composed = compose.compose(["dataset=digits", "trainer.steps=8", "evaluator=none", "hydra.run.dir=run"])
+    result = train.run(composed, watch=lambda step: step == 5)
     assert result.run_dir is not None
-    assert (runs.read_record(result.run_dir)["status"], runs.read_record(result.run_dir)["step"]) == ("stopped", 5)
-    training.run(composed)
-    assert (runs.read_record(result.run_dir)["status"], runs.read_record(result.run_dir)["step"]) == ("done", 8)
+    assert (run_folder.read_record(result.run_dir)["status"], run_folder.read_record(result.run_dir)["step"]) == (
+        "stopped",
+        5,
+    )
+    train.run(composed)
+    assert (run_folder.read_record(result.run_dir)["status"], run_folder.read_record(result.run_dir)["step"]) == (
+        "done",
+        8,
+    )

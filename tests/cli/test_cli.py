@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import pytest
 
 import genlab
-from genlab import cli, errors
-from genlab.verbs import listing
+from genlab import errors
+from genlab.cli import listing, main
 
 ROOT = str(Path(genlab.__file__).parents[1])
 RAISED = [
@@ -54,7 +54,7 @@ def test_every_error_is_one_line_and_a_code(
     monkeypatch.setattr(listing, "run", _raiser(error))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    assert cli.main(["list"]) == code
+    assert main.main(["list"]) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert text in err
@@ -72,7 +72,7 @@ def test_debug_shows_the_traceback(
 ) -> None:
     monkeypatch.setattr(listing, "run", _raiser(error))
     for arguments in (["--debug", "list"], ["list", "--debug"]):
-        cli.main(arguments)
+        main.main(arguments)
         err = capsys.readouterr().err
         assert "Traceback" in err
         assert "in fail" in err
@@ -82,20 +82,20 @@ def test_other_ranks_are_silent_about_what_rank_0_says(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RANK", "1")
-    assert cli.main(["train", "model=dcgna"]) == 2
+    assert main.main(["train", "model=dcgna"]) == 2
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
 def test_help_names_every_verb(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     out = capsys.readouterr().out
-    assert all(f"\n  {verb} " in out for verb in cli.VERBS)
+    assert all(f"\n  {verb} " in out for verb in main.COMMANDS)
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", main.COMMANDS)
 def test_each_verb_has_help_with_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([verb, "--help"]) == 0
+    assert main.main([verb, "--help"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"usage: genlab {verb}")
     assert "examples:" in out
@@ -103,7 +103,7 @@ def test_each_verb_has_help_with_examples(verb: str, capsys: pytest.CaptureFixtu
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--version"]) == 0
+    assert main.main(["--version"]) == 0
     assert capsys.readouterr().out == f"genlab {genlab.__version__}\n"
 
 
@@ -114,7 +114,7 @@ LIGHT = [[], ["--help"], ["--version"], ["train", "--help"], ["sample", "--help"
 
 @pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
 def test_what_looks_only_loads_neither_torch_nor_hydra(arguments: list[str]) -> None:
-    code = ("import sys; from genlab.cli import main; code = main(sys.argv[1:]); "
+    code = ("import sys; from genlab.cli.main import main; code = main(sys.argv[1:]); "
             "heavy = {'torch', 'torchvision', 'hydra', 'omegaconf'} & set(sys.modules); "
             "print('HEAVY', sorted(heavy)); sys.exit(code)")  # fmt: skip
     done = subprocess.run(
@@ -139,7 +139,7 @@ def test_help_starts_fast() -> None:
 
 
 def test_a_bad_command_is_refused_before_torch_is_loaded() -> None:
-    code = "import sys; from genlab.cli import main; main(['train', 'model=dcgna']); print('torch' in sys.modules)"
+    code = "import sys; from genlab.cli.main import main; main(['train', 'model=dcgna']); print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT}
     )
@@ -175,7 +175,7 @@ def test_a_terminal_that_is_not_utf8() -> None:
     "kind", ["models", "model", "datasets", "optimizers", "recipes", "experiments", "workloads", "debug"]
 )
 def test_list(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["list", kind]) == 0
+    assert main.main(["list", kind]) == 0
     out = capsys.readouterr().out
     expected = {"models": "vae", "model": "dcgan", "datasets": "celeba", "optimizers": "adam", "recipes": "vae-digits",
                 "experiments": "quick", "workloads": "dcgan64", "debug": "overfit"}[kind]  # fmt: skip
@@ -185,7 +185,7 @@ def test_list(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_list_shows_private_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "model" / "small.yaml").write_text("# A small one of mine\ndefaults: [vae]\n")
-    assert cli.main(["list", "models", "--config-dir", "mine"]) == 0
+    assert main.main(["list", "models", "--config-dir", "mine"]) == 0
     assert re.search(r"^small +A small one of mine$", capsys.readouterr().out, re.MULTILINE)
 
 

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 import genlab
-from genlab import cli
-from genlab.build import load
-from genlab.verbs import arithmetic, ownpictures
+from genlab.cli import main
+from genlab.cli.images import arithmetic, user_images
+from genlab.workflows.build import load
 from tests.cli.conftest import Refused
 
 SMALL = ["model.latent_dim=4", "model.network.hidden=[16]", "recipe=null", "logger=jsonl", "evaluator=objective"]
@@ -37,7 +37,7 @@ def run(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Pa
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    assert cli.main([str(argument) for argument in arguments]) == 0
+    assert main.main([str(argument) for argument in arguments]) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -118,9 +118,9 @@ def test_own_pictures_are_upright_cropped_and_grey_where_the_model_is(tmp_path: 
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = (255, 0, 0)
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    (picture,) = ownpictures.read(ownpictures.files_at(str(tmp_path)), (3, 5, 5))
+    (picture,) = user_images.read(user_images.files_at(str(tmp_path)), (3, 5, 5))
     assert torch.equal(picture[:, 2, 2], torch.tensor([1.0, 0.0, 0.0]))
-    (grey,) = ownpictures.read(ownpictures.files_at(str(tmp_path / "wide.png")), (1, 5, 5))
+    (grey,) = user_images.read(user_images.files_at(str(tmp_path / "wide.png")), (1, 5, 5))
     assert grey[0, 2, 2] == pytest.approx(0.299, abs=0.01)
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 import genlab
-from genlab import cli
-from genlab.verbs.completing import candidates
+from genlab.cli import main
+from genlab.cli.complete import candidates
 
 
 def test_verbs() -> None:
     assert candidates("genlab tr") == ["train", "translate", "traverse"]
-    assert set(cli.VERBS) <= set(candidates("genlab "))
+    assert set(main.COMMANDS) <= set(candidates("genlab "))
 
 
 def test_groups_options_and_keys() -> None:
@@ -45,9 +45,9 @@ def test_keys_follow_the_options_chosen() -> None:
 
 
 def test_every_key_offered_is_accepted() -> None:
-    from genlab import config
+    from genlab.config import compose
 
-    known = dict(config.flatten(config.compose(["recipe=null"]).config))
+    known = dict(compose.flatten(compose.compose(["recipe=null"]).config))
     dotted = [key[:-1] for key in candidates("genlab train recipe=null ") if "." in key and not key.startswith("hydra")]
     assert len(dotted) > 30
     assert [key for key in dotted if key not in known] == []
@@ -82,16 +82,16 @@ def test_flags_before_the_run() -> None:
     assert candidates("genlab sample --p") == ["--plugin"]
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", main.COMMANDS)
 def test_every_flag_is_offered(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([verb, "--help"]) == 0
+    assert main.main([verb, "--help"]) == 0
     documented = set(re.findall(r"(?<![\w-])--[a-z-]+", capsys.readouterr().out.split("examples:")[0]))
     assert documented | {"--debug"} == set(candidates(f"genlab {verb} --"))
 
 
 def test_without_torch() -> None:
     code = (
-        "import sys; from genlab.verbs.completing import candidates; "
+        "import sys; from genlab.cli.complete import candidates; "
         "candidates('genlab eval --device cpu '); candidates('genlab train --'); sys.exit('torch' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(genlab.__file__).parents[1])}
@@ -114,7 +114,7 @@ def test_the_rest() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_scripts_are_valid(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["completion", shell]) == 0
+    assert main.main(["completion", shell]) == 0
     script = capsys.readouterr().out
     assert "genlab __complete" in script
     if not shutil.which(shell):
@@ -124,7 +124,7 @@ def test_scripts_are_valid(shell: str, capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
 def test_in_bash(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["completion", "bash"]) == 0
+    assert main.main(["completion", "bash"]) == 0
     script = capsys.readouterr().out.replace("genlab __complete", f"{sys.executable} -m genlab __complete")
     line = "genlab train model=ls"
     code = f"{script}\nCOMP_LINE='{line}'; COMP_POINT={len(line)}; _genlab; echo \"${{COMPREPLY[@]}}\""

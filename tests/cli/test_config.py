@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genlab import cli, config, overrides
+from genlab.cli import main
+from genlab.config import compose, overrides
 from genlab.errors import ConfigError
 from genlab.registry import discover
-from genlab.sweepplan import plan
+from genlab.sweep.plan import plan
 
-OPTIONS = [(group, name) for group, names in overrides.groups([config.search_path()]).items() for name in names]
+OPTIONS = [(group, name) for group, names in overrides.groups([compose.search_path()]).items() for name in names]
 
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS)
@@ -27,20 +28,20 @@ def test_every_option_composes_and_is_right(group: str, name: str) -> None:
     if group == "recipe":  # numbers of a pair, which fit no other model
         model, dataset = name.split("-")
         words = [f"model={model}", f"dataset={dataset}"]
-    composed = config.compose(words)
-    config.check(composed.config)
+    composed = compose.compose(words)
+    compose.check(composed.config)
 
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS)
 def test_every_file_says_what_it_is(group: str, name: str) -> None:
-    from genlab.verbs.yamltext import first_comment
+    from genlab.config.yaml_comments import first_comment
 
-    text = first_comment(config.search_path() / group / f"{name}.yaml")
+    text = first_comment(compose.search_path() / group / f"{name}.yaml")
     assert 10 < len(text) < 140
 
 
 def test_defaults() -> None:
-    composed = config.compose([])
+    composed = compose.compose([])
     assert composed.config["model"]["name"] == "vae"
     assert composed.config["dataset"]["name"] == "digits"
     assert composed.run_dir is None
@@ -51,93 +52,93 @@ def test_defaults() -> None:
 
 def test_a_network_takes_keys_that_its_models_file_does_not_name() -> None:
     discover()
-    composed = config.compose(["model=cgan", "model.discriminator.norm=spectral"]).config
-    config.check(composed)
+    composed = compose.compose(["model=cgan", "model.discriminator.norm=spectral"]).config
+    compose.check(composed)
     assert composed["model"]["discriminator"] == {"name": "dcgan_discriminator", "width": 64, "norm": "spectral"}
 
 
 @pytest.mark.parametrize("model", ["pix2pix", "cyclegan", "cyclegan_unet"])
 def test_translation_takes_a_picture_a_step_whatever_the_data(model: str) -> None:
     for dataset in ("facades", "paired", "unpaired", "colourise"):
-        assert config.compose([f"model={model}", f"dataset={dataset}"]).config["trainer"]["batch_size"] == 1
-    assert config.compose([f"model={model}", "trainer.batch_size=8"]).config["trainer"]["batch_size"] == 8
+        assert compose.compose([f"model={model}", f"dataset={dataset}"]).config["trainer"]["batch_size"] == 1
+    assert compose.compose([f"model={model}", "trainer.batch_size=8"]).config["trainer"]["batch_size"] == 8
 
 
 def test_the_command_line_wins_over_model_recipe_and_experiment() -> None:
-    assert config.compose(["model=dcgan"]).config["optimizer"]["betas"] == [0.5, 0.999]
-    assert config.compose(["model=dcgan", "optimizer=sgd"]).config["optimizer"]["name"] == "sgd"
-    assert config.compose(["model=dcgan", "optimizer.lr=0.5"]).config["optimizer"]["lr"] == 0.5
-    assert config.compose([]).config["model"]["latent_dim"] != 20  # recipe vae-digits
-    assert config.compose(["recipe=null"]).config["model"]["latent_dim"] == 20
-    assert config.compose(["model.latent_dim=3"]).config["model"]["latent_dim"] == 3
-    assert config.compose(["experiment=quick", "trainer.steps=7"]).config["trainer"]["steps"] == 7
+    assert compose.compose(["model=dcgan"]).config["optimizer"]["betas"] == [0.5, 0.999]
+    assert compose.compose(["model=dcgan", "optimizer=sgd"]).config["optimizer"]["name"] == "sgd"
+    assert compose.compose(["model=dcgan", "optimizer.lr=0.5"]).config["optimizer"]["lr"] == 0.5
+    assert compose.compose([]).config["model"]["latent_dim"] != 20  # recipe vae-digits
+    assert compose.compose(["recipe=null"]).config["model"]["latent_dim"] == 20
+    assert compose.compose(["model.latent_dim=3"]).config["model"]["latent_dim"] == 3
+    assert compose.compose(["experiment=quick", "trainer.steps=7"]).config["trainer"]["steps"] == 7
 
 
 def test_the_last_of_two_equal_overrides_counts() -> None:
-    composed = config.compose(["seed=1", "model=dcgan", "model=vae", "seed=2"])
+    composed = compose.compose(["seed=1", "model=dcgan", "model=vae", "seed=2"])
     assert composed.config["model"]["name"] == "vae"
     assert composed.config["seed"] == 2
 
 
 def test_debug_overfit() -> None:
-    composed = config.compose(["debug=overfit", "experiment=quick"])
+    composed = compose.compose(["debug=overfit", "experiment=quick"])
     assert composed.config["dataset"]["limit"] == 32
     assert composed.config["dataset"]["flip"] is False
     assert composed.config["trainer"]["steps"] == 400  # debug comes after experiment
 
 
 def test_optional_groups_can_be_null() -> None:
-    assert config.compose(["experiment=null", "debug=null"]).config == config.compose([]).config
+    assert compose.compose(["experiment=null", "debug=null"]).config == compose.compose([]).config
 
 
 def test_entries_can_be_turned_off_and_phases_added() -> None:
-    settings = config.compose(["evaluator.samples=null", "~logger.console", "optimizer.phases.model.lr=0.5"]).config
+    settings = compose.compose(["evaluator.samples=null", "~logger.console", "optimizer.phases.model.lr=0.5"]).config
     assert settings["evaluator"]["samples"] is None
     assert "console" not in settings["logger"]
     assert settings["optimizer"]["phases"] == {"model": {"lr": 0.5}}
     discover()
-    config.check(settings)
+    compose.check(settings)
 
 
 def test_a_private_folder_adds_options(tmp_path: Path) -> None:
     folder = tmp_path / "it's mine (1)" / "model"
     folder.mkdir(parents=True)
     (folder / "small.yaml").write_text("# Mine\ndefaults: [vae]\nlatent_dim: 2\n")
-    composed = config.compose(["model=small", "recipe=null"], [str(folder.parent)])
+    composed = compose.compose(["model=small", "recipe=null"], [str(folder.parent)])
     assert composed.config["model"]["latent_dim"] == 2
     assert composed.config_dirs == [str(folder.parent)]
     assert composed.default_dir.parts[1] == "small-digits"
     with pytest.raises(ConfigError, match="unknown model 'small'"):
-        config.compose(["model=small"])
+        compose.compose(["model=small"])
 
 
 def test_two_private_folders(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name / "model").mkdir(parents=True)
         (tmp_path / name / "model" / f"{name}.yaml").write_text("defaults: [vae]\n")
-    config.compose(["model=b"], [str(tmp_path / "a"), str(tmp_path / "b"), str(config.search_path())])
+    compose.compose(["model=b"], [str(tmp_path / "a"), str(tmp_path / "b"), str(compose.search_path())])
     (tmp_path / "b" / "model" / "a.yaml").write_text("defaults: [dcgan]\n")
     with pytest.raises(ConfigError, match="another name"):
-        config.compose(["model=b"], [str(tmp_path / "a"), str(tmp_path / "b")])
+        compose.compose(["model=b"], [str(tmp_path / "a"), str(tmp_path / "b")])
 
 
 def test_cfg_job_prints_what_would_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert cli.main(["train", "--cfg", "job", "seed=5", "optimizer.lr=3e-4"]) == 0
+    assert main.main(["train", "--cfg", "job", "seed=5", "optimizer.lr=3e-4"]) == 0
     out, err = capsys.readouterr()
-    assert yaml.safe_load(out) == config.compose(["seed=5", "optimizer.lr=3e-4"]).config
+    assert yaml.safe_load(out) == compose.compose(["seed=5", "optimizer.lr=3e-4"]).config
     assert err == ""
     assert list(tmp_path.iterdir()) == []
 
 
 def test_plugins_are_named_on_the_command_line() -> None:
-    assert config.compose(["plugins=[a,b.c]"]).plugins == ["a", "b.c"]
-    assert config.plugin_names(["trainer.steps=3", "plugins=[a,b.c]"]) == ["a", "b.c"]
-    assert config.plugin_names(["trainer.steps=3"]) == []
+    assert compose.compose(["plugins=[a,b.c]"]).plugins == ["a", "b.c"]
+    assert compose.plugin_names(["trainer.steps=3", "plugins=[a,b.c]"]) == ["a", "b.c"]
+    assert compose.plugin_names(["trainer.steps=3"]) == []
 
 
 def test_a_stored_configuration_changed() -> None:
-    stored = config.compose([]).config
-    changed = config.override_stored(stored, ["trainer.steps=5", "optimizer.betas=[0.1,0.2]", "dataset.root='/a b'"])
+    stored = compose.compose([]).config
+    changed = compose.override_stored(stored, ["trainer.steps=5", "optimizer.betas=[0.1,0.2]", "dataset.root='/a b'"])
     assert changed["trainer"]["steps"] == 5
     assert changed["optimizer"]["betas"] == [0.1, 0.2]
     assert changed["dataset"]["root"] == "/a b"
@@ -153,15 +154,15 @@ def test_a_stored_configuration_changed() -> None:
         "x",
     ):
         with pytest.raises(ConfigError):
-            config.override_stored(stored, [bad])
+            compose.override_stored(stored, [bad])
 
 
 def test_a_run_that_goes_on_can_leave_an_evaluator_out() -> None:
-    stored = config.compose(["model=vae"]).config
+    stored = compose.compose(["model=vae"]).config
     name = next(iter(stored["evaluator"]))
-    assert config.override_stored(stored, [f"evaluator.{name}=null"])["evaluator"][name] is None
+    assert compose.override_stored(stored, [f"evaluator.{name}=null"])["evaluator"][name] is None
     with pytest.raises(ConfigError, match=rf"or switch one off: evaluator\.{name}=null"):
-        config.override_stored(stored, ["evaluator=none"])
+        compose.override_stored(stored, ["evaluator=none"])
 
 
 @pytest.mark.parametrize(
@@ -177,25 +178,25 @@ def test_a_run_that_goes_on_can_leave_an_evaluator_out() -> None:
 def test_a_bare_or_common_name_is_answered_with_the_right_one(override: str, said: str) -> None:
     discover()
     with pytest.raises(ConfigError, match=said):
-        config.check(config.compose(["model=gan", override]).config)
+        compose.check(compose.compose(["model=gan", override]).config)
 
 
 def test_global_state_of_hydra_is_left_alone() -> None:
     from hydra.core.global_hydra import GlobalHydra
 
-    config.compose([])
+    compose.compose([])
     with pytest.raises(ConfigError):
-        config.compose(["trainer.nope=1"])
+        compose.compose(["trainer.nope=1"])
     assert not GlobalHydra.instance().is_initialized()
 
 
 def test_importing_config_is_light() -> None:
-    code = "import sys, genlab.config; print({'torch', 'hydra', 'omegaconf', 'rich'} & set(sys.modules))"
-    path = str(Path(config.__file__).parents[1])
+    code = "import sys, genlab.config.compose; print({'torch', 'hydra', 'omegaconf', 'rich'} & set(sys.modules))"
+    path = str(Path(compose.__file__).parents[1])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": path})
     assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_a_length_that_is_none_is_told_what_lengths_are() -> None:
     with pytest.raises(ConfigError, match=r"bad value \"5x\" for 'checkpoint.every'.*\"2ep\".*\"5%\""):
-        config.check(config.compose(["checkpoint.every=5x"]).config)
+        compose.check(compose.compose(["checkpoint.every=5x"]).config)

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genlab import config
+from genlab.config import compose
 from genlab.errors import ConfigError
 
 KEYS = ["seed", "model", "dataset", "model.latent_dim", "optimizer.lr", "trainer.steps", "evaluator",
@@ -41,7 +41,7 @@ def test_compose_never_surprises(arguments: list[str]) -> None:
     before = sorted(Path.cwd().iterdir())
     message, settled = "", {}
     try:
-        settled = config.compose(arguments).config
+        settled = compose.compose(arguments).config
     except ConfigError as error:
         message = str(error)
     assert "\n" not in message
@@ -59,7 +59,7 @@ def test_changing_a_stored_configuration_never_surprises(arguments: list[str]) -
     stored = {"seed": 0, "trainer": {"steps": 10, "clip": None, "ema": 0.5}, "model": {"name": "vae"}}
     message, changed = "", stored
     try:
-        changed = config.override_stored(stored, arguments)
+        changed = compose.override_stored(stored, arguments)
     except ConfigError as error:
         message = str(error)
     assert "\n" not in message

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genlab import cli
+from genlab.cli import main
 from tests.cli.conftest import Refused
 
 COMMON = ["trainer.steps=2", "trainer.batch_size=8", "evaluator=none", "logger=jsonl"]
@@ -26,8 +26,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
         root = tmp_path_factory.mktemp("generators")
         patch.chdir(root)
         patch.setenv("GENLAB_CACHE", str(cache))
-        assert cli.main(["train", *STYLE, *COMMON, "hydra.run.dir=outputs/style/a"]) == 0
-        assert cli.main(["train", *GAN, *COMMON, "hydra.run.dir=outputs/gan/b"]) == 0
+        assert main.main(["train", *STYLE, *COMMON, "hydra.run.dir=outputs/style/a"]) == 0
+        assert main.main(["train", *GAN, *COMMON, "hydra.run.dir=outputs/gan/b"]) == 0
     return root / "outputs"
 
 
@@ -42,7 +42,7 @@ def outputs(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_walked_or_projected(refused: Refused) -> None:
 
 
 def test_points_are_not_projected(refused: Refused, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["train", "model=dirac", "dataset=dirac", *COMMON, "hydra.run.dir=outputs/points/c"]) == 0
+    assert main.main(["train", "model=dirac", "dataset=dirac", *COMMON, "hydra.run.dir=outputs/points/c"]) == 0
     capsys.readouterr()
     assert "holds points" in refused("project", "points/c", "image=one.png")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from genlab import config
+from genlab.config import compose
 from genlab.errors import ConfigError
 from tests.cli.conftest import Refused
 
@@ -78,12 +78,12 @@ def test_bad_run_folders(name: str, refused: Refused) -> None:
 
 
 def test_allowed_hydra_keys(tmp_path: Path) -> None:
-    composed = config.compose(["hydra.run.dir=runs/mine", "hydra.sweep.dir=sweeps/mine", "hydra.verbose=true",
+    composed = compose.compose(["hydra.run.dir=runs/mine", "hydra.sweep.dir=sweeps/mine", "hydra.verbose=true",
                                "hydra/launcher=basic", "hydra/sweeper=basic"])  # fmt: skip
     assert composed.run_dir == Path("runs/mine")
     assert composed.sweep_dir == Path("sweeps/mine")
-    assert config.compose([f"hydra.run.dir={tmp_path}/x"]).run_dir == tmp_path / "x"
-    assert config.compose([]).run_dir is None
+    assert compose.compose([f"hydra.run.dir={tmp_path}/x"]).run_dir == tmp_path / "x"
+    assert compose.compose([]).run_dir is None
 
 
 @pytest.mark.parametrize("text", RESOLVERS)
@@ -100,14 +100,14 @@ def test_a_secret_cannot_be_read(text: str, refused: Refused, monkeypatch: pytes
 def test_pieces_do_not_add_up_to_a_resolver(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:
     monkeypatch.setenv("TOKEN", "hunter2")
     try:
-        composed = config.compose(["+a='$'", "+b='{oc.env:TOKEN}'", "dataset.root='${a}${b}'"])
+        composed = compose.compose(["+a='$'", "+b='{oc.env:TOKEN}'", "dataset.root='${a}${b}'"])
     except ConfigError:
         return
     assert "hunter2" not in str(composed)
 
 
 def test_plain_interpolations_work() -> None:
-    composed = config.compose(["dataset.root=/data/${model.name}-${seed}", "seed=${trainer.log_every}",
+    composed = compose.compose(["dataset.root=/data/${model.name}-${seed}", "seed=${trainer.log_every}",
                                "trainer.log_every=7",
                                "hydra.run.dir='out/${hydra:runtime.choices.model}'"])  # fmt: skip
     assert composed.config["dataset"]["root"] == "/data/vae-7"
@@ -267,7 +267,7 @@ def test_a_pipe_does_not_hang(refused: Refused, tmp_path: Path) -> None:
 def test_plugins_only_from_the_command_line(refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _file(tmp_path, b"# @package _global_\nplugins: ${mine}\nmine: [os]\n")
     assert "plugins" in refused("train", "--config-dir", "mine", "+model@_global_=mine")
-    assert config.compose(["plugins=[json,os.path]"]).plugins == ["json", "os.path"]
+    assert compose.compose(["plugins=[json,os.path]"]).plugins == ["json", "os.path"]
 
 
 def _file(folder: Path, content: bytes) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from genlab import cli
-from genlab.verbs.pictures import named
-from genlab.verbs.translate import Keys
+from genlab.cli import main
+from genlab.cli.images.drawing import named
+from genlab.cli.images.translate import Keys
 from tests.cli.conftest import Refused
 
 TRAINED = [
@@ -27,7 +27,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
         root = tmp_path_factory.mktemp("translators")
         patch.chdir(root)
         patch.setenv("GENLAB_CACHE", str(cache))
-        assert cli.main(["train", *TRAINED]) == 0
+        assert main.main(["train", *TRAINED]) == 0
     return root / "outputs"
 
 
@@ -48,7 +48,7 @@ def names(folder: str) -> list[str]:
 
 def test_what_cannot_be_read_is_told_and_the_rest_translated(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (own / "00.png").write_bytes(b"junk")
-    assert cli.main(["translate", "c/a", "input=own", "folder=made", "n=3", "out=sheet.png"]) == 3
+    assert main.main(["translate", "c/a", "input=own", "folder=made", "n=3", "out=sheet.png"]) == 3
     out, error = capsys.readouterr()
     assert error.startswith("genlab: error: picture own/00.png cannot be read; ")
     assert error.count("\n") == 1
@@ -58,7 +58,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_translated(own: Path, capsys: 
         assert sheet.size == (2 + 3 * 66, 2 + 2 * 66)
 
     (own / "19.png").write_bytes(b"")
-    assert cli.main(["translate", "c/a", "input=own", "folder=again"]) == 3
+    assert main.main(["translate", "c/a", "input=own", "folder=again"]) == 3
     first, second, last = capsys.readouterr().err.splitlines()
     assert "picture own/00.png cannot be read" in first
     assert "picture own/19.png cannot be read" in second
@@ -84,7 +84,7 @@ def test_each_input_and_direction_has_its_own_folder_and_sheet(own: Path, capsys
     shutil.copytree(own, "deep/own")
     made = set()
     for words in (["input=own"], ["input=own", "seed=1"], ["input=own", "direction=ba"], ["input=deep/own"]):
-        assert cli.main(["translate", "c/a", *words]) == 0
+        assert main.main(["translate", "c/a", *words]) == 0
         made |= set(capsys.readouterr().out.splitlines())
     assert len(made) == 4 * (20 + 1)
     folders = {Path(each).parent.name for each in made}

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import genlab
-from genlab import cli, config
+from genlab.cli import main
+from genlab.config import compose
+from genlab.config.precheck import GROUPS, OPEN_GROUPS, known_specs
 from genlab.errors import ConfigError
-from genlab.precheck import GROUPS, OPEN_GROUPS, known_specs
 from genlab.registry import DATASETS, EVALUATORS, LOGGERS, MODELS, OPTIMIZERS, SCHEDULES, discover
 
 REGISTRIES = {table.kind: table for table in (MODELS, DATASETS, SCHEDULES, OPTIMIZERS, EVALUATORS, LOGGERS)}
@@ -76,13 +77,13 @@ def test_commands_are_refused_without_torch() -> None:
 def test_what_is_refused_early_is_refused_in_the_same_words(override: str) -> None:
     discover()
     try:
-        composed = config.compose([override]).config
+        composed = compose.compose([override]).config
     except ConfigError:
         return  # refused by composition itself, the earliest of all
     with pytest.raises(ConfigError) as early:
-        config.precheck(composed)
+        compose.precheck(composed)
     with pytest.raises(ConfigError) as full:
-        config.check(composed)
+        compose.check(composed)
     assert str(early.value) == str(full.value)
 
 
@@ -91,22 +92,22 @@ def test_the_yaml_files_show_every_registered_name_and_its_keys(group: str) -> N
     discover()
     table = REGISTRIES[group]
     ours = [name for name in table.names() if table.get(name).__module__.startswith("genlab.")]
-    assert known_specs(config.search_path(), group) == {name: set(table.schema(name).model_fields) for name in ours}
+    assert known_specs(compose.search_path(), group) == {name: set(table.schema(name).model_fields) for name in ours}
 
 
 def test_names_that_a_plug_in_may_bring_are_left_to_the_full_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    composed: dict[str, Any] = config.compose(["model.name=theirs"]).config
-    config.precheck({**composed, "plugins": ["theirs"]})
-    monkeypatch.setattr("genlab.precheck.entry_points", lambda group: [group])
-    config.precheck(composed)
+    composed: dict[str, Any] = compose.compose(["model.name=theirs"]).config
+    compose.precheck({**composed, "plugins": ["theirs"]})
+    monkeypatch.setattr("genlab.config.precheck.entry_points", lambda group: [group])
+    compose.precheck(composed)
     composed["model"] = {"name": "vae", "foo": 1}
     with pytest.raises(ConfigError, match=r"unknown key 'model\.foo'"):  # no plug-in changes a model of ours
-        config.precheck(composed)
+        compose.precheck(composed)
 
 
 def test_a_run_of_a_plug_ins_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "their_models.py").write_text(
-        "from genlab.models.vae import VAE\n"
+        "from genlab.models.autoencoders.vae import VAE\n"
         "from genlab.registry import MODELS\n\n"
         "@MODELS('theirs')\n"
         "class Theirs(VAE):\n"
@@ -119,7 +120,7 @@ def test_a_run_of_a_plug_ins_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.syspath_prepend(tmp_path)
     words = ["train", "--config-dir", "mine", "plugins=[their_models]", "model=theirs", "evaluator=none"]
     try:
-        assert cli.main([*words, "trainer.steps=1", "logger=jsonl", "hydra.run.dir=run"]) == 0
+        assert main.main([*words, "trainer.steps=1", "logger=jsonl", "hydra.run.dir=run"]) == 0
     finally:
         MODELS._entries.pop("theirs", None)
 
@@ -128,5 +129,5 @@ def test_training_imports_neither_torchvision_nor_torchs_compiler() -> None:
     known, *loaded = fresh(TRAINING)[0].split()
     assert "torchvision" not in loaded
     if known == "False":
-        pytest.skip("this version of torch wraps its optimisers in a way not known to genlab.eager")
+        pytest.skip("this version of torch wraps its optimisers in a way not known to genlab.engine.eager")
     assert loaded == []

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 import genlab
-from genlab import cli
+from genlab.cli import main
 from genlab.errors import BusyError, ConfigError, ResourceError
-from genlab.sweepplan import Job, Plan
-from genlab.verbs import children, ledger
-from genlab.verbs import sweep as sweeping
+from genlab.sweep import jobs, ledger
+from genlab.sweep import runner as sweeping
+from genlab.sweep.plan import Job, Plan
 
 ROOT = str(Path(genlab.__file__).parents[1])
 Fake = Callable[[str], None]
@@ -53,7 +53,7 @@ FAULTS = {
 @pytest.fixture(params=["fork", "spawn"])
 def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The way in which jobs are started: every promise holds for both."""
-    monkeypatch.setattr(sweeping, "_starter", lambda: getattr(children, request.param))
+    monkeypatch.setattr(sweeping, "_starter", lambda: getattr(jobs, request.param))
     return request.param
 
 
@@ -74,8 +74,8 @@ def fake(start: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
             runpy.run_path(str(child))
             return 0
 
-        monkeypatch.setattr(children, "interpreter", lambda job, _: [sys.executable, *words(job)])
-        monkeypatch.setattr(children, "work", work)
+        monkeypatch.setattr(jobs, "interpreter", lambda job, _: [sys.executable, *words(job)])
+        monkeypatch.setattr(jobs, "work", work)
 
     return install
 
@@ -92,7 +92,7 @@ def test_a_job_that_fails_leaves_the_others_alone(
     code, status, exit_code = FAULTS[fault]
     fake(code)
     command = ["train", "-m", "--jobs", parallel, "seed=1,2,3", "hydra.sweep.dir=out"]
-    assert cli.main(command) == 8
+    assert main.main(command) == 8
     out, err = capsys.readouterr()
     assert [entry["status"] for entry in entries()] == ["done", status, "done"]
     assert entries()[1]["code"] == exit_code
@@ -101,21 +101,21 @@ def test_a_job_that_fails_leaves_the_others_alone(
     assert "genlab: error: 1 of 3 jobs failed: 1; " in err.splitlines()[-1]
     # the same command again runs that one job only
     Path("healed").touch()
-    assert cli.main(command) == 0
+    assert main.main(command) == 0
     assert [len(Path("out", str(i), "starts").read_text()) for i in range(3)] == [1, 2, 1]
     assert [entry["status"] for entry in entries()] == ["done"] * 3
 
 
 def test_another_sweep_does_not_fit_in_the_folder(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     fake("pass")
-    assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 0
-    assert cli.main(["train", "-m", "seed=1,3", "trainer.steps=9", "hydra.sweep.dir=out"]) == 4
+    assert main.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 0
+    assert main.main(["train", "-m", "seed=1,3", "trainer.steps=9", "hydra.sweep.dir=out"]) == 4
     assert "sweep of other jobs" in capsys.readouterr().err
     Path("out", "sweep.json").write_text("{")
-    assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 4
+    assert main.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 4
     Path("other").mkdir()
     Path("other", "file").touch()
-    assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=other"]) == 2
+    assert main.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=other"]) == 2
     assert [path.name for path in Path("other").iterdir()] == ["file"]
 
 
@@ -123,7 +123,8 @@ def test_another_sweep_does_not_fit_in_the_folder(fake: Fake, capsys: pytest.Cap
 def lock_holder(folder: str) -> Iterator[int]:
     """Another process that holds the lock in a folder; its pid."""
     code = (
-        f"import time; from pathlib import Path; from genlab.locking import Lock; lock = Lock(Path('{folder}/lock')); "
+        f"import time; from pathlib import Path; from genlab.runs.lock import Lock; "
+        f"lock = Lock(Path('{folder}/lock')); "
         "print(1, flush=True); time.sleep(60)"
     )
     Path(folder).mkdir(parents=True)
@@ -142,9 +143,9 @@ def lock_holder(folder: str) -> Iterator[int]:
 def test_one_sweep_at_a_time_in_a_folder(fake: Fake, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     fake("pass")
     with lock_holder("out") as pid:
-        assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 7
+        assert main.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 7
         assert str(pid) in capsys.readouterr().err
-    assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 0
+    assert main.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 0
 
 
 def test_the_quicker_of_two_keeps_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +154,7 @@ def test_the_quicker_of_two_keeps_its_lock(monkeypatch: pytest.MonkeyPatch) -> N
         raise BusyError("in use")
 
     monkeypatch.setattr(ledger, "Lock", taken)
-    assert cli.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 7
+    assert main.main(["train", "-m", "seed=1,3", "hydra.sweep.dir=out"]) == 7
     assert Path("out/lock").exists()
 
 
@@ -175,11 +176,11 @@ def test_a_live_run_is_not_removed(fake: Fake, monkeypatch: pytest.MonkeyPatch) 
     """A job of a killed sweep that has not saved yet and takes longer than we wait."""
     monkeypatch.setattr(sweeping, "PATIENCE", 0.2)
     fake("sys.exit(7)")
-    assert cli.main(["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]) == 8
+    assert main.main(["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]) == 8
     Path("out/1").rename("gone")
     with lock_holder("out/1"):
         Path("out/1/precious").touch()
-        assert cli.main(["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]) == 8
+        assert main.main(["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]) == 8
         assert Path("out/1/precious").exists()
         assert (entries()[1]["status"], entries()[1]["code"]) == ("failed", 7)
 
@@ -188,10 +189,10 @@ def test_a_live_run_is_not_removed(fake: Fake, monkeypatch: pytest.MonkeyPatch) 
 def test_a_job_folder_that_is_a_link_is_refused(name: str, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     fake("sys.exit(1)")
     command = ["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]
-    assert cli.main(command) == 8
+    assert main.main(command) == 8
     Path("out", name).rename("elsewhere")
     Path("out", name).symlink_to("../elsewhere")
-    assert cli.main(command) == 2
+    assert main.main(command) == 2
     assert "is a link" in capsys.readouterr().err
     assert Path("elsewhere").exists()
 
@@ -219,13 +220,13 @@ def test_stopping_a_sweep(signum: int, code: int, fake: Fake, capsys: pytest.Cap
     )
     killer = subprocess.Popen([sys.executable, "-c", code_of_killer])
     began = time.monotonic()
-    assert cli.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"]) == code
+    assert main.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"]) == code
     killer.wait()
     assert time.monotonic() - began < 25
     assert [entry["status"] for entry in entries()] == ["done", "stopped", "waiting"]
     assert "hydra.sweep.dir" in capsys.readouterr().err
     Path("healed").touch()
-    assert cli.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"]) == 0
+    assert main.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"]) == 0
     assert [len(Path("out", str(i), "starts").read_text()) for i in range(3)] == [1, 2, 1]
 
 
@@ -235,7 +236,7 @@ def test_a_killed_sweep_takes_its_jobs_along(tmp_path: Path, start: str, fake: F
     code = f"""
 import runpy, sys
 from genlab import cli
-from genlab.verbs import children, sweep
+from genlab.sweep import jobs, runner
 def words(job):
     return [{str(tmp_path / "child.py")!r}, str(job.composed.run_dir), str(job.composed.config["seed"])]
 def work(job, _):
@@ -262,7 +263,7 @@ cli.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"])
         time.sleep(0.05)
     assert [entry["status"] for entry in entries()] == ["done", "running", "waiting"]
     Path("healed").touch()
-    assert cli.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"]) == 0
+    assert main.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"]) == 0
     assert [len(Path("out", str(i), "starts").read_text()) for i in range(3)] == [1, 2, 1]
 
 
@@ -276,7 +277,7 @@ def _alive(pid: int) -> bool:
 def test_default_folders_do_not_collide(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     fake("pass")
     for _ in range(2):
-        assert cli.main(["train", "-m", "seed=1,3"]) == 0
+        assert main.main(["train", "-m", "seed=1,3"]) == 0
     assert len(list(Path("outputs/sweeps").iterdir())) == 2
 
 
@@ -286,8 +287,8 @@ def test_a_job_that_cannot_be_started_is_not_left_running(start: str, monkeypatc
 
     before = set(os.listdir("/dev/fd"))
     with monkeypatch.context() as patch:
-        patch.setattr(children.os, "fork", refused)
-        patch.setattr(children.subprocess, "Popen", refused)
+        patch.setattr(jobs.os, "fork", refused)
+        patch.setattr(jobs.subprocess, "Popen", refused)
         with pytest.raises(ResourceError, match=r"job 0 could not be started .*temporarily unavailable"):
             sweeping.sweep(["seed=1,2", "hydra.sweep.dir=out"], [], 1)
     assert [entry["status"] for entry in entries()] == ["failed", "waiting"]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from genlab import cli, config
-from genlab.sweepplan import plan
-from genlab.verbs import children
-from genlab.verbs import sweep as sweeping
+from genlab.cli import main
+from genlab.config import compose
+from genlab.sweep import jobs
+from genlab.sweep import runner as sweeping
+from genlab.sweep.plan import plan
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_values_reach_the_jobs() -> None:
 
 
 def test_cfg_shows_the_jobs_and_runs_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["train", "-m", "--cfg", "job", "seed=1,2"]) == 0
+    assert main.main(["train", "-m", "--cfg", "job", "seed=1,2"]) == 0
     assert capsys.readouterr().out == "seed=1\nseed=2\n"
     assert list(tmp_path.iterdir()) == []
 
@@ -77,16 +78,16 @@ def test_refused_sweeps(arguments: list[str], said: str, refused: Callable[..., 
 def test_folder_names_reach_the_jobs(name: str, tmp_path: Path) -> None:
     job = plan(["seed=1"], []).jobs[0]
     words = sweeping.command(job, tmp_path / name / "0", [])
-    composed = config.compose([word for word in words if "=" in word])
+    composed = compose.compose([word for word in words if "=" in word])
     assert composed.run_dir == tmp_path / name / "0"
 
 
 def test_jobs_search_where_we_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = plan([], []).jobs[0]
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
-    assert "-P" in children.interpreter(job, [])
+    assert "-P" in jobs.interpreter(job, [])
     sys.path.insert(0, "")
-    assert "-P" not in children.interpreter(job, [])
+    assert "-P" not in jobs.interpreter(job, [])
 
 
 def test_a_study_is_the_overrides_of_its_file(refused: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,7 +98,7 @@ def test_a_study_is_the_overrides_of_its_file(refused: Callable[..., str], capsy
     assert [job.varies for job in plan(["sweep=seeds"], []).jobs] == [[f"seed={seed}"] for seed in range(5)]
     jobs = plan(["sweep=both", "seed=7"], ["mine"]).jobs  # the command line counts
     assert [(job.composed.config["seed"], job.composed.config["trainer"]["steps"]) for job in jobs] == [(7, 5), (7, 6)]
-    assert cli.main(["list", "sweeps"]) == 0
+    assert main.main(["list", "sweeps"]) == 0
     assert "seeds" in capsys.readouterr().out
     assert "did you mean 'seeds'" in refused("train", "-m", "sweep=seed")
     assert "add -m" in refused("train", "sweep=seeds")

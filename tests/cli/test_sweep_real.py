@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 import genlab
-from genlab import config
-from genlab.sweepplan import plan
-from genlab.verbs import children, warm
+from genlab.config import compose
+from genlab.sweep import fork_server, jobs
+from genlab.sweep.plan import plan
 
 ROOT = str(Path(genlab.__file__).parents[1])
 FORKS = sys.platform == "linux"
 TINY = ["trainer.steps=2", "evaluator=objective", "logger=jsonl"]
-REFUSED = "from genlab.verbs import warm; warm.refusal = lambda: 'for this test'; "
+REFUSED = "from genlab.sweep import fork_server; fork_server.refusal = lambda: 'for this test'; "
 MAIN = "import sys; from genlab import cli; sys.exit(cli.main(sys.argv[1:]))"
 
 PLUGIN = """
@@ -173,7 +173,7 @@ def touched(*a, **k): raise AssertionError("the GPU was asked for")
 for name in ("is_available", "device_count", "init", "current_device", "_lazy_init"):
     setattr(torch.cuda, name, touched)
 from genlab.sweepplan import plan
-from genlab.verbs import children, warm
+from genlab.sweep import fork_server, jobs
 planned = plan(["seed=0,1", "trainer.steps=1"], [])
 warm.warm()
 reason = warm.refusal()
@@ -194,18 +194,18 @@ def test_the_server_touches_no_gpu_and_a_job_imports_nothing() -> None:
     _, said = process.communicate(timeout=200)
     assert process.returncode == 0, said
     new = Path("out/1.log").read_text().split("NEW", 1)[1].split()
-    assert not [name for name in new if not name.startswith("genlab.verbs")]
+    assert not [name for name in new if not name.startswith(("genlab.cli", "genlab.sweep"))]
 
 
 @pytest.mark.skipif(not FORKS, reason="no fork on this platform")
 def test_many_jobs_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither descriptors nor memory of the sweep grow with the number of its jobs."""
     job = plan([], []).jobs[0]
-    monkeypatch.setattr(children, "work", lambda job, words: 0)
+    monkeypatch.setattr(jobs, "work", lambda job, words: 0)
 
     def run(count: int) -> tuple[int, int]:
         for _ in range(count):
-            child = children.fork(job, ["train"], tmp_path / "0.log")
+            child = jobs.fork(job, ["train"], tmp_path / "0.log")
             while child.poll() is None:
                 time.sleep(0.001)
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -229,7 +229,7 @@ def test_many_jobs_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_what_forbids_a_fork(code: str, reason: str) -> None:
-    code = f"{code}\nfrom genlab.verbs import warm\nprint(warm.refusal())"
+    code = f"{code}\nfrom genlab.sweep import fork_server\nprint(fork_server.refusal())"
     environment = {**os.environ, "PYTHONPATH": ROOT, "OMP_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert reason in done.stdout
@@ -240,7 +240,7 @@ def test_a_thread_of_the_tests_forbids_it() -> None:
     thread = threading.Thread(target=event.wait)
     thread.start()
     try:
-        assert warm.refusal() is not None
+        assert fork_server.refusal() is not None
     finally:
         event.set()
         thread.join()
@@ -261,4 +261,4 @@ def test_shared_composition_changes_nothing(arguments: list[str]) -> None:
     jobs = plan(arguments, []).jobs
     assert len(jobs) > 1
     for job in jobs:
-        assert job.composed.config == config.compose(job.overrides).config
+        assert job.composed.config == compose.compose(job.overrides).config

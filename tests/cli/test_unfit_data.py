@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genlab import cli
+from genlab.cli import main
 from tests.cli.conftest import Refused
 from tests.data import synthetic
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_made_of_another_data_set(words: list[str], said: str, re
 def test_what_an_evaluator_lacks_is_said_before_training(
     words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["train", *words]) == 2
+    assert main.main(["train", *words]) == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "outputs").exists()
 
@@ -107,7 +107,7 @@ def test_a_missing_folder_is_asked_for_where_it_was_given(words: list[str], key:
 def test_splits_of_a_data_set_within_another_name_their_keys(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["train", f"dataset={words[0]}", *words[1:]]) == 2
+    assert main.main(["train", f"dataset={words[0]}", *words[1:]]) == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -115,12 +115,12 @@ def test_an_unreadable_picture_names_the_key_that_leaves_it_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "data" / "celeba" / "img_align_celeba" / "000001.jpg").write_bytes(b"")
-    assert cli.main(["train", "dataset=colourise", "model=pix2pix"]) == 3
+    assert main.main(["train", "dataset=colourise", "model=pix2pix"]) == 3
     assert capsys.readouterr().err.endswith("leave such pictures out with dataset.of.on_error=skip\n")
 
 
 def test_keys_of_the_inner_data_set_are_given_with_its_name_or_one_by_one() -> None:
-    from genlab.config import compose
+    from genlab.config.compose import compose
 
     whole = compose(["dataset=colourise", "dataset.of={name: folder, root: mine, valid: 7}"]).config["dataset"]["of"]
     words = ["dataset.of.name=folder", "dataset.of.root=mine", "dataset.of.valid=7"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genlab import cli
+from genlab.cli import main
 from tests.cli.conftest import SMALL_VAE, Refused, said
 
 COMMON = ["trainer.steps=3", "trainer.batch_size=16", "evaluator=objective", "logger=jsonl"]
@@ -30,9 +30,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
         root = tmp_path_factory.mktemp("trained")
         patch.chdir(root)
         patch.setenv("GENLAB_CACHE", str(cache))
-        assert cli.main(["train", *SMALL_GAN, *COMMON, "hydra.run.dir=outputs/gan/a"]) == 0
-        assert cli.main(["train", *SMALL_CYCLEGAN, *COMMON, "hydra.run.dir=outputs/cyclegan/c"]) == 0
-        assert cli.main(["train", *SMALL_VAE, *COMMON, "hydra.run.dir=outputs/vae/b"]) == 0
+        assert main.main(["train", *SMALL_GAN, *COMMON, "hydra.run.dir=outputs/gan/a"]) == 0
+        assert main.main(["train", *SMALL_CYCLEGAN, *COMMON, "hydra.run.dir=outputs/cyclegan/c"]) == 0
+        assert main.main(["train", *SMALL_VAE, *COMMON, "hydra.run.dir=outputs/vae/b"]) == 0
     return root / "outputs"
 
 
@@ -63,7 +63,7 @@ def outputs(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_pictures(arguments: list[str], rows: int, columns: int, capsys: pytest.CaptureFixture[str]) -> None:
-    from genlab.grid import image_grid
+    from genlab.reports.grid import image_grid
 
     path = Path(said(capsys, *arguments).strip())
     side = 32 if any("gan" in argument for argument in arguments) else 8
@@ -78,7 +78,7 @@ def test_pictures(arguments: list[str], rows: int, columns: int, capsys: pytest.
 def test_pictures_of_ones_own_are_restored_without_the_data_set(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genlab.build.LoadedRun.data", None)
+    monkeypatch.setattr("genlab.workflows.build.LoadedRun.data", None)
     folder = tmp_path / "mine"
     folder.mkdir()
     for i in range(3):
@@ -118,14 +118,14 @@ def test_the_seed_decides(outputs: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_samples_can_be_had_as_numbers(outputs: Path, capsys: pytest.CaptureFixture[str], refused: Refused) -> None:
-    from genlab import imagefile
+    from genlab.utils import image_file
 
-    for kind in imagefile.ARRAYS:
+    for kind in image_file.ARRAYS:
         path = Path(said(capsys, "sample", "last", "n=300", f"out=deep/s{kind}").strip())
-        assert imagefile.read(path).shape == (300, 1, 8, 8)
+        assert image_file.read(path).shape == (300, 1, 8, 8)
     picture = Image.open(said(capsys, "sample", "last", "n=1", "out=one.png").strip())
-    [first] = imagefile.read(Path("deep/s.npy"))[0].tolist()
-    [again] = imagefile.read(Path(said(capsys, "sample", "last", "n=1", "out=one.npy").strip()))[0].tolist()
+    [first] = image_file.read(Path("deep/s.npy"))[0].tolist()
+    [again] = image_file.read(Path(said(capsys, "sample", "last", "n=1", "out=one.npy").strip()))[0].tolist()
     assert again == [[picture.getpixel((2 + 8 * x, 2 + 8 * y)) for x in range(8)] for y in range(8)]
     assert len(first) == 8
     assert "out=samples.npy" in refused("sample", "last", "n=20000")
@@ -152,8 +152,8 @@ def test_a_model_without_labels_takes_none(outputs: Path, refused: Refused) -> N
 
 
 def test_rows_of_originals_above_their_reconstructions(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from genlab.build import load
-    from genlab.grid import image_grid
+    from genlab.reports.grid import image_grid
+    from genlab.workflows.build import load
 
     path = said(capsys, "reconstruct", "last", "n=4", "columns=2").strip()
     (images,) = load("last").data().split("test").first(4, ("image",))
@@ -185,7 +185,7 @@ def test_what_a_model_cannot_do(refused: Refused) -> None:
 
 
 def test_eval_writes_numbers_with_their_protocol(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from genlab.build import load
+    from genlab.workflows.build import load
 
     out = said(capsys, "eval", "last", "batch_size=50")
     path = outputs / "vae" / "b" / "eval" / "objective-test.json"
@@ -267,7 +267,7 @@ def test_pictures_of_ones_own_are_translated_one_by_one(tmp_path: Path, capsys: 
 def test_what_cannot_be_translated_is_said_in_one_line(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["translate", *arguments]) in (2, 3)
+    assert main.main(["translate", *arguments]) in (2, 3)
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from genlab import cli
+from genlab.cli import main
+from genlab.cli.images.interpolate import lerp, slerp
+from genlab.cli.options import keywords
 from genlab.errors import ConfigError
 from genlab.registry import PositiveInt
-from genlab.verbs.interpolate import lerp, slerp
-from genlab.verbs.options import keywords
 from tests.cli.conftest import SMALL_VAE, said
 
 
@@ -55,7 +55,7 @@ def test_doctor_never_fails_and_fetches_nothing(
 ) -> None:
     monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("the doctor went to the network"))
-    monkeypatch.setattr("genlab.verbs.doctor._machine", lambda: 1 / 0)
+    monkeypatch.setattr("genlab.cli.doctor._machine", lambda: 1 / 0)
     monkeypatch.setattr("genlab.registry.broken_plugins", {"theirs": "ImportError: gone"})
     out = said(capsys, "doctor")
     assert torch.__version__.split("+")[0] in out
@@ -70,7 +70,7 @@ def test_doctor_never_fails_and_fetches_nothing(
 def test_doctor_finds_real_data(
     real_data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genlab.firststep.measured", dict)
+    monkeypatch.setattr("genlab.workflows.first_step.measured", dict)
     assert f"mnist            found in {real_data}" in said(capsys, "doctor")
 
 
@@ -103,7 +103,8 @@ def test_key_value_options() -> None:
 
 
 def test_plugins_are_named_alike_everywhere() -> None:
-    from genlab.verbs import evaluate, sample
+    from genlab.cli import evaluate
+    from genlab.cli.images import sample
 
     for verb in (sample, evaluate):
         given = verb.parser().parse(["last", "plugins=[one,two]", "seed=3", "--plugin", "three"])
@@ -112,7 +113,7 @@ def test_plugins_are_named_alike_everywhere() -> None:
 
 
 def test_info_shows_an_experiment_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["info", "experiment=vae_mnist"]) == 0
+    assert main.main(["info", "experiment=vae_mnist"]) == 0
     assert "Paper:   Kingma & Welling 2014" in capsys.readouterr().out
-    assert cli.main(["info", "workload=dcgan6"]) == 2
+    assert main.main(["info", "workload=dcgan6"]) == 2
     assert "did you mean 'dcgan64'?" in capsys.readouterr().err

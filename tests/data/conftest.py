@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from genlab.data.batching import Data
-from genlab.data.folder import Folder
-from genlab.data.mnist import MNIST
+from genlab.data.datasets.folder import Folder
+from genlab.data.datasets.mnist import MNIST
+from genlab.data.loader import Data
 from genlab.registry import DATASETS, discover
 from tests.data import synthetic
 

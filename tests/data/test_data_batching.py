@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.data import table
-from genlab.data.batching import Data
-from genlab.data.order import Order
-from genlab.data.rows import StoredRows
-from genlab.data.table import Gathered, Table
+from genlab.data.loader import Data
+from genlab.data.sampler import Order
+from genlab.data.store import table
+from genlab.data.store.rows import StoredRows
+from genlab.data.store.table import Gathered, Table
 from genlab.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")
@@ -199,7 +199,7 @@ def test_stored_rows_are_the_arrays(tmp_path: Path, dtype: type, monkeypatch: py
     rows = torch.tensor([36, 0, 5, 5, 17])
     out = torch.empty((5, *stored.shape[1:]), dtype=stored.dtype)
     assert np.array_equal(stored.take(rows, out).numpy(), array[rows])
-    monkeypatch.setattr("genlab.data.rows.CHUNK", 48)  # rows lie across chunks
+    monkeypatch.setattr("genlab.data.store.rows.CHUNK", 48)  # rows lie across chunks
     assert np.array_equal(stored.load(CPU).numpy(), array)
 
 
@@ -216,7 +216,7 @@ def test_old_epochs_are_forgotten() -> None:
 def test_streaming_to_a_gpu_gives_what_a_resident_set_gives(
     parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genlab.data.rows.CHUNK", 1000)
+    monkeypatch.setattr("genlab.data.store.rows.CHUNK", 1000)
     images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
     splits = {"train": torch.arange(50), "valid": torch.arange(0), "test": torch.arange(0)}
     np.save(tmp_path / "images.npy", images.numpy())

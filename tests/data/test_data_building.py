@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from genlab import children
-from genlab.data import building, decoding, isolate, store
-from genlab.data.folder import Folder
+from genlab.data.datasets.folder import Folder
+from genlab.data.store import build, decoding, isolate, store
 from genlab.errors import ConfigError, DataError, ResourceError
+from genlab.utils import subprocesses
 from tests.data import synthetic
 from tests.data.conftest import CPU, contents, folder, plain, stores
 
@@ -40,7 +40,7 @@ def interrupted(dataset: Folder, blocks: int) -> Path:
 def uninterrupted(tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """The store of a build in blocks of 3 rows by one child; the next one is built in another cache."""
     monkeypatch.setattr(decoding, "BLOCK", 3)
-    monkeypatch.setattr(children, "cores", lambda: 1)
+    monkeypatch.setattr(subprocesses, "cores", lambda: 1)
     whole = contents(folder(tmp_path, 14).prepare().path)
     monkeypatch.setenv("GENLAB_CACHE", str(fresh / "other"))
     return whole
@@ -88,7 +88,7 @@ def test_a_build_killed_before_the_rename_keeps_its_notes(tmp_path: Path, monkey
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(building.os, "rename", killed)
+        patch.setattr(build.os, "rename", killed)
         with pytest.raises(Killed):
             folder(tmp_path).prepare()
     [left] = (Path(os.environ["GENLAB_CACHE"]) / "store").glob(".*.part")
@@ -97,7 +97,7 @@ def test_a_build_killed_before_the_rename_keeps_its_notes(tmp_path: Path, monkey
 
 def test_a_disk_that_loses_what_was_built_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lossy(path: Path, source: object, facts: object, show: object) -> None:
-        building.build(path, source, facts, show)  # type: ignore[arg-type]
+        build.build(path, source, facts, show)  # type: ignore[arg-type]
         os.truncate(path / "images.npy", 100)
 
     monkeypatch.setattr(store, "build", lossy)
@@ -122,7 +122,7 @@ def test_unreadable_pictures_can_be_left_out_up_to_a_cap(
     (tmp_path / "pictures" / "cat" / "003.png").write_bytes(b"")
     with pytest.raises(DataError, match="1 of 12 pictures cannot be read, more than the 0 that may be left out"):
         dataset.open(CPU)
-    monkeypatch.setattr(building, "SKIPPABLE", 0.1)
+    monkeypatch.setattr(build, "SKIPPABLE", 0.1)
     data = dataset.open(CPU)
     assert "1 of 12 pictures cannot be read and are left out" in capsys.readouterr().err
     train = data.split("train")

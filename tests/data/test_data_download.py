@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from genlab.data.datasets.mnist import MNIST
 from genlab.data.download import fetch
-from genlab.data.mnist import MNIST
 from genlab.errors import DataError
 from tests.data import synthetic
 

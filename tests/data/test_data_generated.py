@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from genlab import imagefile
-from genlab.data.batching import Data
-from genlab.data.digits import Digits
-from genlab.data.generated import Generated
+from genlab.data.datasets.digits import Digits
+from genlab.data.datasets.generated import Generated
+from genlab.data.loader import Data
 from genlab.errors import ConfigError, DataError
 from genlab.registry import DATASETS, discover
+from genlab.utils import image_file
 
 discover()
 DIGITS = {"name": "digits"}
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def samples(path: Path, n: int = 1800, side: int = 8, seed: int = 0) -> Path:
     generator = torch.Generator().manual_seed(seed)
-    imagefile.write(path, torch.randint(0, 256, (n, 1, side, side), dtype=torch.uint8, generator=generator))
+    image_file.write(path, torch.randint(0, 256, (n, 1, side, side), dtype=torch.uint8, generator=generator))
     return path
 
 
@@ -41,10 +41,10 @@ def rows(array: np.ndarray) -> set[bytes]:
     return {row.tobytes() for row in array}
 
 
-@pytest.mark.parametrize("kind", imagefile.ARRAYS)
+@pytest.mark.parametrize("kind", image_file.ARRAYS)
 def test_a_share_of_the_training_images_is_real_and_the_rest_are_samples(tmp_path: Path, kind: str) -> None:
     path = samples(tmp_path / f"samples{kind}")
-    real, drawn = Digits().open(CPU), rows(imagefile.read(path).flatten(1).numpy())
+    real, drawn = Digits().open(CPU), rows(image_file.read(path).flatten(1).numpy())
     for share in (0.0, 0.25, 1.0):
         data = opened(path, share=share)
         assert data.sizes() == {**real.sizes(), "real": len(real.split("train"))}
@@ -70,15 +70,15 @@ def test_a_larger_share_keeps_the_smaller_ones_images_and_the_seed_draws_others(
 def test_several_files_are_one_and_the_fingerprint_knows_files_and_share(tmp_path: Path) -> None:
     one, two = samples(tmp_path / "a.npy", 1000), samples(tmp_path / "b.npz", 800, seed=1)
     both = opened([one, two])
-    drawn = rows(imagefile.read(one).flatten(1).numpy()) | rows(imagefile.read(two).flatten(1).numpy())
+    drawn = rows(image_file.read(one).flatten(1).numpy()) | rows(image_file.read(two).flatten(1).numpy())
     assert rows(images(both, "train")) <= drawn
     half, again = images(opened([one, two], share=0.5), "train"), images(opened([one, two], share=0.5), "train")
-    last = rows(imagefile.read(two).flatten(1).numpy())
+    last = rows(image_file.read(two).flatten(1).numpy())
     # of both files alike: the first alone would do
     assert 0.35 < sum(row.tobytes() in last for row in half) / (len(half) / 2) < 0.55
     assert np.array_equal(half, again)
     alone = images(opened(one, share=0.5), "train")  # of one file the first, in its order
-    assert np.array_equal(alone[718:], imagefile.read(one).flatten(1).numpy()[: len(alone) - 718])
+    assert np.array_equal(alone[718:], image_file.read(one).flatten(1).numpy()[: len(alone) - 718])
     known = {both.fingerprint, opened([two, one]).fingerprint, opened([one, two], share=0.5).fingerprint}
     samples(one, 1000, seed=5)
     assert len(known | {opened([one, two]).fingerprint}) == 4
@@ -103,15 +103,15 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
         DATASETS.check({"name": "generated", "samples": str(path), "real": {"name": "digit"}}, "dataset")
 
 
-@pytest.mark.parametrize("kind", imagefile.ARRAYS)
+@pytest.mark.parametrize("kind", image_file.ARRAYS)
 def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path, kind: str) -> None:
     path = samples(tmp_path / f"x{kind}", 10)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="holds no images"):
-        imagefile.read(path)
+        image_file.read(path)
     np.save(tmp_path / "floats.npy", np.zeros((3, 1, 8, 8), np.float32))
     with pytest.raises(DataError, match=r"holds float32 \(3, 1, 8, 8\); wanted: uint8"):
-        imagefile.read(tmp_path / "floats.npy")
+        image_file.read(tmp_path / "floats.npy")
     np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="holds no images"):
-        imagefile.read(tmp_path / "pickled.npy")
+        image_file.read(tmp_path / "pickled.npy")

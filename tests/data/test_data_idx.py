@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from genlab.data.idx import read_idx
-from genlab.data.mnist import MNIST
+from genlab.data.datasets.idx import read_idx
+from genlab.data.datasets.mnist import MNIST
 from genlab.errors import DataError
 from tests.data import synthetic
 

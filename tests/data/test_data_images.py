@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genlab.data.images import BadImage, Form, decode, resize_all
+from genlab.data.store.image import BadImage, Form, decode, resize_all
 from tests.data.synthetic import encoded, photo
 
 

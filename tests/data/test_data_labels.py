@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from genlab.data.digits import Digits
+from genlab.data.datasets.digits import Digits
 from genlab.data.labels import balanced, of_classes
 from genlab.errors import ConfigError
 from tests.data import synthetic
@@ -79,8 +79,8 @@ def test_a_data_set_of_two_classes_and_few_labels() -> None:
 
 @pytest.mark.usefixtures("fresh")
 def test_classes_of_a_split(tmp_path) -> None:
-    from genlab.data.celeba import CelebA
-    from genlab.data.folder import Folder
+    from genlab.data.datasets.celeba import CelebA
+    from genlab.data.datasets.folder import Folder
 
     data = Folder(str(synthetic.folder(tmp_path / "own", {"cat": 6, "dog": 6})), size=8).open(CPU)
     split = data.split("train")

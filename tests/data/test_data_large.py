@@ -24,7 +24,7 @@ def watch(pid):
     try:
         while True:
             status = Path(f"/proc/{pid}/status").read_text()
-            if "genlab.data.isolate" not in Path(f"/proc/{pid}/cmdline").read_text():
+            if "genlab.data.store.isolate" not in Path(f"/proc/{pid}/cmdline").read_text():
                 peak = 0  # not yet itself
             elif "VmHWM" in status:
                 peak = int(status.split("VmHWM:")[1].split()[0]) * 1024

@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from genlab.build import build_data
-from genlab.config import compose
-from genlab.data import table
-from genlab.data.images import SideBySide, decode
+from genlab.config.compose import compose
 from genlab.data.pairs import jittered
+from genlab.data.store import table
+from genlab.data.store.image import SideBySide, decode
+from genlab.distributed.runtime import Runtime
 from genlab.errors import ConfigError, DataError
 from genlab.registry import DATASETS, discover
-from genlab.runtime import Runtime
+from genlab.workflows.build import build_data
 from tests.data import synthetic
 from tests.data.conftest import BOTH, opened
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from genlab.data import lmdb_file
-from genlab.data.celeba import CelebA
-from genlab.data.digits import Digits
-from genlab.data.folder import Folder
-from genlab.data.frey_faces import FreyFaces
-from genlab.data.images import Form, decode
-from genlab.data.lsun import LSUN
+from genlab.data.datasets.celeba import CelebA
+from genlab.data.datasets.digits import Digits
+from genlab.data.datasets.folder import Folder
+from genlab.data.datasets.frey_faces import FreyFaces
+from genlab.data.datasets.lsun import LSUN
+from genlab.data.store import lmdb_file
+from genlab.data.store.image import Form, decode
 from genlab.errors import ConfigError, DataError
 from tests.data import synthetic
 

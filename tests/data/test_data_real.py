@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from genlab.data import celeba, digits, folder, frey_faces, lsun, mnist
+from genlab.data.datasets import celeba, digits, folder, frey_faces, lsun, mnist
 from genlab.registry import DATASETS
 
 CPU = torch.device("cpu")

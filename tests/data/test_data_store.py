@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from genlab import children
-from genlab.data import decoding, store
-from genlab.data.fingerprint import fingerprint
-from genlab.data.folder import Folder
-from genlab.data.rows import StoredRows
-from genlab.progress import store_progress
+from genlab.data.datasets.folder import Folder
+from genlab.data.store import decoding, store
+from genlab.data.store.fingerprint import fingerprint
+from genlab.data.store.rows import StoredRows
+from genlab.utils import subprocesses
+from genlab.utils.progress import store_progress
 from tests.data import synthetic
 from tests.data.conftest import CPU, contents, folder, plain, stores
 
@@ -69,7 +69,7 @@ def test_the_fingerprint_is_of_contents_not_of_the_place(tmp_path: Path) -> None
 def test_a_known_source_is_not_walked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = synthetic.folder(tmp_path / "a", {"x": 3, "y/z": 2})
     before = fingerprint([root])
-    monkeypatch.setattr("genlab.data.fingerprint._absorb", lambda *_: pytest.fail("walked again"))
+    monkeypatch.setattr("genlab.data.store.fingerprint._absorb", lambda *_: pytest.fail("walked again"))
     assert fingerprint([root]) == before
     monkeypatch.undo()
 
@@ -104,14 +104,14 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path, fresh: Path, monk
     monkeypatch.setattr(decoding, "BLOCK", 3)
     for workers in (1, 2, 5):
         monkeypatch.setenv("GENLAB_CACHE", str(fresh / str(workers)))
-        monkeypatch.setattr(children, "cores", lambda count=workers: count)
+        monkeypatch.setattr(subprocesses, "cores", lambda count=workers: count)
         made.append(contents(folder(tmp_path, 14).prepare().path))
     assert made[0] == made[1] == made[2]
     assert list(made[0]) == ["images.npy", "labels.npy", "meta.json"]
 
 
 def test_rows_are_the_pictures_in_order(tmp_path: Path) -> None:
-    from genlab.data.images import Form, decode
+    from genlab.data.store.image import Form, decode
 
     built = folder(tmp_path).prepare()
     files = sorted((tmp_path / "pictures").rglob("*.png"))
@@ -215,7 +215,7 @@ def test_a_large_set_stays_on_the_disk(tmp_path: Path, monkeypatch: pytest.Monke
     nbytes = 12 * 3 * 8 * 8
     assert resident.resident
     assert resident.nbytes == nbytes
-    monkeypatch.setattr("genlab.data.table.free_memory", lambda _: 4 * nbytes - 1)
+    monkeypatch.setattr("genlab.data.store.table.free_memory", lambda _: 4 * nbytes - 1)
     mapped = folder(tmp_path).open(CPU)
     assert not mapped.resident
     for a, b in zip(

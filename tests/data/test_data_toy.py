@@ -9,17 +9,17 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
-from genlab.build import LoadedRun, build_data, build_model
-from genlab.config import compose
-from genlab.data.mnist import MNIST
-from genlab.data.stacked import StackedMNIST
-from genlab.data.toy import Dirac, Grid, Ring
+from genlab.cli.images.drawing import require
+from genlab.config.compose import compose
+from genlab.core.model import Samples
+from genlab.data.datasets.mnist import MNIST
+from genlab.data.datasets.stacked import StackedMNIST
+from genlab.data.datasets.toy import Dirac, Grid, Ring
+from genlab.distributed.runtime import Runtime
 from genlab.errors import ConfigError
-from genlab.model import Samples
-from genlab.models.gan import GAN
+from genlab.models.gans.gan import GAN
 from genlab.registry import discover
-from genlab.runtime import Runtime
-from genlab.verbs.pictures import require
+from genlab.workflows.build import LoadedRun, build_data, build_model
 from tests.data import synthetic
 
 CPU = torch.device("cpu")

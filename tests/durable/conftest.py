@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from genlab.checkpoint import Checkpoints
+from genlab.checkpoint.manager import Checkpoints
 from tests.durable.durable_tools import save
 
 

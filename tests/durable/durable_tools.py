@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from genlab.checkpoint import Checkpoints
+from genlab.checkpoint.manager import Checkpoints
 
-# everything in genlab.checkpoint that changes the disk goes through one of these
+# everything in genlab.checkpoint.manager that changes the disk goes through one of these
 OPERATIONS = ("mkdir", "open", "write", "fsync", "rename", "replace", "unlink", "rmdir")
 
 

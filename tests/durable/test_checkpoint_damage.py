@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from genlab.checkpoint import Checkpoints, check_space, read
+from genlab.checkpoint.manager import Checkpoints, check_space, read
+from genlab.checkpoint.safetensors_file import read_tensors
 from genlab.errors import CheckpointError, ConfigError, ResourceError
-from genlab.tensorfile import read_tensors
 from tests.durable.durable_tools import content, is_intact, save
 
 FILES = ("tensors.safetensors", "state.json", "manifest.json")

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save as library_save
 
-from genlab.checkpoint import Checkpoints, read
+from genlab.checkpoint.manager import Checkpoints, read
 from genlab.errors import CheckpointError, ResourceError
 from tests.durable.durable_tools import forge, in_child
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from genlab.checkpoint import Checkpoints, read
+from genlab.checkpoint.manager import Checkpoints, read
 from genlab.errors import ResourceError
 from tests.durable.durable_tools import content, hooked, in_child, is_intact, save
 

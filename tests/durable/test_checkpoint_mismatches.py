@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from genlab.checkpoint import pack, unpack
+from genlab.checkpoint.manager import pack, unpack
 from genlab.errors import CheckpointError
 from tests.durable.checkpoint_objects import Holder, identical, net, train, training_objects
 

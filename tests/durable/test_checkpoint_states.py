@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from genlab.checkpoint import Checkpoints, non_finite, pack, read, unpack
-from genlab.codec import TensorRef, decode, encode
-from genlab.files import dump_json, parse_json
-from genlab.tensorfile import NAMES, write_tensors
+from genlab.checkpoint.codec import TensorRef, decode, encode
+from genlab.checkpoint.manager import Checkpoints, non_finite, pack, read, unpack
+from genlab.checkpoint.safetensors_file import NAMES, write_tensors
+from genlab.utils.files import dump_json, parse_json
 from tests.durable.checkpoint_objects import OPTIMIZERS, Holder, identical, net, train, training_objects
 
 

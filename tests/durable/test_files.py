@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from genlab import imagefile
 from genlab.errors import ConfigError
-from genlab.files import replacing
+from genlab.utils import image_file
+from genlab.utils.files import replacing
 
 
 def write_half_of(path: Path) -> None:
@@ -41,10 +41,10 @@ def test_a_link_in_the_temporary_files_place_is_not_followed(tmp_path: Path) -> 
     assert not (tmp_path / "a.txt").is_symlink()
 
 
-@pytest.mark.parametrize("kind", imagefile.ARRAYS)
+@pytest.mark.parametrize("kind", image_file.ARRAYS)
 def test_a_file_of_images_that_cannot_be_written_is_one_line(tmp_path: Path, kind: str) -> None:
     images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
-    imagefile.write(tmp_path / f"new/s{kind}", images)
+    image_file.write(tmp_path / f"new/s{kind}", images)
     assert [each.name for each in (tmp_path / "new").iterdir()] == [f"s{kind}"]
     with pytest.raises(ConfigError, match="give another out="):  # a file where a folder is to be
-        imagefile.write(tmp_path / f"new/s{kind}/s{kind}", images)
+        image_file.write(tmp_path / f"new/s{kind}/s{kind}", images)

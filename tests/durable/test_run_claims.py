@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from genlab.errors import BusyError, ConfigError
-from genlab.runs import RunFolder, scan
+from genlab.runs.run_folder import RunFolder, scan
 from tests.durable.durable_tools import everything, in_child
 
 
@@ -214,7 +214,7 @@ def test_losing_the_race_for_a_new_folder_leaves_it_to_the_winner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process locks the folder between our making it and our locking it."""
-    from genlab import runs as module
+    from genlab.runs import run_folder as module
 
     class Taken:
         def __init__(self, path: Path) -> None:

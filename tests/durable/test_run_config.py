@@ -12,10 +12,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genlab.configfile import dump_config, parse_config
+from genlab.config.yaml_file import dump_config, parse_config
 from genlab.errors import CheckpointError
-from genlab.provenance import config_hash, git_state, process_facts, versions
-from genlab.runs import RunFolder, read_config
+from genlab.runs.provenance import config_hash, git_state, process_facts, versions
+from genlab.runs.run_folder import RunFolder, read_config
 from tests.durable.durable_tools import in_child
 
 SHARED = [1, 2]

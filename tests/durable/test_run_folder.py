@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from genlab.errors import ConfigError, GenlabError, ResourceError
-from genlab.runs import RunFolder, differences, find, scan
+from genlab.runs.run_folder import RunFolder, differences, find, scan
 from tests.durable.durable_tools import everything, hooked
 
 # ---------------------------------------------------------------- refusing
@@ -178,7 +178,10 @@ def test_differences(old: Callable[[], Any], new: Callable[[], Any], expected: l
 
 
 def test_the_module_loads_no_torch() -> None:
-    code = "import sys, genlab.runs, genlab.provenance; print({'torch', 'numpy', 'hydra'} & set(sys.modules))"
+    code = (
+        "import sys, genlab.runs.run_folder, genlab.runs.provenance; "
+        "print({'torch', 'numpy', 'hydra'} & set(sys.modules))"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                             cwd=Path(__file__).parents[2])  # fmt: skip
     assert answer.stdout.strip() == "set()"

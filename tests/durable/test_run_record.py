@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from genlab import locking, runs
 from genlab.errors import CheckpointError, ResourceError
-from genlab.runs import RunFolder, scan
+from genlab.runs import lock, run_folder
+from genlab.runs.run_folder import RunFolder, scan
 from tests.durable.durable_tools import everything, hooked, in_child
 
 
@@ -29,7 +29,7 @@ def test_the_record_is_plain_json(tmp_path: Path) -> None:
     assert record["metrics"] == {"a": 0.5, "b": 2, "c": None, "d": None}
     assert record["more"] == [1, "x"]
     assert (record["status"], record["code"], record["name"]) == ("done", 0, "é\udcff")
-    assert runs.read_record(tmp_path / "run").items() >= record.items()
+    assert run_folder.read_record(tmp_path / "run").items() >= record.items()
 
 
 def test_the_record_is_replaced_not_rewritten(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_kill_inside_an_update_leaves_the_old_record_or_the_new(place: Path) -
     seen, point, status = set(), 0, -1
     while status != 0:
         status = in_child(lambda point=point: update_and_die(point))
-        seen.add(runs.read_record(path)["step"])
+        seen.add(run_folder.read_record(path)["step"])
         point += 1
     assert point > 4
     assert 0 in seen
@@ -83,7 +83,7 @@ def test_a_full_disk_keeps_the_old_record(tmp_path: Path, patch: pytest.MonkeyPa
         hooked(context, full)
         with pytest.raises(ResourceError, match=r"run.json could not be written .* needed, .* free"):
             run.update(step=2)
-    assert runs.read_record(tmp_path / "run")["step"] == 1
+    assert run_folder.read_record(tmp_path / "run")["step"] == 1
     assert everything(tmp_path / "run") == ["lock", "run.json"]
     run.release()
 
@@ -96,7 +96,7 @@ def test_a_damaged_record(text: str, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=r"run\.json"):
             read()
     assert [record["status"] for record in scan(tmp_path)] == ["damaged"]
-    assert not locking.is_held(tmp_path / "run" / "lock")
+    assert not lock.is_held(tmp_path / "run" / "lock")
 
 
 DAMAGED = {
@@ -117,5 +117,5 @@ DAMAGED = {
 def test_a_record_that_does_not_hold(damage: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(DAMAGED[damage]))
     with pytest.raises(CheckpointError, match=r"run\.json"):
-        runs.read_record(tmp_path)
-    assert [record["status"] for record in runs.scan(tmp_path)] == ["damaged"]
+        run_folder.read_record(tmp_path)
+    assert [record["status"] for record in run_folder.scan(tmp_path)] == ["damaged"]

@@ -12,14 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from genlab import checkpoint, config
-from genlab.build import build_data, build_model, build_trainer, load_registry
+from genlab.checkpoint import manager
+from genlab.config import compose
+from genlab.core.model import Model
+from genlab.core.values import Logger
+from genlab.distributed.runtime import Runtime
+from genlab.engine.trainer import Trainer
 from genlab.errors import Stopped
-from genlab.model import Model
 from genlab.registry import MODELS
-from genlab.results import Logger
-from genlab.runtime import Runtime
-from genlab.trainer import Trainer
+from genlab.workflows.build import build_data, build_model, build_trainer, load_registry
 from tests.models.conftest import shrunk, spec_of
 
 TINY = ["dataset=digits", "evaluator=none", "trainer.batch_size=16", "trainer.steps=12", "trainer.log_every=1"]
@@ -56,10 +57,10 @@ def make_trainer(pairs: Path) -> MakeTrainer:
             words += ["dataset=paired", f"dataset.root={pairs}", "dataset.size=8", "dataset.channels=1"]
         elif {"a", "b"} <= set(target.inputs):
             words += DOMAINS
-        settings: dict[str, Any] = config.compose([*TINY, *words, *overrides]).config
+        settings: dict[str, Any] = compose.compose([*TINY, *words, *overrides]).config
         if family not in FAMILIES:
             settings["model"] = shrunk(settings["model"])
-        config.check(settings)
+        compose.check(settings)
         place = runtime or Runtime(torch.device("cpu"), settings["trainer"]["precision"].replace("auto", "fp32"))
         data = build_data(settings, place)
         return build_trainer(settings, data, build_model(settings, data, place), place)
@@ -78,7 +79,7 @@ class Recorder(Logger):
 
 
 def snapshot(trainer: Trainer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    tensors, structure = checkpoint.pack(trainer.objects())
+    tensors, structure = manager.pack(trainer.objects())
     return {k: v.clone() for k, v in tensors.items()}, {**trainer.state(), "structure": structure}
 
 

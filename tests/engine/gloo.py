@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from genlab import noise
-from genlab.runtime import Runtime
+from genlab.core import rng
+from genlab.distributed.runtime import Runtime
 from tests.faults.kills import wait
 
 Work = Callable[[Runtime], Any]
@@ -38,7 +38,7 @@ def _fork(rank: int, world: int, folder: Path, work: Work) -> int:
         torch.set_num_threads(1)
         store = dist.FileStore(str(folder / "store"), world)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=timedelta(seconds=60))
-        noise.share(rank, world)
+        rng.share(rank, world)
         result = work(Runtime(torch.device("cpu"), "fp32", rank, world))
         torch.save(result, folder / f"rank-{rank}.pt")
         if dist.is_initialized():

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import genlab
+from genlab.core.model import Encodes, Reconstructs, Samples
 from genlab.errors import ConfigError
-from genlab.model import Encodes, Reconstructs, Samples
 
 TINY = ["trainer.steps=3", "trainer.batch_size=8", "logger=jsonl", "evaluator=objective", "model.network.hidden=[8]"]
 

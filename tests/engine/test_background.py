@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from genlab.background import Worker
+from genlab.checkpoint.async_writer import Worker
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from genlab.batchnorm import synchronise
+from genlab.distributed.batch_norm import synchronise
+from genlab.distributed.runtime import Runtime
 from genlab.errors import ConfigError
-from genlab.runtime import Runtime
 from tests.engine.gloo import among
 
 ROWS = (slice(0, 2), slice(2, 6))  # uneven shares
@@ -76,7 +76,7 @@ def test_equal_to_batch_norm_over_all_rows(
 
 
 def test_batch_statistics_are_those_of_training_and_leave_no_trace() -> None:
-    from genlab.batchnorm import batch_statistics
+    from genlab.distributed.batch_norm import batch_statistics
 
     torch.manual_seed(0)
     layer, x = nn.BatchNorm2d(3), 5 + 2 * torch.randn(8, 3, 4, 4)

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 import yaml
 
-from genlab import config
+from genlab.config import compose
+from genlab.config.settings import Saving, Settings
 from genlab.registry import DATASETS, OPTIMIZERS, SCHEDULES, Registry, discover, signature_schema
-from genlab.settings import Saving, Settings
 
 discover()
-ROOT = config.search_path()
+ROOT = compose.search_path()
 GROUPS = sorted(path.name for path in ROOT.iterdir() if path.is_dir())
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((ROOT / group).glob("*.yaml"))]
 RUNS = [(group, option) for group, option in FILES if group != "sweep"]  # a study is several runs: tests/cli
 
 
 def composed(*overrides: str) -> dict[str, Any]:
-    return config.compose(overrides).config
+    return compose.compose(overrides).config
 
 
 @pytest.mark.parametrize(("group", "option"), RUNS)
@@ -30,7 +30,7 @@ def test_it_composes_and_holds(group: str, option: str) -> None:
         settings = composed(f"model={model}", f"dataset={dataset}")
     else:
         settings = composed(f"{group}={option}")
-    config.check(settings)
+    compose.check(settings)
 
 
 @pytest.mark.parametrize(("group", "option"), FILES)
@@ -60,8 +60,8 @@ def test_trainer_and_checkpoint_keys_are_their_settings() -> None:
 def test_an_experiment_states_its_command_and_is_obeyed(path: Path) -> None:
     text = path.read_text()
     assert f"experiment={path.stem}" in text
-    given = dict(config.flatten({k: v for k, v in yaml.safe_load(text).items() if k != "defaults"}))
-    reached = dict(config.flatten(composed(f"experiment={path.stem}")))
+    given = dict(compose.flatten({k: v for k, v in yaml.safe_load(text).items() if k != "defaults"}))
+    reached = dict(compose.flatten(composed(f"experiment={path.stem}")))
     assert {key: reached[key] for key, value in given.items() if not isinstance(value, dict)} == {
         key: value for key, value in given.items() if not isinstance(value, dict)
     }

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from genlab import checkpoint
-from genlab.runtime import Runtime
-from genlab.trainer import Trainer
+from genlab.checkpoint import manager
+from genlab.distributed.runtime import Runtime
+from genlab.engine.trainer import Trainer
 from tests.engine.conftest import MakeTrainer
 from tests.engine.gloo import among
 from tests.models.conftest import PRESETS
@@ -27,7 +27,7 @@ def steps(trainer: Trainer, count: int) -> dict[str, torch.Tensor]:
     trainer.model.train()
     for _ in range(count):
         trainer.train_step()
-    return {name: tensor.clone() for name, tensor in checkpoint.pack(trainer.objects())[0].items()}
+    return {name: tensor.clone() for name, tensor in manager.pack(trainer.objects())[0].items()}
 
 
 @every_yaml
@@ -35,7 +35,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, preset
     whole = steps(make_trainer(preset, "trainer.ema=0.9"), 8)
     first, second = make_trainer(preset, "trainer.ema=0.9"), make_trainer(preset, "trainer.ema=0.9")
     steps(first, 5)
-    tensors, structure = checkpoint.pack(first.objects())
+    tensors, structure = manager.pack(first.objects())
     second.restore(
         {name: tensor.clone() for name, tensor in tensors.items()}, {**first.state(), "structure": structure}
     )

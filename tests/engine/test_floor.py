@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from benchmarks import floor, images, nets, synthetic
-from genlab import config, noise
-from genlab.build import build_data, build_model, build_trainer, load_registry
+from genlab.config import compose
+from genlab.core import rng
+from genlab.distributed.runtime import Runtime
+from genlab.engine.trainer import Trainer
 from genlab.registry import MODELS
-from genlab.runtime import Runtime
-from genlab.trainer import Trainer
+from genlab.workflows.build import build_data, build_model, build_trainer, load_registry
 
 COUNTS = {"vae_mlp_mnist": 652_824, "vae_conv64": 3_937_635, "dcgan64": 6_342_272, "dcgan64_lsun": 6_342_272,
           "vqvae32": 695_491, "wgan_gp28": 898_176}  # fmt: skip
@@ -31,8 +32,8 @@ def trainer_of(workload: str) -> Trainer:
     load_registry()
     # one layout for both: the other rounds otherwise, and Adam's first step is ±lr however small a gradient is
     few = ["trainer.batch_size=4", "evaluator=none", "dataset.valid=4", "trainer.precision=fp32", "trainer.layout=nchw"]
-    settings = config.compose([f"workload={workload}", *few]).config
-    config.check(settings)
+    settings = compose.compose([f"workload={workload}", *few]).config
+    compose.check(settings)
     place = Runtime(torch.device("cpu"))
     opened = build_data(settings, place)
     return build_trainer(settings, opened, build_model(settings, opened, place), place)
@@ -41,7 +42,7 @@ def trainer_of(workload: str) -> Trainer:
 @pytest.mark.parametrize("workload", COUNTS)
 def test_parameters(workload: str) -> None:
     load_registry()
-    settings = config.compose([f"workload={workload}"]).config
+    settings = compose.compose([f"workload={workload}"]).config
     shape = {"vae_mlp_mnist": (1, 28, 28), "vqvae32": (3, 32, 32), "wgan_gp28": (1, 28, 28)}.get(workload, (3, 64, 64))
     model = MODELS.build(settings["model"], "model", image_shape=shape, num_classes=10)
     assert sum(p.numel() for p in model.parameters()) == COUNTS[workload]
@@ -65,7 +66,7 @@ def test_one_step_is_equal(data: None, monkeypatch: pytest.MonkeyPatch, workload
     loop = {"dcgan64": floor.gan, "vqvae32": floor.vqvae, "wgan_gp28": floor.wgan_gp}.get(workload)
     step = loop(*networks, floor.How()) if loop else floor.vae(*networks, nll, floor.How())
     [batch] = trainer.batches.at(0)
-    monkeypatch.setattr(noise, "seed", lambda *numbers: None)  # both draw from torch's one stream
+    monkeypatch.setattr(rng, "seed", lambda *numbers: None)  # both draw from torch's one stream
     torch.manual_seed(1)
     ours = trainer.train_step()
     torch.manual_seed(1)

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.compiling import compiled
+from genlab.config.settings import Settings
+from genlab.core.model import Phase
+from genlab.distributed.runtime import Runtime
+from genlab.engine.compiling import compiled
+from genlab.engine.cuda_graphs import WARM_UP, Graphs, hindrance
+from genlab.engine.phase_state import Player
+from genlab.engine.trainer import Trainer
 from genlab.errors import DivergedError
-from genlab.graphs import WARM_UP, Graphs, hindrance
-from genlab.model import Phase
-from genlab.player import Player
-from genlab.runtime import Runtime
-from genlab.settings import Settings
-from genlab.trainer import Trainer
 from tests.engine.conftest import FAMILIES, MakeTrainer
 
 CHANGING = ["schedule=cosine", "trainer.ema=0.9", "trainer.steps=100"]  # what a recorded step must follow

@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genlab import noise
+from genlab.core import rng
 
 
 @pytest.fixture(autouse=True)
 def alone() -> None:
     yield
-    noise.share(0, 1)
+    rng.share(0, 1)
 
 
-@pytest.mark.parametrize("draw", [noise.normal, noise.uniform])
+@pytest.mark.parametrize("draw", [rng.normal, rng.uniform])
 def test_ranks_hold_consecutive_rows_of_one_draw(draw) -> None:
     like = torch.zeros(())
-    noise.seed(3, 7)
+    rng.seed(3, 7)
     whole = draw(24, 5, like=like)
     parts = []
     for rank in range(3):
-        noise.share(rank, 3)
-        noise.seed(3, 7)
+        rng.share(rank, 3)
+        rng.seed(3, 7)
         parts.append(draw(8, 5, like=like))
     assert torch.equal(torch.cat(parts), whole)
 
@@ -30,7 +30,7 @@ def test_ranks_hold_consecutive_rows_of_one_draw(draw) -> None:
 def test_seed_depends_on_every_number() -> None:
     draws = []
     for numbers in [(0, 0), (0, 1), (1, 0), (0, 1, 0), (0, 1, 1)]:
-        noise.seed(*numbers)
+        rng.seed(*numbers)
         draws.append(torch.rand(4))
     assert all(not torch.equal(a, b) for i, a in enumerate(draws) for b in draws[:i])
 
@@ -38,7 +38,7 @@ def test_seed_depends_on_every_number() -> None:
 def test_neighbouring_steps_are_uncorrelated() -> None:
     rows = []
     for step in range(200):
-        noise.seed(0, step)
+        rng.seed(0, step)
         rows.append(torch.randn(50))
     correlations = torch.corrcoef(torch.stack(rows)).fill_diagonal_(0)
     assert correlations.abs().max() < 0.75  # 19,900 pairs of 50 numbers: independent ones stay below about 0.6
@@ -48,15 +48,15 @@ def test_neighbouring_steps_are_uncorrelated() -> None:
 def test_what_a_library_draws_differs_by_rank() -> None:
     """nn.Dropout knows nothing of ranks: rank 0 has the seed's own stream, others their own, and common draws stay."""
     like, dropout = torch.zeros(()), torch.nn.Dropout(0.5)
-    noise.seed(3, 7)
+    rng.seed(3, 7)
     alone = dropout(torch.ones(64))
     masks, common = [], []
     for rank in range(3):
-        noise.share(rank, 3)
-        noise.seed(3, 7)
+        rng.share(rank, 3)
+        rng.seed(3, 7)
         masks.append(dropout(torch.ones(64)))
-        with noise.alone():
-            common.append(noise.normal(4, 5, like=like))
+        with rng.alone():
+            common.append(rng.normal(4, 5, like=like))
     assert torch.equal(masks[0], alone)
     assert not torch.equal(masks[0], masks[1])
     assert not torch.equal(masks[1], masks[2])
@@ -68,9 +68,9 @@ def test_a_branch_depends_on_its_index_and_not_on_what_was_drawn_before() -> Non
     like = torch.zeros(())
     draws = {}
     for order in ([0, 1], [1, 0]):
-        noise.seed(3, 7)
+        rng.seed(3, 7)
         for index in order:
-            noise.branch(index)
-            draws.setdefault(index, []).append(noise.normal(4, like=like))
+            rng.branch(index)
+            draws.setdefault(index, []).append(rng.normal(4, like=like))
     assert all(torch.equal(*pair) for pair in draws.values())
     assert not torch.equal(draws[0][0], draws[1][0])

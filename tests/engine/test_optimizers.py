@@ -8,11 +8,12 @@ import math
 import pytest
 import torch
 
-from genlab.adam import Adam
+from genlab.config.schema import check_optimizer, check_phases, phase_spec
+from genlab.config.settings import Settings, cadence, in_steps
+from genlab.engine.fused_adam import Adam
+from genlab.engine.optimizers import Average
 from genlab.errors import ConfigError
-from genlab.optimizers import Average, check_optimizer, check_phases, phase_spec
 from genlab.registry import OPTIMIZERS, SCHEDULES, discover
-from genlab.settings import Settings, cadence, in_steps
 
 discover()
 

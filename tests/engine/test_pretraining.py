@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from genlab import checkpoint
-from genlab.models.autoencoder import Autoencoder
-from genlab.runtime import Runtime
-from genlab.trainer import Trainer
+from genlab.checkpoint import manager
+from genlab.distributed.runtime import Runtime
+from genlab.engine.trainer import Trainer
+from genlab.models.autoencoders.autoencoder import Autoencoder
 from tests.engine.conftest import MakeTrainer
 from tests.engine.gloo import among
 
@@ -23,7 +23,7 @@ either = pytest.mark.parametrize("pretrain", ["autoencoder", "rbm"])
 def steps(trainer: Trainer, count: int) -> dict[str, torch.Tensor]:
     for _ in range(count):
         trainer.train_step()
-    return {name: tensor.clone() for name, tensor in checkpoint.pack(trainer.objects())[0].items()}
+    return {name: tensor.clone() for name, tensor in manager.pack(trainer.objects())[0].items()}
 
 
 @either
@@ -52,7 +52,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, pretra
     whole = steps(make_trainer("deep_ae", *words), 12)
     first, second = make_trainer("deep_ae", *words), make_trainer("deep_ae", *words)
     steps(first, 5)
-    tensors, structure = checkpoint.pack(first.objects())
+    tensors, structure = manager.pack(first.objects())
     kept = {name: tensor.clone() for name, tensor in tensors.items()}
     second.restore(kept, {**first.state(), "structure": structure})
     ended = steps(second, 7)

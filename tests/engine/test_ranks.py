@@ -14,16 +14,17 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from genlab import continuation, noise
-from genlab.checkpoint import Checkpoints
+from genlab.checkpoint.manager import Checkpoints
+from genlab.core import rng
+from genlab.core.model import Phase
+from genlab.core.values import Logger
+from genlab.distributed.runtime import Runtime
+from genlab.engine.evaluate import evaluate
+from genlab.engine.phase_state import Player
+from genlab.engine.trainer import Trainer
 from genlab.errors import CheckpointError, Stopped
-from genlab.evaluation import evaluate
-from genlab.evaluators.objective import Objective
-from genlab.model import Phase
-from genlab.player import Player
-from genlab.results import Logger
-from genlab.runtime import Runtime
-from genlab.trainer import Trainer
+from genlab.evaluation.evaluators.likelihood.objective import Objective
+from genlab.workflows import resume_check
 from tests.engine.conftest import FAMILIES, MakeTrainer
 from tests.engine.gloo import among
 
@@ -125,7 +126,7 @@ def test_an_update_without_gradients_sees_the_global_batch(make_trainer: MakeTra
         seen: dict[str, torch.Tensor] = {}
 
         def update(image: torch.Tensor) -> dict[str, torch.Tensor]:
-            seen.update(image=image, noise=noise.normal(len(image), 3, like=image))
+            seen.update(image=image, noise=rng.normal(len(image), 3, like=image))
             return {"loss": image.mean()}
 
         trainer.players[:] = [Player(Phase("statistics", update), [], None, None)]
@@ -171,10 +172,10 @@ def test_ranks_go_on_from_the_same_checkpoint_or_not_at_all(tmp_path: Path) -> N
         Checkpoints(tmp_path / str(rank) / "ckpt").save(step, {"weight": torch.ones(2)}, {})
 
     def work(place: Runtime) -> list[str]:
-        same = continuation.newest(tmp_path / "0", place)
+        same = resume_check.newest(tmp_path / "0", place)
         assert same is not None
         try:
-            other = continuation.newest(tmp_path / str(place.rank), place)
+            other = resume_check.newest(tmp_path / str(place.rank), place)
         except CheckpointError as error:
             return [str(same.step), str(error)]
         assert other is not None

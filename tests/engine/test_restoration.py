@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import noise
-from genlab.corruptions import GREY
+from genlab.core import rng
+from genlab.core.model import Model
+from genlab.core.values import Picture
 from genlab.errors import ConfigError
-from genlab.evaluators.restoration import best_count, projection
-from genlab.model import Model
-from genlab.models.pca import PCA
+from genlab.evaluation.evaluators.reconstruction.restoration import best_count, projection
+from genlab.models.classical.pca import PCA
+from genlab.nn.augment.corruptions import GREY
 from genlab.registry import EVALUATORS, discover
-from genlab.results import Picture
 
 
 class Stub(Model):
@@ -43,7 +43,7 @@ def split(images: Tensor) -> Any:
 
 def measured(name: str, model: Model, images: Tensor, **keys: Any) -> tuple[dict[str, float], Picture]:
     discover()
-    noise.seed(0)
+    rng.seed(0)
     values = dict(EVALUATORS.build({"name": name, **keys}).run(model, split(images)))
     picture = values.pop("restored")
     assert isinstance(picture, Picture)

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 import genlab
-from genlab import saving, snapshot
-from genlab.background import Worker
-from genlab.checkpoint import Checkpoints
+from genlab.checkpoint import saving, snapshot
+from genlab.checkpoint.async_writer import Worker
+from genlab.checkpoint.manager import Checkpoints
+from genlab.checkpoint.saving import Saver
 from genlab.errors import DivergedError, GenlabError, ResourceError
 from genlab.loggers.jsonl import JsonLines
-from genlab.saving import Saver
 
 RUN = ["model=vae", "model.network.hidden=[8]", "trainer.batch_size=8", "trainer.log_every=1", "logger=jsonl",
        "evaluator=objective"]  # fmt: skip
@@ -65,7 +65,7 @@ def test_a_snapshot_is_of_its_moment_and_the_next_waits_for_it(
         assert gate.wait(10)
         write(folder, step, tensors, state)
 
-    monkeypatch.setattr("genlab.checkpoint.write", slow)
+    monkeypatch.setattr("genlab.checkpoint.manager.write", slow)
     net = nn.Linear(2, 2, bias=False)
     with torch.no_grad():
         net.weight.fill_(1)
@@ -128,7 +128,7 @@ def test_a_full_disk_ends_the_run_at_once_with_its_code(tmp_path: Path, monkeypa
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("genlab.checkpoint.write", full)
+    monkeypatch.setattr("genlab.checkpoint.manager.write", full)
     with pytest.raises(ResourceError, match="No space left"):
         genlab.train([*RUN, "trainer.steps=100000", "checkpoint.every=5", f"hydra.run.dir={run}"])
     assert no_writer()
@@ -147,10 +147,10 @@ def test_a_full_disk_at_the_very_end_is_no_success(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("genlab.checkpoint.write", full)
+    monkeypatch.setattr("genlab.checkpoint.manager.write", full)
     if stops:
-        monkeypatch.setattr("genlab.signals.StopRequest.signum", 15, raising=False)
-        monkeypatch.setattr("genlab.signals.StopRequest.__init__", lambda self: setattr(self, "_before", {}))
+        monkeypatch.setattr("genlab.utils.signals.StopRequest.signum", 15, raising=False)
+        monkeypatch.setattr("genlab.utils.signals.StopRequest.__init__", lambda self: setattr(self, "_before", {}))
     with pytest.raises(ResourceError, match="No space left"):
         genlab.train([*RUN, "trainer.steps=7", "checkpoint.every=100", f"hydra.run.dir={run}"])
     assert (record(run)["status"], record(run)["code"]) == ("failed", 5)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import checkpoint
+from genlab.checkpoint import manager
+from genlab.core.model import Phase
 from genlab.errors import ConfigError
-from genlab.model import Phase
-from genlab.models.gan import GAN
+from genlab.models.gans.gan import GAN
 from tests.engine.conftest import MakeTrainer
 
 
@@ -47,11 +47,11 @@ def test_a_resumed_run_goes_on_the_same(make_trainer: MakeTrainer) -> None:
     for trainer, count in ((whole, 7), (first, 4)):
         for _ in range(count):
             trainer.train_step()
-    tensors, structure = checkpoint.pack(first.objects())
+    tensors, structure = manager.pack(first.objects())
     second.restore({name: each.clone() for name, each in tensors.items()}, {**first.state(), "structure": structure})
     for _ in range(3):
         second.train_step()
-    ended, wanted = (checkpoint.pack(each.objects())[0] for each in (second, whole))
+    ended, wanted = (manager.pack(each.objects())[0] for each in (second, whole))
     assert all(torch.equal(ended[name], wanted[name]) for name in wanted)
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import checkpoint
+from genlab.checkpoint import manager
+from genlab.distributed.runtime import Runtime
+from genlab.engine.trainer import Trainer
 from genlab.errors import ConfigError
-from genlab.runtime import Runtime
-from genlab.trainer import Trainer
 from tests.engine.conftest import MakeTrainer
 from tests.engine.gloo import among
 from tests.engine.test_every_yaml import steps
@@ -43,7 +43,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, remedy
     whole = steps(make_trainer("dcgan", *words), 5)
     first, second = make_trainer("dcgan", *words), make_trainer("dcgan", *words)
     steps(first, 3)
-    tensors, structure = checkpoint.pack(first.objects())
+    tensors, structure = manager.pack(first.objects())
     second.restore({name: each.clone() for name, each in tensors.items()}, {**first.state(), "structure": structure})
     ended = steps(second, 2)
     assert [name for name in whole if not torch.equal(whole[name], ended[name])] == []
@@ -130,7 +130,7 @@ def test_a_graph_whose_gradient_cannot_be_compiled_is_given_up_with_one_line_and
     ends = []
     for trainer in (eager, other):
         steps(trainer, 2)
-        ends.append(checkpoint.pack(trainer.objects())[0])
+        ends.append(manager.pack(trainer.objects())[0])
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "support double backward" in said

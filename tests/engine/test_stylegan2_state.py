@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genlab import checkpoint
-from genlab.runtime import Runtime
-from genlab.trainer import Trainer
+from genlab.checkpoint import manager
+from genlab.distributed.runtime import Runtime
+from genlab.engine.trainer import Trainer
 from tests.engine.conftest import MakeTrainer
 from tests.engine.gloo import among
 
@@ -21,7 +21,7 @@ def state(trainer: Trainer, count: int) -> dict[str, Tensor]:
     trainer.model.train()
     for _ in range(count):
         trainer.train_step()
-    return {name: tensor.clone() for name, tensor in checkpoint.pack(trainer.objects())[0].items()}
+    return {name: tensor.clone() for name, tensor in manager.pack(trainer.objects())[0].items()}
 
 
 def test_a_resumed_run_goes_on_bit_for_bit_with_augmentation_and_penalties(make_trainer: MakeTrainer) -> None:
@@ -29,7 +29,7 @@ def test_a_resumed_run_goes_on_bit_for_bit_with_augmentation_and_penalties(make_
     whole = state(make_trainer("stylegan2", *words), 18)
     first, second = make_trainer("stylegan2", *words), make_trainer("stylegan2", *words)
     state(first, 15)  # R1 comes at the 16th step
-    tensors, structure = checkpoint.pack(first.objects())
+    tensors, structure = manager.pack(first.objects())
     second.restore({name: t.clone() for name, t in tensors.items()}, {**first.state(), "structure": structure})
     ended = state(second, 3)
     assert [name for name in whole if not torch.equal(whole[name], ended[name])] == []

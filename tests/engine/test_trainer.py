@@ -10,13 +10,13 @@ import threading
 import pytest
 import torch
 
+from genlab.config.settings import Saving
+from genlab.core.model import Phase
+from genlab.core.values import Logger
+from genlab.distributed.runtime import Runtime
+from genlab.engine.phase_state import Player
+from genlab.engine.trainer import Trainer
 from genlab.errors import CheckpointError, ConfigError, DivergedError, Stopped
-from genlab.model import Phase
-from genlab.player import Player
-from genlab.results import Logger
-from genlab.runtime import Runtime
-from genlab.settings import Saving
-from genlab.trainer import Trainer
 from tests.engine.conftest import FAMILIES, MakeTrainer, fit, same, snapshot
 
 

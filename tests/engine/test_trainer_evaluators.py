@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from genlab.core.model import Model
+from genlab.core.values import Diagnosis, Logger, Value
+from genlab.engine.trainer import Trainer
 from genlab.errors import ConfigError
-from genlab.model import Model
-from genlab.results import Diagnosis, Logger, Value
-from genlab.trainer import Trainer
 from tests.engine.conftest import MakeTrainer, fit, same, snapshot
 
 
@@ -168,7 +168,7 @@ def test_an_evaluation_that_fails_costs_no_training_and_is_made_on_going_on(make
 def test_the_end_is_saved_before_its_evaluations_if_they_put_much_at_risk(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, at_risk: bool
 ) -> None:
-    monkeypatch.setattr("genlab.trainer.AT_RISK", -1.0 if at_risk else math.inf)
+    monkeypatch.setattr("genlab.engine.trainer.AT_RISK", -1.0 if at_risk else math.inf)
     trainer = make_trainer("vae", "evaluator=objective", "trainer.steps=4")
     kept: list[tuple[int, list[str], bool]] = []
 

@@ -42,7 +42,7 @@ def fork(overrides: list[str]) -> int:
     code = 70
     with contextlib.suppress(BaseException):
         quiet()
-        from genlab.cli import main
+        from genlab.cli.main import main
 
         code = main(["train", *overrides])
     os._exit(code)
@@ -98,7 +98,7 @@ def kill_until(start: Start, overrides: list[str], kills: int, longest: float, r
 
 def fingerprint(run: Path) -> dict[str, str]:
     """SHA-256 of the last checkpoint's tensors, and of the metrics without the clock; the record must say `done`."""
-    from genlab.checkpoint import Checkpoints
+    from genlab.checkpoint.manager import Checkpoints
 
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "done", record["status"]
@@ -139,7 +139,7 @@ def main() -> None:
     options = parse.parse_args()
     import torch
 
-    from genlab.build import load_registry
+    from genlab.workflows.build import load_registry
 
     torch.set_num_threads(1)
     load_registry()

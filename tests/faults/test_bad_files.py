@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genlab import cli
+from genlab.cli import main
 from tests.data.synthetic import mnist
 
 TRAIN = ["train", "trainer.steps=2", "trainer.batch_size=4", "logger=jsonl", "evaluator=none"]
@@ -29,7 +29,7 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Refused:
     def check(code: int, *arguments: str) -> str:
         outputs = sorted(tmp_path.glob("outputs/**/*"))
         capsys.readouterr()
-        assert cli.main(arguments) == code
+        assert main.main(arguments) == code
         err = capsys.readouterr().err
         errors = [line for line in err.splitlines() if not line.startswith(("genlab: warning:", "genlab: decoding"))]
         assert len(errors) == 1, err
@@ -97,7 +97,7 @@ def test_damaged_idx(damage: str, tmp_path: Path, refused: Refused) -> None:
 
 def test_the_tiny_mnist_itself_is_sound(tmp_path: Path) -> None:
     raw_mnist(tmp_path / "data")
-    assert cli.main([*TRAIN, "dataset=mnist", f"dataset.root={tmp_path / 'data'}", "dataset.valid=8"]) == 0
+    assert main.main([*TRAIN, "dataset=mnist", f"dataset.root={tmp_path / 'data'}", "dataset.valid=8"]) == 0
 
 
 def bomb(path: Path) -> None:
@@ -145,7 +145,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of six steps with two checkpoints."""
     run = tmp_path_factory.mktemp("run") / "run"
     arguments = ["trainer.steps=6", "trainer.batch_size=4", "checkpoint.every=3", "logger=jsonl", "evaluator=none"]
-    assert cli.main(["train", *arguments, "model.network.hidden=[8]", f"hydra.run.dir={run}"]) == 0
+    assert main.main(["train", *arguments, "model.network.hidden=[8]", f"hydra.run.dir={run}"]) == 0
     return run
 
 
@@ -216,7 +216,7 @@ def test_an_older_checkpoint_is_taken_where_the_newest_is_damaged(
     shutil.copytree(finished, run)
     with open(run / "ckpt" / "step-00000006" / "tensors.safetensors", "r+b") as file:
         file.truncate(100)
-    assert cli.main(["resume", str(run), "trainer.steps=7"]) == 0
+    assert main.main(["resume", str(run), "trainer.steps=7"]) == 0
     warning = capsys.readouterr().err
     assert "step-00000006" in warning
     assert "step-00000003" in warning
@@ -248,7 +248,7 @@ def test_a_stored_configuration_runs_no_code(
     stored["model"] = HOSTILE[model]
     (run / "config.yaml").write_text(yaml.safe_dump(stored))
     more = ["trainer.steps=9"] if verb == "resume" else []
-    assert cli.main([verb, str(run), *more]) in (2, 4)
+    assert main.main([verb, str(run), *more]) in (2, 4)
     err = capsys.readouterr().err
     assert err.count("genlab: error: ") == 1
     assert "Traceback" not in err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genlab.build import load_registry
+from genlab.workflows.build import load_registry
 from tests.faults.kills import FAMILIES, command, fork, trial
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import genlab
-from genlab import launch, runtime
-from genlab.checkpoint import Checkpoints
+from genlab.checkpoint.manager import Checkpoints
+from genlab.distributed import launcher, runtime
 from genlab.errors import PEER_GONE, ConfigError, ResourceError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,8 +104,8 @@ def test_a_mistake_is_one_line_with_its_own_code(tmp_path: Path) -> None:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """The words of the command are Python code, in which `rank` is known."""
     head = "import os, sys, time, signal; rank = int(os.environ['RANK']); "
-    monkeypatch.setattr(launch, "genlab_command", lambda *words: [sys.executable, "-c", head + " ".join(words)])
-    monkeypatch.setattr(launch, "GRACE", 1)
+    monkeypatch.setattr(launcher, "genlab_command", lambda *words: [sys.executable, "-c", head + " ".join(words)])
+    monkeypatch.setattr(launcher, "GRACE", 1)
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -125,7 +125,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_code_is_that_of_the_process_that_failed(code: str, expected: int) -> None:
     began = time.monotonic()
-    assert launch.launch(3, [code]) == expected
+    assert launcher.launch(3, [code]) == expected
     assert time.monotonic() - began < 60
 
 
@@ -133,20 +133,20 @@ def test_the_code_is_that_of_the_process_that_failed(code: str, expected: int) -
 @pytest.mark.parametrize("code", [6, PEER_GONE])
 def test_the_writer_of_a_run_that_diverged_is_waited_for(code: int, tmp_path: Path) -> None:
     words = f"rank or (time.sleep(2.5), open(r'{tmp_path}/written', 'w')); sys.exit({code} if rank else 6)"
-    assert launch.launch(2, [words]) == 6
+    assert launcher.launch(2, [words]) == 6
     assert (tmp_path / "written").exists()
 
 
 def test_the_ranks_share_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert launch.environment(1, 2, 1)["OMP_NUM_THREADS"] == "4"
+    assert launcher.environment(1, 2, 1)["OMP_NUM_THREADS"] == "4"
 
 
 @pytest.mark.usefixtures("stand_in")
 def test_the_line_of_the_process_that_failed_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
     code = "print('noise', 'genlab: error: the disk of rank 1', sep='\\n', file=sys.stderr) if rank else None; "
-    assert launch.launch(2, [code + f"sys.exit({PEER_GONE} if rank == 0 else 5)"]) == 5
+    assert launcher.launch(2, [code + f"sys.exit({PEER_GONE} if rank == 0 else 5)"]) == 5
     assert capfd.readouterr().err == "genlab: error: the disk of rank 1\n"
 
 
@@ -154,7 +154,7 @@ def test_the_line_of_the_process_that_failed_is_shown(capfd: pytest.CaptureFixtu
 def test_a_killed_process_is_named() -> None:
     code = f"os.kill(os.getpid(), signal.SIGSEGV) if rank == 1 else sys.exit({PEER_GONE})"
     with pytest.raises(ResourceError, match=r"process 1 of 2 was ended by signal 11 \(SIGSEGV\)"):
-        launch.launch(2, [code])
+        launcher.launch(2, [code])
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -174,7 +174,7 @@ def test_a_signal_reaches_all_and_a_slow_save_is_waited_for(signum: int, tmp_pat
 
     before = signal.getsignal(signum)
     threading.Thread(target=send).start()
-    assert launch.launch(2, [code]) == 128 + signum
+    assert launcher.launch(2, [code]) == 128 + signum
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "ready-0", "ready-1"]
     assert signal.getsignal(signum) is before
 
@@ -200,7 +200,7 @@ def test_no_process_outlives_the_command(tmp_path: Path) -> None:
 
 
 def test_ports_differ_while_they_are_held() -> None:
-    with launch.free_port() as first, launch.free_port() as second:
+    with launcher.free_port() as first, launcher.free_port() as second:
         assert first != second
 
 
@@ -217,8 +217,8 @@ def test_when_processes_are_started(
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert launch.wanted({"trainer": {"devices": devices}}) == expected
-    assert launch.wanted({"trainer": "a stored configuration that was damaged"}) == 1
+    assert launcher.wanted({"trainer": {"devices": devices}}) == expected
+    assert launcher.wanted({"trainer": "a stored configuration that was damaged"}) == 1
 
 
 def test_the_function_starts_no_processes() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from genlab.build import load_registry
-from genlab.checkpoint import Checkpoints
-from genlab.signals import Interrupted, StopRequest
+from genlab.checkpoint.manager import Checkpoints
+from genlab.utils.signals import Interrupted, StopRequest
+from genlab.workflows.build import load_registry
 from tests.faults.kills import COMMON, FAMILIES, fingerprint, fork, wait
 
 RUN = [*COMMON, *FAMILIES["vae"], "trainer.steps=150", "checkpoint.every=1000", "trainer.log_every=5",

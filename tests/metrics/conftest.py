@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab.data.batching import Data
-from genlab.data.table import Table
-from genlab.model import Model
+from genlab.core.model import Model
+from genlab.data.loader import Data
+from genlab.data.store.table import Table
 from genlab.registry import discover
 
 discover()

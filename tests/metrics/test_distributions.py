@@ -8,19 +8,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.data.batching import Data
-from genlab.data.table import Table
+from genlab.core.model import Model
+from genlab.core.sampling import classes_in_turn, in_parts
+from genlab.core.values import Picture
+from genlab.data.loader import Data
+from genlab.data.store.table import Table
+from genlab.engine.evaluate import Evaluator, evaluate
 from genlab.errors import ConfigError
-from genlab.evaluation import Evaluator, evaluate
-from genlab.evaluators.clouds import samples
-from genlab.evaluators.distances import Coverage, FrechetDistance, KernelDistance
-from genlab.evaluators.diversity import LINE, Diversity, bars, entropy, pair_distance, pair_ssim, total_variation
-from genlab.evaluators.memorisation import Memorisation
-from genlab.frechet import fid
-from genlab.model import Model
-from genlab.neighbours import prdc
-from genlab.results import Picture
-from genlab.sampling import classes_in_turn, in_parts
+from genlab.evaluation.evaluators.distribution.distances import Coverage, FrechetDistance, KernelDistance
+from genlab.evaluation.evaluators.distribution.diversity import (
+    LINE,
+    Diversity,
+    bars,
+    entropy,
+    pair_distance,
+    pair_ssim,
+    total_variation,
+)
+from genlab.evaluation.evaluators.distribution.feature_sets import samples
+from genlab.evaluation.evaluators.distribution.memorization import Memorisation
+from genlab.evaluation.metrics.frechet import fid
+from genlab.evaluation.metrics.neighbors import prdc
 
 from .conftest import Fixed, in_memory
 
@@ -105,7 +113,7 @@ def test_diversity_is_one_for_the_data_and_nothing_for_one_image(noise_images: D
 
 
 def test_the_class_histogram_is_the_classifiers(real_data: object) -> None:
-    from genlab.data.mnist import MNIST
+    from genlab.data.datasets.mnist import MNIST
 
     data = MNIST(limit=300, valid=300).open(torch.device("cpu"))
     image, label = data.split("valid").first(300, ("image", "label"))

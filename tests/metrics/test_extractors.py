@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from genlab import extraction
-from genlab.data.mnist import MNIST, FashionMNIST
+from genlab.data.datasets.mnist import MNIST, FashionMNIST
 from genlab.errors import ConfigError, DataError
-from genlab.extraction import choose, features_of, own, some
-from genlab.extractors import inception
-from genlab.extractors.classifiers import WEIGHTS, SmallClassifier, to_28
-from genlab.extractors.pixels import Pixels
+from genlab.evaluation import extraction
+from genlab.evaluation.extraction import choose, features_of, own, some
+from genlab.evaluation.extractors import inception
+from genlab.evaluation.extractors.classifiers import WEIGHTS, SmallClassifier, to_28
+from genlab.evaluation.extractors.pixels import Pixels
 from genlab.registry import EVALUATORS, EXTRACTORS, discover
 
 from .conftest import in_memory
@@ -33,7 +33,7 @@ def test_the_weights_are_those_that_their_card_describes(name: str) -> None:
     assert weights.stat().st_size < 500_000
     assert card["command"] == f"python scripts/train_extractor.py {name}"
     assert card["accuracy"]["test"] >= SETS[name][1]
-    assert importlib.resources.files("genlab.extractors").joinpath(f"weights/{name}.safetensors").is_file()
+    assert importlib.resources.files("genlab.evaluation.extractors").joinpath(f"weights/{name}.safetensors").is_file()
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -8,7 +8,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from genlab.frechet import fid, frechet_distance, kid, mmd, moments
+from genlab.evaluation.metrics.frechet import fid, frechet_distance, kid, mmd, moments
 
 
 def cloud(n: int, d: int, seed: int, scale: float = 1.0) -> Tensor:

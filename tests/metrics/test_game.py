@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab import noise
-from genlab.data.batching import Data
-from genlab.evaluation import evaluate
-from genlab.evaluators.game import GameDiagnosis, parts_of, variety
-from genlab.losses.adversarial import GAMES, Contest
-from genlab.losses.stabilisers import chosen
-from genlab.model import Model, Plays, generator_every
+from genlab.core import rng
+from genlab.core.model import Model, generator_every
+from genlab.core.values import Diagnosis
+from genlab.data.loader import Data
+from genlab.engine.evaluate import evaluate
+from genlab.evaluation.evaluators.game.gan_diagnosis import GameDiagnosis, parts_of, variety
+from genlab.nn.capabilities import Plays
+from genlab.nn.losses.adversarial import GAMES, Contest
+from genlab.nn.losses.regularizers import chosen
 from genlab.registry import MODELS, discover
-from genlab.results import Diagnosis
 from tests.models.conftest import shrunk, spec_of
 from tests.report.conftest import MemorySplit
 
@@ -212,9 +213,9 @@ def test_contests_are_what_the_discriminators_phase_descends(name: str) -> None:
     share = 0.5 if name == "pix2pix" else 1.0  # of a loss halved, as in the paper
     model, columns = family(name), (torch.rand(6, 1, 32, 32), torch.rand(6, 1, 32, 32))
     drawn = model.draw(*columns[: len(model.inputs)])
-    noise.seed(0)
+    rng.seed(0)
     losses = [game.discriminator(real, made) for game, real, made in model.contests(*drawn).values()]
-    noise.seed(0)  # for a VAE-GAN draws from the prior
+    rng.seed(0)  # for a VAE-GAN draws from the prior
     torch.testing.assert_close(model.discriminate(*drawn)["loss"], share * sum(losses))
 
 

@@ -8,8 +8,8 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from genlab import neighbours
-from genlab.neighbours import mann_whitney, nearest, prdc, radii
+from genlab.evaluation.metrics import neighbors
+from genlab.evaluation.metrics.neighbors import mann_whitney, nearest, prdc, radii
 
 
 def clouds(n: int, m: int, d: int = 4, shift: float = 0.5, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -37,7 +37,7 @@ def written_out(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, float]:
 
 @pytest.mark.parametrize(("n", "m", "k"), [(40, 40, 5), (30, 55, 3), (55, 20, 1)])
 def test_prdc_is_the_papers_formulas(n: int, m: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "ELEMENTS", 600)  # several blocks, the last smaller
+    monkeypatch.setattr(neighbors, "ELEMENTS", 600)  # several blocks, the last smaller
     real, fake = clouds(n, m)
     assert prdc(real, fake, k) == pytest.approx(written_out(real.numpy(), fake.numpy(), k))
 

@@ -12,8 +12,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from genlab.model import Model, Shape
-from genlab.models.gan import GAN
+from genlab.core.model import Model, Shape
+from genlab.models.gans.gan import GAN
 from genlab.registry import MODELS, discover
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from genlab import noise
+from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.models.aae import AdversarialAutoencoder
+from genlab.models.autoencoders.aae import AdversarialAutoencoder
 from genlab.registry import MODELS
 from tests.models.conftest import shrunk, spec_of
 
@@ -52,7 +52,7 @@ def test_a_blind_discriminator_costs_two_bits_of_doubt() -> None:
 
 
 def test_the_mixture_lies_on_a_ring() -> None:
-    noise.seed(0)
+    rng.seed(0)
     z = small(latent_dim=3, prior="mixture", components=5, radius=2.0).prior(20_000)
     centre = 2 * math.pi / 5 * torch.arange(5)
     centres = 2.0 * torch.stack([centre.cos(), centre.sin()], 1)

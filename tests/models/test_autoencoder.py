@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from genlab import noise
+from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.losses.boltzmann import contrastive_divergence
-from genlab.models.autoencoder import Autoencoder
+from genlab.models.autoencoders.autoencoder import Autoencoder
+from genlab.nn.losses.boltzmann import contrastive_divergence
 from genlab.registry import MODELS
 
 SHAPE = (1, 6, 6)
@@ -102,9 +102,9 @@ def test_a_layer_as_a_boltzmann_machine() -> None:
     first, second, _ = linears(model.encoder)
     assert machine.weight is second.weight
     assert machine.visible_bias is linears(model.decoder)[1].bias
-    noise.seed(0)
+    rng.seed(0)
     value = model.machine_loss(1, image)["loss"]
-    noise.seed(0)
+    rng.seed(0)
     torch.testing.assert_close(
         value, contrastive_divergence(machine, first(image.flatten(1)).sigmoid().detach(), mean=True)
     )

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import noise
-from genlab.losses.boltzmann import Machine, contrast, contrastive_divergence, gibbs
-from genlab.losses.partition import annealed, enumerable, exact_log_partition, ladder
+from genlab.core import rng
+from genlab.nn.losses.boltzmann import Machine, contrast, contrastive_divergence, gibbs
+from genlab.nn.losses.partition import annealed, enumerable, exact_log_partition, ladder
 from tests.models.conftest import states
 
 D, H = 5, 4
@@ -86,7 +86,7 @@ def test_the_gradient_with_exact_samples_is_that_of_the_likelihood() -> None:
 def test_gibbs_rounds_leave_the_model_where_it_is(visible: Any) -> None:
     """From anywhere to p(v): the moments of many chains are those of the enumerated law."""
     m = machine(scale=0.5, visible=visible)
-    noise.seed(0)
+    rng.seed(0)
     v = gibbs(m, torch.zeros(40_000, D), 30)
     p = minus_energy(m, states(D), states(H)) if visible == "binary" else None
     if p is not None:
@@ -104,13 +104,13 @@ def test_contrastive_divergence_draws_by_the_seed_and_takes_no_gradient_through_
     m = machine()
     m.weight.requires_grad_()
     v = torch.rand(8, D).round()
-    noise.seed(3)
+    rng.seed(3)
     loss = contrastive_divergence(m, v, steps=2)
-    noise.seed(3)
+    rng.seed(3)
     fantasy = gibbs(m, v, 2)
     assert not fantasy.requires_grad
     torch.testing.assert_close(loss, contrast(m, v, fantasy))
-    noise.seed(3)
+    rng.seed(3)
     probabilities = gibbs(m, v, 1, mean=True)
     assert ((probabilities > 0) & (probabilities < 1)).all()
 
@@ -138,7 +138,7 @@ def test_exact_log_z_is_the_sum_over_all_states(inputs: int, units: int, laws: d
 @pytest.mark.parametrize(("units", "scale"), [(10, 0.3), (20, 0.15)])
 def test_annealing_finds_log_z_within_a_tenth_of_a_nat(units: int, scale: float, visible: Any) -> None:
     m = machine(40, units, scale, visible=visible)
-    noise.seed(1)
+    rng.seed(1)
     found = annealed(m, m.visible_bias * 0.9, chains=300, temperatures=600)
     exact = exact_log_partition(m)
     assert abs(found.value - exact) < 0.1
@@ -149,7 +149,7 @@ def test_annealing_finds_log_z_within_a_tenth_of_a_nat(units: int, scale: float,
 def test_few_temperatures_are_told_by_the_interval() -> None:
     """One jump is plain importance sampling: hardly a chain counts, and the interval is open below."""
     m = machine(60, 15, scale=1.0)
-    noise.seed(0)
+    rng.seed(0)
     rough = annealed(m, torch.zeros(60), chains=50, temperatures=1)
     assert rough.chains < 5
     assert rough.low == -math.inf

@@ -11,11 +11,12 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import genlab
-from genlab import cli, inheritance
+from genlab.cli import main
+from genlab.core.model import Model
+from genlab.distributed.runtime import Runtime
 from genlab.errors import ConfigError
-from genlab.model import Model
 from genlab.registry import MODELS
-from genlab.runtime import Runtime
+from genlab.workflows import warm_start
 from tests.models.conftest import spec_of
 
 SHAPE = (1, 8, 8)
@@ -88,15 +89,15 @@ def test_what_cannot_be_a_body() -> None:
 
 def test_all_ranks_take_the_run_that_rank_0_has_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`last` may be another run by the time that another rank looks."""
-    monkeypatch.setattr(inheritance.runs, "find", lambda name: tmp_path / "newer")
-    monkeypatch.setattr(inheritance, "read_stored", lambda path: {"model": {"of": path.name}})
+    monkeypatch.setattr(warm_start.runs, "find", lambda name: tmp_path / "newer")
+    monkeypatch.setattr(warm_start, "read_stored", lambda path: {"model": {"of": path.name}})
 
     class Second(Runtime):
         def from_main(self, value: Any) -> Any:
             return tmp_path / "found"
 
     place = Second(torch.device("cpu"))
-    model = inheritance.settled({"model": {"name": "classifier", "init_from": "last"}}, place)["model"]
+    model = warm_start.settled({"model": {"name": "classifier", "init_from": "last"}}, place)["model"]
     assert (model["init_from"], model["body"]) == (str(tmp_path / "found"), {"of": "found"})
 
 
@@ -171,7 +172,7 @@ def test_what_does_not_fit_is_one_line_and_no_folder(
     body: Path, tmp_path: Path, words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = classified(body, tmp_path / "run", "trainer.steps=1", *words)
-    assert cli.main(["train", *command]) == code
+    assert main.main(["train", *command]) == code
     err = [line for line in capsys.readouterr().err.splitlines() if "decoding" not in line]
     assert len(err) == 1
     assert said in err[0]

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from genlab import noise
+from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.evaluators.pictures import SamplesGrid
-from genlab.grid import class_columns
-from genlab.models.cgan import ConditionalGAN
-from genlab.networks.conditional import Projection
-from genlab.networks.labels import with_planes
+from genlab.evaluation.evaluators.images.samples import SamplesGrid
+from genlab.models.gans.cgan import ConditionalGAN
+from genlab.nn.layers.labels import with_planes
+from genlab.nn.networks.conditional import Projection
+from genlab.reports.grid import class_columns
 
 SHAPE = (1, 8, 8)
 CLASSES = 3
@@ -63,9 +63,9 @@ def test_samples_are_of_the_class_asked_for(condition: str) -> None:
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_fakes_have_the_labels_of_the_batch(condition: str) -> None:
     model, image, label = cgan(condition).eval(), torch.rand(4, *SHAPE), torch.tensor([1, 1, 0, 2])
-    noise.seed(0)
+    rng.seed(0)
     real, fake, given = model.draw(image, label)
-    noise.seed(0)
+    rng.seed(0)
     z = model.prior(4)[:, :5]
     expected = model.generator(torch.cat([z, one_hot(label, CLASSES).float()], 1)).tanh()
     torch.testing.assert_close(fake, expected)

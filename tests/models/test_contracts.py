@@ -11,10 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import noise
-from genlab.errors import ConfigError
-from genlab.evaluators.objective import Objective
-from genlab.model import (
+from genlab.core import rng
+from genlab.core.model import (
     CAPABILITIES,
     Decodes,
     Encodes,
@@ -29,6 +27,8 @@ from genlab.model import (
     TranslatesBack,
     capabilities,
 )
+from genlab.errors import ConfigError
+from genlab.evaluation.evaluators.likelihood.objective import Objective
 from genlab.registry import MODELS
 from tests.models.conftest import CONFIGS, LARGE_SHAPES, SHAPES, spec_of
 from tests.report.conftest import MemorySplit
@@ -50,7 +50,7 @@ def given(model: Model, image: Tensor) -> list[Tensor]:
 
 def a_step(model: Model, image: Tensor, seed: int = 0) -> dict[str, Tensor]:
     """Every phase's scalars for one batch, drawn once, named phase/quantity."""
-    noise.seed(seed)
+    rng.seed(seed)
     drawn = model.draw(*columns(model, image))
     return {f"{p.name}/{key}": value for p in model.phases() for key, value in p.objective(*drawn).items()}
 
@@ -157,9 +157,9 @@ def test_the_noise_seed_decides_everything(small: Build) -> None:
     descends = any(phase.module is not None for phase in model.phases())
     if isinstance(model, HasPrior):
         assert first != other or not descends  # PCA samples, but learns without noise
-        noise.seed(3)
+        rng.seed(3)
         prior = model.prior(N)
-        noise.seed(3)
+        rng.seed(3)
         assert torch.equal(prior, model.prior(N))
 
 
@@ -167,16 +167,16 @@ def test_two_ranks_draw_what_one_draws(small: Build) -> None:
     model = small((1, 8, 8))
     if not isinstance(model, HasPrior):
         pytest.skip("draws no noise")
-    noise.seed(0)
+    rng.seed(0)
     whole = model.prior(6)
     halves = []
     try:
         for rank in (0, 1):
-            noise.share(rank, 2)
-            noise.seed(0)
+            rng.share(rank, 2)
+            rng.seed(0)
             halves.append(model.prior(3))
     finally:
-        noise.share(0, 1)
+        rng.share(0, 1)
     assert torch.equal(torch.cat(halves), whole)
 
 

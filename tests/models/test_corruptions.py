@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import noise
-from genlab.corruptions import GREY, box_mask
+from genlab.core import rng
 from genlab.errors import ConfigError
+from genlab.nn.augment.corruptions import GREY, box_mask
 from genlab.registry import CORRUPTIONS
 
 NAMES = ["gaussian", "masking", "salt_pepper", "box"]
 
 
 def spoilt(name: str, amount: Any, image: Tensor) -> Tensor:
-    noise.seed(0)
+    rng.seed(0)
     result: Tensor = CORRUPTIONS.build({"name": name, "amount": amount})(image)
     return result
 
@@ -61,7 +61,7 @@ def test_a_range_is_drawn_from_for_each_image() -> None:
 
 
 def test_boxes_are_whole_squares_everywhere() -> None:
-    noise.seed(0)
+    rng.seed(0)
     masks = box_mask(torch.zeros(500, 3, 8, 12), 0.5)
     assert masks.shape == (500, 1, 8, 12)
     assert (masks.flatten(1).sum(1) == 16).all()
@@ -81,10 +81,10 @@ def test_two_ranks_spoil_as_one_does(name: str) -> None:
     try:
         halves = []
         for rank in (0, 1):
-            noise.share(rank, 2)
+            rng.share(rank, 2)
             halves.append(spoilt(name, [0.1, 0.9], image[3 * rank : 3 * rank + 3]))
     finally:
-        noise.share(0, 1)
+        rng.share(0, 1)
     assert torch.equal(torch.cat(halves), whole)
 
 

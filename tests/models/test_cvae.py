@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import noise
-from genlab.build import build_model
+from genlab.core import rng
+from genlab.distributed.runtime import Runtime
 from genlab.errors import ConfigError
-from genlab.evaluators.label_agreement import LabelAgreement
-from genlab.models.cvae import CVAE
-from genlab.models.vae import VAE
-from genlab.runtime import Runtime
+from genlab.evaluation.evaluators.distribution.conditional_accuracy import LabelAgreement
+from genlab.models.autoencoders.cvae import CVAE
+from genlab.models.autoencoders.vae import VAE
+from genlab.workflows.build import build_model
 from tests.models.conftest import spec_of
 from tests.report.conftest import MemorySplit
 
@@ -43,7 +43,7 @@ def test_samples_go_through_the_classes_or_keep_to_one() -> None:
     model.decode = lambda code: code[:, 3:]  # type: ignore[method-assign]
     assert model.sample(6).argmax(1).tolist() == [0, 1, 2, 3, 0, 1]
     assert model.sample(3, label=2).argmax(1).tolist() == [2, 2, 2]
-    noise.seed(0)
+    rng.seed(0)
     drawn = torch.bincount(model.prior(4000)[:, 3:].argmax(1))
     assert drawn.min() > 900
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from genlab import noise
-from genlab.data.toy import Dirac
+from genlab.core import rng
+from genlab.core.model import Shape
+from genlab.core.values import Picture
+from genlab.data.datasets.toy import Dirac
+from genlab.engine.evaluate import evaluate, numbers
 from genlab.errors import ConfigError
-from genlab.evaluation import evaluate, numbers
-from genlab.evaluators.dirac import DiracEvaluator, Players, eigenvalues, theory
-from genlab.model import Shape
+from genlab.evaluation.evaluators.game.dirac import DiracEvaluator, Players, eigenvalues, theory
 from genlab.registry import MODELS
-from genlab.results import Picture
 from tests.models.conftest import spec_of
 from tests.report.conftest import MemorySplit
 
@@ -56,7 +56,7 @@ def roots(trace: float, determinant: float) -> list[complex]:
 def test_eigenvalues_are_those_of_the_paper(changes: dict[str, Any], expected: list[complex]) -> None:
     model = dirac(**changes)
     assert theory(model) == pytest.approx(expected)
-    noise.seed(0)
+    rng.seed(0)
     tolerance = 0.01 if changes is NOISE else 1e-3  # the noise of 100,000 points
     found = eigenvalues(Players(model, torch.zeros(1, 1, 1, 1)).jacobian(100_000))
     assert sorted(found, key=lambda e: e.imag) == pytest.approx(sorted(expected, key=lambda e: e.imag), abs=tolerance)
@@ -67,7 +67,7 @@ def test_eigenvalues_are_those_of_the_paper(changes: dict[str, Any], expected: l
     [({}, False), ({"loss": "wasserstein"}, False), (PENALISED, False), (R1, True), (NOISE, True)],
 )
 def test_r1_and_noise_converge_and_the_others_do_not(changes: dict[str, Any], converges: bool) -> None:
-    noise.seed(0)
+    rng.seed(0)
     path = Players(dirac(**changes), torch.zeros(1, 1, 1, 1)).descend((1.0, 1.0), 400, 0.1)
     distance = path[-50:].norm(dim=1)
     assert distance.max() < 0.15 if converges else distance.min() > 0.3

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genlab.errors import ConfigError
-from genlab.losses.adversarial import GAMES
-from genlab.models.gan import GAN
+from genlab.models.gans.gan import GAN
+from genlab.nn.losses.adversarial import GAMES
 
 REAL, FAKE = torch.tensor([[1.5], [-0.5], [3.0]]), torch.tensor([[-2.0], [0.25], [1.0]])
 

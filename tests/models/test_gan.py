@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab import noise
-from genlab.models.gan import GAN
+from genlab.core import rng
+from genlab.models.gans.gan import GAN
 
 SHAPE = (1, 8, 8)
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -83,7 +83,7 @@ def test_losses_are_those_of_the_paper(loss: Any) -> None:
 
 
 def test_the_prior_is_the_one_asked_for() -> None:
-    noise.seed(0)
+    rng.seed(0)
     uniform, normal = gan(prior="uniform").prior(4000), gan(prior="normal").prior(4000)
     assert uniform.shape == (4000, 6)
     assert uniform.min() >= -1
@@ -95,9 +95,9 @@ def test_the_prior_is_the_one_asked_for() -> None:
 
 def test_samples_are_the_fakes_in_the_unit_interval() -> None:
     model, image = gan().eval(), torch.rand(5, *SHAPE)
-    noise.seed(2)
+    rng.seed(2)
     _, fake = model.draw(image)
-    noise.seed(2)
+    rng.seed(2)
     torch.testing.assert_close(model.sample(5), (fake + 1) / 2)
 
 
@@ -105,14 +105,14 @@ def test_a_few_steps_teach_both_players() -> None:
     """Against a frozen opponent each player's loss falls: the signs are right."""
     image = (torch.rand(16, *SHAPE) > 0.5).float()
     for player in (0, 1):
-        noise.seed(1)
+        rng.seed(1)
         model = gan()
         phase = model.phases()[player]
         assert phase.module is not None
         optimizer = torch.optim.Adam(phase.module.parameters(), 5e-3)
         losses = []
         for _ in range(30):
-            noise.seed(1)
+            rng.seed(1)
             loss = phase.objective(*model.draw(image))["loss"]
             optimizer.zero_grad()
             loss.backward()

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from genlab.errors import ConfigError
-from genlab.networks.minibatch import MinibatchDeviation, MinibatchDiscrimination
-from genlab.networks.spectral import spectral
+from genlab.nn.layers.minibatch import MinibatchDeviation, MinibatchDiscrimination
+from genlab.nn.layers.spectral import spectral
 from genlab.registry import NETWORKS
 
 

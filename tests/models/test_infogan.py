@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import noise
+from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.evaluators.code_agreement import CodeAgreement, CodeWalks, error, one_to_one
-from genlab.losses.codes import LatentCodes
-from genlab.models.infogan import InfoGAN
+from genlab.evaluation.evaluators.latent.clustering_accuracy import CodeAgreement, CodeWalks, error, one_to_one
+from genlab.models.gans.infogan import InfoGAN
+from genlab.nn.losses.infogan_codes import LatentCodes
 from tests.report.conftest import MemorySplit
 
 SHAPE = (1, 8, 8)
@@ -28,7 +28,7 @@ def infogan(**changes: Any) -> InfoGAN:
 
 
 def test_codes_follow_their_law() -> None:
-    noise.seed(0)
+    rng.seed(0)
     codes = LatentCodes([4, 2], 3).draw(8000, like=torch.zeros(1))
     assert codes.shape == (8000, 9)
     for part, k in zip(codes[:, :6].split([4, 2], 1), (4, 2), strict=True):
@@ -60,9 +60,9 @@ def test_the_categorical_bound_is_the_information_of_a_known_channel() -> None:
 def test_the_continuous_bound_is_that_of_a_gaussian() -> None:
     """Q's mean is the code plus N(0, σ²): log 2 − H(N) at the σ that is right, less at another."""
     law, sigma = LatentCodes([], 2), torch.tensor([0.05, 0.2])
-    noise.seed(0)
+    rng.seed(0)
     code = law.draw(200_000, like=sigma)
-    q = code + sigma * noise.normal(*code.shape, like=code)
+    q = code + sigma * rng.normal(*code.shape, like=code)
     with torch.no_grad():
         law.log_sigma.copy_(sigma.log())
     information = sum(math.log(2) - 0.5 * math.log(2 * math.pi * math.e * s**2) for s in sigma.tolist())
@@ -76,7 +76,7 @@ def test_the_continuous_bound_is_that_of_a_gaussian() -> None:
 
 def test_a_q_that_knows_nothing_has_no_information() -> None:
     law = LatentCodes([10], 2)
-    noise.seed(0)
+    rng.seed(0)
     code = law.draw(20_000, like=torch.zeros(1))
     bounds = law.bounds(code, torch.zeros_like(code))
     assert bounds["categorical"].item() == pytest.approx(0, abs=1e-5)

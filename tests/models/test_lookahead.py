@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from genlab import noise
-from genlab.losses.lookahead import field_energy, movable, unrolled, with_weights
+from genlab.core import rng
+from genlab.nn.losses.unrolled import field_energy, movable, unrolled, with_weights
 from tests.models.conftest import gan
 
 
@@ -55,11 +55,11 @@ def test_consensus_is_charged_to_both_players() -> None:
     drawn = model.draw(torch.rand(4, 1, 4, 4))
     for mode in (True, False):
         with torch.set_grad_enabled(mode):
-            noise.seed(5)
+            rng.seed(5)
             energy = model.disagreement(drawn[0])
             assert float(energy) > 0
             for name in ("discriminate", "generate"):
-                noise.seed(5)
+                rng.seed(5)
                 charged = getattr(model, name)(*drawn)["loss"]
                 torch.testing.assert_close(charged, getattr(bare, name)(*drawn)["loss"] + energy)
 

@@ -10,13 +10,9 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
-from genlab.losses.adversarial import (
-    discriminator_loss,
-    minimax_generator_loss,
-    non_saturating_generator_loss,
-)
-from genlab.losses.divergences import kl_standard_normal
-from genlab.losses.likelihood import bernoulli_nll, gaussian_nll
+from genlab.nn.losses.adversarial import discriminator_loss, minimax_generator_loss, non_saturating_generator_loss
+from genlab.nn.losses.divergences import kl_standard_normal
+from genlab.nn.losses.likelihood import bernoulli_nll, gaussian_nll
 
 
 def logits_and_targets() -> tuple[Tensor, Tensor]:

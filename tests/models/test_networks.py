@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from genlab.errors import ConfigError
-from genlab.networks.activations import ACTIVATIONS
-from genlab.networks.conv import conv
-from genlab.networks.dcgan import dcgan_discriminator, dcgan_generator
-from genlab.networks.mlp import mlp
-from genlab.networks.resnet import Residual
+from genlab.nn.layers.activations import ACTIVATIONS
+from genlab.nn.networks.conv import conv
+from genlab.nn.networks.dcgan import dcgan_discriminator, dcgan_generator
+from genlab.nn.networks.mlp import mlp
+from genlab.nn.networks.resnet import Residual
 from genlab.registry import NETWORKS
 from tests.models.conftest import LARGE_SHAPES, SHAPES
 

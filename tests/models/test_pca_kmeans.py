@@ -9,12 +9,12 @@ from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.decomposition import PCA as SklearnPCA
 from torch import Tensor
 
-from genlab import noise
+from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.models.kmeans import KMeans
-from genlab.models.pca import PCA
-from genlab.networks.moments import Moments
-from genlab.networks.patches import all_patches, normalise_contrast, random_patches, sum_quadrants
+from genlab.models.classical.kmeans import KMeans
+from genlab.models.classical.pca import PCA
+from genlab.nn.layers.moments import Moments
+from genlab.nn.layers.patches import all_patches, normalise_contrast, random_patches, sum_quadrants
 
 SHAPE = (1, 5, 4)
 
@@ -73,7 +73,7 @@ def test_the_eigenvectors_follow_every_change(images: Tensor) -> None:
 
 def test_pca_samples_have_the_codes_variances(images: Tensor) -> None:
     model = fitted(images)
-    noise.seed(0)
+    rng.seed(0)
     torch.testing.assert_close(model.prior(20_000).var(0), model.encode(images).var(0), rtol=0.05, atol=0)
 
 
@@ -166,7 +166,7 @@ def test_a_centroid_is_the_mean_of_all_that_were_nearest_to_it(patches: Tensor) 
 def test_all_centroids_start_on_patches_and_dead_ones_move(patches: Tensor) -> None:
     model = kmeans(patches)
     x = model.whiten(patches)
-    noise.seed(0)
+    rng.seed(0)
     assert model.reseed(x) == 5
     assert all((x == centre).all(1).any() for centre in model.centre)
     assert len(model.centre.unique(dim=0)) == 5
@@ -181,7 +181,7 @@ def test_all_centroids_start_on_patches_and_dead_ones_move(patches: Tensor) -> N
 
 def test_random_patches_are_windows_of_their_own_image() -> None:
     image = torch.rand(3, 2, 6, 7)
-    noise.seed(0)
+    rng.seed(0)
     drawn = random_patches(image, 4, 200).reshape(3, 200, -1)
     windows, places = all_patches(image, 4, 1)
     assert places == (3, 4)

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.autograd.functional import jacobian
 from torch.distributions import Bernoulli, kl_divergence
 
-from genlab import noise
+from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.losses.penalties import KeepLargest, jacobian_norm, kl_to_rate, sigmoid_jacobian_norm
+from genlab.nn.losses.penalties import KeepLargest, jacobian_norm, kl_to_rate, sigmoid_jacobian_norm
 from genlab.registry import PENALTIES
 
 
@@ -57,7 +57,7 @@ def test_the_estimate_is_exact_for_one_number_and_so_is_its_gradient() -> None:
 
 def test_the_estimate_is_unbiased() -> None:
     encoder, image = deep(6), torch.rand(3, 1, 3, 4)
-    noise.seed(0)
+    rng.seed(0)
     with torch.no_grad():
         estimate = jacobian_norm(encoder, image, probes=4000)
     torch.testing.assert_close(estimate, by_brute_force(encoder, image).detach(), rtol=0.05, atol=0)
@@ -65,9 +65,9 @@ def test_the_estimate_is_unbiased() -> None:
 
 def test_the_estimate_does_not_need_gradients_to_be_on() -> None:
     encoder, image = deep(6), torch.rand(3, 1, 3, 4)
-    noise.seed(0)
+    rng.seed(0)
     learning = jacobian_norm(encoder, image, probes=2)
-    noise.seed(0)
+    rng.seed(0)
     with torch.no_grad():
         evaluated = jacobian_norm(encoder, image, probes=2)
     assert learning.requires_grad
@@ -79,10 +79,10 @@ def test_the_estimate_does_not_need_gradients_to_be_on() -> None:
 def test_contraction_stays_in_full_precision(estimate: str) -> None:
     encoder, image = one_layer(), torch.rand(4, 1, 3, 4)
     penalty = PENALTIES.build({"name": "contractive", "estimate": estimate}, encoder=encoder)
-    noise.seed(0)
+    rng.seed(0)
     plain = penalty(encoder, image, encoder(image))
     with torch.autocast("cpu", torch.bfloat16):
-        noise.seed(0)
+        rng.seed(0)
         half = penalty(encoder, image, encoder(image))
     assert torch.equal(plain, half)
 

@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from genlab import inheritance, noise
+from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.losses.perceptual import FeatureDistance
-from genlab.models.vae import VAE
+from genlab.models.autoencoders.vae import VAE
+from genlab.nn.losses.perceptual import FeatureDistance
 from genlab.registry import NETWORKS, discover
+from genlab.workflows import warm_start
 
 SHAPE = (1, 8, 8)
 NETWORK = {"name": "conv", "channels": [3, 4], "norm": "batch", "activation": "relu"}
@@ -43,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_distance_is_half_the_mean_square_of_each_layers_difference(file: Path) -> None:
     model = VAE(SHAPE, MLP, perceptual=spec(file))
-    inheritance.read_features(model)
+    warm_start.read_features(model)
     distance = model.perceptual
     assert isinstance(distance, FeatureDistance)
     model.train()
@@ -64,8 +65,8 @@ def test_distance_is_half_the_mean_square_of_each_layers_difference(file: Path) 
 def test_the_loss_has_the_term_with_its_weight_and_the_elbo_has_not(file: Path) -> None:
     torch.manual_seed(0)
     model = VAE(SHAPE, MLP, perceptual=spec(file))
-    inheritance.read_features(model)
-    noise.seed(0)
+    warm_start.read_features(model)
+    rng.seed(0)
     values = model.loss(torch.rand(4, *SHAPE))
     assert values["perceptual"] > 0
     whole = values["reconstruction"] + values["kl"] + 2 * values["perceptual"]
@@ -83,6 +84,6 @@ def test_the_loss_has_the_term_with_its_weight_and_the_elbo_has_not(file: Path) 
 )
 def test_what_does_not_fit_is_one_line(file: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said) as error:
-        inheritance.read_features(VAE(SHAPE, MLP, perceptual=spec(file, **changes)))
+        warm_start.read_features(VAE(SHAPE, MLP, perceptual=spec(file, **changes)))
     assert "key model.perceptual" in str(error.value)
     assert "\n" not in str(error.value)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import noise
-from genlab.losses.beta import BETAS, kl_penalty
-from genlab.losses.divergences import kl_of_dimensions, kl_standard_normal
-from genlab.losses.likelihood import discretised_logistic_nll
-from genlab.losses.pixel_law import PixelLaw
-from genlab.models.vae import VAE
+from genlab.core import rng
+from genlab.models.autoencoders.vae import VAE
+from genlab.nn.losses.beta import BETAS, kl_penalty
+from genlab.nn.losses.divergences import kl_of_dimensions, kl_standard_normal
+from genlab.nn.losses.likelihood import discretised_logistic_nll
+from genlab.nn.losses.output_distribution import PixelLaw
 
 GREYS = torch.arange(256) / 255
 
@@ -116,7 +116,7 @@ def test_every_schedule_moves_the_loss_and_leaves_the_bound(name: str) -> None:
     for progress in (0.1, 1.0):
         if name != "constant":  # it reads none
             model.progress.fill_(progress)
-        noise.seed(0)
+        rng.seed(0)
         said.append(model.loss(image))
     expected = kl_penalty(name, "")(kl_of_dimensions(*model.posterior(image)), torch.tensor(1.0)).mean()
     torch.testing.assert_close(said[1]["loss"], said[1]["reconstruction"] + 2 * expected)

@@ -7,8 +7,8 @@ import itertools
 import pytest
 import torch
 
-from genlab import noise
-from genlab.networks.pixelcnn import PixelCNN, pixelcnn
+from genlab.core import rng
+from genlab.nn.networks.pixelcnn import PixelCNN, pixelcnn
 
 
 @pytest.mark.parametrize(("first", "reach", "layers"), [(3, 1, 3), (1, 2, 2), (2, 3, 4)])
@@ -43,7 +43,7 @@ def test_draws_follow_the_law() -> None:
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, 0, 0.7)
     maps = torch.tensor(list(itertools.product(range(2), repeat=4))).view(-1, 2, 2)
-    noise.seed(0)
+    rng.seed(0)
     with torch.no_grad():
         p = net(maps).log_softmax(1).gather(1, maps[:, None]).sum((1, 2, 3)).exp()
         drawn = net.draw(4000).flatten(1) @ torch.tensor([8, 4, 2, 1])
@@ -62,7 +62,7 @@ def test_drawing_looks_no_further_than_it_can_see() -> None:
     drawn = []
     for past in (3, 99, 1):
         net.past = past
-        noise.seed(0)
+        rng.seed(0)
         with torch.no_grad():
             drawn.append(net.draw(20))
     assert torch.equal(drawn[0], drawn[1])

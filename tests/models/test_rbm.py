@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from genlab import noise
-from genlab.evaluators.ais import AnnealedLikelihood
-from genlab.models.dbn import DBN
-from genlab.models.rbm import RBM
-from genlab.networks.boltzmann import FIRST_STEP, BoltzmannLayer
+from genlab.core import rng
+from genlab.evaluation.evaluators.likelihood.ais import AnnealedLikelihood
+from genlab.models.classical.dbn import DBN
+from genlab.models.classical.rbm import RBM
+from genlab.nn.layers.boltzmann import FIRST_STEP, BoltzmannLayer
 from tests.models.conftest import states
 from tests.report.conftest import MemorySplit
 
@@ -49,7 +49,7 @@ def test_pseudo_likelihood_is_the_mean_over_pixels() -> None:
         f = model.layer.machine.free_energy
         flips = [v.clone().index_fill_(1, torch.tensor([i]), 1 - float(v[0, i])) for i in range(9)]
         exact = sum(torch.nn.functional.softplus(f(v) - f(flip)).item() for flip in flips)
-        noise.seed(0)
+        rng.seed(0)
         many = v.expand(20_000, -1)
         assert model.pseudo_nll(many, f(many)).mean().item() == pytest.approx(exact, rel=0.03)
 
@@ -60,7 +60,7 @@ def test_learning_raises_the_exact_likelihood() -> None:
     model = rbm(hidden=6, chains=50, steps=2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for step in range(600):
-        noise.seed(step)
+        rng.seed(step)
         model.loss(data)["loss"].backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -86,7 +86,7 @@ def test_chains_move_in_training_only_and_are_part_of_the_state() -> None:
     layer = BoltzmannLayer(6, 3, chains=5)
     before = layer.state_dict()["chains"].clone()
     v = torch.rand(4, 6).round()
-    noise.seed(0)
+    rng.seed(0)
     layer.eval().loss(v, 1)
     assert torch.equal(layer.chains, before)  # type: ignore[arg-type]
     layer.train().loss(v, 1)
@@ -97,21 +97,21 @@ def test_chains_are_alike_on_every_rank() -> None:
     moved = []
     try:
         for rank in (0, 1):
-            noise.share(rank, 2)
+            rng.share(rank, 2)
             torch.manual_seed(0)
             layer = BoltzmannLayer(6, 3, chains=5)
-            noise.seed(7)
+            rng.seed(7)
             layer.loss(torch.rand(4, 6).round(), 2)
             moved.append(layer.chains)
     finally:
-        noise.share(0, 1)
+        rng.share(0, 1)
     assert torch.equal(moved[0], moved[1])
 
 
 @pytest.mark.parametrize(("binarize", "values"), [("sampled", {0.0, 1.0}), ("threshold", {0.0, 1.0}), ("none", {0.25})])
 def test_grey_becomes_what_is_asked_for(binarize: Any, values: set[float]) -> None:
     image = torch.full((2000, 1, 3, 3), 0.25)
-    noise.seed(0)
+    rng.seed(0)
     v = rbm(binarize=binarize).data.units(image, draw=True)
     assert set(v.unique().round(decimals=4).tolist()) <= values
     if binarize == "sampled":
@@ -141,7 +141,7 @@ def test_a_stack_learns_one_layer_after_another() -> None:
     model = DBN((1, 3, 3), hidden=[4, 3], chains=2)
     _, first, second = model.phases()
     assert [first.window, second.window] == [(0.0, 0.5), (0.5, 1.0)]
-    noise.seed(0)
+    rng.seed(0)
     second.objective(torch.rand(6, 1, 3, 3))["loss"].backward()
     assert all(p.grad is None for p in model.layer(0).parameters())
     assert model.layer(0).chains is None
@@ -155,7 +155,7 @@ def test_a_stack_of_one_is_the_machine_itself() -> None:
     single.layer.load_state_dict(stack.layer(0).state_dict())
     image = torch.rand(5, 1, 3, 3)
     torch.testing.assert_close(stack.reconstruct(image), single.reconstruct(image))
-    noise.seed(2)
+    rng.seed(2)
     drawn = stack.sample(4)
-    noise.seed(2)
+    rng.seed(2)
     torch.testing.assert_close(drawn, single.sample(4))

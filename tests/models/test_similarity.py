@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from genlab.similarity import psnr, ssim
+from genlab.nn.losses.image_similarity import psnr, ssim
 
 
 def test_psnr_is_that_of_each_image() -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab import noise
+from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.losses.stabilisers import Clip, InstanceNoise, Pack, Penalty, Play, between, chosen
-from genlab.models.gan import GAN
+from genlab.models.gans.gan import GAN
+from genlab.nn.losses.regularizers import Clip, InstanceNoise, Pack, Penalty, Play, between, chosen
 from genlab.registry import Registry
 from tests.models.conftest import gan
 
@@ -124,7 +124,7 @@ def test_batch_norm_has_no_gradient_of_its_own() -> None:
 
 
 def test_instance_noise_falls_to_nothing() -> None:
-    noise.seed(0)
+    rng.seed(0)
     images = torch.zeros(50, 1, 8, 8)
     for progress, expected in ((0.0, 0.3), (0.5, 0.15), (1.0, 0.0)):
         seen = InstanceNoise(0.3)(images, torch.tensor(progress))
@@ -133,7 +133,7 @@ def test_instance_noise_falls_to_nothing() -> None:
 
 
 def test_both_kinds_are_seen_through_noise_by_both_players() -> None:
-    noise.seed(0)
+    rng.seed(0)
     model = gan({"instance_noise": {"sigma": 1.0}})
     seen: list[Tensor] = []
     model.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))

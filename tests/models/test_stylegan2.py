@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import noise
-from genlab.model import MixesStyles
-from genlab.models.stylegan2 import PATH_EVERY, PATH_RATE, R1_EVERY, W_RATE, StyleGAN2
+from genlab.core import rng
+from genlab.core.model import MixesStyles
+from genlab.models.gans.stylegan2 import PATH_EVERY, PATH_RATE, R1_EVERY, W_RATE, StyleGAN2
 
 SMALL = {"latent_dim": 6, "mapping_layers": 1, "channel_base": 64, "channel_max": 6}
 
 
 def small(**keys: Any) -> StyleGAN2:
-    noise.seed(0)
+    rng.seed(0)
     return StyleGAN2((1, 8, 8), **{**SMALL, **keys})
 
 
@@ -50,20 +50,20 @@ def test_r1_is_half_gamma_times_the_squared_slope_and_counts_for_its_sixteen_ste
 def test_path_lengths_are_those_of_the_jacobian() -> None:
     model = small(mixing=0.0).eval()
     real = images()
-    noise.seed(5)
+    rng.seed(5)
     said = model.even_paths(real, real)
-    noise.seed(5)
+    rng.seed(5)
     styles = model.mixed(2)
 
     def draw(w: Tensor) -> Tensor:
-        noise.seed(5)
+        rng.seed(5)
         model.mixed(2)  # so that the layers' noise is the same
         return model.generator.synthesis(w)
 
-    noise.seed(5)
+    rng.seed(5)
     model.mixed(2)
     model.generator.synthesis(styles)
-    y = noise.normal(2, 1, 8, 8, like=styles) / 8
+    y = rng.normal(2, 1, 8, 8, like=styles) / 8
     jacobian = torch.autograd.functional.jacobian(draw, styles.detach())  # (2, 1, 8, 8, 2, L, D)
     assert isinstance(jacobian, Tensor)
     lengths = [
@@ -82,9 +82,9 @@ def test_the_path_length_and_the_mean_style_follow_in_training_only() -> None:
     assert model.path_length == 0
     assert not model.generator.mean_style.any()
     model.train()
-    noise.seed(1)
+    rng.seed(1)
     first = model.generator.mapping(model.prior(4))
-    noise.seed(1)
+    rng.seed(1)
     drawn = model.draw(real)
     torch.testing.assert_close(model.generator.mean_style, W_RATE * first.mean(0).detach())
     length = model.even_paths(*drawn)["length"]
@@ -93,7 +93,7 @@ def test_the_path_length_and_the_mean_style_follow_in_training_only() -> None:
 
 def test_styles_are_mixed_at_one_layer_of_most_images() -> None:
     model = StyleGAN2((1, 32, 32), **SMALL)
-    noise.seed(0)
+    rng.seed(0)
     styles = model.mixed(2000)
     changes = (styles[:, 1:] != styles[:, :-1]).any(2).sum(1)
     assert set(changes.tolist()) == {0, 1}
@@ -113,7 +113,7 @@ def test_truncation_draws_styles_to_their_mean() -> None:
     mean = model.generator.mean_style
     torch.testing.assert_close(half - mean, 0.5 * (whole - mean))
     assert torch.equal(model.styles(code, 0.0)[0], model.styles(code, 0.0)[1])
-    noise.seed(3)
+    rng.seed(3)
     assert model.sample(3, truncation=0.5).shape == (3, 1, 8, 8)
     assert isinstance(model, MixesStyles)
     assert torch.equal(

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss
 
-from genlab import noise
+from genlab.core import rng
+from genlab.core.model import Model
+from genlab.distributed.runtime import Runtime
 from genlab.errors import ConfigError
-from genlab.evaluators.translations import Translation, Translations
-from genlab.model import Model
-from genlab.networks.pool import ImagePool
+from genlab.evaluation.evaluators.reconstruction.translations import Translation, Translations
+from genlab.nn.layers.image_pool import ImagePool
 from genlab.registry import MODELS
-from genlab.runtime import Runtime
 from tests.engine.gloo import among
 from tests.models.conftest import spec_of
 from tests.report.conftest import MemorySplit
@@ -47,7 +47,7 @@ def test_a_full_pool_exchanges_half_of_what_comes() -> None:
     kept: list[float] = []
     exchanged = 0
     for step in range(300):
-        noise.seed(step)
+        rng.seed(step)
         fake = numbered(float(step))
         chances = ImagePool.chances(1, fake)
         shown = pool.show(fake, chances)[0, 0, 0, 0].item()
@@ -89,9 +89,9 @@ def test_two_ranks_fill_one_pool(tmp_path: Path) -> None:
     def pools(runtime: Runtime | None = None) -> list[Tensor]:
         rank, world = (runtime.rank, runtime.world) if runtime else (0, 1)
         for step in range(3):
-            noise.seed(step)
+            rng.seed(step)
             drawn = model.draw(a.chunk(world)[rank], b.chunk(world)[rank])
-            with torch.no_grad(), noise.alone():
+            with torch.no_grad(), rng.alone():
                 model.remember(*(runtime.gather(drawn) if runtime else drawn))  # type: ignore[operator]
         return [model.pools[domain].images.clone() for domain in "XY"]  # type: ignore[index,union-attr]
 
@@ -162,7 +162,7 @@ def test_the_discriminators_see_the_pools_while_training_only() -> None:
     torch.manual_seed(0)
     model = cyclegan(pool=1)
     a, b = torch.rand(4, 1, 8, 8), torch.rand(4, 1, 8, 8)
-    noise.seed(0)
+    rng.seed(0)
     drawn = model.draw(a, b)
     before = model.discriminate(*drawn)["loss"].item()  # type: ignore[operator]
     for domain in "XY":

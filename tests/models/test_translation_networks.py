@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab import noise
+from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.networks.unet import Noise
+from genlab.nn.networks.unet import Noise
 from genlab.registry import NETWORKS
 
 RGB = (3, 256, 256)
@@ -97,16 +97,16 @@ def test_sizes_that_do_not_halve_are_refused_with_one_that_does(name: str) -> No
 
 def test_dropout_is_never_off_and_alike_however_many_share_the_batch() -> None:
     drop, x = Noise(0.5).eval(), torch.ones(4, 3, 50, 50)
-    noise.seed(0)
+    rng.seed(0)
     whole = drop(x)
     assert whole.mean().item() == pytest.approx(1, abs=0.05)
     assert set(whole.unique().tolist()) == {0.0, 2.0}
     halves = []
     try:
         for rank in (0, 1):
-            noise.share(rank, 2)
-            noise.seed(0)
+            rng.share(rank, 2)
+            rng.seed(0)
             halves.append(drop(x[:2]))
     finally:
-        noise.share(0, 1)
+        rng.share(0, 1)
     assert torch.equal(torch.cat(halves), whole)

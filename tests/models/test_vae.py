@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from genlab import noise
+from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.models.autoencoder import Autoencoder
-from genlab.models.vae import VAE
+from genlab.models.autoencoders.autoencoder import Autoencoder
+from genlab.models.autoencoders.vae import VAE
 
 SHAPE = (1, 6, 5)
 MLP = {"name": "mlp", "hidden": [16], "activation": "tanh"}
@@ -34,11 +34,11 @@ def vae(**changes: Any) -> VAE:
 )
 def test_terms_are_those_of_torch_distributions(changes: dict[str, Any]) -> None:
     model, image = vae(**changes), torch.rand(7, *SHAPE)
-    noise.seed(5)
+    rng.seed(5)
     values = model.loss(image)
     mean, log_variance = model.posterior(image)
     q = Normal(mean, (0.5 * log_variance).exp())
-    noise.seed(5)
+    rng.seed(5)
     logits = model.decoder(q.loc + q.scale * model.normal(7, 3))
     if changes.get("likelihood") == "gaussian":
         sigma = changes["sigma"] if changes["sigma"] != "learned" else 1.0  # where learning starts
@@ -62,7 +62,7 @@ def test_the_bound_is_below_the_log_likelihood() -> None:
     with torch.no_grad():
         log_joint = -model.law.nll(model.decoder(z), image.expand(4001, *SHAPE)) + Normal(0.0, 1.0).log_prob(z[:, 0])
         log_p = torch.logsumexp(log_joint, 0) + torch.log(z[1, 0] - z[0, 0])
-        noise.seed(0)
+        rng.seed(0)
         elbo = model.loss(image.expand(20_000, *SHAPE))["elbo"]
         mean, log_variance = model.posterior(image)
         log_q = Normal(mean, (0.5 * log_variance).exp()).log_prob(z)[:, 0]

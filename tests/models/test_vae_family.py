@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from genlab import noise
-from genlab.evaluation import Concludes, Shared
-from genlab.evaluators.manifold import Manifold
-from genlab.evaluators.nll import ImportanceSampledNLL
-from genlab.evaluators.units import ActiveUnits, mutual_information, treatment
-from genlab.models.cvae import CVAE
-from genlab.models.iwae import IWAE
-from genlab.models.mc_decoder import MonteCarloDecoder
-from genlab.models.vae import VAE
-from genlab.results import Diagnosis, Picture
+from genlab.core import rng
+from genlab.core.values import Diagnosis, Picture
+from genlab.engine.evaluate import Concludes, Shared
+from genlab.evaluation.evaluators.latent.manifold import Manifold
+from genlab.evaluation.evaluators.likelihood.active_units import ActiveUnits, mutual_information, treatment
+from genlab.evaluation.evaluators.likelihood.nll import ImportanceSampledNLL
+from genlab.models.autoencoders.cvae import CVAE
+from genlab.models.autoencoders.iwae import IWAE
+from genlab.models.autoencoders.mc_decoder import MonteCarloDecoder
+from genlab.models.autoencoders.vae import VAE
 from tests.report.conftest import MemorySplit
 
 SHAPE = (1, 2, 3)
@@ -46,7 +46,7 @@ def linear() -> LinearGaussian:
     torch.manual_seed(0)
     model = LinearGaussian().requires_grad_(False)
     model.decoder[0].weight.mul_(2)
-    noise.seed(0)
+    rng.seed(0)
     return model
 
 
@@ -88,7 +88,7 @@ def binarised(**how: Any) -> Tensor:
         return torch.randn(len(x), samples)
 
     model.log_weights = note  # type: ignore[assignment]
-    noise.seed(0)
+    rng.seed(0)
     dict(ImportanceSampledNLL(**how).run(model, MemorySplit(torch.full((7, *SHAPE), 0.5))))  # type: ignore[arg-type]
     return torch.cat(list(seen.values()))
 
@@ -119,9 +119,9 @@ def test_ranks_share_the_likelihood(linear: LinearGaussian) -> None:
     """The blocks of two ranks are those of one."""
     split: Any = MemorySplit(torch.rand(1100, *SHAPE))
     judge = ImportanceSampledNLL(samples=4)
-    noise.seed(0)
+    rng.seed(0)
     whole = dict(judge.run(linear, split))
-    noise.seed(0)
+    rng.seed(0)
     (one, n), (two, m) = (judge.sums(linear, split, rank, 2) for rank in (1, 0))
     shared = dict(judge.figures({name: float(one[name] + two[name]) for name in one}, n + m))
     assert shared == pytest.approx(whole)
@@ -151,7 +151,7 @@ def test_the_bound_rises_with_the_number_of_codes_and_stays_below_the_likelihood
         model = IWAE(SHAPE, LINEAR, latent_dim=2, likelihood="gaussian", sigma=0.5, binarize=False, samples=samples)
         model.load_state_dict(linear.state_dict())
         model.law.mean = lambda logits: logits  # type: ignore[method-assign]
-        noise.seed(0)
+        rng.seed(0)
         bounds.append(-model.loss(image.expand(4000, *SHAPE))["loss"].item())
     assert bounds[0] < bounds[1] < bounds[2] < linear.exact(image).item() + 0.02
 
@@ -159,9 +159,9 @@ def test_the_bound_rises_with_the_number_of_codes_and_stays_below_the_likelihood
 def test_with_one_code_the_iwaes_bound_is_the_vaes() -> None:
     torch.manual_seed(0)
     model, image = IWAE(SHAPE, SMALL, latent_dim=2, samples=1, binarize=False), torch.rand(3, *SHAPE).expand
-    noise.seed(0)
+    rng.seed(0)
     one = model.loss(image(3, *SHAPE).repeat(5000, 1, 1, 1))
-    noise.seed(1)
+    rng.seed(1)
     vae = VAE.loss(model, image(3, *SHAPE).repeat(5000, 1, 1, 1))
     assert -one["loss"].item() == pytest.approx(one["elbo"].item(), abs=1e-4)
     assert one["elbo"].item() == pytest.approx(vae["elbo"].item(), abs=0.02)
@@ -170,7 +170,7 @@ def test_with_one_code_the_iwaes_bound_is_the_vaes() -> None:
 
 def test_pixels_are_white_as_often_as_they_are_grey() -> None:
     grey = torch.tensor([0.0, 0.25, 1.0]).repeat(2).view(1, *SHAPE)
-    noise.seed(0)
+    rng.seed(0)
     seen = VAE(SHAPE, SMALL, binarize=True).observe(grey.expand(20_000, *SHAPE))
     assert set(seen.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(seen.mean(0, keepdim=True), grey, rtol=0, atol=0.015)
@@ -180,13 +180,13 @@ def test_pixels_are_white_as_often_as_they_are_grey() -> None:
 def test_the_naive_decoders_weights_are_the_bernoulli_likelihood_of_its_codes() -> None:
     torch.manual_seed(0)
     model, image = MonteCarloDecoder(SHAPE, SMALL, latent_dim=2, samples=6), torch.rand(3, *SHAPE)
-    noise.seed(4)
+    rng.seed(4)
     log_w = model.log_weights(image, 6)
-    noise.seed(4)
+    rng.seed(4)
     law = torch.distributions.Bernoulli(logits=model.decoder(model.prior(6)), validate_args=False)
     expected = torch.stack([law.log_prob(each).sum((1, 2, 3)) for each in image])
     torch.testing.assert_close(log_w, expected)
-    noise.seed(4)
+    rng.seed(4)
     loss = model.loss(image)
     torch.testing.assert_close(loss["loss"], -(expected.exp().mean(1).log()).mean())
     assert 1 <= loss["codes_used"] <= 6
@@ -253,7 +253,7 @@ def test_a_cure_is_a_key_that_the_model_has() -> None:
 def test_mutual_information_of_a_gaussian_channel() -> None:
     """x ~ N(0, 1), z = x + noise of σ²: I = ½ log(1 + 1/σ²); and of codes far apart, log N."""
     torch.manual_seed(0)
-    noise.seed(0)
+    rng.seed(0)
     x, variance = torch.randn(3000, 1), 0.25
     found = mutual_information(x, torch.full_like(x, math.log(variance)))
     assert found.item() == pytest.approx(0.5 * math.log(1 + 1 / variance), abs=0.05)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab import noise
+from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.evaluators.sharpness import Sharpness, detail, edges
-from genlab.losses.divergences import kl_standard_normal
-from genlab.models.vaegan import VAEGAN, feature_nll
-from genlab.networks.stages import cut, shape_of
+from genlab.evaluation.evaluators.distribution.sharpness import Sharpness, detail, edges
+from genlab.models.gans.vaegan import VAEGAN, feature_nll
+from genlab.nn.layers.stages import cut, shape_of
+from genlab.nn.losses.divergences import kl_standard_normal
 from tests.report.conftest import MemorySplit
 
 SHAPE = (1, 16, 16)
@@ -36,17 +36,17 @@ def test_each_players_loss_is_its_part_of_algorithm_1() -> None:
     kl = kl_standard_normal(mean, log_variance).mean()
     torch.testing.assert_close(values["loss"], 0.5 * kl + likeness)
 
-    noise.seed(4)
+    rng.seed(4)
     values = model.discriminate(*drawn)
-    noise.seed(4)
+    rng.seed(4)
     fake = model.generate(model.prior(3))
     on_real, on_rebuilt, on_fake = (rest(first(each)).sigmoid() for each in (x, rebuilt, fake))
     game = -on_real.log() - 0.5 * (1 - on_rebuilt).log() - 0.5 * (1 - on_fake).log()
     torch.testing.assert_close(values["loss"], game.mean())
 
-    noise.seed(5)
+    rng.seed(5)
     values = model.mislead(*drawn)
-    noise.seed(5)
+    rng.seed(5)
     again, fake = model.generate(model.drawn(mean, log_variance)), model.generate(model.prior(3))
     fooled = -0.5 * rest(first(again)).sigmoid().log() - 0.5 * rest(first(fake)).sigmoid().log()
     likeness = 0.5 * (first(x) - first(again)).square().flatten(1).sum(1).mean()

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import noise
+from genlab.core import rng
+from genlab.core.values import Diagnosis, Picture
 from genlab.errors import ConfigError
-from genlab.evaluators.codebook import BitsPerDim, CodebookUse, histogram
-from genlab.losses.likelihood import discretised_logistic_nll
-from genlab.models.vqvae import VQVAE
-from genlab.networks.quantise import Codebook, perplexity
-from genlab.networks.vqvae import vqvae
+from genlab.evaluation.evaluators.likelihood.codebook import BitsPerDim, CodebookUse, histogram
+from genlab.models.autoencoders.vqvae import VQVAE
+from genlab.nn.layers.vector_quantizer import Codebook, perplexity
+from genlab.nn.losses.likelihood import discretised_logistic_nll
+from genlab.nn.networks.vqvae import vqvae
 from genlab.registry import MODELS
-from genlab.results import Diagnosis, Picture
 from tests.models.conftest import shrunk, spec_of
 
 
@@ -90,7 +90,7 @@ def test_without_revival_a_code_that_stands_for_nothing_keeps_its_place() -> Non
 
 def test_revival_brings_codes_into_use() -> None:
     """Sixteen narrow clusters and as many codes, which start together: nearly all are found."""
-    noise.seed(0)
+    rng.seed(0)
     torch.manual_seed(0)
     book = Codebook(16, 2, ema=True, decay=0.9, revive=0.1)
     centres = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)) - 1.5
@@ -103,7 +103,7 @@ def test_revival_brings_codes_into_use() -> None:
 def test_dead_codes_are_put_where_the_data_are() -> None:
     book = Codebook(6, 2, ema=True, decay=0.5, revive=0.5)
     z = torch.stack([torch.full((4, 4), 10.0), torch.full((4, 4), -7.0)])[None] + 0.1 * torch.rand(1, 2, 4, 4)
-    noise.seed(0)
+    rng.seed(0)
     book.follow(z, book.nearest(z))
     rows = {tuple(row) for row in z.movedim(1, -1).flatten(0, -2).tolist()}
     seeded = [tuple(vector) in rows for vector in book.vectors.tolist()]
@@ -272,7 +272,7 @@ def test_without_a_learned_prior_all_codes_are_as_likely() -> None:
     assert [phase.window for phase in model.phases()] == [(0, 1), (0, 1)]
     image = torch.rand(3, 1, 8, 8)
     assert torch.allclose(model.bound(image)[1], torch.full((3,), 4 * math.log(8)))
-    noise.seed(0)
+    rng.seed(0)
     drawn = model.draw_codes(2000)
     assert torch.allclose(drawn.flatten().bincount(minlength=8) / 8000, torch.full((8,), 1 / 8), atol=0.02)
     elbo = float(model.quantise(*model.draw(image))["elbo"])

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab import noise
+from genlab.core import rng
+from genlab.core.model import Model, Phase
 from genlab.errors import ConfigError
-from genlab.model import Model, Phase
 
 
 class MemorySplit:
@@ -55,7 +55,7 @@ class Shrinker(Model):
         return {"loss": image.sum((1, 2, 3)).mean(), "largest": image.flatten(1).amax(1).mean()}
 
     def sample(self, n: int) -> Tensor:
-        return noise.uniform(n, 1, 4, 4, like=self.scale)
+        return rng.uniform(n, 1, 4, 4, like=self.scale)
 
     def reconstruct(self, image: Tensor) -> Tensor:
         return 1 - image

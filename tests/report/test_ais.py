@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab import noise
-from genlab.evaluators.ais import AnnealedLikelihood
-from genlab.models.rbm import RBM
+from genlab.core import rng
+from genlab.evaluation.evaluators.likelihood.ais import AnnealedLikelihood
+from genlab.models.classical.rbm import RBM
 
 from .conftest import MemorySplit, Shrinker
 
@@ -33,7 +33,7 @@ def machine(scale: float, hidden: int = 4) -> RBM:
 
 
 def measured(model: RBM, images: Tensor, chains: int = 200, temperatures: int = 300) -> dict[str, float]:
-    noise.seed(1)
+    rng.seed(1)
     with torch.no_grad():
         values = AnnealedLikelihood(chains, temperatures, batch_size=3).run(model, Siblings(images))  # type: ignore[arg-type]
         return {name: float(value) for name, value in values}  # type: ignore[arg-type]

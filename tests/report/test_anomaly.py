@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from genlab.anomaly import normal_threshold, score, scores
-from genlab.data.batching import Data
-from genlab.data.digits import Digits
+from genlab.core.model import Model
+from genlab.core.values import Diagnosis, Picture
+from genlab.data.datasets.digits import Digits
+from genlab.data.loader import Data
+from genlab.engine.evaluate import evaluate
 from genlab.errors import ConfigError
-from genlab.evaluation import evaluate
-from genlab.evaluators.anomaly import Anomaly
-from genlab.grid import image_grid
-from genlab.model import Model
+from genlab.evaluation.anomaly import normal_threshold, score, scores
+from genlab.evaluation.evaluators.reconstruction.anomaly import Anomaly
 from genlab.registry import MODELS, discover
-from genlab.results import Diagnosis, Picture
+from genlab.reports.grid import image_grid
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genlab.config import search_path
+from genlab.config.compose import search_path
 from genlab.registry import EVALUATORS, LOGGERS, discover
 
 discover()

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from genlab.loggers.console import Console
-from genlab.units import duration, number
+from genlab.utils.formatting import duration, number
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 

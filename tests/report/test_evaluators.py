@@ -6,13 +6,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from genlab import noise
-from genlab.evaluators.embedding import Codes
-from genlab.evaluators.objective import Objective
-from genlab.evaluators.pictures import Reconstructions, SamplesGrid, Traversals
-from genlab.grid import image_grid, save_png
-from genlab.model import Model, Phase
-from genlab.results import Picture
+from genlab.core import rng
+from genlab.core.model import Model, Phase
+from genlab.core.values import Picture
+from genlab.evaluation.evaluators.images.samples import Reconstructions, SamplesGrid, Traversals
+from genlab.evaluation.evaluators.latent.embedding import Codes
+from genlab.evaluation.evaluators.likelihood.objective import Objective
+from genlab.reports.grid import image_grid, save_png
 
 from .conftest import MemorySplit, Players, Shrinker
 
@@ -59,7 +59,7 @@ def test_objective_of_updates_alone_is_the_models_loss_if_it_has_one(images: Ten
 
 def test_samples_are_the_same_for_the_same_seed() -> None:
     def draw(seed: int) -> Tensor:
-        noise.seed(seed)
+        rng.seed(seed)
         ((name, picture),) = SamplesGrid(5).run(Shrinker(), None)
         assert name == "samples"
         assert isinstance(picture, Picture)
@@ -152,8 +152,8 @@ def test_png_keeps_every_pixel_and_leaves_nothing_else(tmp_path, images: Tensor,
 
 
 def test_a_map_keeps_groups_of_codes_apart_and_colours_them() -> None:
-    from genlab.evaluators.tsne import TSNEMap
-    from genlab.scatter import COLOURS
+    from genlab.evaluation.evaluators.latent.tsne import TSNEMap
+    from genlab.reports.scatter import COLOURS
 
     noise = torch.rand(60, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     label = torch.arange(60) % 2

@@ -9,19 +9,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab.data.digits import Digits
-from genlab.data.toy import Dirac, Grid, Ring
+from genlab.core.model import Model
+from genlab.core.values import Diagnosis, Picture
+from genlab.data.datasets.digits import Digits
+from genlab.data.datasets.toy import Dirac, Grid, Ring
+from genlab.engine.evaluate import evaluate, numbers
 from genlab.errors import ConfigError
-from genlab.evaluation import evaluate, numbers
-from genlab.evaluators import modes
-from genlab.evaluators.modes import Modes, kl_to_even, nearest, spelled
-from genlab.evaluators.pictures import SamplesGrid
-from genlab.evaluators.points import PointsPicture, alone, drive
-from genlab.field import Window, picture
-from genlab.losses.stabilisers import chosen
-from genlab.model import Model
+from genlab.evaluation.evaluators.distribution import modes
+from genlab.evaluation.evaluators.distribution.modes import Modes, kl_to_even, nearest, spelled
+from genlab.evaluation.evaluators.distribution.points import PointsPicture, alone, drive
+from genlab.evaluation.evaluators.images.samples import SamplesGrid
+from genlab.nn.losses.regularizers import chosen
 from genlab.registry import MODELS, discover
-from genlab.results import Diagnosis, Picture
+from genlab.reports.vector_field import Window, picture
 from tests.models.conftest import spec_of
 
 discover()

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.data.digits import Digits
-from genlab.evaluation import evaluate
-from genlab.evaluators import plane
-from genlab.evaluators.plane import Plane
-from genlab.model import Model
-from genlab.results import Picture
+from genlab.core.model import Model
+from genlab.core.values import Picture
+from genlab.data.datasets.digits import Digits
+from genlab.engine.evaluate import evaluate
+from genlab.evaluation.evaluators.latent import plane
+from genlab.evaluation.evaluators.latent.plane import Plane
 
 
 class Corners(Model):

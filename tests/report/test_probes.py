@@ -13,19 +13,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from genlab import noise
-from genlab.data.batching import Data, Split
-from genlab.data.table import Table
+from genlab.core import rng
+from genlab.core.model import Model
+from genlab.core.values import Picture
+from genlab.data.loader import Data, Split
+from genlab.data.store.table import Table
 from genlab.errors import ConfigError
-from genlab.evaluators.features import labelled
-from genlab.evaluators.filters import Filters
-from genlab.evaluators.probe import Neighbours, Probe
-from genlab.evaluators.reconstruction import Reconstruction, Subspace, largest_angle
-from genlab.evaluators.tsne import TSNEMap
-from genlab.grid import image_grid
-from genlab.model import Model
-from genlab.models.pca import PCA
-from genlab.results import Picture
+from genlab.evaluation.evaluators.images.filters import Filters
+from genlab.evaluation.evaluators.latent.features import labelled
+from genlab.evaluation.evaluators.latent.probe import Neighbours, Probe
+from genlab.evaluation.evaluators.latent.tsne import TSNEMap
+from genlab.evaluation.evaluators.reconstruction.reconstruction import Reconstruction, Subspace, largest_angle
+from genlab.models.classical.pca import PCA
+from genlab.reports.grid import image_grid
 
 from .conftest import MemorySplit, Shrinker
 
@@ -79,7 +79,7 @@ class Linear(Model):
 
 
 def found(evaluator: Any, model: Model, split: Any) -> dict[str, Any]:
-    noise.seed(0)
+    rng.seed(0)
     with torch.no_grad():
         return {
             name: value if isinstance(value, Picture) else float(value) for name, value in evaluator.run(model, split)
@@ -195,7 +195,7 @@ def test_labels_are_balanced_and_fixed_by_the_seed() -> None:
     split = labels_alone(label)
 
     def draw(seed: int, count: int) -> list[int]:
-        noise.seed(seed)
+        rng.seed(seed)
         return labelled(split, count).rows.tolist()
 
     for count, shares in ((9, [3, 3, 3]), (10, [3, 3, 4]), (27, [9, 9, 9])):

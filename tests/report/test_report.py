@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from genlab.charts import POINTS, line_chart, ticks
-from genlab.grid import image_grid
 from genlab.loggers.images import Images
-from genlab.report import closing_table, next_commands, write_report
+from genlab.reports.charts import POINTS, line_chart, ticks
+from genlab.reports.grid import image_grid
+from genlab.reports.report import closing_table, next_commands, write_report
 
 HOSTILE = '<img src=x onerror=alert(1)>"&run'
 RECORD = {

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genlab import config
+from genlab.config import compose
 from genlab.registry import EVALUATORS, discover
-from genlab.sweepplan import plan
+from genlab.sweep.plan import plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = sorted((ROOT / "scripts" / "claims").glob("*.yaml"))
@@ -140,13 +140,13 @@ def test_what_is_claimed_can_be_run(path: Path) -> None:
     discover()
     claims = yaml.safe_load(path.read_text())
     for name, overrides in claims.get("runs", {}).items():
-        config.precheck(config.compose(overrides).config)
+        compose.precheck(compose.compose(overrides).config)
         for options in claims.get("evals", {}).get(name, []):
             keys = dict(option.split("=", 1) for option in options)
             assert keys.get("evaluator", "objective") in EVALUATORS
     for overrides in claims.get("sweeps", {}).values():
         for job in plan([*overrides, "hydra.sweep.dir=unused"], []).jobs:
-            config.precheck(job.composed.config)
+            compose.precheck(job.composed.config)
     for row in claims["rows"]:
         assert set(row["runs"]) <= {*claims.get("runs", {}), *claims.get("sweeps", {})}
     for picture in claims.get("pictures", []):

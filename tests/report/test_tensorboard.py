@@ -15,11 +15,11 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import Tensor
 
-from genlab.grid import image_grid
+from genlab.core.values import Embedding, Logger, Loggers, Picture
 from genlab.loggers.images import Images
 from genlab.loggers.jsonl import JsonLines
 from genlab.loggers.tensorboard import Events, TensorBoard, flat
-from genlab.results import Embedding, Logger, Loggers, Picture
+from genlab.reports.grid import image_grid
 
 
 def read(folder: Path) -> EventAccumulator:

@@ -1,0 +1,191 @@
+"""Checkpoints that survive a kill at any moment, and loading that runs no code.
+
+A checkpoint is a folder `step-00001234` (snapshot.py says what is in it). It is written under a temporary name in the
+same parent, flushed, renamed, and the parent flushed; only then are old ones deleted. The newest is the highest step
+whose manifest verifies: no pointer to it that could be wrong. There is no pickle anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genlab.checkpoint.snapshot import Loaded, folder_name, read, step_of, verify, write
+from genlab.checkpoint.state_dict import HasStateDict, non_finite, pack, unpack
+from genlab.errors import CheckpointError, ConfigError, ResourceError
+from genlab.utils.files import DISK_FULL, check_space, disk_full, fsync_folder
+
+__all__ = ["Checkpoints", "HasStateDict", "Loaded", "check_space", "non_finite", "pack",
+           "read", "unpack"]  # fmt: skip
+
+TEMPORARY, TRASH = ".tmp-", ".trash-"
+
+
+class Checkpoints:
+    """The checkpoints of one run in `folder`. One process at a time may save: the holder of the run's lock."""
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        if keep < 2:
+            raise ConfigError(
+                f"bad value {keep} for 'checkpoint.keep'",
+                "one checkpoint alone is at risk while the next one is written",
+                "give 2 or more",
+            )
+        self.folder = Path(folder)
+        self.keep = keep
+        self._good: set[int] = set()  # steps known to verify: saved or read by this process
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
+        """Commit a checkpoint, then delete what is older than the newest `keep`. Returns its folder.
+
+        A state is a function of its step: if a good checkpoint of `step` is there, it stays and nothing is written.
+        `tensors` are contiguous CPU tensors (`pack` gives such). ResourceError if the disk is full or fails; the
+        earlier checkpoints are intact then, and no temporary file is left.
+        """
+        final = self.folder / folder_name(step)
+        if self._is_good(step):
+            return final
+        temporary = self.folder / f"{TEMPORARY}{final.name}"
+        try:
+            self._make_folder()
+            _remove(temporary)
+            os.mkdir(temporary)
+            write(temporary, step, tensors, state)
+            if os.path.lexists(final):  # damaged, as just seen
+                self._discard(final)
+            os.rename(temporary, final)
+            fsync_folder(self.folder)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                _remove(temporary)
+            if isinstance(error, OSError):
+                raise _save_error(error, final, sum(tensor.nbytes for tensor in tensors.values())) from error
+            raise
+        self._good.add(step)
+        self._delete_old(step)
+        return final
+
+    def newest(self) -> Loaded | None:
+        """The good checkpoint of the highest step; None only if there is none at all, good or bad.
+
+        Bad ones above it are named in one warning. CheckpointError if all are bad: starting again from nothing is
+        for a person to decide.
+        """
+        bad: list[str] = []
+        for name in reversed(self._entries()):
+            path = self.folder / name
+            try:
+                if step_of(name) is None:
+                    raise CheckpointError(f"'{name}' is no name of a checkpoint")
+                loaded = read(path)
+            except CheckpointError as error:
+                bad.append(f"{name} ({_reason(error)})")
+                continue
+            if bad:
+                _warn(f"skipped damaged checkpoint {', '.join(bad)}; going on from {name}")
+            self._good.add(loaded.step)
+            return loaded
+        if bad:
+            raise CheckpointError(
+                f"no checkpoint can be used: {', '.join(bad[:5])}",
+                str(self.folder),
+                "restore one from a copy, or start a new run in another folder",
+            )
+        return None
+
+    def steps(self) -> list[int]:
+        """Steps of which there is a checkpoint, good or bad, in order."""
+        return [step for step in map(step_of, self._entries()) if step is not None]
+
+    def sweep(self) -> int:
+        """Delete what a killed process left half-written or half-deleted; how many such leftovers there were."""
+        leftovers = [name for name in self._names() if name.startswith((TEMPORARY, TRASH))]
+        for name in leftovers:
+            with contextlib.suppress(OSError):
+                _remove(self.folder / name)
+        return len(leftovers)
+
+    def _make_folder(self) -> None:
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fsync_folder(self.folder.parent)
+
+    def _names(self) -> list[str]:
+        if self.folder.is_symlink():
+            raise CheckpointError("the folder of checkpoints is a link", str(self.folder), "put the folder there")
+        try:
+            return os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CheckpointError(
+                f"the folder of checkpoints cannot be read ({error.strerror})", str(self.folder), "check what is there"
+            ) from error
+
+    def _entries(self) -> list[str]:
+        """Everything that is, or was meant to be, a checkpoint; lowest step first, names that are none at the start."""
+        names = [name for name in self._names() if name.startswith("step-")]
+        return sorted(names, key=lambda name: (-1 if (step := step_of(name)) is None else step, name))
+
+    def _is_good(self, step: int) -> bool:
+        if step not in self._good and os.path.lexists(self.folder / folder_name(step)):
+            with contextlib.suppress(CheckpointError):
+                verify(self.folder / folder_name(step))
+                self._good.add(step)
+        return step in self._good and (self.folder / folder_name(step)).is_dir()
+
+    def _delete_old(self, saved: int) -> None:
+        """Delete checkpoints older than the newest `keep` good ones; never the one just saved."""
+        steps, good = self.steps(), 0
+        for index in range(len(steps) - 1, -1, -1):
+            good += self._is_good(steps[index])
+            if good == self.keep:
+                break
+        else:
+            return
+        for step in steps[:index]:
+            if step != saved:
+                try:
+                    self._discard(self.folder / folder_name(step))
+                except OSError as error:
+                    _warn(f"old checkpoint {folder_name(step)} could not be deleted ({error.strerror})")
+
+    def _discard(self, path: Path) -> None:
+        """Out of sight by one rename, so that a kill half-way leaves no damaged checkpoint behind."""
+        trash = path.with_name(f"{TRASH}{path.name}")
+        _remove(trash)
+        os.rename(path, trash)
+        _remove(trash)
+
+
+def _remove(path: Path) -> None:
+    """Delete a folder, file or link; nothing happens if it is not there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _reason(error: CheckpointError) -> str:
+    return str(error).split("; ")[0].partition(" cannot be used: ")[2] or str(error)
+
+
+def _save_error(error: OSError, path: Path, needed: int) -> ResourceError:
+    if error.errno in DISK_FULL:
+        return disk_full(error, path, needed)
+    return ResourceError(
+        f"checkpoint {path.name} could not be written ({error.strerror})",
+        str(path.parent),
+        "what was saved before is intact; check the disk and resume",
+    )
+
+
+def _warn(text: str) -> None:
+    print(f"genlab: warning: {text}", file=sys.stderr)

@@ -1,0 +1,179 @@
+"""genlab __complete LINE: what may follow, one candidate a line. Reads YAML files and folder names; no torch."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from genlab.cli import COMMANDS
+from genlab.cli.options import Parser
+from genlab.config.yaml_comments import KINDS, options, values
+
+COMPOSING = ("train", "prepare", "info")
+KEYS = {  # key=value options of the verbs that take a RUN
+    "sample": ["n=", "seed=", "label=", "truncation=", "columns=", "out="],
+    "denoise": ["sigma=", "n=", "split=", "columns=", "seed=", "image=", "out="],
+    "inpaint": ["box=", "n=", "split=", "columns=", "seed=", "image=", "out="],
+    "reconstruct": ["n=", "split=", "columns=", "seed=", "out="],
+    "interpolate": ["n=", "steps=", "mode=", "between=", "seed=", "out="],
+    "walk": ["n=", "stops=", "steps=", "fps=", "mode=", "seed=", "out="],
+    "project": ["image=", "space=", "steps=", "rate=", "seed=", "out="],
+    "traverse": ["n=", "dimensions=", "columns=", "reach=", "split=", "out="],
+    "arithmetic": ["attribute=", "n=", "steps=", "strength=", "images=", "out="],
+    "anomaly": ["image=", "score=", "quantile=", "n=", "columns=", "seed=", "out="],
+    "encode": ["out=", "split=", "seed="],
+    "eval": ["evaluator=", "split=", "seed="],
+    "resume": ["trainer.steps=", "trainer.epochs="],
+}
+CHOICES = {
+    "split": ["train", "valid", "test"],
+    "mode": ["lerp", "slerp", "both"],
+    "space": ["auto", "z", "w", "w+"],
+    "between": ["auto", "prior", "data"],
+    "score": ["auto", "reconstruction"],
+}
+VALUES = {"trainer.device": ["auto", "cpu", "cuda"], "trainer.precision": ["auto", "fp32", "bf16", "fp16"],
+          "trainer.deterministic": ["true", "false"], "trainer.compile": ["true", "false"],
+          "trainer.layout": ["auto", "nchw", "nhwc"], "trainer.graphs": ["true", "false"],
+          "dry_run": ["true", "false"]}  # fmt: skip
+FLAG_VALUES = {"device": ["auto", "cpu", "cuda"]}
+
+
+def parser() -> Parser:
+    parse = Parser("__complete", "Candidates for the shell.")
+    parse.add_argument("line", nargs="*")
+    return parse
+
+
+def run(given: argparse.Namespace) -> int:
+    print("\n".join(candidates(" ".join(given.line))))
+    return 0
+
+
+def candidates(line: str) -> list[str]:
+    """Completions of the last word of a command line that starts with `genlab`."""
+    *words, last = line.split(" ")
+    words = [word for word in words if word not in ("", "--debug")][1:]
+    return sorted({found for found in _possible(words, last) if found.startswith(last)})
+
+
+def _possible(words: list[str], last: str) -> list[str]:
+    if not words:
+        return [*COMMANDS, "--help", "--version"]
+    verb, given = words[0], words[1:]
+    if verb not in COMMANDS:
+        return []
+    flags = [*_actions(verb), "--debug"] if last.startswith("-") else []
+    given, flag = _positional(verb, given)
+    if flag is not None:
+        return [str(value) for value in flag.choices or FLAG_VALUES.get(flag.dest, [])]
+    if verb in COMPOSING:
+        return flags + _overrides(given, last)
+    if verb == "bench":
+        return flags + (_bench_options(given, last) if given else _workloads())
+    if verb == "list":
+        return flags + list(KINDS)
+    if verb == "completion":
+        return [*flags, "bash", "zsh", "fish"]
+    if verb in KEYS:  # the RUN comes first, its options follow
+        return flags + (_run_options(verb, last) if given else _runs())
+    return flags
+
+
+def _actions(verb: str) -> dict[str, argparse.Action]:
+    """The flags of a verb, from its own parser."""
+    return dict(import_module(f"genlab.cli.{COMMANDS[verb][0]}").parser()._option_string_actions)
+
+
+def _positional(verb: str, given: list[str]) -> tuple[list[str], argparse.Action | None]:
+    """The words that are neither flags nor their values; the flag whose value is to be completed."""
+    if not any(word.startswith("-") for word in given):
+        return given, None  # without the cost of the parser
+    actions, plain, flag = _actions(verb), list[str](), None
+    for word in given:
+        if flag is not None:
+            flag = None
+        elif word.startswith("-"):
+            flag = actions.get(word)
+            flag = flag if flag is not None and flag.nargs is None else None
+        else:
+            plain.append(word)
+    return plain, flag
+
+
+def _overrides(given: list[str], last: str) -> list[str]:
+    """`group=`, `group=option`, and the dotted keys of the options chosen so far."""
+    from genlab.config.compose import search_path
+
+    folder = search_path()
+    groups = [path.name for path in folder.iterdir() if path.is_dir()]
+    group, equals, value = last.partition("=")
+    if equals:
+        names = list(options(group, [folder])) if group in groups else VALUES.get(group, [])
+        before = value[: max(value.rfind(","), value.rfind("[")) + 1]  # values of a sweep, or of a list
+        return [f"{group}={before}{name}" for name in names if name not in before.strip("[").split(",")]
+    root = values(folder / "train.yaml")
+    chosen = _defaults(folder) | dict(word.split("=", 1) for word in given if "=" in word)
+    keys = [f"{key}=" for key in _flatten(root, "") if not key.startswith("hydra")] + ["hydra.run.dir="]
+    for name in groups:
+        file = options(name, [folder]).get(chosen.get(name, ""))
+        if file and name in ("evaluator", "logger"):
+            keys += [f"{name}.{key}=" for key in _flatten(values(file), "")]
+        elif file and name not in ("recipe", "experiment", "workload", "debug"):
+            keys += [f"{name}.{key}=" for key in _flatten(values(file), "") if key != "name"]
+    return [f"{name}=" for name in groups] + keys
+
+
+def _defaults(folder: Path) -> dict[str, str]:
+    """The option that the root configuration takes of each group."""
+    import yaml
+
+    entries: list[Any] = yaml.safe_load((folder / "train.yaml").read_text(encoding="utf-8"))["defaults"]
+    chosen: dict[str, str] = {}
+    for entry in entries:
+        if isinstance(entry, dict):
+            chosen |= {str(key): str(value) for key, value in entry.items()}
+    return chosen
+
+
+def _flatten(tree: dict[str, Any], prefix: str) -> list[str]:
+    found: list[str] = []
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            found += _flatten(value, f"{prefix}{key}.")
+        else:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def _workloads() -> list[str]:
+    from genlab.config.compose import search_path
+
+    return list(options("workload", [search_path()]))
+
+
+def _bench_options(given: list[str], last: str) -> list[str]:
+    """The bench's own short keys, and the overrides of `train`."""
+    from genlab.cli.bench import OWN, SHORT
+
+    key, equals, _ = last.partition("=")
+    if equals and key in SHORT:
+        return [f"{key}={value}" for value in VALUES.get(SHORT[key], [])]
+    return [f"{key}=" for key in (*OWN, *SHORT)] + _overrides(given[1:], last)
+
+
+def _runs() -> list[str]:
+    from genlab.runs import run_folder
+
+    return ["last", *(str(record["path"]) for record in run_folder.scan(Path("outputs")))]
+
+
+def _run_options(verb: str, last: str) -> list[str]:
+    key, equals, _ = last.partition("=")
+    if equals and key == "evaluator":
+        from genlab.config.compose import search_path
+
+        return [f"evaluator={name}" for name in options("evaluator", [search_path()])]
+    return [f"{key}={value}" for value in CHOICES.get(key, [])] if equals else KEYS[verb]

@@ -1,0 +1,166 @@
+"""genlab doctor: what this installation has, in one screen. It reports; it never fails."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from genlab import __version__
+from genlab.cli.options import Parser
+from genlab.errors import GenlabError
+from genlab.utils.subprocesses import cores
+
+Rows = Iterator[tuple[str, str]]
+PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "tensorboard", "numpy", "pydantic", "safetensors",
+            "pillow", "scikit-learn", "scipy", "lmdb", "rich")  # fmt: skip
+
+
+def parser() -> Parser:
+    parse = Parser(
+        "doctor", "Versions, devices, data found, broken plug-ins, time to a first step.", "  genlab doctor\n"
+    )
+    parse.add_argument("--root", help="where to look for data, as dataset.root")
+    return parse
+
+
+def run(options: argparse.Namespace) -> int:
+    sections: list[tuple[str, Callable[[], Rows]]] = [
+        ("versions", _versions), ("machine", _machine), ("devices", _devices), ("folders", _folders),
+        ("data", lambda: _data(options.root)), ("plug-ins", _plugins), ("time to first step", _first_step),
+    ]  # fmt: skip
+    for title, rows in sections:
+        print(title)
+        try:
+            for name, value in rows():
+                print(f"  {name:<16} {value}")
+        except Exception as error:  # the point of this verb is to say what is broken
+            print(f"  {'broken':<16} {_short(error)}")
+    return 0
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+def _versions() -> Rows:
+    yield "genlab", __version__
+    yield "python", f"{platform.python_version()} ({sys.executable})"
+    for name in PACKAGES:
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield name, "missing"
+
+
+def _machine() -> Rows:
+    import torch
+
+    yield "system", f"{platform.system()} {platform.release()} {platform.machine()}"
+    yield "cores", f"{cores()} usable of {os.cpu_count()}"
+    yield "threads", f"{torch.get_num_threads()} (trainer.threads changes it)"
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        page = os.sysconf("SC_PAGE_SIZE")
+        free = f", {_size(os.sysconf('SC_AVPHYS_PAGES') * page)} free" if "SC_AVPHYS_PAGES" in os.sysconf_names else ""
+        yield "memory", f"{_size(os.sysconf('SC_PHYS_PAGES') * page)}{free}"
+
+
+def _devices() -> Rows:
+    import torch
+
+    from genlab.distributed.runtime import choose_device, choose_precision
+
+    chosen = choose_device("auto")
+    yield "auto picks", f"{chosen} with {choose_precision('auto', chosen)}"
+    for index in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(index)
+        yield f"cuda:{index}", f"{facts.name}, {_size(facts.total_memory)}, compute {facts.major}.{facts.minor}"
+    if not torch.cuda.is_available():
+        yield "cuda", f"none (torch is built for {torch.version.cuda or 'the CPU only'})"
+
+
+def _folders() -> Rows:
+    from genlab.config import compose
+    from genlab.utils.paths import cache_folder
+
+    cache = cache_folder()
+    yield "configurations", str(compose.search_path())
+    yield "outputs", f"{Path('outputs').absolute()}, {_size(shutil.disk_usage(Path.cwd()).free)} free on its disk"
+    yield "cache", f"{cache} ({_size(_used(cache))})" if cache.is_dir() else f"{cache} (not there yet)"
+    yield "GENLAB_DATA", os.environ.get("GENLAB_DATA", "not set")
+
+
+def _data(root: str | None) -> Rows:
+    """Each data set at its defaults: where it was found, or which file goes where."""
+    from genlab.config import compose
+    from genlab.config.yaml_comments import options
+    from genlab.registry import discover
+    from genlab.utils.paths import data_roots
+
+    discover()
+    for name in options("dataset", [compose.search_path()]):
+        try:
+            settings = compose.compose([f"dataset={name}"]).config["dataset"]
+            yield name, _found(settings, data_roots(root))
+        except Exception as error:  # say it and look at the next one
+            yield name, f"no: {' '.join(str(error).split())[:200]}"
+
+
+def _found(settings: dict[str, Any], roots: list[Path]) -> str:
+    """The root is always given: with one a reader only looks, without one it may download."""
+    if settings["name"] in ("folder", "paired", "unpaired"):
+        return "your own pictures: dataset.root says where"
+    if _check(settings, Path(os.devnull)) is None:
+        return "built in"
+    problems = {root: _check(settings, root) for root in roots}
+    found = [root for root, problem in problems.items() if problem is None]
+    return f"found in {found[0]}" if found else f"no: {next(iter(problems.values()))}"
+
+
+def _check(settings: dict[str, Any], root: Path) -> GenlabError | None:
+    from genlab.registry import DATASETS
+
+    try:
+        place = {"root": str(root)} if "root" in settings else {}
+        DATASETS.build({**settings, **place}, "dataset", seed=0).check()
+    except GenlabError as error:
+        return error
+    return None
+
+
+def _plugins() -> Rows:
+    from genlab.registry import broken_plugins, discover
+
+    discover()
+    installed = list(metadata.entry_points(group="genlab.plugins"))
+    if not installed:
+        yield "installed", "none"
+    for point in installed:
+        broken = broken_plugins.get(point.name)
+        yield point.name, f"broken: {broken}" if broken else f"works ({point.value})"
+
+
+def _first_step() -> Rows:
+    """Of the default model on the built-in digits, in a process of its own."""
+    from genlab.workflows.first_step import measured
+
+    for part, seconds in measured().items():
+        yield part, f"{seconds:.2f} s"
+
+
+def _used(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

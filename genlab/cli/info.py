@@ -1,0 +1,191 @@
+"""genlab info: one model, data set, optimiser, ...: where it comes from, its parameters, what it can do."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from genlab.cli.options import Parser
+from genlab.config.yaml_comments import comments, first_comment, options
+from genlab.errors import ConfigError, GenlabError, nearest
+from genlab.utils.tables import show
+
+if TYPE_CHECKING:
+    from genlab.registry import Registry
+
+EXAMPLES = """\
+  genlab info model=dcgan
+  genlab info model=vae model.network.hidden=[500,300]
+  genlab info dataset=celeba
+  genlab info optimizer=adamw
+  genlab info experiment=vae_mnist
+"""
+SHOWN = ("model", "dataset", "optimizer", "schedule", "evaluator", "logger")
+FILES = ("experiment", "sweep", "workload", "trainer", "recipe", "debug")  # their files say it all
+SHAPES = ((1, 32, 32), (3, 64, 64))  # small images on which a model is built to be described
+
+
+def parser() -> Parser:
+    parse = Parser("info", "Describe one thing that can be chosen.", EXAMPLES)
+    parse.add_argument("overrides", nargs="+", metavar="GROUP=NAME")
+    parse.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own groups")
+    return parse
+
+
+def run(given: argparse.Namespace) -> int:
+    from genlab.config import compose
+    from genlab.registry import discover, load_plugins
+
+    group, _, option = given.overrides[0].partition("=")
+    known = (*SHOWN, *FILES)
+    if group not in known or not option:
+        raise ConfigError(
+            f"'{given.overrides[0][:60]}' does not say what to describe",
+            "genlab info",
+            f"write GROUP=NAME with GROUP one of {', '.join(known)}" if group in known else nearest(group, known),
+        )
+    files = options(group, [compose.search_path(), *compose.private_folders(given.config_dir)])
+    if group in FILES:
+        if option not in files:
+            raise ConfigError(f"unknown {group} '{option}'", "genlab info", nearest(option, files))
+        print(files[option].read_text("utf-8").rstrip())
+        return 0
+    # a recipe holds numbers for one pair of model and data set: not what describes either
+    composed = compose.compose(["recipe=null", *given.overrides], given.config_dir)
+    compose.precheck(composed.config)
+    discover()
+    load_plugins(composed.plugins)
+    compose.check(composed.config)
+    notes = comments(files[option])
+    print(f"{group}={option}: {first_comment(files[option])}\n")
+    section = composed.config[group]
+    if group in ("evaluator", "logger"):
+        for key in sorted(section):
+            if section[key]:
+                _describe(
+                    group, section[key], f"{group}.{key}", {k.removeprefix(f"{key}."): v for k, v in notes.items()}
+                )
+        return 0
+    _describe(group, section, group, notes)
+    if group == "model":
+        _model(section)
+    return 0
+
+
+def _registries() -> dict[str, Registry]:
+    from genlab.registry import DATASETS, EVALUATORS, LOGGERS, MODELS, OPTIMIZERS, SCHEDULES
+
+    tables = (MODELS, DATASETS, OPTIMIZERS, SCHEDULES, EVALUATORS, LOGGERS)
+    return dict(zip(SHOWN, tables, strict=True))
+
+
+def _describe(group: str, spec: Mapping[str, Any], where: str, notes: Mapping[str, str]) -> None:
+
+    table = _registries()[group]
+    target = table.get(spec["name"])
+    texts = [
+        inspect.getdoc(sys.modules[target.__module__]) if group in ("model", "dataset") else None,
+        inspect.getdoc(target),
+    ]
+    print("\n\n".join(text for text in texts if text) + "\n")
+    rows = list(_rows(spec, where, "", table, notes))
+    if rows:
+        show(["parameter", "value", "may be", "meaning"], rows)
+        print()
+
+
+def _rows(spec: Mapping[str, Any], where: str, path: str, table: Any, notes: Mapping[str, str]) -> Iterator[list[str]]:
+    """A line per parameter; the own parameters of a network, a corruption or a penalty follow the key that holds it."""
+    from genlab.registry import CORRUPTIONS, NETWORKS, PENALTIES
+
+    allowed = _allowed(table.schema(spec["name"]))
+    for key, value in spec.items():
+        if key == "name" and not path:
+            continue
+        inner = f"{path}{key}"
+        named = str(value.get("name")) if isinstance(value, dict) else ""
+        own = next((each for each in (NETWORKS, CORRUPTIONS, PENALTIES) if named in each), None)
+        if own:
+            yield [f"{where}.{inner}", named, f"a {own.kind}", notes.get(inner, "")]
+            yield from _rows(value, where, f"{inner}.", own, notes)
+        elif key != "name":
+            yield [f"{where}.{inner}", _value(value), allowed.get(key, ""), notes.get(inner, "")]
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _allowed(schema: Any) -> dict[str, str]:
+    described = schema.model_json_schema()
+    return {key: _kind(prop, described.get("$defs", {})) for key, prop in described["properties"].items()}
+
+
+def _kind(prop: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """A JSON schema in a few words: `integer > 0`, `bernoulli | gaussian`, `[number, number]`."""
+    if "$ref" in prop:
+        prop = definitions[prop["$ref"].rpartition("/")[2]]
+    if "anyOf" in prop:
+        return " or ".join(dict.fromkeys(_kind(item, definitions) for item in prop["anyOf"]))
+    if "enum" in prop or "const" in prop:
+        return " | ".join(str(item) for item in prop.get("enum", [prop.get("const")]))
+    kind = str(prop.get("type", "any"))
+    if kind == "array":
+        items = prop.get("prefixItems") or [prop.get("items", {})]
+        return f"[{', '.join(_kind(item, definitions) for item in items)}{'' if 'prefixItems' in prop else ', ...'}]"
+    if kind == "string" and "pattern" in prop:
+        return 'a length such as "5%" or "2ep"' if "%|ep" in prop["pattern"] else f"text like {prop['pattern']}"
+    words = {"string": "text", "object": "keys: name, ...", "boolean": "true | false"}
+    bounds = [(">", "exclusiveMinimum"), ("≥", "minimum"), ("<", "exclusiveMaximum"), ("≤", "maximum")]
+    limits = [f"{sign} {prop[name]:g}" for sign, name in bounds if name in prop and abs(prop[name]) < 2**31]
+    return " ".join([words.get(kind, kind), *limits])
+
+
+def _model(spec: Mapping[str, Any]) -> None:
+    """Build it on a small shape: its networks, its players and what each logs, what it can do."""
+    from genlab.core.model import capabilities
+
+    model, shape = _built(spec)
+    if model is None:
+        return
+    print(f"on {shape[0]}×{shape[1]}×{shape[2]} images:")
+    counts = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
+    rows = [[f"  network {name}", f"{count:,} parameters"] for name, count in counts.items() if count]
+    rows += [
+        [f"  phase {phase.name}", f"logs {', '.join(logged) or 'nothing'}"] for phase, logged in _phases(model, shape)
+    ]
+    rows += [["  can do", ", ".join(capabilities(model)) or "nothing yet"], ["  reads", ", ".join(model.inputs)]]
+    width = max(len(row[0]) for row in rows)
+    print("\n".join(f"{name:<{width}}  {what}" for name, what in rows))
+
+
+def _built(spec: Mapping[str, Any]) -> tuple[Any, tuple[int, int, int]]:
+    from genlab.registry import MODELS
+
+    problem = ""
+    for shape in SHAPES:
+        try:
+            return MODELS.build(spec, "model", image_shape=shape, num_classes=10), shape
+        except GenlabError as error:  # not every family takes every size; it says why
+            problem = str(error)
+    print(f"cannot be built on small images: {problem}")
+    return None, SHAPES[0]
+
+
+def _phases(model: Any, shape: tuple[int, int, int]) -> list[tuple[Any, list[str]]]:
+    """Each player with the names of what it logs, found by one step on noise."""
+    import torch
+
+    columns = {name: torch.rand(8, *shape) for name in ("image", "a", "b")} | {"label": torch.arange(8)}
+    found = []
+    for phase in model.phases():
+        try:
+            logged = list(phase.objective(*model.draw(*(columns[name] for name in model.inputs))))
+        except (KeyError, RuntimeError, ValueError):  # a column or shape that this model alone knows of
+            logged = []
+        found.append((phase, logged))
+    return found

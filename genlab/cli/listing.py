@@ -1,0 +1,44 @@
+"""genlab list: what there is, from the configuration files alone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from genlab.cli.options import Parser
+from genlab.config.yaml_comments import KINDS, first_comment, options
+from genlab.errors import ConfigError, nearest
+from genlab.utils.tables import show
+
+EXAMPLES = """\
+  genlab list                 everything
+  genlab list models
+  genlab list experiments
+"""
+
+
+def parser() -> Parser:
+    parse = Parser("list", f"List what can be chosen: {', '.join(KINDS)}.", EXAMPLES)
+    parse.add_argument("kinds", nargs="*", metavar="KIND")
+    parse.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own groups")
+    return parse
+
+
+def run(options_: argparse.Namespace) -> int:
+    from genlab.config import compose
+
+    folders = [compose.search_path(), *compose.private_folders(options_.config_dir)]
+    for kind in options_.kinds or list(KINDS):
+        print_kind(kind, folders)
+    return 0
+
+
+def print_kind(kind: str, folders: list[Path]) -> None:
+    """One table. The singular is understood too: `genlab list model`."""
+    group = KINDS.get(kind, kind)
+    if group not in KINDS.values():
+        raise ConfigError(f"nothing is called '{kind[:60]}'", "genlab list", nearest(kind, KINDS))
+    rows = [[name, first_comment(path)] for name, path in options(group, folders).items()]
+    plural = next(name for name, known in KINDS.items() if known == group)
+    show([plural, f"choose with {group}=NAME"], rows)
+    print()

@@ -1,0 +1,79 @@
+"""How verbs read their arguments: flags by argparse, `key=value` checked against a function's signature."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from genlab.errors import ConfigError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line errors, flags anywhere among the arguments, and examples below the help."""
+
+    def __init__(self, verb: str, about: str, examples: str = "") -> None:
+        super().__init__(
+            f"genlab {verb}", description=about, epilog=f"examples:\n{examples}" if examples else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        )  # fmt: skip
+        self.verb = verb
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The arguments of the verb. `plugins=[...]`, as `train` takes it, is `--plugin` where the verb has that."""
+        given = self.parse_intermixed_args(list(arguments))
+        named = [item for item in getattr(given, "options", []) if item.startswith("plugins=")]
+        if named and hasattr(given, "plugin"):
+            from genlab.config.compose import plugin_names
+
+            given.plugin += plugin_names(named)
+            given.options = [item for item in given.options if item not in named]
+        return given
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        if unknown:
+            raise ConfigError(
+                f"unknown argument '{unknown[1][:60]}'", f"genlab {self.verb}", nearest(unknown[1], flags)
+            )
+        raise ConfigError(message[:200], f"genlab {self.verb}", f"see genlab {self.verb} --help")
+
+
+def run_argument(parser: Parser) -> None:
+    """The RUN that most verbs take."""
+    parser.add_argument("run", metavar="RUN", help="a run folder, or 'last'")
+
+
+def keywords(target: Callable[..., Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """`["n=64", "mode=lerp"]` as keyword arguments of a class or function.
+
+    ConfigError for an unknown key or a value that the signature does not allow.
+    """
+    from genlab.config import safety
+    from genlab.registry import check_keywords, signature_schema
+
+    schema, values = signature_schema(target), dict[str, Any]()
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        safety.text(argument, f"argument {argument[:60]!r}")
+        if not key or not equals:
+            raise ConfigError(f"{argument[:60]!r} is no option", "command line", "write key=value, e.g. n=64")
+        last = key.rpartition(".")[2]
+        if last != key and last in schema.model_fields:  # a key as the configuration has it
+            raise ConfigError(f"unknown key '{key[:60]}'", "keys have no path here", f"write {last}={value[:40]}")
+        values[key] = _scalar(value)
+    return check_keywords(schema, values, "")
+
+
+def _scalar(text: str) -> Any:
+    """A number, true, false, null, a list [a,b] of these, or the text itself."""
+    if text.startswith("[") and text.endswith("]"):
+        return [_scalar(item.strip()) for item in text[1:-1].split(",") if item.strip()]
+    named = {"true": True, "false": False, "null": None}
+    if text.lower() in named:
+        return named[text.lower()]
+    if re.fullmatch(r"[+-]?\d{1,18}", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d{1,3})?", text[:40]) else text

@@ -1,0 +1,39 @@
+"""genlab prepare: decode a data set into its store beforehand."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from genlab.cli.options import Parser
+
+EXAMPLES = """\
+  genlab prepare dataset=celeba dataset.size=64
+  genlab prepare dataset=lsun dataset.category=bedroom dataset.root=/data/lsun
+"""
+
+
+def parser() -> Parser:
+    parse = Parser("prepare", "Decode a data set once, so that training starts at once.", EXAMPLES)
+    parse.add_argument("overrides", nargs="*", metavar="OVERRIDES")
+    parse.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own groups")
+    return parse
+
+
+def run(options: argparse.Namespace) -> int:
+    from genlab.config import compose
+    from genlab.registry import DATASETS, discover, load_plugins
+    from genlab.utils.progress import store_progress
+
+    composed = compose.compose(options.overrides, options.config_dir)
+    compose.precheck(composed.config)
+    discover()
+    load_plugins(composed.plugins)
+    compose.check(composed.config)
+    dataset = DATASETS.build(composed.config["dataset"], "dataset", seed=composed.config["seed"])
+    dataset.check()
+    began = time.perf_counter()
+    with store_progress() as show:
+        dataset.prepare(show)
+    print(f"{composed.config['dataset']['name']} is ready ({time.perf_counter() - began:.1f} s)")
+    return 0

@@ -1,0 +1,39 @@
+"""genlab resume: go on with a run from its newest whole checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from genlab.cli.options import Parser, run_argument
+
+EXAMPLES = """\
+  genlab resume last
+  genlab resume outputs/vae-mnist/2026-11-20_14-03-12
+  genlab resume last trainer.epochs=40          longer than it was meant to be
+"""
+
+
+def parser() -> Parser:
+    parse = Parser("resume", "Go on with a run, with the configuration stored in it.", EXAMPLES)
+    run_argument(parse)
+    parse.add_argument("overrides", nargs="*", metavar="OVERRIDES", help="key=value to change, e.g. trainer.steps")
+    parse.add_argument("--allow-change", action="store_true", help="go on although configuration or data changed")
+    return parse
+
+
+def run(options: argparse.Namespace) -> int:
+    from genlab.config import compose
+    from genlab.distributed import launcher
+    from genlab.runs import run_folder
+
+    path = str(run_folder.find(options.run))  # "last" may be another run in a moment
+    keys = [item for item in options.overrides if not item.startswith("plugins=")]
+    count = launcher.wanted(compose.override_stored(run_folder.read_config(Path(path)), keys))
+    if count > 1:
+        change = ["--allow-change"] if options.allow_change else []
+        return launcher.launch(count, ["resume", path, *change, *options.overrides])
+    from genlab.workflows.train import resume
+
+    resume(options.run, options.overrides, allow_change=options.allow_change)
+    return 0

@@ -1,0 +1,174 @@
+"""Where configurations are found, how they are composed, and how they are checked.
+
+Hydra composes; it never constructs, logs or makes a folder. The result is plain data: dicts, lists, text, numbers.
+Importing this module loads neither Hydra nor torch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genlab.config import hydra_compose, overrides, safety
+from genlab.config.hydra_compose import flatten
+from genlab.errors import ConfigError, nearest
+from genlab.utils.unique_folder import check_path
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A resolved configuration and what is known of its run before anything is built.
+
+    `run_dir` is the folder given as hydra.run.dir on the command line, else None; `default_dir` the folder that the
+    configuration names. `sweep_dir` is where `train -m` puts its jobs.
+    """
+
+    config: dict[str, Any]
+    run_dir: Path | None
+    default_dir: Path
+    sweep_dir: Path
+    overrides: list[str]
+    plugins: list[str]
+    config_dirs: list[str]
+
+
+def search_path() -> Path:
+    """The folder of genlab's own configurations: in the installed package, or at the top of the repository."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def compose(arguments: Sequence[str], config_dirs: Sequence[str] = ()) -> Composed:
+    """Compose, guard and resolve a configuration; only ConfigError is raised and nothing is written.
+
+    `arguments` are Hydra overrides (`model=vae`, `trainer.steps=10`, `+x.y=1`); `config_dirs` are private folders
+    laid out like `configs/`, whose files add to the shipped ones.
+    """
+    return Composer(config_dirs).compose(arguments)
+
+
+class Composer:
+    """`compose` for many configurations with the same folders, which are looked at once."""
+
+    def __init__(self, config_dirs: Sequence[str] = ()) -> None:
+        self.folders = [search_path(), *private_folders(config_dirs)]
+        self.groups = overrides.groups(self.folders)
+        self._hydra = hydra_compose.Composer(self.folders, self.groups)
+
+    def compose(self, arguments: Sequence[str]) -> Composed:
+        """See the function of the same name."""
+        parsed = overrides.parse(list(arguments), self.groups)
+        given = {override.key_or_group: override for override in parsed}
+        config, hydra_dirs = self._hydra.compose(parsed)
+        run_dir, sweep_dir = (check_path(hydra_dirs[kind]) for kind in ("run", "sweep"))
+        if config.get("plugins") and "plugins" not in given:
+            raise ConfigError(
+                "'plugins' is honoured only from the command line",
+                "key plugins",
+                "give plugins=[...] on the command line",
+            )
+        root = config.get("dataset", {}).get("root") if isinstance(config.get("dataset"), dict) else None
+        if isinstance(root, str) and root:  # a stored run must find its data from any folder
+            config["dataset"]["root"] = str(Path(root).expanduser().absolute())
+        return Composed(
+            config,
+            run_dir if "hydra.run.dir" in given else None,
+            run_dir,
+            sweep_dir,
+            list(arguments),
+            _plugins(config),
+            [str(folder) for folder in self.folders[1:]],
+        )
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check every section against its constructor's signature; see `genlab.config.schema.check`."""
+    from genlab.config.schema import check as check_sections
+
+    check_sections(config)
+
+
+def precheck(config: Mapping[str, Any]) -> None:
+    """What of `check` needs no constructor, and so neither torch nor plug-ins; see `genlab.config.precheck`."""
+    from genlab.config.precheck import check as check_early
+
+    check_early(config, search_path())
+
+
+def override_stored(stored: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """A copy of a run's stored configuration with single keys changed (`trainer.steps=2000`), for `resume`.
+
+    Groups cannot be exchanged: a run keeps its model and its data. ConfigError for an unknown key.
+    """
+    config: dict[str, Any] = copy.deepcopy(dict(stored))
+    for override in overrides.parse(list(arguments), {}):
+        key, shown = override.key_or_group, f"override {str(override.input_line)[:60]!r}"
+        if key.startswith("hydra") or override.package or override.get_key_element()[0] in "+~":
+            raise ConfigError(
+                f"'{key}' cannot be changed in an existing run", shown, "give key=value, e.g. trainer.steps"
+            )
+        *path, last = key.split(".")
+        section: Any = config
+        for part in path:
+            section = section.get(part) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or last not in section:
+            known = [name for name, _ in flatten(config)]
+            raise ConfigError(f"unknown key '{key[:80]}'", shown, nearest(key, known))
+        off = override.value() is None and path in (["evaluator"], ["logger"])  # one that is not wanted any more
+        if isinstance(section[last], dict) and not off:
+            said = f"'{key}' is a group; a run keeps what it was made of"
+            one = f", or switch one off: {key}.{next(iter(section[last]), 'NAME')}=null"
+            raise ConfigError(said, shown, f"change {key}.KEY=VALUE" + (one if key in ("evaluator", "logger") else ""))
+        section[last] = override.value()
+    if "${" in str(config):
+        raise ConfigError("an interpolation cannot be used on an existing run", "command line", "write the value")
+    safety.tree(config)
+    return config
+
+
+def plugin_names(arguments: Sequence[str]) -> list[str]:
+    """The modules that `plugins=[a,b]` among some overrides names."""
+    parsed = overrides.parse([item for item in arguments if item.startswith("plugins=")], {})
+    return _plugins({"plugins": parsed[-1].value()}) if parsed else []
+
+
+def as_yaml(config: Mapping[str, Any]) -> str:
+    """A resolved configuration as YAML text, keys in their order."""
+    import yaml
+
+    return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+
+def private_folders(config_dirs: Sequence[str]) -> list[Path]:
+    """The --config-dir folders, each of their files checked before Hydra reads any."""
+    own = search_path().resolve()
+    shipped = {path.relative_to(own).as_posix() for path in own.rglob("*.yaml")}
+    folders = []
+    for name in config_dirs:
+        safety.text(name, "--config-dir")
+        folder = Path(name).resolve()
+        if folder == own or folder in folders:
+            continue
+        clash = sorted(shipped.intersection(safety.config_files(folder)))
+        if clash:
+            raise ConfigError(
+                f"'{clash[0]}' is also the name of a file of genlab",
+                f"--config-dir {name}",
+                "give your file another name",
+            )
+        shipped.update(path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml"))
+        folders.append(folder)
+    return folders
+
+
+def _plugins(config: Mapping[str, Any]) -> list[str]:
+    names = config.get("plugins") or []
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and all(part.isidentifier() for part in name.split(".")) for name in names
+    ):
+        raise ConfigError(f"bad plugins {str(names)[:80]!r}", "key plugins", "give module names: plugins=[my_package]")
+    return names

@@ -1,0 +1,93 @@
+"""Every section of a configuration against the constructor that it is for. Builds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genlab.config import safety
+from genlab.config.settings import Saving, Settings
+from genlab.errors import ConfigError, nearest
+from genlab.registry import (
+    DATASETS,
+    EVALUATORS,
+    LOGGERS,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULES,
+    NonNegativeInt,
+    Spec,
+    check_keywords,
+    signature_schema,
+)
+
+
+@dataclass(frozen=True)
+class Root:
+    """The keys of the root configuration, configs/train.yaml."""
+
+    name: str
+    seed: NonNegativeInt
+    dry_run: bool
+    plugins: list[str]
+    model: dict[str, Any]
+    dataset: dict[str, Any]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    trainer: dict[str, Any]
+    checkpoint: dict[str, Any]
+    evaluator: dict[str, Any]
+    logger: dict[str, Any]
+
+
+def check_frame(config: Mapping[str, Any]) -> None:
+    """The part of `check` that needs no constructor, and so no torch: root, `trainer` and `checkpoint`."""
+    safety.tree(dict(config))
+    check_keywords(signature_schema(Root), config, "")
+    check_keywords(signature_schema(Settings), config["trainer"], "trainer")
+    check_keywords(signature_schema(Saving), config["checkpoint"], "checkpoint")
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """ConfigError names the key, what it may be, and the nearest name. Call `registry.discover()` first."""
+    check_frame(config)
+    MODELS.check(config["model"], "model")
+    DATASETS.check(config["dataset"], "dataset")
+    SCHEDULES.check(config["schedule"], "schedule")
+    if not isinstance(config["optimizer"].get("phases", {}), dict):
+        raise ConfigError("bad value for 'optimizer.phases'", "it holds a mapping", "give optimizer.phases.NAME.lr=...")
+    check_optimizer(config["optimizer"])
+    for section, registry in (("evaluator", EVALUATORS), ("logger", LOGGERS)):
+        for entry, spec in config[section].items():
+            if spec is not None:
+                registry.check(spec, f"{section}.{entry}")
+
+
+def phase_spec(spec: Spec, phase: str) -> dict[str, Any]:
+    """The optimiser spec of one phase: the common one with `phases.<phase>` laid over it."""
+    common = {key: value for key, value in spec.items() if key != "phases"}
+    return {**common, **(spec.get("phases") or {}).get(phase, {})}
+
+
+def check_optimizer(spec: Spec) -> None:
+    """ConfigError unless the common spec and each phase's are right."""
+    OPTIMIZERS.check(phase_spec(spec, ""), "optimizer")
+    for phase in spec.get("phases") or {}:
+        if not isinstance(spec["phases"][phase], dict):
+            raise ConfigError(
+                f"'optimizer.phases.{phase}' is no group of keys",
+                "the configuration",
+                f"write optimizer.phases.{phase}.lr=...",
+            )
+        OPTIMIZERS.check(phase_spec(spec, phase), f"optimizer.phases.{phase}")
+
+
+def check_phases(spec: Spec, phases: Iterable[str]) -> None:
+    """ConfigError if `optimizer.phases` names a player that the model does not have."""
+    known = list(phases)
+    for phase in spec.get("phases") or {}:
+        if phase not in known:
+            raise ConfigError(
+                f"the model has no phase '{phase}'", f"key optimizer.phases.{phase}", nearest(phase, known)
+            )

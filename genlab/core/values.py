@@ -1,0 +1,129 @@
+"""What evaluators give and loggers take: scalars, pictures, embeddings."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from genlab.utils.progress import say
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image to look at: uint8 (C, H, W), C 1 or 3, on the host."""
+
+    pixels: Tensor
+
+    @cached_property
+    def png(self) -> bytes:
+        """The picture as a PNG file; encoded once, whoever writes it."""
+        from PIL import Image
+
+        array = self.pixels.permute(1, 2, 0).contiguous().numpy()
+        image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG", compress_level=PNG_LEVEL)
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Latent codes float32 (N, D), their thumbnails float (N, C, H, W) in [0, 1], and labels (N,) or None."""
+
+    codes: Tensor
+    thumbnails: Tensor
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What has gone wrong in training, in one sentence that ends with the override that treats it.
+
+    `after` is the share of training up to which it may still mend by itself, `steps` the steps before which the model
+    has learned too little to be judged, however short the run: until both are over it is not said.
+    """
+
+    sentence: str
+    after: float = 0.0
+    steps: int = 0
+
+    def due(self, step: int, total: int = 0) -> bool:
+        """Whether it is to be said after `step` of `total` steps; 0: of as many as there will be."""
+        return step >= self.steps and (total == 0 or step > self.after * total)
+
+
+UNTAUGHT = 500  # moves of a network before which what it does is rather its beginning than its fault
+PNG_LEVEL = 1  # of zlib: a third of the time of the usual 6, for pictures a fifth larger
+
+Value = float | Tensor | Picture | Embedding | Diagnosis
+
+
+class Logger:
+    """Takes what training reports. Every method does nothing unless a logger overrides it."""
+
+    def start(self, first_step: int, last_step: int, title: str) -> None:
+        """Training begins at `first_step` (0, or where a resumed run goes on) and ends at `last_step`."""
+
+    def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        """Numbers of one split ("train", "valid") after `step` optimiser steps."""
+
+    def picture(self, step: int, name: str, picture: Picture) -> None: ...
+
+    def embedding(self, step: int, name: str, embedding: Embedding) -> None: ...
+
+    def text(self, step: int, name: str, text: str) -> None: ...
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Once, at the end: the configuration and the final metrics."""
+
+    def flush(self) -> None:
+        """Everything logged so far reaches the disk: called before each checkpoint."""
+
+    def close(self) -> None: ...
+
+
+class Loggers(Logger):
+    """Sends everything to several loggers. One that fails on the disk is warned about once and left out.
+
+    One that raises anything else ends the run: metrics.jsonl, the truth, turns a full disk into a ResourceError.
+    """
+
+    def __init__(self, loggers: Iterable[Logger]) -> None:
+        self._loggers = list(loggers)
+
+    def _each(self, call: Callable[[Logger], None]) -> None:
+        for logger in list(self._loggers):
+            try:
+                call(logger)
+            except OSError as error:
+                self._loggers.remove(logger)
+                say(f"warning: {type(logger).__name__} stopped logging ({error}); training goes on")
+
+    def start(self, first_step: int, last_step: int, title: str) -> None:
+        self._each(lambda logger: logger.start(first_step, last_step, title))
+
+    def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        self._each(lambda logger: logger.scalars(step, split, values))
+
+    def picture(self, step: int, name: str, picture: Picture) -> None:
+        self._each(lambda logger: logger.picture(step, name, picture))
+
+    def embedding(self, step: int, name: str, embedding: Embedding) -> None:
+        self._each(lambda logger: logger.embedding(step, name, embedding))
+
+    def text(self, step: int, name: str, text: str) -> None:
+        self._each(lambda logger: logger.text(step, name, text))
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        self._each(lambda logger: logger.hparams(config, metrics))
+
+    def flush(self) -> None:
+        self._each(lambda logger: logger.flush())
+
+    def close(self) -> None:
+        self._each(lambda logger: logger.close())

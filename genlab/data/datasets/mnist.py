@@ -1,0 +1,132 @@
+"""MNIST (LeCun, Cortes and Burges, 1998) and Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017), from their IDX files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genlab.data.dataset import Dataset, Options
+from genlab.data.datasets.idx import read_idx
+from genlab.data.download import fetch
+from genlab.data.labels import Classes
+from genlab.data.splits import Held
+from genlab.data.store.image import Pixels, resize_all
+from genlab.data.store.store import Source
+from genlab.errors import DataError
+from genlab.registry import DATASETS, PositiveInt
+from genlab.utils.paths import data_roots, downloads
+
+SIDE = 28
+PARTS = {"train": "train", "test": "t10k"}
+
+
+class _IDX(Dataset):
+    """60,000 training and 10,000 test images of 28x28 grey pixels in ten classes.
+
+    Sizes 29 to 32 are made by a border of zeros, as GAN papers do; others by antialiased resizing.
+    """
+
+    folder: ClassVar[str]
+    classes: ClassVar[tuple[str, ...]]
+    mirrors: ClassVar[tuple[str, ...]]
+    md5: ClassVar[dict[str, str]]  # of the gzipped files
+
+    def __init__(
+        self,
+        root: str | None = None,
+        size: PositiveInt | None = None,
+        valid: Held = 5000,
+        flip: bool = False,
+        limit: PositiveInt | None = None,
+        labels: PositiveInt | None = None,
+        classes: Classes | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(Options(root, size, {"valid": valid}, flip, limit, seed, labels=labels, classes=classes))
+
+    def files(self) -> list[Path]:
+        return [self._file(name) for name in self.md5]
+
+    def _file(self, name: str) -> Path:
+        """The file as it lies, gzipped or not; fetched into the cache if no `dataset.root` says where it should be."""
+        for root in data_roots(self.options.root):
+            for folder in (root / self.folder / "raw", root / "raw", root):
+                for file in (folder / name, (folder / name).with_suffix("")):
+                    if file.is_file():
+                        return file
+        if self.options.root:
+            place = data_roots(self.options.root)[0] / self.folder / "raw" / name
+            raise DataError(f"{name} is missing", f"key {self.key('root')}", f"put it at {place}")
+        return fetch(name, self.mirrors, self.md5[name], downloads() / self.folder / "raw")
+
+    def read(self) -> Source:
+        files = dict(zip(self.md5, self.files(), strict=True))
+        images, labels = zip(*(self._part(files, prefix) for prefix in PARTS.values()), strict=True)
+        return Source(
+            {part: len(rows) for part, rows in zip(PARTS, images, strict=True)},
+            _sized(np.concatenate(images)[:, None], self.options.size),
+            np.concatenate(labels).astype(np.int64),
+            list(self.classes),
+        )
+
+    def _part(self, files: dict[str, Path], prefix: str) -> tuple[Pixels, NDArray[np.uint8]]:
+        images = files[f"{prefix}-images-idx3-ubyte.gz"]
+        labels = files[f"{prefix}-labels-idx1-ubyte.gz"]
+        pixels, numbers = read_idx(images, (SIDE, SIDE)), read_idx(labels, ())
+        if len(pixels) != len(numbers):
+            raise DataError(
+                f"{images} holds {len(pixels)} images and {labels} {len(numbers)} labels",
+                "they do not belong together",
+                "fetch both again from their source",
+            )
+        if numbers.max() >= len(self.classes):
+            raise DataError(
+                f"{labels} holds the label {numbers.max()}",
+                f"there are {len(self.classes)} classes",
+                "fetch it again from its source",
+            )
+        return pixels, numbers
+
+
+def _sized(images: Pixels, size: int | None) -> Pixels:
+    if size is None or not SIDE < size <= 32:
+        return resize_all(images, size)
+    before, after = (size - SIDE) // 2, (size - SIDE + 1) // 2
+    return np.pad(images, ((0, 0), (0, 0), (before, after), (before, after)))
+
+
+@DATASETS("mnist")
+class MNIST(_IDX):
+    """Handwritten digits."""
+
+    name = "mnist"
+    folder = "MNIST"
+    classes = tuple("0123456789")
+    mirrors = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
+    md5: ClassVar[dict[str, str]] = {
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    }
+
+
+@DATASETS("fashion_mnist")
+class FashionMNIST(_IDX):
+    """Articles of clothing, a drop-in for MNIST."""
+
+    name = "fashion_mnist"
+    folder = "FashionMNIST"
+    classes = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+    )  # fmt: skip
+    mirrors = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
+    md5: ClassVar[dict[str, str]] = {
+        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+    }

@@ -1,0 +1,140 @@
+"""The decoded store: every picture of a source once, as uint8, memory-mapped by all runs that want this size.
+
+`<cache>/store/<name>-<size>-<key>/` holds `images.npy` (N, C, H, W), `labels.npy` where there are labels, and
+`meta.json` with a hash of each. The key is a hash of the source's fingerprint and of how pixels are made, so nothing
+in a store ever changes; `building` makes it beside its place, syncs and renames it. Opening one reads `meta.json` and
+the headers, whatever the number of images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genlab.data.store.build import Show, Source, build
+from genlab.data.store.hashing import facts_hash, file_hash
+from genlab.errors import ConfigError, DataError, ResourceError
+from genlab.utils.file_lock import lock
+from genlab.utils.paths import cache_folder
+
+__all__ = ["Damaged", "Show", "Source", "Store", "obtain"]
+
+FORMAT = 2
+SMALL = 16 * 2**20  # files up to this size are hashed at every opening, larger ones by `verify`
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store; arrays are memory-mapped read-only, `parts` are row numbers by official split."""
+
+    path: Path
+    images: np.memmap[Any, np.dtype[np.uint8]]
+    labels: np.memmap[Any, np.dtype[Any]] | None
+    label_names: list[str] | None
+    parts: dict[str, NDArray[np.int64]]
+
+
+class Damaged(Exception):
+    """A store that is there but not whole."""
+
+
+def obtain(
+    name: str, facts: dict[str, Any], read: Callable[[], Source], show: Show | None = None, verify: bool = False
+) -> Store:
+    """The store for `facts` (JSON; they make its key), built from `read()` unless it is there already.
+
+    A damaged one is rebuilt with one warning. Two processes that want it at once make one: the second waits.
+    """
+    key = facts_hash({"format": FORMAT, **facts})
+    path = cache_folder() / "store" / f"{name}-{facts.get('size') or 'native'}-{key[:16]}"
+    with contextlib.suppress(Damaged, FileNotFoundError):
+        return _open(path, verify)
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with lock(path.with_suffix(".lock"), f"the {name} store"):
+            with contextlib.suppress(FileNotFoundError):
+                try:
+                    return _open(path, verify)  # another process has just made it
+                except Damaged as error:
+                    print(f"genlab: warning: the store {path} is damaged ({error}); building it again", file=sys.stderr)
+            build(path, read(), facts, show)
+            return _just_built(path)
+
+
+def _just_built(path: Path) -> Store:
+    try:
+        return _open(path, verify=False)
+    except Damaged as error:
+        raise DataError(
+            f"the store does not read as it was written ({error})", str(path), "check the disk and start again"
+        ) from None
+
+
+def _open(path: Path, verify: bool) -> Store:
+    """Damaged if any file is not what meta.json says; FileNotFoundError if there is no store."""
+    if not path.is_dir():
+        raise FileNotFoundError(path)
+    try:
+        meta = _checked_meta(path)
+        for name, (size, digest) in meta["files"].items():
+            if (path / name).stat().st_size != size:
+                raise Damaged(f"{name} has {(path / name).stat().st_size} bytes instead of {size}")
+            if (verify or size <= SMALL) and file_hash(path / name) != digest:
+                raise Damaged(f"{name} has another sha256")
+        images = _map(path / "images.npy")
+        labels = _map(path / "labels.npy") if "labels.npy" in meta["files"] else None
+        return Store(path, images, labels, meta["label_names"], _rows(meta))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(f"{type(error).__name__}: {error}") from None
+
+
+def _map(path: Path) -> np.memmap[Any, np.dtype[Any]]:
+    # read-only: the kernel refuses a private writable map of more than its memory
+    mapped: np.memmap[Any, np.dtype[Any]] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def _rows(meta: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
+    """Row numbers of each official split, without the unreadable pictures."""
+    parts, start = {}, 0
+    for name, count in meta["parts"].items():
+        rows = np.arange(start, start + count)
+        parts[name] = np.setdiff1d(rows, np.asarray(meta["skipped"], np.int64)) if meta["skipped"] else rows
+        start += count
+    return parts
+
+
+def _checked_meta(path: Path) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads((path / "meta.json").read_text())
+    digest = meta.pop("sha256")
+    if digest != facts_hash(meta):
+        raise Damaged("meta.json has another sha256")
+    return meta
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """A full disk or an unwritable cache as one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ResourceError(
+                "the disk is full",
+                f"while writing the store {path}",
+                "free some space, or point GENLAB_CACHE to a larger disk",
+            ) from None
+        raise ConfigError(
+            f"the cache cannot be written ({error})",
+            f"{path.parent}",
+            "point the environment variable GENLAB_CACHE to a folder that can",
+        ) from None

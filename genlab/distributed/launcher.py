@@ -1,0 +1,158 @@
+"""`trainer.devices=N`: one run in N processes on this host, with torchrun's environment and genlab's exit codes.
+
+Rank 0 has the terminal. What the others print is kept, and shown only if it tells why the run ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, Any
+
+from genlab.errors import LAUNCHED, PEER_GONE, DivergedError, ResourceError
+from genlab.utils.signals import noted
+from genlab.utils.subprocesses import cores, die_with_parent, genlab_command
+
+POLL = 0.05  # seconds between looks at the processes
+GRACE = 20  # seconds that the others have to end when one has failed: NCCL alone would wait for half an hour
+SAVING = 600  # seconds that they have when all that ended did so together: rank 0 may be writing a checkpoint
+TOGETHER = {130, 143, DivergedError.code, PEER_GONE}  # stopped as asked, or not finite, which ends every rank
+MOST = 64  # as in genlab.config.settings
+
+
+@dataclass
+class Rank:
+    """One of the processes. `output` is what it printed; None: it prints for itself."""
+
+    process: subprocess.Popen[bytes]
+    output: IO[bytes] | None
+    killed: bool = False  # by us, because of another's failure
+
+
+def wanted(settings: Mapping[str, Any]) -> int:
+    """How many processes a configuration, perhaps not yet checked, asks this one to start; 1: none but itself."""
+    trainer = settings.get("trainer")
+    devices = trainer.get("devices") if isinstance(trainer, Mapping) else None
+    if "WORLD_SIZE" in os.environ or not isinstance(devices, int):
+        return 1
+    return devices if 1 < devices <= MOST else 1
+
+
+def launch(count: int, words: Sequence[str]) -> int:
+    """Run `genlab WORDS` in `count` processes that share a run; the exit code that one process would give.
+
+    A signal goes on to all of them. When one fails the others are ended. ResourceError if one was killed.
+    """
+    everywhere = "--debug" in sys.argv
+    command = genlab_command(*words, *(["--debug"] if everywhere else []))
+    ranks: list[Rank] = []
+    with free_port() as port, noted() as seen:  # none may come between a start and our knowing of it
+        try:
+            for rank in range(count):
+                ranks.append(_start(command, environment(rank, count, port), rank == 0 or everywhere))
+            _watch(ranks, seen)
+        finally:
+            for each in ranks:
+                each.process.kill()
+                each.process.wait()
+        return _verdict(ranks, seen)
+
+
+@contextlib.contextmanager
+def free_port() -> Iterator[int]:
+    """A port for rank 0 to listen on. We keep it bound, so that the system gives it to nobody else meanwhile."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def environment(rank: int, count: int, port: int) -> dict[str, str]:
+    threads = max(1, cores() // count)
+    return {
+        "OMP_NUM_THREADS": str(threads),  # else each process would take all cores
+        **os.environ,
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        LAUNCHED: "1",
+    }
+
+
+def _start(command: list[str], environment: dict[str, str], speaks: bool) -> Rank:
+    output = None if speaks else tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as its rank
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,  # a Ctrl-C in the terminal reaches it through us, once
+        preexec_fn=partial(die_with_parent, os.getpid()),
+    )
+    return Rank(process, output)
+
+
+def _watch(ranks: Sequence[Rank], seen: Sequence[int]) -> None:
+    """Until all have ended: pass signals on; end those that do not end by themselves after another's failure."""
+    passed, bad_since = 0, None
+    while running := [each for each in ranks if each.process.poll() is None]:
+        for signum in seen[passed:]:
+            passed += 1
+            for each in running:
+                each.process.send_signal(signum)
+        codes = [each.process.returncode for each in ranks]
+        bad = [code for code in codes if code]
+        if bad:
+            bad_since = bad_since or time.monotonic()
+            patience = SAVING if set(bad) <= TOGETHER else GRACE
+            if time.monotonic() - bad_since > patience:
+                for each in running:
+                    each.killed = True
+                    each.process.kill()
+        time.sleep(POLL)
+
+
+def _verdict(ranks: Sequence[Rank], seen: Sequence[int]) -> int:
+    """The code of the process that failed by itself; its line is shown if it has not shown it."""
+    codes = {i: each.process.returncode for i, each in enumerate(ranks) if not each.killed}
+    own = {i: code for i, code in codes.items() if code not in (0, PEER_GONE)}
+    explained = {i: code for i, code in own.items() if 0 < code < 9}
+    if explained:
+        first, code = next(iter(explained.items()))
+        _show(ranks[first])
+        return code
+    if seen and any(codes.values()):
+        return 128 + seen[0]
+    if not own:
+        if codes.get(0) == 0:  # what the run was for is done and saved
+            return 0
+        raise ResourceError("the processes of this run lost each other", "trainer.devices", "start it again")
+    first, code = next(iter(own.items()))
+    if code > 0:
+        return code
+    raise ResourceError(
+        f"process {first} of {len(ranks)} was ended by signal {-code} ({signal.Signals(-code).name})",
+        "the system's memory killer sends 9",
+        "go on with: genlab resume last, or the same command with its hydra.run.dir",
+    )
+
+
+def _show(rank: Rank) -> None:
+    """The last line of a process that could not speak for itself: its error."""
+    if rank.output:
+        rank.output.seek(0)
+        lines = rank.output.read().decode("utf-8", "replace").strip().splitlines()
+        print(lines[-1] if lines else "genlab: error: a process of this run failed without a word", file=sys.stderr)

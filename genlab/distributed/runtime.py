@@ -1,0 +1,231 @@
+"""Device, precision, determinism and ranks: what a model file must not know."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from genlab.core import rng
+from genlab.distributed import allocator
+from genlab.errors import ConfigError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how tensors are computed, and which of how many processes this is."""
+
+    device: torch.device
+    precision: str = "fp32"
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def main(self) -> bool:
+        """True in the one process that writes files."""
+        return self.rank == 0
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether the host runs ahead of the device, so that looking at a value makes it wait."""
+        return self.device.type == "cuda"
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context in which networks run: half precision where `precision` asks for it."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
+
+    def layout(self, wanted: str, model: nn.Module) -> str:
+        """`nhwc` (channels last) or `nchw`: how images lie in memory.
+
+        `auto` is nhwc for a model with convolutions, on a CPU (benchmarks/) and in half precision on a GPU; in float32
+        cuDNN has its best kernels for nchw.
+        """
+        if wanted != "auto":
+            return wanted
+        convolves = any(isinstance(module, nn.Conv2d | nn.ConvTranspose2d) for module in model.modules())
+        return "nhwc" if convolves and (self.device.type == "cpu" or self.precision != "fp32") else "nchw"
+
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """A loss scaler of its own for each optimiser under fp16, whose gradients underflow; else None."""
+        return torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given: only where a measurement or a log needs it."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, flat: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Replace gradients by their mean over ranks, in one all-reduce of a flat buffer: the mean loss, the buffer.
+
+        `flat` is the buffer of the step before, used again if it fits. A loss that is not finite on one rank is so
+        on all: they stop together.
+        """
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        sizes = [g.numel() for g in gradients]
+        if flat is None or len(flat) != sum(sizes) + 1:
+            flat = loss.new_empty(sum(sizes) + 1, dtype=gradients[0].dtype)
+        torch.cat([*(g.reshape(-1) for g in gradients), loss.detach().reshape(1)], out=flat)
+        dist.all_reduce(flat)
+        flat /= self.world
+        parts = flat[:-1].split(sizes)
+        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+        return flat[-1].clone(), flat
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The mean over ranks of scalars to be logged."""
+        if self.world == 1 or not values:  # no phase was due at this step: so it is on every rank
+            return values
+        stacked = torch.stack([value.detach().float() for value in values.values()])
+        dist.all_reduce(stacked)
+        return dict(zip(values, stacked / self.world, strict=True))
+
+    def largest(self, numbers: list[float]) -> list[float]:
+        """The largest of each number over ranks; waits for all of them."""
+        table = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        dist.all_reduce(table, op=dist.ReduceOp.MAX)
+        return table.tolist()
+
+    def total(self, sums: dict[str, Tensor], count: int) -> tuple[dict[str, float], float]:
+        """Named sums and a count, added up over ranks. A rank that had nothing to add gives no names."""
+        names = self.from_main(list(sums))
+        own = [sums[name].double() if name in sums else 0.0 for name in names]
+        table = torch.tensor([*own, count], dtype=torch.float64, device=self.device)
+        dist.all_reduce(table)
+        *totals, everything = table.tolist()
+        return dict(zip(names, totals, strict=True)), everything
+
+    def gather(self, columns: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The rows of all ranks, each of which holds as many, in the order of the global batch."""
+        if self.world == 1:
+            return columns
+        return tuple(self._gathered(column.detach().contiguous()) for column in columns)
+
+    def _gathered(self, column: Tensor) -> Tensor:
+        parts = [torch.empty_like(column) for _ in range(self.world)]
+        dist.all_gather(parts, column)
+        return torch.cat(parts)
+
+    def from_main(self, value: Any) -> Any:
+        """A small object of rank 0, on every rank."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+
+def start(device: str, precision: str, deterministic: bool, threads: int | None, devices: int = 1) -> Runtime:
+    """Settle device, precision, threads and ranks (torchrun's environment) for this process.
+
+    ConfigError, the same on every rank, if this is not what was asked for or does not fit the machine.
+    """
+    check_ranks(device, devices)
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    _only_deterministic(deterministic)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    else:
+        allocator.keep_freed_memory()
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
+    rng.share(rank, world)
+    return Runtime(chosen, choose_precision(precision, chosen), rank, world)
+
+
+def check_ranks(device: str, devices: int) -> None:
+    """ConfigError unless the processes on this host are `devices` (1: whatever they are) and each has its own GPU."""
+    if "WORLD_SIZE" not in os.environ:
+        if devices > 1:
+            raise ConfigError(
+                "this is one process, and only the command starts others",
+                f"key trainer.devices={devices}",
+                "use `genlab train` or `genlab resume`, or start it under torchrun",
+            )
+        return
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
+    if devices not in (1, here):
+        raise ConfigError(
+            f"torchrun has started {here} process(es) on this host",
+            f"key trainer.devices={devices}",
+            "leave trainer.devices=1 under torchrun",
+        )
+    if here == 1 or device == "cpu" or not torch.cuda.is_available():
+        return
+    if ":" in device:
+        raise ConfigError(f"{here} processes cannot share {device}", "key trainer.device", "use trainer.device=cuda")
+    count = torch.cuda.device_count()
+    if here > count:
+        raise ConfigError(
+            f"{here} processes and {count} CUDA device(s)",
+            "key trainer.devices",
+            f"use trainer.devices={count}, or trainer.device=cpu",
+        )
+
+
+def choose_device(device: str, local_rank: int = 0) -> torch.device:
+    """`auto` is CUDA where there is one (each rank its own), else the CPU; ConfigError if it is not there."""
+    if device == "auto":
+        device = f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise ConfigError(f"unknown device '{device}'", "key trainer.device", "choose one of: auto, cpu, cuda, cuda:N")
+    chosen = torch.device(device)
+    if chosen.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigError(
+                "this machine has no CUDA device that torch can use",
+                "key trainer.device",
+                "run `genlab doctor`, or use trainer.device=cpu",
+            )
+        chosen = torch.device("cuda", local_rank if chosen.index is None else chosen.index)
+        if chosen.index >= torch.cuda.device_count():
+            raise ConfigError(
+                f"there are {torch.cuda.device_count()} CUDA devices",
+                f"trainer.device={device}",
+                f"choose cuda:0 to cuda:{torch.cuda.device_count() - 1}",
+            )
+    return chosen
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """`auto` is bf16 on a GPU that has it, else fp16 on a GPU, else fp32."""
+    if precision == "auto":
+        if device.type == "cpu":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if precision == "fp16" and device.type == "cpu":
+        raise ConfigError("fp16 has no use on a CPU", "key trainer.precision", "use bf16 or fp32")
+    return precision
+
+
+def stop() -> None:
+    """Leave the process group, if there is one, and undo what would change a caller's own arithmetic after a run."""
+    torch.set_flush_denormal(False)
+    allocator.give_back()
+    _only_deterministic(False)
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+    rng.share(0, 1)
+
+
+def _only_deterministic(wanted: bool) -> None:
+    if wanted != torch.are_deterministic_algorithms_enabled():  # the call itself imports torch's compiler: a second
+        torch.use_deterministic_algorithms(wanted)

@@ -1,0 +1,262 @@
+"""One optimiser step: batch → phase → loss → backward → average → clip → step → average of weights.
+
+Adversarial training is data here: a list of players, walked once a step. How the same step is made faster (layout in
+memory, torch.compile, CUDA graphs) is decided once, before the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from genlab.config.settings import Settings
+from genlab.core import rng
+from genlab.core.model import Model
+from genlab.distributed.runtime import Runtime
+from genlab.engine.compiling import cannot_compile
+from genlab.engine.cuda_graphs import CudaRecorder, Graphs, Recorder, hindrance
+from genlab.engine.optimizers import Average
+from genlab.engine.phase_state import MakeOptimizer, Player
+from genlab.errors import DivergedError
+from genlab.utils.progress import say
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Data
+
+Values = dict[str, Tensor]  # what was logged, still on the device
+
+
+class Stepper:
+    """Makes the steps of `model` on `data`; knows nothing of what comes between them."""
+
+    def __init__(
+        self, model: Model, data: Data, runtime: Runtime, settings: Settings, seed: int, optimizer: MakeOptimizer
+    ) -> None:
+        self.model, self.runtime, self.settings, self.seed = model, runtime, settings, seed
+        self.layout = runtime.layout(settings.layout, model)
+        form = torch.contiguous_format
+        if self.layout == "nhwc":
+            form = torch.channels_last
+            model.to(memory_format=form)
+        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world, form)
+        model.check_batch(self.batches.share(settings.accumulate))  # a bad batch is refused now, not at step 1
+        self._draw: Callable[..., Any] = model.draw
+        self.players = Player.all_of(model.phases(), optimizer, runtime)
+        self.average = Average(model, settings.ema) if settings.ema else None
+        self._progress: Tensor | None = getattr(model, "progress", None)
+        self._moving: set[str] | None = None
+        self._bad = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
+        self._graphs: Graphs | None = None
+        self._uncompiled: list[Callable[..., Any]] = []  # draw and the objectives, while others stand in their places
+        self._tried: set[tuple[str, ...]] = set()  # kinds of steps: which players move in them
+        if runtime.device.type == "cuda" and settings.graphs:
+            self._record_if_possible()
+        if settings.compile:
+            self.compile()
+
+    # ------------------------------------------------------------------ how steps are made
+
+    def compile(self, backend: str = "inductor") -> None:
+        """`Model.draw` and the phases' objectives through torch.compile."""
+        from genlab.engine.compiling import compiled
+
+        tell = say if self.runtime.main else _silent
+        self._uncompiled = [self._draw, *(player.phase.objective for player in self.players)]
+        if type(self.model).draw is not Model.draw:
+            self._draw = compiled(self._draw, "draw()", backend, tell)
+        for player in self.players:
+            if player.optimizer:
+                fast = compiled(player.phase.objective, f"phase '{player.phase.name}'", backend, tell)
+                player.phase = replace(player.phase, objective=fast)
+
+    def _try(self, due: list[Player], step: int) -> None:
+        """What is compiled, with its gradients and no effect, before the first step of a kind; as it is if it fails.
+
+        A graph can be compiled whose gradient cannot. Were that found within a step, other players would have moved.
+        """
+        kind = tuple(player.phase.name for player in due)
+        if not self._uncompiled or kind in self._tried:
+            return
+        self._tried.add(kind)
+        before = [buffer.clone() for buffer in self.model.buffers()]
+        try:
+            for players in [due] if self.settings.accumulate == 1 else [[player] for player in due]:
+                shared = self._part(players, step, 0)
+                for player in players:
+                    if player.optimizer:
+                        self._only([player])
+                        player.backward(self._objective(player, shared)["loss"])
+        except RuntimeError as error:
+            if not cannot_compile(error):
+                raise
+            self._give_up_compiling(error)  # every rank does: they run the same code
+        for player in due:
+            player.drop_gradients()
+        for buffer, value in zip(self.model.buffers(), before, strict=True):
+            buffer.copy_(value)
+
+    def _give_up_compiling(self, error: RuntimeError) -> None:
+        reason = " ".join(str(error).split())[:120]
+        if self.runtime.main:
+            say(f"a compiled step cannot be made ({type(error).__name__}: {reason}); steps are made as they are")
+        self._draw, *objectives = self._uncompiled
+        self._uncompiled = []
+        for player, objective in zip(self.players, objectives, strict=True):
+            player.phase = replace(player.phase, objective=objective)
+
+    def _record_if_possible(self) -> None:
+        always = any(
+            player.optimizer is None and player.phase.every == 1 and player.phase.window == (0.0, 1.0)
+            for player in self.players
+        )
+        reason = hindrance(self.settings, self.runtime, always)
+        if reason is None:
+            self.record_with(CudaRecorder())
+        elif self.runtime.main:
+            say(f"steps are not recorded as CUDA graphs: {reason}")
+
+    def record_with(self, recorder: Recorder) -> None:
+        """From now on steps are recorded and replayed by `recorder`."""
+        if self.average:
+            self.average.capturable()
+        self._graphs = Graphs(recorder)
+
+    # ------------------------------------------------------------------ a step
+
+    def make(self, step: int, total: int, factor: float) -> Values:
+        """Step `step` (from 0) of `total`, at `factor` times the configured learning rates."""
+        due = [player for player in self.players if player.due(step, total)]
+        for player in due:
+            player.set_rate(factor)
+        if self._progress is not None:
+            self._progress.fill_((step + 0.5) / total)
+        if self.average:
+            self.average.at(step + 1)
+        self._try(due, step)
+        if self.settings.accumulate > 1:
+            return self._in_parts(due, step)
+        columns = self.batches.at(step)
+        seed = partial(rng.seed, self.seed, step, 0)  # what a step draws can be had again: a resumed run is the same
+        if self._graphs is None:
+            seed()
+            return self._whole(due, step, columns)
+        if any(player.optimizer is None for player in due):  # what such a phase does may need the host
+            seed()
+            return self._capturable(due, step, columns)
+        kind = tuple(player.phase.name for player in due)
+        return self._graphs.make(kind, columns, partial(self._capturable, due, step), seed)
+
+    def _whole(self, due: list[Player], step: int, columns: Sequence[Tensor]) -> Values:
+        """All that the device does. `step` may only stand in messages: a recording is replayed for later ones."""
+        shared = self._share(due, columns)
+        values: Values = {}
+        for player in due:
+            values |= self._named(player, self._move(player, step, [shared]))
+        if self.average:
+            self.average.blend()
+        return values
+
+    def _capturable(self, due: list[Player], step: int, columns: Sequence[Tensor]) -> Values:
+        with contextlib.ExitStack() as stack:
+            for player in {id(player.optimizer): player for player in reversed(due)}.values():  # each optimiser once
+                stack.enter_context(player.capturable())
+            try:
+                return self._whole(due, step, columns)
+            except RuntimeError:  # what a broken recording left in the gradients was never computed
+                for player in due:
+                    player.drop_gradients()
+                raise
+
+    def _in_parts(self, due: list[Player], step: int) -> Values:
+        """A step whose batch is computed in parts: each player takes them one after another, drawn anew."""
+        values: Values = {}
+        for player in due:
+            parts = (self._part([player], step, part) for part in range(self.settings.accumulate))
+            values |= self._named(player, self._move(player, step, parts))
+        if self.average:
+            self.average.blend()
+        return values
+
+    def _part(self, due: list[Player], step: int, part: int) -> tuple[Tensor, ...]:
+        columns = self.batches.at(step, part, self.settings.accumulate)
+        rng.seed(self.seed, step, part)
+        return self._share(due, columns)
+
+    def _share(self, due: list[Player], columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What the phases share of these columns."""
+        self._only(due)
+        with self.runtime.autocast():
+            return tuple(self._draw(*columns))
+
+    def _named(self, player: Player, said: Values) -> Values:
+        descending = sum(each.optimizer is not None for each in self.players)
+        if len(self.players) == 1 or (player.optimizer and descending == 1):
+            return said
+        return {f"{player.phase.name}/{name}": value for name, value in said.items()}
+
+    def _move(self, player: Player, step: int, shares: Iterable[tuple[Tensor, ...]]) -> Values:
+        """One player's update from the parts of a batch; the means of what it logs."""
+        parts = self.settings.accumulate
+        said: Values = {}
+        for shared in shares:
+            self._only([player])
+            values = self._objective(player, shared)
+            if player.optimizer:
+                player.backward(values["loss"] / parts if parts > 1 else values["loss"])
+            for name, value in values.items():
+                said[name] = said[name] + value.detach() if name in said else value.detach()
+        if parts > 1:
+            said = {name: value / parts for name, value in said.items()}
+        if player.optimizer:
+            said["gradient_norm"], bad = player.descend(self.runtime, self.settings.clip, said["loss"])
+            if isinstance(bad, Tensor):  # looked at when something is logged
+                torch.maximum(self._bad, bad, out=self._bad)
+            elif bad:
+                raise _diverged(player.phase.name, step)
+            player.step()
+        return said
+
+    def _objective(self, player: Player, shared: tuple[Tensor, ...]) -> Values:
+        if player.optimizer:
+            with self.runtime.autocast():
+                return player.phase.objective(*shared)
+        with torch.no_grad(), rng.alone():  # every rank makes the same update, from the whole batch
+            return player.phase.objective(*(self.runtime.gather(shared) if player.phase.gathers else shared))
+
+    def check_finite(self, step: int) -> None:
+        """DivergedError if a loss or a gradient has not been finite on a device that was not asked at once."""
+        if self._bad:
+            raise _diverged("+".join(player.phase.name for player in self.players), step)
+
+    def _only(self, players: Iterable[Player]) -> None:
+        """Only these players' parameters take gradients."""
+        names = {player.phase.name for player in players}
+        if names == self._moving:
+            return
+        self._moving = names
+        for player in self.players:
+            if player.phase.name not in names:
+                for parameter in player.parameters:
+                    parameter.requires_grad_(False)
+        for player in self.players:
+            if player.phase.name in names:
+                for parameter in player.parameters:
+                    parameter.requires_grad_(True)
+
+
+def _silent(line: str) -> None:
+    """Another rank says it."""
+
+
+def _diverged(phase: str, step: int) -> DivergedError:
+    return DivergedError(
+        f"the loss or a gradient of phase '{phase}' is not finite at step {step}",
+        "no such update was made",
+        "try a lower optimizer.lr, trainer.clip=1 or precision=fp32",
+    )

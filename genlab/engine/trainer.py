@@ -1,0 +1,259 @@
+"""The loop: step after step (stepping.py), and what comes between them: logs, evaluations, checkpoints, a stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from genlab.checkpoint import manager
+from genlab.config.settings import Saving, Settings, cadence, in_steps
+from genlab.core.model import Model
+from genlab.core.values import Diagnosis, Embedding, Logger, Picture
+from genlab.distributed.runtime import Runtime
+from genlab.distributed.stop_sync import Agreement
+from genlab.engine.evaluate import Evaluator, Remembers, evaluate, numbers
+from genlab.engine.optimizers import Schedule
+from genlab.engine.phase_state import MakeOptimizer
+from genlab.engine.step import Stepper
+from genlab.engine.timer import Clock
+from genlab.errors import CheckpointError, Stopped
+from genlab.utils.progress import say
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Data
+
+
+AT_RISK = 10.0  # seconds of training that the end's evaluations, which may take long, may put at risk
+Save = Callable[[int, Mapping[str, Any], dict[str, Any]], None]  # step, objects with a state, plain state
+
+
+class Trainer:
+    """Trains `model` on `data` up to `total` optimiser steps; `step` counts those done."""
+
+    def __init__(
+        self,
+        model: Model,
+        data: Data,
+        runtime: Runtime,
+        settings: Settings,
+        saving: Saving,
+        *,
+        seed: int,
+        optimizer: MakeOptimizer,
+        schedule: Schedule,
+        evaluators: Mapping[str, Evaluator],
+    ) -> None:
+        self.model, self.data, self.runtime, self.settings, self.seed = model, data, runtime, settings, seed
+        self.schedule = schedule
+        self._logger: Logger = Logger()
+        self._save: Save = lambda step, objects, state: None
+        self._stop: Callable[[], int] = lambda: 0
+        self.stepper = Stepper(model, data, runtime, settings, seed, optimizer)
+        self.players, self.average = self.stepper.players, self.stepper.average
+        self.batches = self.stepper.batches
+        self.batches.end = self.total = settings.total(self.batches.per_epoch)
+        self.step = 0
+        self.metrics: dict[str, float] = {}
+        self.best: dict[str, Any] | None = None
+        self.diagnoses: list[dict[str, Any]] = []
+        self._due: list[str] = []  # evaluations of this step that are still to be made
+        self._rare = tuple(f"{player.phase.name}/" for player in self.players if player.phase.every > 1)
+        self._rested: dict[str, Tensor] = {}  # what these logged when they last moved since the last record
+        sizes = data.sizes()
+        self.evaluators = {
+            key: e for key, e in evaluators.items() if e.applies(model) and (e.split is None or sizes[e.split])
+        }
+        self._cadence = {
+            key: cadence(e.every, self.batches.per_epoch, self.total, sizes.get(e.split or "", 0), settings.batch_size)
+            for key, e in self.evaluators.items()
+        }
+        self._save_every = in_steps(saving.every, self.batches.per_epoch, self.total)
+        self._clock = Clock(settings.batch_size)
+        self._counted = 0  # the step up to which the clock has counted
+        self._kept = 0.0  # seconds of training up to the last checkpoint of this process
+
+    # ------------------------------------------------------------------ what must survive
+
+    def objects(self) -> dict[str, Any]:
+        """Everything that a checkpoint must hold, by name."""
+        named: dict[str, Any] = {"model": self.model}
+        if self.average:
+            named["ema"] = self.average
+        for player in reversed(self.players):  # what several phases share has the name of the first
+            for kind, shared in (("optimizer", player.optimizer), ("scaler", player.scaler)):
+                if shared:
+                    named = {name: each for name, each in named.items() if each is not shared}
+                    named[f"{kind}/{player.phase.name}"] = shared
+        return named
+
+    def state_bytes(self) -> int:
+        """About what a checkpoint takes: weights, their average, and two moments of each."""
+        weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
+        return weights * (4 if self.average else 3)
+
+    def state(self) -> dict[str, Any]:
+        known, due = list(self.diagnoses), list(self._due)  # copies: they are written while training goes on
+        memory = {key: each.memory for key, each in self.evaluators.items() if isinstance(each, Remembers)}
+        return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best,
+                "diagnoses": known, "due": due, "memory": memory}  # fmt: skip
+
+    def seconds(self) -> dict[str, float]:
+        """Where the time of `fit` has gone so far: training, validation, pictures, logging, checkpoints."""
+        return dict(self._clock.seconds)
+
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go on from a checkpoint; CheckpointError if it is not this run's, and then nothing has changed."""
+        if state["step"] > self.total:
+            raise CheckpointError(
+                f"the checkpoint is at step {state['step']}, the run ends at {self.total}",
+                "key trainer.steps",
+                "give at least as many steps as are done",
+            )
+        manager.unpack(self.objects(), tensors, state["structure"])
+        for player in self.players:
+            player.configure()
+        self.step, self.metrics, self.best = state["step"], state["metrics"], state["best"]
+        self.diagnoses = state.get("diagnoses", [])  # checkpoints of 0.1 have none
+        self._due = [key for key in state.get("due", []) if key in self.evaluators]
+        for key, known in state.get("memory", {}).items():
+            if isinstance(self.evaluators.get(key), Remembers):
+                self.evaluators[key].memory = known  # type: ignore[attr-defined]
+
+    # ------------------------------------------------------------------ the loop
+
+    def fit(
+        self, logger: Logger, save: Save, stop: Callable[[], int], watch: Callable[[int], bool] = lambda step: False
+    ) -> dict[str, float]:
+        """Train to the end and give the last metrics: `valid/...` and `images_per_second`.
+
+        `save` is called with what must survive; `stop` gives the number of a signal that asked to stop, or 0;
+        `watch` is called with each step that is done and ends the run there, saved, by answering true.
+        Raises DivergedError before a non-finite update is made, and Stopped after saving when asked to stop.
+        """
+        self._logger, self._save, self._stop = logger, save, stop
+        self._logger.start(self.step, self.total, type(self.model).__name__)
+        self.model.train()
+        self._counted = self.step
+        self._agreement = Agreement(self.runtime, self.step)
+        self._clock.go()
+        try:
+            self._evaluate()  # what had failed when this step was saved
+            self._clock.go()
+            while self.step < self.total:
+                self._after_step(self.train_step())
+                if watch(self.step) and self.step < self.total:
+                    self._count_steps()
+                    self._keep()
+                    break
+        finally:
+            self.batches.close()  # it reads ahead, of what an early end does not want
+        return self.metrics
+
+    def train_step(self) -> dict[str, Tensor]:
+        """One optimiser step of every phase that is due; what they logged, by name, still on the device."""
+        factor = self.schedule((self.step + 0.5) / self.total)  # the step's middle: a warm-up does not begin at 0
+        values = self.stepper.make(self.step, self.total, factor)
+        self.step += 1
+        return values
+
+    # ------------------------------------------------------------------ between steps
+
+    def _after_step(self, values: dict[str, Tensor]) -> None:
+        # copies: a recorded step leaves its values only until the next is made
+        self._rested |= {name: value.clone() for name, value in values.items() if name.startswith(self._rare)}
+        last = self.step == self.total
+        logs = last or self.step % self.settings.log_every == 0
+        saves = last or self.step % self._save_every == 0
+        self._due = [key for key, every in self._cadence.items() if last or self.step % every == 0]
+        signum = self._agreement.largest(self.step, self._stop())
+        if not (logs or saves or self._due or signum):
+            return
+        self._count_steps()
+        if logs:
+            self._log(self._rested | values)
+            self._rested = {}
+        if last and self._due and self._clock.seconds["training"] - self._kept > AT_RISK:
+            self._keep()  # a run that is killed while it evaluates resumes with the evaluations
+            if self.runtime.main:
+                say(f"step {self.step} is saved; evaluating: {', '.join(self._due)}")
+        try:
+            self._evaluate()
+        except Exception:  # an evaluation that cannot be made costs no training: a resumed run begins with it
+            self._keep()
+            raise
+        if saves or signum:
+            self._keep()
+        self._clock.go()
+        if signum and not last:
+            raise Stopped(signum, f"stopped at step {self.step} of {self.total}", "state saved")
+
+    def _count_steps(self) -> None:
+        self.runtime.synchronize()  # so that the clock counts what the device has really done
+        self._clock.pause(self.step - self._counted)
+        self._counted = self.step
+
+    def _log(self, values: dict[str, Tensor]) -> None:
+        self.stepper.check_finite(self.step)
+        for player in self.players:
+            player.check_scale(self.step)
+        means = self.runtime.mean(values)
+        stacked = torch.stack([value.double() for value in means.values()]) if means else torch.empty(0)
+        said = dict(zip(means, stacked.tolist(), strict=True))  # one transfer for all
+        rates = [player.optimizer.param_groups[0]["lr"] for player in self.players if player.optimizer]
+        if rates:
+            said["learning_rate"] = rates[0]
+        said["images_per_second"] = round(self._clock.recent(), 1)
+        if self.runtime.main:
+            self._logger.scalars(self.step, "train", said)
+        self._clock.lap("logging")
+
+    def _evaluate(self) -> None:
+        while self._due:
+            evaluator = self.evaluators[self._due[0]]
+            live = getattr(evaluator, "live", False)
+            subject = self.average.model if self.average and not live else self.model
+            found = evaluate(evaluator, subject, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
+            scalars = numbers(found)
+            if scalars:
+                split = evaluator.split or "train"
+                if self.runtime.main:
+                    self._logger.scalars(self.step, split, scalars)
+                self.metrics.update({f"{split}/{name}": value for name, value in scalars.items()})
+                self._note_best()
+            for name, value in found:
+                if isinstance(value, Picture):
+                    self._logger.picture(self.step, name, value)
+                elif isinstance(value, Embedding):
+                    self._logger.embedding(self.step, name, value)
+                elif isinstance(value, Diagnosis):
+                    self._diagnose(name, value)
+            self._due.pop(0)
+            self._clock.lap("validation" if scalars else "pictures")
+
+    def _diagnose(self, name: str, found: Diagnosis) -> None:
+        """Said once a run; logged each time."""
+        if not found.due(self.step, self.total):
+            return
+        self._logger.text(self.step, f"diagnosis/{name}", found.sentence)
+        if all(known["name"] != name for known in self.diagnoses):
+            self.diagnoses.append({"step": self.step, "name": name, "sentence": found.sentence})
+            say(f"diagnosis: {found.sentence}")
+
+    def _note_best(self) -> None:
+        name = f"valid/{self.model.monitor}"
+        value = self.metrics.get(name, math.nan)
+        if math.isfinite(value) and (self.best is None or value < self.best["value"]):
+            self.best = {"metric": name, "value": value, "step": self.step}
+
+    def _keep(self) -> None:
+        self.stepper.check_finite(self.step)
+        if self.runtime.main:
+            self.metrics["images_per_second"] = round(self._clock.overall(), 1)
+            self._logger.flush()
+            self._save(self.step, self.objects(), self.state())
+        self._kept = self._clock.seconds["training"]
+        self._clock.lap("checkpoints")

@@ -1,0 +1,51 @@
+"""How strange an image is to a model, and from which score on it is called an anomaly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from genlab.core.model import Model, Reconstructs, Scores
+from genlab.core.rng import branch
+from genlab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Split
+
+Rule = Literal["auto", "reconstruction"]
+
+
+def can_score(model: Model) -> bool:
+    """Whether a model judges images alone: one that is given the label would be told what is to be found out."""
+    return isinstance(model, Scores | Reconstructs) and not model.conditions
+
+
+def score(model: Model, image: Tensor, rule: Rule = "auto") -> Tensor:
+    """Scores (N,), larger is stranger, of images (N, C, H, W).
+
+    `auto`: the model's own score where it has one (VAE: −log p(x|μ(x)) + KL, the pixels as they are; RBM: the free
+    energy), else, and under `reconstruction`, the squared error of the reconstruction, summed over pixels.
+    """
+    if rule == "auto" and isinstance(model, Scores):
+        return model.score(image).float()
+    if not isinstance(model, Reconstructs):
+        raise ConfigError("this model reconstructs nothing", "key score", "use score=auto")
+    return (model.reconstruct(image) - image).square().flatten(1).sum(1)
+
+
+def scores(model: Model, split: Split, rule: Rule = "auto", batch_size: int = 500, every: int = 1) -> Tensor:
+    """Scores (n,), on the host, of a split's images, or of those in every so many-th of its batches."""
+    found = []
+    for index, (image,) in enumerate(split.batches(("image",), batch_size, 0, every)):
+        branch(index)  # a batch has its own noise, whatever was scored before it
+        found.append(score(model, image, rule).cpu())
+    return torch.cat(found)
+
+
+def normal_threshold(model: Model, train: Split, quantile: float, rule: Rule = "auto", n: int = 5000) -> float:
+    """The score that this share of the training images does not exceed, by about `n` of them from the whole split."""
+    batch = min(500, n)
+    taken = scores(model, train, rule, batch, every=max(1, len(train) // n))
+    return float(taken.double().quantile(quantile))

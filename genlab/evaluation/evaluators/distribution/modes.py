@@ -1,0 +1,129 @@
+"""How many of the modes of data whose modes are known a model draws, and how evenly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from genlab.core.model import Model, Samples, generator_every
+from genlab.core.sampling import classes_in_turn, in_parts
+from genlab.core.values import UNTAUGHT, Diagnosis, Value
+from genlab.errors import ConfigError
+from genlab.registry import EVALUATORS, EXTRACTORS, Duration, PositiveFloat, PositiveInt
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Split
+
+POINTS, STACKS = 2_500, 26_000  # samples, as in the papers
+BATCH = 500
+EARLY = 0.5  # share of training up to which a mode may still be found
+FORMED = 0.25  # share of points near a mode, below which they are no data yet, and miss no modes
+MOST = 0.9  # share of the modes from which on a few that are missed are no collapse
+
+
+@EVALUATORS("modes")
+class Modes:
+    """`modes` of which at least one sample is; `mode_kl`, in nats, from the samples' modes to an even use of all.
+
+    Points (ring, grid): a sample is of its nearest mode if it lies within `deviations` standard deviations of it;
+    `high_quality` is the share of those, and only they are counted (Lin et al., PacGAN, NeurIPS 2018, section 4.1).
+    The modes' centres and their deviation are the training points' own. Stacked MNIST: the shipped classifier reads
+    each channel, all samples count. With N samples of K modes used evenly, `mode_kl` is about (K - 1)/2N, not 0.
+    """
+
+    split: str | None = "valid"
+
+    def __init__(
+        self, n: PositiveInt | None = None, deviations: PositiveFloat = 3.0, every: Duration | None = None
+    ) -> None:
+        self.n, self.deviations, self.every = n, deviations, every
+
+    def applies(self, model: Model) -> bool:
+        return isinstance(model, Samples)
+
+    def check(self, split: Split) -> None:
+        if not split.points and split.table.name != "stacked_mnist":
+            raise unknown()
+
+    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
+        assert split is not None
+        self.check(split)
+        quality: float | None = None
+        if split.points:
+            samples = drawn(model, self.n or POINTS).flatten(1)
+            centres, deviation = clusters(split.sibling("train"))
+            if not deviation:  # one point again and again: nothing lies near it
+                raise unknown()
+            near, tally = nearest(samples.cpu(), centres, self.deviations * deviation)
+            quality = float(near.double().mean())
+        else:
+            tally = spelled(drawn(model, self.n or STACKS)).bincount(minlength=1000)
+        found, total = int((tally > 0).sum()), len(tally)
+        yield "modes", float(found)
+        yield "mode_kl", kl_to_even(tally)
+        if quality is not None:
+            yield "high_quality", quality
+        if found < MOST * total and (quality is None or quality >= FORMED):
+            yield "modes", Diagnosis(_sentence(model, found, total), EARLY, UNTAUGHT * generator_every(model))
+
+    def protocol(self) -> dict[str, Any]:
+        return {
+            "samples": self.n or f"{POINTS} points, {STACKS} stacks",
+            "high_quality": f"within {self.deviations:g} standard deviations of the nearest mode",
+            "modes": "class means of the training points; stacks: the shipped classifier mnist, channel by channel",
+        }
+
+
+def unknown() -> ConfigError:
+    return ConfigError(
+        "these data have no modes that are known", "evaluator modes", "use dataset=ring, grid or stacked_mnist"
+    )
+
+
+def drawn(model: Model, n: int) -> Tensor:
+    """n samples, a batch at a time."""
+    assert isinstance(model, Samples)
+    return torch.cat([model.sample(part) for part in in_parts(n, BATCH, classes_in_turn(model))])
+
+
+def clusters(split: Split) -> tuple[Tensor, float]:
+    """The mean (K, D) of each class of points, and the standard deviation from it in one direction."""
+    points, label = (column.cpu() for column in split.first(len(split), ("image", "label")))
+    points = points.flatten(1).double()
+    sums = torch.zeros(int(label.max()) + 1, points.shape[1], dtype=torch.float64).index_add_(0, label, points)
+    centres = sums / label.bincount()[:, None]
+    return centres, float((points - centres[label]).square().mean().sqrt())
+
+
+def nearest(samples: Tensor, centres: Tensor, reach: float) -> tuple[Tensor, Tensor]:
+    """Which samples (N, D) lie within `reach` of a centre (K, D), (N,), and how many of these are nearest to each."""
+    distance, mode = torch.cdist(samples.double(), centres).min(1)
+    near = distance < reach
+    return near, mode[near].bincount(minlength=len(centres))
+
+
+def spelled(images: Tensor) -> Tensor:
+    """The numbers 0..999 (N,) that the digits in the three channels of images (N, 3, H, W) spell."""
+    judge = EXTRACTORS.build({"name": "mnist"}, "extractor").to(images.device)
+    channels = images.reshape(-1, 1, *images.shape[2:]).split(3 * BATCH)
+    digits = torch.cat([judge.predict(part) for part in channels]).view(-1, 3).cpu()
+    return digits @ torch.tensor([100, 10, 1])
+
+
+def kl_to_even(tally: Tensor) -> float:
+    """KL(p ‖ even) = log K − H(p) in nats of counts (K,); log K, its largest value, if there are none."""
+    p = tally.double() / tally.sum().clamp_min(1)
+    return math.log(len(tally)) - float(torch.special.entr(p).sum())
+
+
+def _sentence(model: Model, found: int, total: int) -> str:
+    pack = getattr(getattr(model, "stabilisers", None), "pack", None)
+    size = 2 * pack.size if pack else 2
+    return (
+        f"mode collapse, {found} of {total} modes are drawn; "
+        f"let the discriminator judge {size} samples at once: model.stabilisers.pack.size={size}"
+    )

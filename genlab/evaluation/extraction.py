@@ -1,0 +1,147 @@
+"""Features of images: which extractor, and the features of many images, remembered where they are of data.
+
+An extractor is a module in EXTRACTORS: images (N, C, H, W) in [0, 1] to features (N, D), float32. It says its `name`,
+how it resizes (`resize`) and the sha256 of its weights (`digest`, empty where there are none).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import torch
+from pydantic import AfterValidator
+from torch import Tensor
+
+from genlab.core.data_spec import GENERATED
+from genlab.errors import ConfigError, DataError, nearest
+from genlab.registry import EXTRACTORS
+from genlab.utils.files import replacing
+from genlab.utils.paths import cache_folder
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Split
+
+AUTO = "auto"
+BATCH = 250  # images at once
+
+
+def _known(name: str) -> str:
+    if name != AUTO and name not in EXTRACTORS:
+        raise ValueError(nearest(name, [AUTO, *EXTRACTORS.names()]))
+    return name
+
+
+ExtractorName = Annotated[str, AfterValidator(_known)]
+
+
+class Extractor(Protocol):
+    name: str
+    resize: str
+    digest: str
+
+    def __call__(self, images: Tensor) -> Tensor: ...
+
+    def to(self, device: torch.device) -> Any: ...
+
+
+def choose(name: str, split: Split) -> Extractor:
+    """The extractor `name`, on the host; `auto` is the data set's own, else Inception if its weights are there."""
+    return _built(_automatic(split.table.name.removeprefix(GENERATED)) if name == AUTO else name)
+
+
+@functools.cache
+def _built(name: str) -> Extractor:
+    found: Extractor = EXTRACTORS.build({"name": name}, "extractor")
+    return found
+
+
+def own(dataset: str) -> str | None:
+    """The name of the classifier that genlab has of this data set, if it has one."""
+    dataset = dataset.removeprefix(GENERATED)
+    return dataset if dataset in ("mnist", "fashion_mnist") else None
+
+
+def _automatic(dataset: str) -> str:
+    from genlab.evaluation.extractors.inception import place, weights_file
+
+    classifier = own(dataset)
+    if classifier:
+        return classifier
+    if weights_file() is None:
+        raise ConfigError(
+            f"there is no extractor of its own for data set '{dataset}', and Inception's weights are missing",
+            "key extractor",
+            f"put them at {place()}, or give the evaluator extractor=pixels",
+        )
+    return "inception"
+
+
+@torch.no_grad()
+def features(extractor: Extractor, batches: Iterable[Tensor]) -> Tensor:
+    """The features (N, D) of batches of images in [0, 1], float32, on the host."""
+    found = []
+    for images in batches:
+        extractor.to(images.device)
+        found.append(extractor(images).float().cpu())
+    return torch.cat(found)
+
+
+def some(split: Split, count: int) -> Split:
+    """`count` rows of a split, drawn evenly and always the same; all of them if there are no more."""
+    if len(split) <= count:
+        return split
+    drawn = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count].sort().values
+    return replace(split, rows=split.rows[drawn.to(split.rows.device)])
+
+
+def features_of(extractor: Extractor, split: Split, column: str = "image") -> Tensor:
+    """The features (N, D) of a split's images in order; remembered in the cache by their bytes and the extractor's."""
+    if not extractor.digest:  # as cheap as reading a file
+        return features(extractor, (images for (images,) in split.batches((column,), BATCH)))
+    # the table may make several columns of the same bytes
+    key = hashlib.sha256(f"{extractor.digest} {extractor.resize} {split.table.name} {column}".encode())
+    for rows in split.rows.split(BATCH):
+        key.update(split.table.gather(rows, None, (column,))[0].cpu().numpy().tobytes())
+    path = cache_folder() / "features" / f"{extractor.name}-{len(split)}-{key.hexdigest()[:32]}.safetensors"
+    known = _recall(path)
+    if known is None:
+        known = features(extractor, (images for (images,) in split.batches((column,), BATCH)))
+        _remember(path, known)
+    return known
+
+
+def _recall(path: Path) -> Tensor | None:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)["features"]
+    except Exception:  # not there, or damaged: it is made again
+        return None
+
+
+def _remember(path: Path, found: Tensor) -> None:
+    from safetensors.torch import save_file
+
+    with contextlib.suppress(OSError):  # a convenience; an unwritable cache is no reason to measure nothing
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            save_file({"features": found}, temporary)
+
+
+def file_of(path: Path) -> Path:
+    """A file that comes with genlab; DataError if it is not there."""
+    if not path.is_file():
+        raise DataError(f"{path.name} is missing", str(path.parent), "install genlab again")
+    return path
+
+
+def hash_of(path: Path) -> str:
+    """sha256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,44 @@
+"""Codes: those of a split, and ways through them. What evaluators and verbs share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from genlab.core import rng
+from genlab.core.model import Encodes, Model
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Split
+
+BATCH = 500
+
+
+def codes(model: Model, split: Split, n: int | None = None, batch_size: int = BATCH) -> Tensor:
+    """The codes (n, D), float32 on the host, of a split's first n images (None: all)."""
+    assert isinstance(model, Encodes)
+    count = len(split) if n is None else min(n, len(split))
+    found: list[Tensor] = []
+    for index, columns in enumerate(split.batches(("image", *model.conditions), min(batch_size, count))):
+        if index * batch_size >= count:
+            break
+        rng.branch(index)  # a batch has its own noise, however many are asked for
+        found.append(model.encode(*columns).flatten(1).float().cpu())
+    return torch.cat(found)[:count]
+
+
+def walks(codes: Tensor, row: int, dimensions: int, columns: int, reach: float) -> Tensor:
+    """The code of `row`, changed along one dimension at a time: (dimensions, columns, D), those that vary most first.
+
+    A walk runs from the mean minus `reach` standard deviations to the mean plus as much, mean and deviation being those
+    of `codes` (N, D); the other dimensions keep the row's code.
+    """
+    mean, deviation = codes.mean(0), codes.std(0, correction=0)
+    chosen = deviation.argsort(descending=True, stable=True)[:dimensions]
+    found = codes[row].repeat(len(chosen), columns, 1)
+    steps = torch.linspace(-reach, reach, columns, device=codes.device)
+    for walk, dimension in zip(found, chosen.tolist(), strict=True):
+        walk[:, dimension] = mean[dimension] + steps * deviation[dimension]
+    return found

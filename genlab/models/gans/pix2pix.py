@@ -1,0 +1,80 @@
+"""pix2pix: a conditional GAN that learns to turn an input picture into its partner, from pairs.
+
+The generator G makes b from a. The discriminator D is shown an input with either its real partner or G's, and judges
+patches of them; an L1 term keeps G near the partner that it was given, D sees to what L1 blurs.
+
+Isola, Zhu, Zhou & Efros, Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017
+(arXiv:1611.07004). x, y and z of the paper are a, b and the generator's dropout.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genlab.core.model import Model, Phase, Shape
+from genlab.nn.losses.adversarial import GAMES, Contest, GameName
+from genlab.nn.losses.image_similarity import psnr
+from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat
+
+
+@MODELS("pix2pix")
+class Pix2Pix(Model):
+    """Networks see pictures in tanh's range, [-1, 1]. L1 is a mean over pixels in that range, twice that in [0, 1]."""
+
+    inputs = ("a", "b")
+    partners = True
+    monitor = "generator/l1"  # the one number of which less is better; what blurs, it does not see
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        generator: NetworkSpec,
+        discriminator: NetworkSpec,
+        loss: GameName = "non_saturating",
+        l1: NonNegativeFloat = 100.0,
+    ) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        self.game, self.l1 = GAMES[loss], l1
+        self.generator = NETWORKS.build(generator, "model.generator", inp=image_shape, out=image_shape)
+        seen = (2 * channels, height, width)  # a picture and its partner
+        self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=seen, out=1)
+
+    def draw(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The step's pairs (x, y) and G(x, z), in [-1, 1]: one generator pass for both players."""
+        x, y = 2 * a - 1, 2 * b - 1
+        return x, y, self.generator(x).tanh()
+
+    def phases(self) -> list[Phase]:
+        """Section 3.3: a step of D, then one of G against what D has become."""
+        return [
+            Phase("discriminator", self.discriminate, self.discriminator),
+            Phase("generator", self.generate, self.generator),
+        ]
+
+    def discriminate(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Equation 1 as D sees it, divided by 2, "which slows down the rate at which D learns" (section 3.3)."""
+        _, on_real, on_fake = self.contests(x, y, fake.detach())[""]
+        said = {"real": on_real.detach().float(), "fake": on_fake.detach().float()}
+        scores = {f"{kind}_score": logits.mean() for kind, logits in said.items()}
+        return {"loss": self.game.discriminator(on_real, on_fake) / 2, **scores}
+
+    def generate(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Equation 4: L_cGAN + λ L_L1. PSNR is that of pictures in [0, 1], in dB."""
+        on_fake = self.judge(x, fake)
+        gan = self.game.generator(self.judge(x, y) if self.game.relative else on_fake, on_fake)
+        l1 = (y - fake.float()).abs().mean()  # equation 3
+        made = psnr((y + 1) / 2, (fake.detach().float() + 1) / 2).mean()
+        return {"loss": gan + self.l1 * l1, "gan": gan.detach(), "l1": l1.detach(), "psnr": made}
+
+    def contests(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Contest]:
+        return {"": Contest(self.game, self.judge(x, y), self.judge(x, fake))}
+
+    def judge(self, x: Tensor, y: Tensor) -> Tensor:
+        """D's logits (N, 1, h, w), one for each patch, of inputs and what is said to be their partners."""
+        return self.discriminator(torch.cat([x, y.to(x.dtype)], dim=1))
+
+    def translate(self, image: Tensor) -> Tensor:
+        """Inputs a in [0, 1] to pictures b; noise from dropout, as in training (section 3.2)."""
+        return (self.generator(2 * image - 1).float().tanh() + 1) / 2

@@ -1,0 +1,165 @@
+"""StyleGAN2 with adaptive discriminator augmentation.
+
+A mapping turns noise z into a style w, which scales the feature maps of every layer of the generator: coarse layers
+draw the pose, fine ones the texture. Two penalties smooth the game, on the discriminator's slope at real images (R1)
+and on how far a step in w moves the image; where data are few, the discriminator sees all images changed at random.
+
+Karras, Laine, Aittala, Hellsten, Lehtinen & Aila, Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020
+(arXiv:1912.04958); Karras, Laine & Aila, StyleGAN, CVPR 2019 (arXiv:1812.04948); Karras, Aittala, Hellsten, Laine,
+Lehtinen & Aila, Training GANs with Limited Data, NeurIPS 2020 (arXiv:2006.06676).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from genlab.core import rng
+from genlab.core.model import Model, Phase, Shape
+from genlab.distributed.batch_norm import global_mean
+from genlab.nn.losses.adversarial import GAMES, Contest
+from genlab.nn.losses.gradients import image_gradient, squared_gradient
+from genlab.nn.networks.stylegan2 import Discriminator, Mapping, Synthesis
+from genlab.registry import AUGMENTATIONS, MODELS, AugmentationSpec, Fraction, NonNegativeFloat, PositiveInt, Truncation
+
+GAME = GAMES["non_saturating"]
+R1_EVERY, PATH_EVERY = 16, 4  # lazy regularisation, section 3.1: a penalty so rare counts as much more
+W_RATE, PATH_RATE = 0.002, 0.01  # of the moving averages of w (the code of Karras et al. 2021; in 2020 0.005), and of a
+PATH_SHRINK = 2  # path lengths are measured on a part of a batch
+
+
+class Generator(nn.Module):
+    """The mapping f, the synthesis g, and the mean style w̄."""
+
+    mean_style: Tensor
+
+    def __init__(self, mapping: Mapping, synthesis: Synthesis, width: int) -> None:
+        super().__init__()
+        self.mapping, self.synthesis = mapping, synthesis
+        self.register_buffer("mean_style", torch.zeros(width))
+
+
+@MODELS("stylegan2")
+class StyleGAN2(Model):
+    """Images are about [-1, 1] inside; a code is z, a style is w for each layer."""
+
+    monitor = None  # no loss says which of two runs has the better images
+    path_length: Tensor
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        latent_dim: PositiveInt = 512,
+        mapping_layers: PositiveInt = 8,
+        channel_base: PositiveInt = 16384,
+        channel_max: PositiveInt = 512,
+        mixing: Fraction = 0.9,
+        r1: NonNegativeFloat = 0.01,
+        path_weight: NonNegativeFloat = 2.0,
+        augment: AugmentationSpec | None = None,
+    ) -> None:
+        super().__init__()
+        self.latent_dim, self.mixing, self.r1, self.path_weight = latent_dim, mixing, r1, path_weight
+        self.generator = Generator(
+            Mapping(latent_dim, mapping_layers),
+            Synthesis(image_shape, latent_dim, channel_base, channel_max),
+            latent_dim,
+        )
+        self.discriminator = Discriminator(image_shape, channel_base, channel_max)
+        self.augment = AUGMENTATIONS.build(augment, "model.augment", image_shape=image_shape) if augment else None
+        self.register_buffer("path_length", torch.zeros(()))  # a of equation 4
+
+    def phases(self) -> list[Phase]:
+        found = [
+            Phase("discriminator", self.discriminate, self.discriminator),
+            Phase("generator", self.generate, self.generator),
+        ]
+        if self.r1:
+            found.append(Phase("r1", self.flatten_slope, self.discriminator, every=R1_EVERY))
+        if self.path_weight:
+            found.append(Phase("path", self.even_paths, self.generator, every=PATH_EVERY))
+        return found
+
+    def draw(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The step's real images and as many fakes."""
+        return 2 * image - 1, self.generator.synthesis(self.mixed(len(image)))
+
+    def judge(self, image: Tensor) -> Tensor:
+        """The discriminator's logits (N, 1) of images about [-1, 1], which it sees augmented."""
+        logits: Tensor = self.discriminator(image if self.augment is None else self.augment(image))
+        return logits
+
+    def contests(self, real: Tensor, fake: Tensor) -> dict[str, Contest]:
+        return {"": Contest(GAME, self.judge(real), self.judge(fake))}
+
+    def discriminate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        _, on_real, on_fake = self.contests(real, fake.detach())[""]
+        said: dict[str, Tensor] = {
+            "loss": GAME.discriminator(on_real, on_fake),
+            "real_sign": on_real.detach().float().sign().mean(),  # r_t: near 1, real images are known by heart
+            "fake_sign": on_fake.detach().float().sign().mean(),
+        }
+        if self.augment is not None:
+            self.augment.observe(on_real, len(real))
+            said |= self.augment.said()
+        return said
+
+    def generate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        on_fake = self.judge(fake)
+        return {"loss": GAME.generator(on_fake, on_fake)}
+
+    def flatten_slope(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """γ/2 E‖∇D(x)‖² at real images x: R1 of Mescheder et al. 2018."""
+        slope = squared_gradient(self.judge, real).mean()
+        return {"loss": self.r1 / 2 * R1_EVERY * slope, "squared_slope": slope.detach()}
+
+    def even_paths(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """E(‖J_wᵀ y‖ − a)², y of normal numbers, a the lengths' moving average (equation 4)."""
+        styles = self.mixed(max(1, len(real) // PATH_SHRINK))
+
+        def product(w: Tensor) -> Tensor:
+            image = self.generator.synthesis(w)
+            y = self.normal(*image.shape) / math.sqrt(image.shape[2] * image.shape[3])
+            return (image * y).flatten(1).sum(1)
+
+        jacobian = image_gradient(product, styles)  # J_wᵀ y = ∇_w (g(w)·y), (N, L, D)
+        length = (jacobian.square().sum(2).mean(1) + 1e-12).sqrt()
+        mean = global_mean(length.detach(), self.training)
+        if self.training:
+            self.path_length.lerp_(mean, PATH_RATE)
+        loss = (length - self.path_length).square().mean()
+        return {"loss": self.path_weight * PATH_EVERY * loss, "length": mean}
+
+    def mixed(self, n: int) -> Tensor:
+        """Styles (n, L, D), most of which change from one w to another at some layer (StyleGAN, section 3.1)."""
+        first, second = self.generator.mapping(self.prior(n)), self.generator.mapping(self.prior(n))
+        if self.training:
+            self.generator.mean_style.lerp_(global_mean(first.detach(), True), W_RATE)
+        layers = self.generator.synthesis.styles
+        mixes, where = rng.uniform(n, 2, like=first).unbind(1)
+        change = torch.where(mixes < self.mixing, 1 + (where * (layers - 1)).floor(), float(layers))
+        layer = torch.arange(layers, device=first.device)
+        return torch.where((layer < change[:, None])[:, :, None], first[:, None], second[:, None])
+
+    def prior(self, n: int) -> Tensor:
+        """n codes z, standard normal."""
+        return self.normal(n, self.latent_dim)
+
+    def styles(self, code: Tensor, truncation: float = 1.0) -> Tensor:
+        """Codes (N, D) to styles (N, L, D), coarse layers first: w̄ + ψ (f(z) − w̄), ψ below 1 for the more usual."""
+        mean = self.generator.mean_style
+        w = mean + truncation * (self.generator.mapping(code) - mean)
+        return w[:, None].expand(-1, self.generator.synthesis.styles, -1)
+
+    def render(self, styles: Tensor, fixed: bool = True) -> Tensor:
+        """Styles (N, L, D) to images in [0, 1]; unless `fixed`, each image has noise of its own in every layer."""
+        return ((self.generator.synthesis(styles, fixed).float() + 1) / 2).clamp(0, 1)
+
+    def sample(self, n: int, truncation: Truncation = 1.0) -> Tensor:
+        """n images; with `truncation` ψ below 1 better ones, of less variety."""
+        return self.render(self.styles(self.prior(n), truncation), fixed=False)
+
+    def decode(self, code: Tensor) -> Tensor:
+        return self.render(self.styles(code))

@@ -1,0 +1,147 @@
+"""Autoencoding beyond pixels: a VAE whose decoder is a GAN's generator.
+
+An image and its reconstruction are compared by what the discriminator sees in them, not by pixels, so that an edge
+moved by a pixel costs little and a blur much. The discriminator itself learns from the game alone.
+
+Larsen, Sønderby, Larochelle & Winther, Autoencoding beyond pixels using a learned similarity metric, ICML 2016
+(arXiv:1512.09300): equations and algorithm 1 below are theirs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genlab.core import rng
+from genlab.core.model import Model, Phase, Shape
+from genlab.nn.layers.stages import cut
+from genlab.nn.losses.adversarial import GAMES, Contest
+from genlab.nn.losses.divergences import kl_standard_normal
+from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
+
+GAME = GAMES["non_saturating"]
+
+
+@MODELS("vaegan")
+class VAEGAN(Model):
+    """`encoder` gives q(z|x), `decoder` images, which all three networks see in tanh's range, [-1, 1].
+
+    Dis_l are the discriminator's features after its first `feature_stage` convolutions, the image's side first.
+    """
+
+    monitor = None  # the metric that images are compared by is itself learned
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        encoder: NetworkSpec,
+        decoder: NetworkSpec,
+        discriminator: NetworkSpec,
+        latent_dim: PositiveInt = 128,
+        gamma: NonNegativeFloat = 1e-2,
+        beta: NonNegativeFloat = 1.0,
+        feature_stage: PositiveInt = 3,
+    ) -> None:
+        super().__init__()
+        self.latent_dim, self.gamma, self.beta, self.feature_stage = latent_dim, gamma, beta, feature_stage
+        self.encoder = NETWORKS.build(encoder, "model.encoder", inp=image_shape, out=2 * latent_dim)
+        self.decoder = NETWORKS.build(decoder, "model.decoder", inp=latent_dim, out=image_shape)
+        self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=image_shape, out=1)
+        cut(self.discriminator, "model.discriminator")  # a network without such features is refused now
+
+    def draw(self, image: Tensor) -> tuple[Tensor, ...]:
+        """x, the mean and log variance of q(z|x), and x̃, the image of a z drawn from it."""
+        mean, log_variance = self.posterior(image)
+        return 2 * image - 1, mean, log_variance, self.generate(self.drawn(mean, log_variance))
+
+    def phases(self) -> list[Phase]:
+        """Algorithm 1: each player descends its own part of L_prior + L_llike + L_GAN."""
+        return [
+            Phase("discriminator", self.discriminate, self.discriminator),
+            Phase("encoder", self.infer, self.encoder),
+            Phase("decoder", self.mislead, self.decoder),
+        ]
+
+    def discriminate(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
+        """θ_Dis: −L_GAN, whose fakes are reconstructions and draws from the prior (section 2.4).
+
+        Algorithm 1 adds both kinds up; here each counts half, so that real and made images weigh alike.
+        """
+        on_real, on_rebuilt, on_fake = self.verdicts(x, rebuilt.detach())
+        loss = (GAME.discriminator(on_real, on_rebuilt) + GAME.discriminator(on_real, on_fake)) / 2
+        said = {"real": on_real, "rebuilt": on_rebuilt, "fake": on_fake}
+        probabilities = {f"{name}_probability": each.detach().float().sigmoid().mean() for name, each in said.items()}
+        return {"loss": loss, **probabilities}
+
+    def verdicts(self, x: Tensor, rebuilt: Tensor) -> tuple[Tensor, ...]:
+        """The logits of real images, of reconstructions and of as many draws from the prior."""
+        with torch.no_grad():
+            x_p = self.generate(self.prior(len(x)))
+        return tuple(self.judge(each)[1] for each in (x, rebuilt, x_p))
+
+    def contests(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Contest]:
+        on_real, *on_made = self.verdicts(x, rebuilt)
+        return {"": Contest(GAME, on_real, torch.cat(on_made))}
+
+    def infer(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
+        """θ_Enc: L_prior + L_llike, in nats but for the Gaussian's constant."""
+        kl = kl_standard_normal(mean, log_variance).mean()  # eq. 3
+        likeness = feature_nll(self.features(x), self.features(rebuilt)).mean()  # eq. 8, one sample
+        return {"loss": self.beta * kl + likeness, "kl": kl, "feature_nll": likeness}
+
+    def mislead(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
+        """θ_Dec: γ·L_llike − L_GAN, non-saturating, with both kinds of fakes by half as in `discriminate`."""
+        rebuilt = self.generate(self.drawn(mean.detach(), log_variance.detach()))  # what `draw` made is the encoder's
+        seen, on_rebuilt = self.judge(rebuilt)
+        likeness = feature_nll(self.features(x), seen).mean()
+        on_fake = self.judge(self.generate(self.prior(len(x))))[1]
+        # a generator of this game does not look at the logits of real images
+        game = (GAME.generator(on_rebuilt, on_rebuilt) + GAME.generator(on_fake, on_fake)) / 2
+        return {"loss": self.gamma * likeness + game, "game": game}
+
+    def features(self, x: Tensor) -> Tensor:
+        """Dis_l(x) of images in [-1, 1]: no layer beyond is computed, and no running statistics there move."""
+        first, _ = cut(self.discriminator, "model.discriminator", self.feature_stage)
+        return first(x)
+
+    def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Dis_l(x), and the logit of being real (N, 1), of images in [-1, 1]."""
+        first, rest = cut(self.discriminator, "model.discriminator", self.feature_stage)
+        seen = first(x)
+        return seen, rest(seen)
+
+    def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """μ and log σ² of q(z|x), each (N, latent_dim)."""
+        mean, log_variance = self.encoder(2 * image - 1).float().chunk(2, dim=1)
+        return mean, log_variance
+
+    @staticmethod
+    def drawn(mean: Tensor, log_variance: Tensor) -> Tensor:
+        """z = μ + σ⊙ε, (N, latent_dim)."""
+        return mean + torch.exp(0.5 * log_variance) * rng.normal(*mean.shape, like=mean)
+
+    def generate(self, z: Tensor) -> Tensor:
+        """Dec(z), in [-1, 1]."""
+        image: Tensor = self.decoder(z).tanh()
+        return image
+
+    def prior(self, n: int) -> Tensor:
+        return self.normal(n, self.latent_dim)
+
+    def sample(self, n: int) -> Tensor:
+        return self.decode(self.prior(n))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The code of the mean μ(x)."""
+        return self.posterior(image)[0]
+
+    def decode(self, code: Tensor) -> Tensor:
+        return (self.generate(code).float() + 1) / 2
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        return self.decode(self.encode(image))
+
+
+def feature_nll(wanted: Tensor, seen: Tensor) -> Tensor:
+    """½‖Dis_l(x) − Dis_l(x̃)‖², (N,): −log N(Dis_l(x); Dis_l(x̃), I) without its constant (eq. 7), summed in float32."""
+    return 0.5 * (wanted.float() - seen.float()).square().flatten(1).sum(1)

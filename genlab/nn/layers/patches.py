@@ -1,0 +1,42 @@
+"""Small windows of images as rows: drawn at random to learn from, or all of them to encode."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from genlab.core import rng
+
+
+def random_patches(image: Tensor, side: int, count: int) -> Tensor:
+    """`count` windows at random places of each image (N, C, H, W), as rows (N·count, C·side²), one image after another.
+
+    The numbers of a row are ordered as in nn.functional.unfold: channel, row, column.
+    """
+    n, channels, height, width = image.shape
+    place = rng.uniform(n, count, 2, like=image)
+    reach = torch.arange(side, device=image.device)
+    rows = (place[..., 0] * (height - side + 1)).long()[..., None] + reach  # (N, count, side)
+    columns = (place[..., 1] * (width - side + 1)).long()[..., None] + reach
+    index = torch.arange(n, device=image.device)[:, None, None, None]
+    taken = image[index, :, rows[..., :, None], columns[..., None, :]]  # (N, count, side, side, C)
+    return taken.movedim(-1, 2).reshape(n * count, channels * side**2)
+
+
+def all_patches(image: Tensor, side: int, stride: int) -> tuple[Tensor, tuple[int, int]]:
+    """Every `stride`-th window of each image: (N, places, C·side²), and the rows and columns of places."""
+    places = tuple((length - side) // stride + 1 for length in image.shape[2:])
+    return nn.functional.unfold(image, side, stride=stride).transpose(1, 2), (places[0], places[1])
+
+
+def normalise_contrast(patches: Tensor, floor: float) -> Tensor:
+    """Each row's mean taken away, then divided by √(its variance + floor), so that flat rows stay small."""
+    centred = patches - patches.mean(-1, keepdim=True)
+    return centred / (centred.square().sum(-1, keepdim=True) / (patches.shape[-1] - 1) + floor).sqrt()
+
+
+def sum_quadrants(maps: Tensor) -> Tensor:
+    """Maps (N, rows, columns, K) summed over their four quadrants: (N, 4K). Odd ones are cut before their middle."""
+    top, left = maps.shape[1] // 2, maps.shape[2] // 2
+    halves = maps[:, :top], maps[:, top:]
+    return torch.cat([part.sum((1, 2)) for half in halves for part in (half[:, :, :left], half[:, :, left:])], dim=1)

@@ -1,0 +1,89 @@
+"""Line charts as SVG text: no plotting library, nothing to load."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from genlab.utils.formatting import number
+
+Points = Sequence[tuple[float, float]]
+
+WIDTH, HEIGHT = 380, 230
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 30  # margins of the plot, in the same units
+POINTS = 300  # of a line; more are averaged in groups
+START = 0.05  # share of the run whose values may be cut off ...
+WILD = 3  # ... if they would make the vertical range this many times larger ...
+MANY = 20  # ... and there are so many points
+
+
+def line_chart(series: Mapping[str, Points]) -> str:
+    """One `<svg>` with a line for each named series of (step, value); the CSS classes are the series' names.
+
+    Values that are not finite are left out. A line that begins far outside what follows is cut off at the edge.
+    Nothing is drawn of a single value.
+    """
+    lines = {name: _thin([(x, y) for x, y in points if math.isfinite(y)]) for name, points in series.items()}
+    lines = {name: points for name, points in lines.items() if points}
+    if sum(map(len, lines.values())) < 2:
+        return ""
+    everything = [point for points in lines.values() for point in points]
+    x_low, x_high = _wide(min(x for x, _ in everything), max(x for x, _ in everything))
+    y_low, y_high = _heights(everything, after=x_low + START * (x_high - x_low))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
+        return across, HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
+
+    parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
+    for y in ticks(y_low, y_high, 5):
+        _, down = place(x_low, y)
+        parts.append(f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down:.1f}" y2="{down:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{down + 4:.1f}" text-anchor="end">{number(y)}</text>')
+    for x in ticks(x_low, x_high, 5):
+        across, _ = place(x, y_low)
+        parts.append(f'<text x="{across:.1f}" y="{HEIGHT - 10}" text-anchor="middle">{number(x)}</text>')
+    # an inner <svg> cuts off what lies outside the plot
+    parts.append(f'<svg x="0" y="{TOP}" width="{WIDTH}" height="{HEIGHT - TOP - BOTTOM}" '
+                 f'viewBox="0 {TOP} {WIDTH} {HEIGHT - TOP - BOTTOM}">')  # fmt: skip
+    for name, points in lines.items():
+        parts.append(_line(name, [place(x, y) for x, y in points]))
+    return "".join([*parts, "</svg></svg>"])
+
+
+def _line(name: str, places: Points) -> str:
+    label = f'class="line {escape(name, quote=True)}"'
+    if len(places) == 1:
+        return f'<circle {label} cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="3"/>'
+    return f'<polyline {label} points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
+
+
+def _thin(points: Points) -> Points:
+    """At most POINTS points, each the mean of as many neighbours."""
+    size = -(-len(points) // POINTS) or 1
+    groups = (points[i : i + size] for i in range(0, len(points), size))
+    return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
+
+
+def _heights(points: Points, after: float) -> tuple[float, float]:
+    """The vertical range: of all points, or of the later ones where the first are far outside."""
+    values, later = [y for _, y in points], [y for x, y in points if x >= after]
+    wild = len(values) >= MANY and max(values) - min(values) > WILD * (max(later) - min(later)) > 0
+    return _wide(min(later if wild else values), max(later if wild else values), margin=0.05)
+
+
+def _wide(low: float, high: float, margin: float = 0.0) -> tuple[float, float]:
+    """A range of some width, with a margin on either side."""
+    room = (high - low) * margin
+    if high - low <= 1e-12 * max(abs(low), abs(high)):
+        room = abs(low) * 0.1 or 1.0
+    return low - room, high + room
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """At most `most` + 1 round numbers (1, 2 or 5 times a power of ten apart) between `low` and `high`."""
+    rough = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    apart = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    return [i * apart for i in range(math.ceil(low / apart), math.floor(high / apart) + 1)]

@@ -1,0 +1,203 @@
+"""What a finished run leaves to look at: report.html, and the closing table in the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from genlab.config.yaml_file import dump_config
+from genlab.reports import html_page
+from genlab.reports.charts import line_chart
+from genlab.utils.files import write_atomic
+from genlab.utils.formatting import duration, number
+
+EARLIER = 3  # pictures of a name shown beside the last one
+LAST_CHARTS = ("gradient_norm", "learning_rate", "images_per_second")  # of less interest than losses
+WITH_MODES = ("ring", "grid")  # data sets of points, whose modes are known
+UNITS = "the last values, averaged over images; docs/reading-the-logs.md says what each is, and in which units"
+
+
+def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> Path:
+    """RUN/report.html, one file, from run.json, the configuration, metrics.jsonl and images/.
+
+    Raises OSError or ResourceError if it cannot be written.
+    """
+    title = f"{record['model']['name']} on {record['data']['name']}"
+    html = html_page.page(
+        title,
+        [
+            html_page.header(title, record["status"], _facts(record), str(run)),
+            html_page.section("Diagnosis", html_page.table(_diagnoses(record), code=0)),
+            html_page.section("Figures", html_page.cards(_figures(record)), UNITS),
+            html_page.section("Pictures", html_page.gallery("pictures", _pictures(run / "images"))),
+            html_page.section(
+                "Curves", html_page.gallery("curves", _charts(run / "metrics.jsonl")), "over optimiser steps"
+            ),
+            html_page.section("What next", html_page.table(next_commands(run, record), code=0)),
+            html_page.section("How the figures were made", html_page.table(_protocol(record, config), code=1)),
+            html_page.section("Configuration", html_page.text(dump_config(dict(config)).decode())),
+        ],
+    )
+    path = run / "report.html"
+    write_atomic(path, html.encode())
+    return path
+
+
+def closing_table(run: Path, record: Mapping[str, Any]) -> None:
+    """Print what was reached, how long it took, where the pictures are and what to try next."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    # outside a terminal: no colours and no folding, since lines are for grep and for copying
+    width = None if terminal else 1000
+    console = Console(force_terminal=terminal, no_color=not terminal, width=width, highlight=False)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in _closing_rows(run, record):
+        table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
+    console.print(table)
+    console.print(Text("\nNext:", style="bold"))
+    for command, use in next_commands(run, record):
+        console.print(Text.assemble(f"  {command}", (f"  # {use}", "dim")), soft_wrap=True)
+
+
+def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What to try next with a run: a command, and what it is for. Only what this run's model can do."""
+    where = shlex.quote(str(run)) + plugin_words(record)
+    can = record["model"].get("can", [])  # runs of before it was noted are told less
+    if any(run.glob("events.out.tfevents.*")):
+        shown = "curves, pictures and latent codes" if "Encodes" in can else "curves and pictures"
+        yield f"tensorboard --logdir {shlex.quote(str(run))}", f"{shown} in the browser"
+    if "Translates" in can:
+        yield f"genlab translate {where}", "test pictures beside what the model turns them into"
+    if "Samples" in can and record["data"].get("shape", ())[1:] != [1, 1]:  # points make no pictures
+        yield f"genlab sample {where} n=64", "draw more from the model"
+    if "Reconstructs" in can:
+        yield f"genlab reconstruct {where}", "test images beside what the model makes of them"
+    yield f"genlab eval {where}", "the objective on the test split"
+    if "Samples" in can and record["data"]["name"] in WITH_MODES:
+        yield f"genlab eval {where} evaluator=modes", "how many modes of the points it draws"
+    if record.get("steps"):
+        yield f"genlab resume {where} trainer.steps={2 * record['steps']}", "train on, to twice the length"
+
+
+def plugin_words(settings: Mapping[str, Any]) -> str:
+    """What a command on a run must add to name the plug-ins that it was made with, or nothing."""
+    names = settings.get("plugins")
+    return " " + shlex.quote(f"plugins=[{','.join(names)}]") if names else ""
+
+
+def _closing_rows(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    took = f" in {duration(record['seconds'])}" if "seconds" in record else ""
+    yield record["status"], f"{record.get('step', 0)} of {record.get('steps', 0)} steps{took}"
+    if words := _time_words(record.get("time", {})):
+        yield "time", words
+    for name, value, note in _figures(record):
+        yield name, f"{value} {note}".rstrip()
+    yield from _diagnoses(record)
+    for name, paths in sorted(_by_name(run / "images").items()):
+        yield name, str(paths[-1])
+    if (run / "report.html").exists():
+        yield "report", str(run / "report.html")
+
+
+def _time_words(seconds: Mapping[str, float]) -> str:
+    """Where the training thread's time went, largest first; shares below half a per cent are left out."""
+    laps = {name: value for name, value in seconds.items() if name != "writing"}  # that is another thread's
+    total = sum(laps.values())
+    ordered = sorted(laps.items(), key=lambda lap: -lap[1])
+    return ", ".join(f"{value / total:.0%} {name}" for name, value in ordered if value > 0.005 * total)
+
+
+def _facts(record: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{record.get('step', 0):,} steps"
+    if "seconds" in record:
+        yield duration(record["seconds"])
+    yield f"{sum(record['model'].get('parameters', {}).values()):,} parameters"
+    if record.get("ended"):
+        yield f"ended {time.strftime('%Y-%m-%d %H:%M', time.localtime(record['ended']))}"
+
+
+def _figures(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, value and note of each number that the run ended with."""
+    if best := record.get("best"):
+        yield f"best {best['metric']}", number(best["value"]), f"at step {best['step']:,}"
+    for name, value in record.get("metrics", {}).items():
+        yield name, "not finite" if value is None else number(value), ""
+
+
+def _diagnoses(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was found to be wrong: its name and step, and the sentence with its treatment."""
+    for found in record.get("diagnoses", []):
+        yield f"{found['name']} at step {found['step']:,}", found["sentence"]
+
+
+def _pictures(folder: Path) -> Iterator[str]:
+    """For each name the last picture, with some earlier ones, evenly spread over the run."""
+    for name, paths in sorted(_by_name(folder).items()):
+        captioned = [(f"step {_step(path):,}", path) for path in paths]
+        *earlier, last = captioned
+        few = min(EARLIER, len(earlier))
+        yield html_page.picture(name, last, [earlier[i * len(earlier) // few] for i in range(few)])
+
+
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    """The pictures that the run's `images` logger drew, in the order of their steps."""
+    names: dict[str, list[Path]] = {}
+    drawn = [path for path in folder.glob("*.png") if re.search(r".-\d{8,}$", path.stem)]
+    for path in sorted(drawn, key=_step):
+        names.setdefault(path.stem.rpartition("-")[0], []).append(path)
+    return names
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
+
+
+def _charts(path: Path) -> Iterator[str]:
+    curves = _curves(path)
+    for name in sorted(curves, key=lambda name: name.rpartition("/")[2] in LAST_CHARTS):
+        drawing = line_chart(curves[name]) or _alone(curves[name])
+        if drawing:
+            yield html_page.chart(name, drawing, sorted(curves[name]))
+
+
+def _alone(series: Mapping[str, list[tuple[float, float]]]) -> str:
+    """A single value, of which there is no curve, in words."""
+    found = [point for points in series.values() for point in points if math.isfinite(point[1])]
+    return html_page.note(f"{number(found[0][1])} at step {found[0][0]:,}") if found else ""
+
+
+def _curves(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """name -> split -> (step, value), from metrics.jsonl; lines that are not whole records are passed over."""
+    curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        step, split, _ = record.pop("step"), record.pop("split"), record.pop("time")
+        for name, value in record.items():
+            points = curves.setdefault(name, {}).setdefault(split, [])
+            points.append((step, math.nan if value is None else value))
+    return curves
+
+
+def _protocol(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Everything that a figure of this run depends on."""
+    yield "weights evaluated", "averaged (EMA)" if config["trainer"]["ema"] else "raw"
+    yield "evaluators", json.dumps({key: spec for key, spec in config["evaluator"].items() if spec})
+    for key in ("command", "seed", "data", "model", "device", "precision", "threads", "world", "versions", "git",
+                "config_hash"):  # fmt: skip
+        value = record.get(key)
+        if value is not None:
+            yield key.replace("_", " "), value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,148 @@
+"""The plane as a picture: a value everywhere in colour, arrows where it drives a point, and points on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genlab.core.values import Picture
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+
+LOW, HIGH = (103, 169, 207), (239, 138, 98)  # blue for what is taken for fake, red for real; white between
+INK, ARROW = (70, 70, 70), (110, 110, 110)
+HEAD = 6  # pixels: the length of an arrow's head, at most
+LABEL = 18  # pixels kept free for the other number of a corner
+
+Place = tuple[float, float]  # pixels across, down
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of the plane between `low` and `high` (x, y), drawn as `side` pixels square; y grows upwards."""
+
+    low: tuple[float, float]
+    high: tuple[float, float]
+    side: int = 480
+
+    @classmethod
+    def around(cls, points: Tensor, margin: float = 0.2, side: int = 480) -> Window:
+        """A square that holds points (N, 2), with a margin as a share of its half."""
+        middle = (points.amax(0) + points.amin(0)) / 2
+        half = float((points - middle).abs().max().clamp_min(1e-6)) * (1 + margin)
+        (x, y) = middle.tolist()
+        return cls((x - half, y - half), (x + half, y + half), side)
+
+    def lattice(self, count: int) -> Tensor:
+        """The middles (count², 2) of count x count cells, rows from top to bottom."""
+        part = (torch.arange(count) + 0.5) / count
+        across = self.low[0] + part * (self.high[0] - self.low[0])
+        down = self.high[1] - part * (self.high[1] - self.low[1])
+        y, x = torch.meshgrid(down, across, indexing="ij")
+        return torch.stack([x, y], -1).flatten(0, 1)
+
+    def places(self, points: Tensor) -> list[Place]:
+        """Points (N, 2) as pixels (across, down)."""
+        low, high = torch.tensor(self.low), torch.tensor(self.high)
+        share = (points.cpu() - low) / (high - low) * self.side
+        return [(x, self.side - y) for x, y in share.tolist()]
+
+
+Dots = tuple[Tensor, tuple[int, int, int], float]  # points (N, 2), their colour, their radius in pixels
+
+
+def picture(
+    window: Window,
+    value: Callable[[Tensor], Tensor] | None,
+    arrows: Callable[[Tensor], Tensor] | None,
+    dots: Sequence[Dots] = (),
+    path: Tensor | None = None,
+    marks: Sequence[Dots] = (),
+    cells: int = 96,
+    grid: int = 20,
+) -> Picture:
+    """`value` (N, 2) -> (N,) in [-1, 1] as colour, then dots, `arrows` (N, 2) -> (N, 2) scaled alike, a path (T, 2),
+    and `marks`, dots that nothing covers. The window's limits stand at its edges.
+    """
+    from PIL import Image
+    from PIL.ImageDraw import Draw
+
+    image = Image.fromarray(_coloured(value, window, cells)).resize(
+        (window.side, window.side), Image.Resampling.BILINEAR
+    )
+    draw = Draw(image)
+    _dots(draw, window, dots)
+    if arrows:
+        _arrows(draw, window, window.lattice(grid), arrows)
+    if path is not None:
+        _path(draw, window.places(path))
+    _dots(draw, window, marks)
+    _limits(draw, window)
+    return Picture(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
+
+
+def _coloured(value: Callable[[Tensor], Tensor] | None, window: Window, cells: int) -> np.ndarray:
+    level = torch.zeros(cells, cells) if value is None else value(window.lattice(cells)).view(cells, cells).cpu()
+    level = level.nan_to_num().clamp(-1, 1)[:, :, None]
+    white, low, high = (torch.tensor(colour, dtype=torch.float32) for colour in ((255, 255, 255), LOW, HIGH))
+    colours = white + level.clamp_min(0) * (high - white) - level.clamp_max(0) * (low - white)
+    return colours.round().to(torch.uint8).numpy()
+
+
+def _dots(draw: ImageDraw, window: Window, dots: Sequence[Dots]) -> None:
+    for points, colour, radius in dots:
+        for x, y in window.places(points):
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+
+
+def _arrows(draw: ImageDraw, window: Window, at: Tensor, arrows: Callable[[Tensor], Tensor]) -> None:
+    """Lengths by the square root, so that small ones are seen; the longest as long as a cell."""
+    moves = arrows(at).cpu().nan_to_num()
+    length = moves.norm(dim=1, keepdim=True)
+    longest = float(length.max())
+    if not longest > 0:
+        return
+    cell = (window.high[0] - window.low[0]) / len(at) ** 0.5
+    steps = moves / length.clamp_min(1e-30) * (length / longest).sqrt() * cell * 0.9
+    starts, ends = window.places(at - steps / 2), window.places(at + steps / 2)
+    for start, end in zip(starts, ends, strict=True):
+        _arrow(draw, start, end)
+
+
+def _arrow(draw: ImageDraw, start: Place, end: Place) -> None:
+    """A line with a head, which is no longer than half of it."""
+    across, down = end[0] - start[0], end[1] - start[1]
+    length = math.hypot(across, down)
+    if length < 1:
+        return
+    head = min(HEAD, length / 2) / length
+    neck = (end[0] - across * head, end[1] - down * head)
+    half = (-down * head / 2, across * head / 2)
+    draw.line((*start, *neck), fill=ARROW)
+    draw.polygon([end, (neck[0] + half[0], neck[1] + half[1]), (neck[0] - half[0], neck[1] - half[1])], fill=INK)
+
+
+def _limits(draw: ImageDraw, window: Window) -> None:
+    """The numbers at the four ends of the axes: left and right at the bottom, bottom and top on the left."""
+    side = window.side
+    left, bottom, right, top = (f"{value:.3g}" for value in (*window.low, *window.high))
+    for text, place, anchor in (
+        (left, (LABEL, side - 3), "ls"), (right, (side - 3, side - 3), "rs"),
+        (bottom, (3, side - LABEL), "ls"), (top, (3, 3), "lt"),
+    ):  # fmt: skip
+        draw.text(place, text, fill=INK, anchor=anchor, stroke_width=2, stroke_fill="white")
+
+
+def _path(draw: ImageDraw, places: list[Place]) -> None:
+    """A line that goes from grey, where it begins, to black."""
+    for index, (start, end) in enumerate(pairwise(places)):
+        shade = int(190 * (1 - index / max(1, len(places) - 1)))
+        draw.line((*start, *end), fill=(shade, shade, shade), width=2)

@@ -1,0 +1,92 @@
+"""What a sweep writes down: its jobs, their state and final figures, in a folder that it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genlab.errors import BusyError, CheckpointError, ConfigError
+from genlab.runs.lock import Lock
+from genlab.sweep.plan import Plan
+from genlab.utils import files
+from genlab.utils.tables import show
+from genlab.utils.unique_folder import make_exact, make_new, unmake, writable
+
+LEDGER, LOCK = "sweep.json", "lock"
+MAX_LEDGER = 16 * 2**20  # bytes
+
+
+@dataclass
+class Ledger:
+    """sweep.json: one entry per job, by number. The folder is locked: one sweep at a time runs in it."""
+
+    folder: Path
+    entries: list[dict[str, Any]]
+    lock: Lock
+
+    @classmethod
+    def open(cls, planned: Plan) -> Ledger:
+        """A new ledger, or the one in the folder if it is of the same jobs."""
+        fresh = [{"overrides": job.varies, "key": job.key, "status": "waiting"} for job in planned.jobs]
+        if planned.named:
+            _refuse_foreign(planned.folder)
+        folder, lock = _claim(planned)
+        try:
+            ledger = cls(folder, _same(folder / LEDGER, fresh), lock)
+            ledger.write()
+        except BaseException:
+            lock.release()
+            raise
+        return ledger
+
+    def set(self, index: int, **facts: Any) -> None:
+        self.entries[index].update(facts)
+        self.write()
+
+    def write(self) -> None:
+        files.write_atomic(self.folder / LEDGER, files.dump_json({"jobs": self.entries}))
+
+    def table(self) -> None:
+        """What became of each job, with its final metric."""
+        rows = [[str(index), " ".join(entry["overrides"]) or "-", entry["status"], str(entry.get("code", "-")),
+                 entry.get("metric", "-"), str(self.folder / str(index))]
+                for index, entry in enumerate(self.entries)]  # fmt: skip
+        show(["job", "overrides", "status", "code", "metric", "folder"], rows)
+
+
+def _claim(planned: Plan) -> tuple[Path, Lock]:
+    """The sweep's folder, made if need be, and locked; on refusal nothing of ours is left behind."""
+    folder, made = planned.folder, list[Path]()
+    try:
+        with writable(folder):
+            folder = (make_exact if planned.named else make_new)(folder, made)
+            return folder, Lock(folder / LOCK)
+    except BusyError:
+        raise  # whoever was quicker uses the folder, and its lock, even if we made it
+    except BaseException:
+        unmake(made, folder / LOCK)
+        raise
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder.is_dir() and not (folder / LEDGER).exists() and any(entry.name != LOCK for entry in folder.iterdir()):
+        raise ConfigError(f"'{folder}' is not empty and is no sweep", "key hydra.sweep.dir", "name a new folder")
+
+
+def _same(path: Path, fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries of the ledger at `path`, which must be of the same jobs; `fresh` ones if there is none."""
+    if not path.exists():
+        return fresh
+    try:
+        entries = files.parse_json(files.read_bounded(path, MAX_LEDGER))["jobs"]
+        keys = [entry["key"] for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"the ledger cannot be read ({error})", f"file {path}", "use a new hydra.sweep.dir"
+        ) from None
+    if keys != [entry["key"] for entry in fresh]:
+        raise CheckpointError(
+            "the folder holds a sweep of other jobs", f"file {path}", "use the same command, or a new hydra.sweep.dir"
+        )
+    return list(entries)

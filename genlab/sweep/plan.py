@@ -1,0 +1,124 @@
+"""What a sweep consists of: the product of the values given, each job with its checked configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genlab.config import compose, overrides
+from genlab.errors import ConfigError
+from genlab.sweep import presets
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+MAX_JOBS = 10_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: its own overrides, which of them vary, and a hash of its resolved configuration."""
+
+    overrides: list[str]
+    varies: list[str]
+    key: str
+    composed: compose.Composed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs, and the folder for them; `named` if the command line names it, else others may want it too."""
+
+    jobs: list[Job]
+    folder: Path
+    named: bool
+
+
+def plan(arguments: Sequence[str], config_dirs: Sequence[str]) -> Plan:
+    """Every job, all of them composed and checked before any starts. ConfigError names the first that is wrong."""
+    from genlab.registry import discover, load_plugins
+
+    composer = compose.Composer(config_dirs)
+    parsed = overrides.parse(presets.expand(arguments, composer.folders), composer.groups, sweep=True)
+    _refuse(parsed)
+    choices = [_values(override, composer.groups) for override in parsed]
+    if math.prod(len(values) for values in choices) > MAX_JOBS:
+        raise _too_many()
+    jobs = [_job(combination, composer) for combination in itertools.product(*choices)]
+    for job in jobs:
+        compose.precheck(job.composed.config)
+    discover()
+    load_plugins(jobs[0].composed.plugins)
+    for job in jobs:
+        compose.check(job.composed.config)
+    named = any(o.key_or_group == "hydra.sweep.dir" for o in parsed)
+    return Plan(jobs, jobs[0].composed.sweep_dir.absolute(), named)
+
+
+def _refuse(parsed: Sequence[Override]) -> None:
+    """What is the sweep's own to decide, or must be the same in all jobs."""
+    for override in parsed:
+        key, where = override.key_or_group, f"override {str(override.input_line)[:60]!r}"
+        if key == "hydra.run.dir":
+            raise ConfigError("a sweep names its own run folders", where, "give hydra.sweep.dir=...")
+        if override.is_sweep_override() and (key == "plugins" or key.startswith("hydra")):
+            raise ConfigError(f"'{key}' cannot vary within a sweep", where, f"give one {key}, quoted if it has commas")
+
+
+def _too_many() -> ConfigError:
+    return ConfigError(f"more than {MAX_JOBS} jobs", "command line", "sweep over fewer values")
+
+
+def _job(combination: Sequence[tuple[str, bool]], composer: compose.Composer) -> Job:
+    texts = [text for text, _ in combination]
+    composed = composer.compose(texts)
+    if composed.config.get("dry_run"):
+        raise ConfigError(
+            "a sweep is not rehearsed", "key dry_run", "see its jobs with -m --cfg job, or rehearse one of them"
+        )
+    return Job(texts, [text for text, varies in combination if varies], _hash(composed.config), composed)
+
+
+def _values(override: Override, groups: overrides.Groups) -> list[tuple[str, bool]]:
+    """The override once per value of a sweep; as it was typed where there is one value."""
+    from hydra.core.override_parser.types import Glob
+
+    if not override.is_sweep_override():
+        return [(str(override.input_line), False)]
+    if not override.is_discrete_sweep():
+        raise ConfigError(f"'{override.input_line}' has no list of values", "command line", "use a,b,c or range(0,10)")
+    value, key = override.value(), override.get_key_element()
+    known = groups.get(override.key_or_group, [])
+    found = value.filter(known) if isinstance(value, Glob) else _listed(override)
+    if not found:
+        raise ConfigError(f"'{override.input_line}' has no values", "command line", "give some, e.g. seed=1,2,3")
+    return [(f"{key}={item}", True) for item in found]
+
+
+def _listed(override: Override) -> list[str]:
+    """The values as text. A range is counted first, no further than needed: shuffled, Hydra would list it whole."""
+    from hydra.core.override_parser.types import RangeSweep
+    from hydra.errors import HydraException
+
+    value = override.value()
+    try:
+        if isinstance(value, RangeSweep) and len(list(itertools.islice(value.range(), MAX_JOBS + 1))) > MAX_JOBS:
+            raise _too_many()
+        found = list(itertools.islice(override.sweep_string_iterator(), MAX_JOBS + 1))
+    except (HydraException, ValueError, ArithmeticError) as error:  # range(0,5,0)
+        raise ConfigError(
+            f"'{override.input_line}' cannot be counted ({error})", "command line", "use e.g. range(0,10)"
+        ) from None
+    if len(found) > MAX_JOBS:
+        raise _too_many()
+    return found
+
+
+def _hash(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

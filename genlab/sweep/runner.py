@@ -1,0 +1,179 @@
+"""genlab train -m: one process per run, so that nothing one of them does can end the others.
+
+    <sweep>/sweep.json     the jobs, their state and final figures: replaced whole after every change
+    <sweep>/0/ <sweep>/1/  the runs      <sweep>/0.log  what a run printed
+
+The same command with the same hydra.sweep.dir runs what is not finished yet; a job that was stopped goes on from
+its checkpoint.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from genlab.errors import CheckpointError, ConfigError, ResourceError, SweepError
+from genlab.runs.lock import is_held
+from genlab.sweep import fork_server
+from genlab.sweep.jobs import Child, Start, exit_code, fork, spawn, stop, wait
+from genlab.sweep.ledger import LOCK, Ledger
+from genlab.sweep.plan import Job, plan
+from genlab.sweep.watch import Watch
+
+PATIENCE = 60  # seconds that a stopped child has to save its state
+
+
+def sweep(arguments: Sequence[str], config_dirs: Sequence[str], parallel: int, show_only: bool = False) -> int:
+    """Run every job; the exit code. SweepError (8) if some failed, Stopped (130, 143)."""
+    if parallel < 1:
+        raise ConfigError(f"--jobs {parallel}", "genlab train -m", "give at least 1")
+    planned = plan(arguments, config_dirs)
+    if show_only:
+        print("\n".join(" ".join(job.varies) or "(no values vary)" for job in planned.jobs))
+        return 0
+    ledger = Ledger.open(planned)
+    try:
+        _run_all(planned.jobs, ledger, config_dirs, parallel)
+    finally:
+        gc.unfreeze()
+        ledger.table()
+        ledger.lock.release()
+    failed = [str(index) for index, entry in enumerate(ledger.entries) if entry["status"] != "done"]
+    if failed:
+        raise SweepError(f"{len(failed)} of {len(ledger.entries)} jobs failed: {', '.join(failed[:20])}",
+                         f"sweep {ledger.folder}", "see the logs there; run them again with the same command and "
+                         f"hydra.sweep.dir={ledger.folder}")  # fmt: skip
+    return 0
+
+
+def _starter() -> Start:
+    """How jobs are started here: forked, unless that is not safe."""
+    reason = fork_server.refusal()
+    if reason is None:
+        fork_server.warm()
+        reason = fork_server.refusal()  # whatever that has imported
+    if reason:
+        print(f"genlab: every job loads torch anew, in a process of its own: {reason}", file=sys.stderr)
+    return spawn if reason else fork
+
+
+def _run_all(jobs: Sequence[Job], ledger: Ledger, config_dirs: Sequence[str], parallel: int) -> None:
+    waiting = [index for index in range(len(jobs)) if ledger.entries[index]["status"] != "done"]
+    if len(waiting) < len(jobs):
+        print(f"genlab: {len(jobs) - len(waiting)} of {len(jobs)} jobs are done already", file=sys.stderr)
+    _refuse_links(ledger.folder, waiting)
+    running: dict[int, Child] = {}
+    with Watch(ledger.folder) as watch:
+        start = _starter() if waiting else spawn
+        try:
+            while waiting or running:
+                while waiting and len(running) < parallel:
+                    index = waiting.pop(0)
+                    _make_way(ledger.folder / str(index), watch)
+                    running[index] = _start(start, index, jobs[index], ledger, config_dirs)
+                watch.wait()
+                for index in [i for i, child in running.items() if child.poll() is not None]:
+                    _finish(index, running.pop(index), ledger)
+                watch.check()
+        except BaseException:
+            for child in running.values():
+                stop(child)
+            for index, child in running.items():
+                wait(child, PATIENCE)
+                _finish(index, child, ledger, "stopped")
+            raise
+
+
+def _refuse_links(folder: Path, waiting: Sequence[int]) -> None:
+    """A job's folder is removed and its log is appended to: both must be here."""
+    for path in (folder / f"{index}{suffix}" for index in waiting for suffix in ("", ".log")):
+        if path.is_symlink():
+            raise ConfigError(f"'{path}' is a link", "key hydra.sweep.dir", "remove it, or name a new folder")
+
+
+def _make_way(folder: Path, watch: Watch) -> None:
+    """Wait for a job of a sweep that was killed, it is saving its state; remove what cannot be gone on from."""
+    watch.check()
+    deadline = time.monotonic() + PATIENCE
+    while is_held(folder / LOCK):
+        if time.monotonic() > deadline:
+            return  # somebody's live run: the job will be refused (7), and recorded so
+        watch.wait()
+        watch.check()
+    if folder.is_dir() and not (folder / "ckpt").is_dir():
+        shutil.rmtree(folder)  # it failed before its first checkpoint
+
+
+def _start(start: Start, index: int, job: Job, ledger: Ledger, config_dirs: Sequence[str]) -> Child:
+    print(f"genlab: job {index}: {' '.join(job.varies) or 'as given'}", file=sys.stderr)
+    ledger.set(index, status="running", started=time.time())
+    folder = ledger.folder / str(index)
+    try:
+        return start(placed(job, folder), command(job, folder, config_dirs), ledger.folder / f"{index}.log")
+    except OSError as error:
+        ledger.set(index, status="failed", error=str(error), ended=time.time())
+        raise ResourceError(f"job {index} could not be started ({error})", f"sweep {ledger.folder}",
+                            f"go on with the same command and hydra.sweep.dir={ledger.folder}") from error  # fmt: skip
+
+
+def placed(job: Job, folder: Path) -> Job:
+    """The job as if composed with hydra.run.dir: its run goes into `folder`."""
+    arguments = [*job.overrides, _run_dir(folder)]
+    return replace(job, composed=replace(job.composed, run_dir=folder, overrides=arguments))
+
+
+def command(job: Job, folder: Path, config_dirs: Sequence[str]) -> list[str]:
+    """The words after `genlab` that run the job."""
+    dirs = [argument for name in config_dirs for argument in ("--config-dir", name)]
+    return ["train", *dirs, *job.overrides, _run_dir(folder)]
+
+
+def _run_dir(folder: Path) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return f"hydra.run.dir={QuotedString(str(folder), Quote.single).with_quotes()}"
+
+
+def _finish(index: int, child: Child, ledger: Ledger, otherwise: str = "failed") -> None:
+    """Note how a job ended, from its exit status and its run.json."""
+    code = exit_code(child)
+    record = _record(ledger.folder / str(index))
+    done = code == 0 and record.get("status") == "done"
+    stopped = "stopped" if code in (130, 143) else otherwise
+    status = "done" if done else ("killed" if code < 0 else stopped)
+    ledger.set(index, status=status, code=code if code >= 0 else 128 - code, ended=time.time(),
+               metric=_metric(record), error=None if done else _last_line(ledger.folder / f"{index}.log"))  # fmt: skip
+    print(f"genlab: job {index} {status}", file=sys.stderr)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    from genlab.runs import run_folder
+
+    try:
+        return run_folder.read_record(folder)
+    except CheckpointError:
+        return {}  # it failed before it had a folder, or damaged it
+
+
+def _metric(record: dict[str, Any]) -> str:
+    """The final value of what the run was judged by, else of a loss, else of its first validation metric."""
+    metrics = {key: value for key, value in (record.get("metrics") or {}).items() if isinstance(value, int | float)}
+    judged = (record.get("best") or {}).get("metric")
+    ranked = [judged, *(key for key in metrics if "loss" in key), *(key for key in metrics if key.startswith("valid/"))]
+    name = next((key for key in ranked if key in metrics), None)
+    return f"{name} {metrics[name]:.5g}" if name else "-"
+
+
+def _last_line(path: Path) -> str:
+    """The last line that a job printed: its error."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+        lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""

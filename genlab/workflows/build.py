@@ -1,0 +1,205 @@
+"""Configuration → objects: data, model, trainer, loggers; and a run folder → its trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genlab.checkpoint import manager
+from genlab.config import compose
+from genlab.config.schema import check_phases, phase_spec
+from genlab.config.settings import Saving, Settings
+from genlab.core import rng
+from genlab.core.data_spec import Facts
+from genlab.core.model import Model
+from genlab.core.values import Loggers
+from genlab.distributed import runtime
+from genlab.distributed.batch_norm import synchronise
+from genlab.distributed.runtime import Runtime
+from genlab.engine.evaluate import Checks
+from genlab.engine.trainer import Trainer
+from genlab.errors import CheckpointError, ConfigError
+from genlab.registry import DATASETS, EVALUATORS, LOGGERS, MODELS, OPTIMIZERS, SCHEDULES, discover, load_plugins
+from genlab.runs import run_folder
+from genlab.utils.progress import store_progress
+
+if TYPE_CHECKING:
+    from genlab.data.dataset import Data
+
+
+def load_registry(plugins: Sequence[str] = ()) -> None:
+    """Register everything of ours, then what `plugins` names."""
+    discover()
+    load_plugins(plugins)
+
+
+def build_data(settings: Mapping[str, Any], place: Runtime) -> Data:
+    """The data set on its device. A store is built first if there is none, and the model can learn from it."""
+    dataset = DATASETS.build(settings["dataset"], "dataset", seed=settings["seed"])
+    dataset.check()
+
+    def vet(facts: Facts) -> None:
+        build_model(
+            settings, facts, place
+        )  # what it has against these data, it says now, not after minutes of decoding
+
+    dataset.vet = vet
+    with store_progress() as show:
+        return dataset.open(place.device, show if place.main else None)
+
+
+def build_model(settings: Mapping[str, Any], data: Data | Facts, place: Runtime) -> Model:
+    """The model on its device, its initial weights given by the seed; the same on every rank."""
+    _check_kind(settings["model"], data)
+    with rng.alone():
+        rng.seed(settings["seed"])
+        model = MODELS.build(settings["model"], "model", image_shape=data.shape, num_classes=data.num_classes)
+    if "label" in model.inputs and data.num_classes is None:
+        raise ConfigError(
+            f"model '{settings['model']['name']}' needs labels",
+            f"dataset {data.name} has none",
+            "choose a labelled data set: genlab list datasets",
+        )
+    if "label" in {*model.inputs, *model.conditions} and data.multi_label:  # whose law, for samples, nobody models
+        raise ConfigError(
+            f"model '{settings['model']['name']}' needs one class an image",
+            f"dataset {data.name} has attributes",
+            "choose one with classes: genlab list datasets",
+        )
+    check_phases(settings["optimizer"], {id(phase.module): phase.name for phase in reversed(model.phases())}.values())
+    if place.world > 1:
+        synchronise(model)
+    return model.to(place.device)
+
+
+def _check_kind(spec: Mapping[str, Any], data: Data | Facts) -> None:
+    """ConfigError where the data are another kind of thing than the model learns from."""
+    target = MODELS.get(spec["name"], "model")
+    takes: Mapping[str, Any] | None = getattr(target, "points", None)
+    if data.points and (takes is None or any(spec.get(key) != value for key, value in takes.items())):
+        raise ConfigError(
+            f"these data are points, not pictures, and model '{spec['name']}' makes numbers from 0 to 1",
+            f"dataset {data.name}",
+            "use model=gan model.output=linear",
+        )
+    if {"a", "b"} & set(getattr(target, "inputs", ())) - set(data.columns):
+        raise ConfigError(
+            f"model '{spec['name']}' learns from pairs of pictures",
+            f"dataset {data.name} has none",
+            _pairs(data) if hasattr(target, "translate_back") else "use dataset=facades, paired or colourise",
+        )
+    if getattr(target, "partners", False) and not data.aligned:
+        raise ConfigError(
+            f"model '{spec['name']}' compares a translation with the picture's partner",
+            f"the pictures of dataset {data.name} have none",
+            "use model=cyclegan, or dataset=facades, paired or colourise",
+        )
+
+
+def _pairs(data: Data | Facts) -> str:
+    """How to make two domains of a data set that has no pairs."""
+    names = data.label_names or []
+    if len(names) < 2:
+        return "use dataset=unpaired dataset.root=FOLDER"
+    part = "classes=[0,1]"
+    if data.multi_label:
+        part = f"attribute={'Smiling' if 'Smiling' in names else names[0]}"
+    return f"use dataset=unpaired 'dataset.of={{name: {data.name}}}' 'dataset.{part}'"
+
+
+def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime) -> Trainer:
+    """The trainer with its optimisers, schedule and evaluators, as the configuration says.
+
+    GenlabError if an evaluator could not do its work on these data: said now, not at the end of training.
+    """
+
+    def optimizer(phase: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        return OPTIMIZERS.build(phase_spec(settings["optimizer"], phase), "optimizer", params=parameters)
+
+    evaluators = {
+        key: EVALUATORS.build(spec, f"evaluator.{key}") for key, spec in settings["evaluator"].items() if spec
+    }
+    trainer = Trainer(
+        model,
+        data,
+        place,
+        Settings(**settings["trainer"]),
+        Saving(**settings["checkpoint"]),
+        seed=settings["seed"],
+        optimizer=optimizer,
+        schedule=SCHEDULES.build(settings["schedule"], "schedule"),
+        evaluators=evaluators,
+    )
+    for evaluator in trainer.evaluators.values():
+        if isinstance(evaluator, Checks) and evaluator.split:
+            evaluator.check(data.split(evaluator.split))
+    return trainer
+
+
+def build_loggers(settings: Mapping[str, Any], path: Path, resumed_at: int | None) -> Loggers:
+    """The loggers that the configuration names; those of a resumed run drop what came after its checkpoint."""
+    specs = {key: spec for key, spec in settings["logger"].items() if spec}
+    return Loggers(
+        LOGGERS.build(spec, f"logger.{key}", folder=path, resumed_at=resumed_at) for key, spec in specs.items()
+    )
+
+
+def parameter_counts(model: Model) -> dict[str, int]:
+    """Trainable parameters of each direct child of a model, and of the model's own."""
+    counts = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
+    own = sum(p.numel() for p in model.parameters(recurse=False))
+    return counts | ({"own": own} if own else {})
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained model in evaluation mode, with what is known of its run."""
+
+    path: Path
+    model: Model
+    config: dict[str, Any]
+    record: dict[str, Any]
+    runtime: Runtime
+    step: int
+    weights: str  # "ema" or "raw"
+
+    def data(self) -> Data:
+        """The run's data set on the run's device; DataError if it is no longer there."""
+        return DATASETS.build(self.config["dataset"], "dataset", seed=self.config["seed"]).open(self.runtime.device)
+
+
+def read_stored(path: Path) -> dict[str, Any]:
+    """A run's own configuration, checked like any other; CheckpointError if it is damaged."""
+    stored = run_folder.read_config(path)
+    try:
+        compose.check(stored)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"the run's configuration does not hold: {error}",
+            str(path / run_folder.CONFIG),
+            "restore it; a plug-in's model needs plugins=[...]",
+        ) from None
+    return stored
+
+
+def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] = ()) -> LoadedRun:
+    """Open a run folder without running any code from it; averaged weights are taken where there are some."""
+    path = run_folder.find(str(run))
+    load_registry(plugins)
+    stored, record = read_stored(path), run_folder.read_record(path)
+    found = manager.Checkpoints(path / "ckpt").newest()
+    if found is None:
+        raise CheckpointError("the run has no checkpoint yet", f"run {path}", "train it further: genlab resume")
+    chosen = runtime.choose_device(device)
+    place = Runtime(chosen)
+    facts = run_folder.data_facts(record, path)
+    model = MODELS.build(stored["model"], "model", image_shape=tuple(facts["shape"]), num_classes=facts["num_classes"])
+    weights = "ema" if "ema" in found.state["structure"] else "model"
+    manager.unpack({weights: model}, found.tensors, {weights: found.state["structure"][weights]})
+    model = model.to(place.device).eval().requires_grad_(False)
+    label = "ema" if weights == "ema" else "raw"
+    return LoadedRun(path, model, stored, record, place, found.step, label)

@@ -1,0 +1,71 @@
+"""How long a fresh process takes to its first optimiser step, and on what: what `genlab doctor` shows.
+
+    python -m genlab.workflows.first_step
+
+trains the default model on the built-in digits for one step, makes no run folder, and prints seconds as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from genlab.engine.timer import since_process_start
+
+LIMIT = 120  # seconds after which the measuring process is given up
+
+
+def measured(overrides: Sequence[str] = ()) -> dict[str, float]:
+    """Wall seconds of each part of a start in a new process, and of all: `first step`, from the process's own start.
+
+    The process has a cache of its own, gone afterwards. RuntimeError with its last line if it does not get so far.
+    """
+    command = [sys.executable, "-m", "genlab.workflows.first_step", *overrides]
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "GENLAB_CACHE": cache}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment, check=False)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def start(overrides: Sequence[str]) -> dict[str, float]:
+    """Do what a run does up to its first step, in this process; seconds of each part, and since the process began."""
+    marks = [("python", since_process_start())]
+
+    def mark(part: str) -> None:
+        marks.append((part, since_process_start()))
+
+    from genlab.config import compose
+
+    composed = compose.compose(overrides).config
+    compose.precheck(composed)
+    mark("compose")
+    import torch  # noqa: F401
+
+    mark("import torch")
+    from genlab.distributed import runtime
+    from genlab.workflows import build
+
+    build.load_registry()
+    compose.check(composed)
+    place = runtime.start(composed["trainer"]["device"], composed["trainer"]["precision"], False, None)
+    mark("import genlab")
+    data = build.build_data(composed, place)
+    mark("data")
+    trainer = build.build_trainer(composed, data, build.build_model(composed, data, place), place)
+    mark("build")
+    trainer.train_step()
+    place.synchronize()
+    mark("step")
+    since = [0.0, *(seconds for _, seconds in marks)]
+    return {part: end - begin for (part, end), begin in zip(marks, since, strict=False)} | {"first step": since[-1]}
+
+
+if __name__ == "__main__":
+    print(json.dumps(start(sys.argv[1:])))

@@ -1,0 +1,52 @@
+"""The code from which a generator draws the image most like a given one, found by gradient descent on the code.
+
+Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020 (arXiv:1912.04958), appendix D: the
+code is shaken while the search is young, and the step grows at first and shrinks at the end. Likeness here is the mean
+squared difference of pixels: it needs no other network, and no figure depends on one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from genlab.core import rng
+from genlab.engine.eager import eager
+
+GROWS, SHRINKS, SHAKES, SHAKING = 0.05, 0.25, 0.75, 0.05  # shares of the search, and of the codes' spread
+
+
+def project(
+    draw: Callable[[Tensor], Tensor], start: Tensor, spread: float, target: Tensor, steps: int, rate: float
+) -> Tensor:
+    """The codes, of the shape of `start` (N, ...), whose images draw(code) are nearest to `target` (N, C, H, W).
+
+    `spread` is the standard deviation of codes; `rate` that of Adam at its largest. The same noise seed gives the same
+    codes on the same device. Works where gradients are off.
+    """
+    with torch.enable_grad():
+        code = start.detach().clone().requires_grad_()
+        optimizer = eager(torch.optim.Adam)([code], betas=(0.9, 0.999))
+        for step in range(steps):
+            done = step / steps
+            optimizer.param_groups[0]["lr"] = rate * pace(done)
+            shaken = spread * SHAKING * max(0.0, 1 - done / SHAKES) ** 2
+            image = draw(code + shaken * rng.normal(*code.shape, like=code))
+            loss = (image - target).square().flatten(1).mean(1).sum()  # each image's code moves by itself
+            [code.grad] = torch.autograd.grad(loss, code)
+            optimizer.step()
+    return code.detach()
+
+
+def pace(done: float) -> float:
+    """Share of the largest step: up in the first twentieth, down along half a cosine in the last quarter."""
+    down = min(1.0, (1 - done) / SHRINKS)
+    return (0.5 - 0.5 * math.cos(math.pi * down)) * min(1.0, done / GROWS)
+
+
+def psnr(image: Tensor, target: Tensor) -> Tensor:
+    """10 log₁₀(1 / mean squared difference) in dB, (N,), of images (N, C, H, W) in [0, 1]."""
+    return -10 * (image - target).square().flatten(1).mean(1).clamp(min=1e-12).log10()

@@ -1,0 +1,107 @@
+"""What a run writes down of itself when it starts, and holds against what it finds when it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genlab.checkpoint import manager
+from genlab.core.model import capabilities
+from genlab.errors import CheckpointError
+from genlab.runs import provenance, run_folder
+from genlab.utils.progress import say
+from genlab.workflows.build import parameter_counts
+
+if TYPE_CHECKING:
+    from genlab.core.model import Model
+    from genlab.data.dataset import Data
+    from genlab.distributed.runtime import Runtime
+
+# What may differ from the stored configuration when a run goes on. Nothing here changes the path of the weights but
+# the device and the number of threads, of which a warning tells, and the length where a schedule depends on it.
+# The number of processes counts, however they were started: it is compared by itself.
+FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.devices", "trainer.threads",
+             "trainer.log_every", "checkpoint", "evaluator", "logger", "dataset.root", "dry_run", "name",
+             "plugins")  # fmt: skip
+INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
+
+
+def facts(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime) -> dict[str, Any]:
+    """What run.json says of a run from its start."""
+    return {
+        "status": "running",
+        "seed": settings["seed"],
+        "plugins": settings["plugins"],
+        "config_hash": provenance.config_hash(settings),
+        "versions": provenance.versions(),
+        "git": provenance.git_state(Path(__file__).parents[1]),
+        "device": str(place.device),
+        "precision": place.precision,
+        "layout": place.layout(settings["trainer"]["layout"], model),
+        "threads": torch.get_num_threads(),
+        "world": place.world,
+        "data": {
+            "name": data.name,
+            "shape": list(data.shape),
+            "num_classes": data.num_classes,
+            "label_names": data.label_names,
+            "fingerprint": data.fingerprint,
+        },
+        "model": {
+            "name": settings["name"],
+            "family": settings["model"]["name"],
+            "parameters": parameter_counts(model),
+            "can": capabilities(model),
+        },
+        **provenance.process_facts(),
+    }
+
+
+def refuse_changes(
+    path: Path, stored: dict[str, Any], now: dict[str, Any], record: Mapping[str, Any], place: Runtime, allowed: bool
+) -> None:
+    """CheckpointError if going on would mix two configurations; a warning where only exactness is lost."""
+    changed = run_folder.differences(stored, now)
+    strict = [key for key in changed if not any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)]
+    if place.world != record.get("world", 1):
+        strict.append(f"processes ({record.get('world', 1)} then, {place.world} now)")
+    if strict and not allowed:
+        raise CheckpointError(
+            f"the run was made with another configuration: {', '.join(strict[:8])}",
+            f"run {path}",
+            "use the same command, another hydra.run.dir, or --allow-change",
+        )
+    steady = now["schedule"] == {"name": "constant", "warmup": 0.0}  # then the length does not matter to any step
+    inexact = strict + [key for key in changed if key in (INEXACT_KEYS[:2] if steady else INEXACT_KEYS)]
+    here = {"device": str(place.device), "precision": place.precision, "threads": torch.get_num_threads()}
+    inexact += [f"{key} (was {record[key]})" for key, value in here.items() if record.get(key, value) != value]
+    if inexact and place.main:
+        said = f"{', '.join(inexact)} changed: not bit for bit what one run would have given"
+        say(f"warning: {said}")
+
+
+def refuse_other_data(path: Path, record: Mapping[str, Any], data: Data) -> None:
+    """CheckpointError if the data set is not the one that the run began with."""
+    if run_folder.data_facts(record, path)["fingerprint"] != data.fingerprint:
+        raise CheckpointError(
+            "the data have changed since the run began",
+            f"run {path}, dataset {data.name}",
+            "bring the old data back, start a new run, or use --allow-change",
+        )
+
+
+def newest(path: Path, place: Runtime) -> manager.Loaded | None:
+    """The newest whole checkpoint; CheckpointError if it is not the one that rank 0 goes on from."""
+    found = manager.Checkpoints(path / "ckpt").newest()
+    step = found.step if found else None
+    agreed = place.from_main(step)
+    if step != agreed:
+        raise CheckpointError(
+            f"process {place.rank} finds the checkpoint of step {step}, process 0 that of {agreed}",
+            f"run {path}",
+            "give all processes the same run folder",
+        )
+    return found

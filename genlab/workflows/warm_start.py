@@ -1,0 +1,113 @@
+"""Weights from elsewhere, read once, when a run starts; the run folder holds them and needs their source no more.
+
+`model.perceptual`: a frozen network of the user's, from a file. `model.init_from=RUN`: a model whose body is what
+another run has trained, with its weights if `model.pretrained`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from genlab.errors import ConfigError, DataError
+from genlab.nn.losses.perceptual import FeatureDistance
+from genlab.registry import DATASETS
+from genlab.runs import run_folder
+from genlab.workflows.build import load, read_stored
+
+if TYPE_CHECKING:
+    from genlab.core.model import Model
+    from genlab.data.dataset import Data
+    from genlab.distributed.runtime import Runtime
+    from genlab.workflows.build import LoadedRun
+
+ROOT = Path("outputs")  # where runs.find looks for a name
+
+
+def settled(settings: dict[str, Any], place: Runtime) -> dict[str, Any]:
+    """The configuration with RUN's model in place of `model.body`, and RUN's path in full: one for all ranks."""
+    given = settings["model"].get("init_from")
+    if not given:
+        return settings
+    path = place.from_main(run_folder.find(given).absolute())  # `last` may have become another run meanwhile
+    return _with_body(settings, str(path), read_stored(path)["model"])
+
+
+def continued(settings: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a run that goes on: from its own configuration, for RUN may be gone by now."""
+    given, before = settings["model"].get("init_from"), stored["model"].get("init_from")
+    if not given or not before:
+        return settings
+    same = given == "last" or before in {str(path.absolute()) for path in (Path(given), ROOT / given)}
+    return _with_body(settings, before, stored["model"]["body"]) if same else settings
+
+
+def inherit(model: Model, settings: Mapping[str, Any], data: Data, warn: bool) -> None:
+    """Give `model.body` the weights of RUN's newest checkpoint.
+
+    ConfigError if it was made for other images, or has learned from images that are test images here.
+    """
+    given = settings["model"].get("init_from")
+    if not given or not settings["model"].get("pretrained", True):
+        return
+    run = load(given, "cpu")
+    shape = tuple(run_folder.data_facts(run.record, run.path)["shape"])
+    if shape != data.shape:
+        raise ConfigError(
+            f"the run was trained on images of {_sides(shape)}, these are {_sides(data.shape)}",
+            f"key model.init_from, run {run.path}",
+            f"use dataset.size={shape[1]}" if shape[0] == data.shape[0] else "use another run or data set",
+        )
+    _check_seen(run, settings, warn)
+    model.get_submodule("body").load_state_dict(run.model.state_dict())
+
+
+def read_features(model: Model) -> None:
+    """Give each perceptual loss in `model` the weights of its file; ConfigError if it is not that network's."""
+    for module in model.modules():
+        if isinstance(module, FeatureDistance):
+            where = f"key model.perceptual.weights, file {module.file}"
+            try:
+                module.network.load_state_dict(load_file(Path(module.file).expanduser()))
+            except (OSError, SafetensorError) as error:
+                raise ConfigError(f"the weights cannot be read ({error})", where, "give a safetensors file") from None
+            except RuntimeError as error:  # names or shapes differ: torch lists them, a line each
+                said = " ".join(str(error).split())[:160]
+                raise ConfigError(said, where, "make model.perceptual.network the network they are from") from None
+
+
+def _check_seen(run: LoadedRun, settings: Mapping[str, Any], warn: bool) -> None:
+    """ConfigError if the run was trained on test images of these settings; a warning if on validation images."""
+    before, now = (DATASETS.build(each["dataset"], "dataset", seed=each["seed"]) for each in (run.config, settings))
+    try:
+        if type(before) is not type(now) or before.files() != now.files() or not now.files():
+            return  # what is drawn anew, from no files, shares rows by chance alone
+    except DataError:  # its files have gone, and ours are here: they are others
+        return
+    seen, splits = before.splits(before.prepare())["train"], now.splits(now.prepare())
+    stored = {"seed": run.config["seed"]} | {
+        f"dataset.{key}": run.config["dataset"][key] for key in ("valid", "test") if key in run.config["dataset"]
+    }
+    same = "use the run's own splits: " + " ".join(f"{key}={value}" for key, value in stored.items())
+    for name, kind in (("test", "test"), ("valid", "validation")):
+        if not (shared := int(np.isin(splits[name], seen).sum())):
+            continue
+        said = f"the run was trained on {shared} of the {len(splits[name])} {kind} images"
+        if name == "test":
+            raise ConfigError(said, f"key model.init_from, run {run.path}", same)
+        if warn:
+            print(f"genlab: warning: {said}, whose figures will flatter the model; {same}", file=sys.stderr)
+
+
+def _with_body(settings: dict[str, Any], path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {**settings, "model": {**settings["model"], "init_from": path, "body": dict(body)}}
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
