@@ -1,4 +1,4 @@
-"""The command `genlab`: finds the verb, runs it, and turns whatever goes wrong into one line and an exit code.
+"""The command `genlab`: finds its module, runs it, and turns whatever goes wrong into one line and an exit code.
 
 Importing this module, and `genlab --help`, load neither torch nor Hydra nor rich.
 """
@@ -9,18 +9,19 @@ import importlib
 import io
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from genlab import __version__
 from genlab.cli import COMMANDS, HIDDEN
 from genlab.errors import ConfigError, nearest
-from genlab.utils.exit_codes import guarded
+from genlab.utils.exit_codes import ExitCode
 
 HELP = """\
-usage: genlab VERB [arguments]        genlab VERB --help shows a verb's own
+usage: genlab COMMAND [arguments]     genlab COMMAND --help shows its own
 
 A command-line lab for unsupervised and generative image models.
 
-{verbs}
+{commands}
 
 examples:
   genlab train                                    a VAE on built-in digits, no download
@@ -45,19 +46,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without Greek letters still gets its table
     words = [argument for argument in arguments if argument != "--debug"]
-    return guarded(lambda: _dispatch(words), debug)
+    with ExitCode(debug) as exit:
+        command = _command(words)
+        if command is not None:
+            exit.code = int(command.run(command.parser().parse(words[1:])) or 0)
+    return exit.code
 
 
-def _dispatch(arguments: list[str]) -> int:
-    verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if verb in ("-h", "--help", "help"):
-        print(HELP.format(verbs="\n".join(f"  {name:<12} {what}" for name, (_, what) in COMMANDS.items())))
-        return 0
-    if verb == "--version":
+def _command(words: list[str]) -> ModuleType | None:
+    """The module of the command that is asked for; None where --help or --version has been answered."""
+    name = words[0] if words else "--help"
+    if name in ("-h", "--help", "help"):
+        print(HELP.format(commands="\n".join(f"  {name:<12} {what}" for name, (_, what) in COMMANDS.items())))
+        return None
+    if name == "--version":
         print(f"genlab {__version__}")
-        return 0
-    if verb not in COMMANDS | HIDDEN:
-        raise ConfigError(f"unknown verb {verb[:60]!r}", "command line", nearest(verb, COMMANDS))
-    module = importlib.import_module(f"genlab.cli.{(COMMANDS | HIDDEN)[verb][0]}")
-    options = module.parser().parse(rest)
-    return int(module.run(options) or 0)
+        return None
+    if name not in COMMANDS | HIDDEN:
+        raise ConfigError(f"unknown command {name[:60]!r}", "command line", nearest(name, COMMANDS))
+    return importlib.import_module(f"genlab.cli.{(COMMANDS | HIDDEN)[name][0]}")

@@ -7,7 +7,7 @@ memory, torch.compile, CUDA graphs) is decided once, before the first.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -91,7 +91,9 @@ class Stepper:
                 for player in players:
                     if player.optimizer:
                         self._only([player])
-                        player.backward(self._objective(player, shared)["loss"])
+                        with self._mode(player):
+                            loss = player.phase.objective(*shared)["loss"]
+                        player.backward(loss)
         except RuntimeError as error:
             if not cannot_compile(error):
                 raise
@@ -140,24 +142,40 @@ class Stepper:
             self.average.at(step + 1)
         self._try(due, step)
         if self.settings.accumulate > 1:
-            return self._in_parts(due, step)
+            return self._update(due, step, partial(self._parts, step=step))
         columns = self.batches.at(step)
         seed = partial(rng.seed, self.seed, step, 0)  # what a step draws can be had again: a resumed run is the same
         if self._graphs is None:
             seed()
-            return self._whole(due, step, columns)
+            shared = self._share(due, columns)
+            return self._update(due, step, lambda player: [shared])
         if any(player.optimizer is None for player in due):  # what such a phase does may need the host
             seed()
             return self._capturable(due, step, columns)
         kind = tuple(player.phase.name for player in due)
         return self._graphs.make(kind, columns, partial(self._capturable, due, step), seed)
 
-    def _whole(self, due: list[Player], step: int, columns: Sequence[Tensor]) -> Values:
-        """All that the device does. `step` may only stand in messages: a recording is replayed for later ones."""
-        shared = self._share(due, columns)
+    def _update(self, due: list[Player], step: int, parts: Callable[[Player], Iterable[tuple[Tensor, ...]]]) -> Values:
+        """Each player's update from the `parts` of its batch, in turn; the means of what they log.
+
+        `step` may only stand in messages: a recording is replayed for later ones.
+        """
         values: Values = {}
+        count = self.settings.accumulate
         for player in due:
-            values |= self._named(player, self._move(player, step, [shared]))
+            said: Values = {}
+            for shared in parts(player):
+                self._only([player])
+                with self._mode(player):
+                    logged = player.phase.objective(*self._seen_by(player, shared))
+                if player.optimizer:
+                    player.backward(logged["loss"] / count if count > 1 else logged["loss"])
+                for name, value in logged.items():
+                    said[name] = said[name] + value.detach() if name in said else value.detach()
+            if count > 1:
+                said = {name: value / count for name, value in said.items()}
+            self._descend(player, step, said)
+            values |= self._named(player, said)
         if self.average:
             self.average.blend()
         return values
@@ -167,21 +185,16 @@ class Stepper:
             for player in {id(player.optimizer): player for player in reversed(due)}.values():  # each optimiser once
                 stack.enter_context(player.capturable())
             try:
-                return self._whole(due, step, columns)
+                shared = self._share(due, columns)
+                return self._update(due, step, lambda player: [shared])
             except RuntimeError:  # what a broken recording left in the gradients was never computed
                 for player in due:
                     player.drop_gradients()
                 raise
 
-    def _in_parts(self, due: list[Player], step: int) -> Values:
-        """A step whose batch is computed in parts: each player takes them one after another, drawn anew."""
-        values: Values = {}
-        for player in due:
-            parts = (self._part([player], step, part) for part in range(self.settings.accumulate))
-            values |= self._named(player, self._move(player, step, parts))
-        if self.average:
-            self.average.blend()
-        return values
+    def _parts(self, player: Player, step: int) -> Iterator[tuple[Tensor, ...]]:
+        """The parts of a batch that is computed in parts: each player takes them one after another, drawn anew."""
+        return (self._part([player], step, part) for part in range(self.settings.accumulate))
 
     def _part(self, due: list[Player], step: int, part: int) -> tuple[Tensor, ...]:
         columns = self.batches.at(step, part, self.settings.accumulate)
@@ -200,34 +213,24 @@ class Stepper:
             return said
         return {f"{player.phase.name}/{name}": value for name, value in said.items()}
 
-    def _move(self, player: Player, step: int, shares: Iterable[tuple[Tensor, ...]]) -> Values:
-        """One player's update from the parts of a batch; the means of what it logs."""
-        parts = self.settings.accumulate
-        said: Values = {}
-        for shared in shares:
-            self._only([player])
-            values = self._objective(player, shared)
-            if player.optimizer:
-                player.backward(values["loss"] / parts if parts > 1 else values["loss"])
-            for name, value in values.items():
-                said[name] = said[name] + value.detach() if name in said else value.detach()
-        if parts > 1:
-            said = {name: value / parts for name, value in said.items()}
-        if player.optimizer:
-            said["gradient_norm"], bad = player.descend(self.runtime, self.settings.clip, said["loss"])
-            if isinstance(bad, Tensor):  # looked at when something is logged
-                torch.maximum(self._bad, bad, out=self._bad)
-            elif bad:
-                raise _diverged(player.phase.name, step)
-            player.step()
-        return said
+    def _descend(self, player: Player, step: int, said: Values) -> None:
+        """Update the player's parameters, unless a loss or a gradient is not finite; logs the gradient's norm."""
+        if not player.optimizer:
+            return
+        said["gradient_norm"], bad = player.descend(self.runtime, self.settings.clip, said["loss"])
+        if isinstance(bad, Tensor):  # looked at when something is logged
+            torch.maximum(self._bad, bad, out=self._bad)
+        elif bad:
+            raise _diverged(player.phase.name, step)
+        player.step()
 
-    def _objective(self, player: Player, shared: tuple[Tensor, ...]) -> Values:
-        if player.optimizer:
-            with self.runtime.autocast():
-                return player.phase.objective(*shared)
-        with torch.no_grad(), rng.alone():  # every rank makes the same update, from the whole batch
-            return player.phase.objective(*(self.runtime.gather(shared) if player.phase.gathers else shared))
+    def _mode(self, player: Player) -> contextlib.AbstractContextManager[Any]:
+        """How a phase is computed: with gradients in mixed precision, or without any, the same on every rank."""
+        return self.runtime.autocast() if player.optimizer else _without_gradients()
+
+    def _seen_by(self, player: Player, shared: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """A phase without gradients sees the whole batch, if it says so: every rank makes the same update from it."""
+        return self.runtime.gather(shared) if player.phase.gathers and not player.optimizer else shared
 
     def check_finite(self, step: int) -> None:
         """DivergedError if a loss or a gradient has not been finite on a device that was not asked at once."""
@@ -248,6 +251,12 @@ class Stepper:
             if player.phase.name in names:
                 for parameter in player.parameters:
                     parameter.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def _without_gradients() -> Iterator[None]:
+    with torch.no_grad(), rng.alone():
+        yield
 
 
 def _silent(line: str) -> None:

@@ -26,7 +26,7 @@ from typing import Protocol, TextIO
 
 from genlab.sweep.plan import Job
 from genlab.sweep.watch import POLL
-from genlab.utils.exit_codes import guarded
+from genlab.utils.exit_codes import ExitCode
 from genlab.utils.signals import SIGNALS
 from genlab.utils.subprocesses import die_with_parent, genlab_command
 
@@ -200,12 +200,10 @@ def work(job: Job, words: Sequence[str]) -> int:
     from genlab.workflows.train import run
 
     sys.argv[1:] = words
-
-    def train() -> int:
+    with ExitCode() as exit:
         count = launcher.wanted(job.composed.config)
         if count > 1:
-            return launcher.launch(count, words)
-        run(job.composed)
-        return 0
-
-    return guarded(train)
+            exit.code = launcher.launch(count, words)
+        else:
+            run(job.composed)
+    return exit.code

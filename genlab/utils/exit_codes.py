@@ -8,31 +8,40 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
 
 from genlab.errors import LAUNCHED, PEER_GONE, GenlabError, PeerError, Stopped, resource_error
 from genlab.utils.signals import SIGNALS, Interrupted, interrupt
 
 
-def guarded(action: Callable[[], int], debug: bool = False) -> int:
-    """The exit code of `action`, which returns its own; for an exception its documented code, and its line printed.
+class ExitCode:
+    """How a command ends: an exception becomes its documented code, and one line on stderr.
 
     `debug` prints the traceback too. Until a run takes over, SIGTERM and Ctrl-C stop it at once.
     """
-    with contextlib.suppress(ValueError):  # only the main thread may; a run replaces this by its own while it lasts
-        for each in SIGNALS:
-            signal.signal(each, lambda signum, frame: interrupt(signum))
-    try:
-        code = action()
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # `genlab list | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13
-    except BaseException as error:
-        if debug:
-            traceback.print_exc()
-        return _report(error, debug)
+
+    def __init__(self, debug: bool = False) -> None:
+        self.debug, self.code = debug, 0
+
+    def __enter__(self) -> ExitCode:
+        with contextlib.suppress(ValueError):  # only the main thread may; a run replaces this by its own while it lasts
+            for each in SIGNALS:
+                signal.signal(each, lambda signum, frame: interrupt(signum))
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is None:
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError as broken:
+                error = broken
+        if isinstance(error, BrokenPipeError):  # `genlab list | head`: nobody reads on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.code = 128 + 13
+        elif error is not None:
+            if self.debug:
+                traceback.print_exception(error)
+            self.code = _report(error, self.debug)
+        return True
 
 
 def _report(error: BaseException, debug: bool) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from genlab.core.model import Model
     from genlab.data.dataset import Data
     from genlab.distributed.runtime import Runtime
-    from genlab.engine.trainer import Trainer
+    from genlab.engine.trainer import Save, Trainer
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,14 @@ def run(composed: compose.Composed, allow_change: bool = False, watch: Watch = l
         command = shlex.join(["genlab", "train", *folders, *composed.overrides])
         place = _runtime(composed.config)
         where = composed.run_dir
-        if where is not None and place.from_main(run_folder.is_run(where)):  # one answer for all ranks
-            stored = read_stored(where)
-            settings = warm_start.continued(composed.config, stored)
-            return _go_on(where, settings, stored, command, stop, allow_change, watch)
-        settings = warm_start.settled(composed.config, place)
-        return _start(where or composed.default_dir, settings, command, stop, where is not None, watch)
+        with Session(command, stop, allow_change) as session:
+            if where is not None and place.from_main(run_folder.is_run(where)):  # one answer for all ranks
+                stored = read_stored(where)
+                session.resume(where, warm_start.continued(composed.config, stored), stored)
+            else:
+                settings = warm_start.settled(composed.config, place)
+                session.start(where or composed.default_dir, settings, exact=where is not None)
+            return session.fit(watch)
 
 
 def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = False) -> Result:
@@ -82,7 +85,9 @@ def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = 
         changed = compose.override_stored(stored, keys)
         compose.check(changed)
         command = shlex.join(["genlab", "resume", str(run), *overrides])
-        return _go_on(path, changed, stored, command, stop, allow_change, lambda step: False)
+        with Session(command, stop, allow_change) as session:
+            session.resume(path, changed, stored)
+            return session.fit()
 
 
 # ---------------------------------------------------------------------- starting and going on
@@ -114,29 +119,6 @@ def _runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime
     return runtime.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
 
 
-def _start(where: Path, settings: dict[str, Any], command: str, stop: StopRequest, exact: bool, watch: Watch) -> Result:
-    place, folder = _runtime(settings), None
-    try:
-        job = Job.build(settings, place)
-        manager.check_space(where, job.trainer.state_bytes() * settings["checkpoint"]["keep"])
-        folder = run_folder.RunFolder.claim(where, exact) if place.main else None
-        path, taken = place.from_main((folder.path, bool(folder.record)) if folder else None)
-        if folder:
-            if taken:  # another process has made this very run since we looked
-                folder.release()
-            else:
-                folder.write_config(settings)
-                known = resume_check.facts(settings, job.data, job.model, place)
-                folder.update(command=command, started=time.time(), **known)
-        if taken:
-            return _go_on(path, settings, read_stored(path), command, stop, False, watch)
-        return _run(job, path, folder, stop, None, watch)
-    finally:
-        if folder:
-            folder.release()
-        runtime.stop()
-
-
 def _dry_run(settings: dict[str, Any]) -> Result:
     place = _runtime(settings)
     try:
@@ -148,40 +130,133 @@ def _dry_run(settings: dict[str, Any]) -> Result:
         runtime.stop()
 
 
-def _go_on(
-    path: Path,
-    settings: dict[str, Any],
-    stored: dict[str, Any],
-    command: str,
-    stop: StopRequest,
-    allow_change: bool,
-    watch: Watch,
-) -> Result:
-    record = run_folder.read_record(path)
-    place = _runtime(settings, record.get("threads"))
-    folder = None
-    try:
-        folder = run_folder.RunFolder.open(path) if place.main else None
-        record = place.from_main(record | folder.record if folder else None)  # as it is now that nobody else writes it
-        resume_check.refuse_changes(path, stored, settings, record, place, allow_change)
-        if record["status"] == "done" and settings["trainer"] == stored["trainer"]:
-            return _finished(path, record, place)
+class Session:
+    """A run in this process: prepared by `start` or `resume`, then `fit`. Leaving it frees the folder and the ranks."""
+
+    def __init__(self, command: str, stop: StopRequest, allow_change: bool = False) -> None:
+        self.command, self.stop, self.allow_change = command, stop, allow_change
+        self.folder: run_folder.RunFolder | None = None  # in the process that writes it
+        self.resumed_at: int | None = None
+        self.finished: Result | None = None  # of a run that had nothing left to do
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.folder:
+            self.folder.release()
+        runtime.stop()
+
+    # ------------------------------------------------------------------ preparing
+
+    def start(self, where: Path, config: dict[str, Any], exact: bool) -> None:
+        """A new run in `where`, or beside it unless `exact`."""
+        place = _runtime(config)
+        job = Job.build(config, place)
+        manager.check_space(where, job.trainer.state_bytes() * config["checkpoint"]["keep"])
+        self.folder = run_folder.RunFolder.claim(where, exact) if place.main else None
+        path, taken = place.from_main((self.folder.path, bool(self.folder.record)) if self.folder else None)
+        if taken:  # another process has made this very run since we looked
+            if self.folder:
+                self.folder.release()
+                self.folder = None
+            self.allow_change = False
+            self.resume(path, config, read_stored(path))
+            return
+        self._write_down(job, started=time.time())
+        self.job, self.path = job, path
+
+    def resume(self, path: Path, config: dict[str, Any], stored: dict[str, Any]) -> None:
+        """The run in `path` from its newest whole checkpoint; `stored` is the configuration that it had."""
+        record = run_folder.read_record(path)
+        place = _runtime(config, record.get("threads"))
+        self.folder = run_folder.RunFolder.open(path) if place.main else None
+        record = place.from_main(record | self.folder.record if self.folder else None)  # now nobody else writes it
+        resume_check.refuse_changes(path, stored, config, record, place, self.allow_change)
+        if record["status"] == "done" and config["trainer"] == stored["trainer"]:
+            self.finished = _finished(path, record, place)
+            return
         found = resume_check.newest(path, place)
-        job = Job.build(settings, place, new=found is None)
-        if not allow_change:
+        job = Job.build(config, place, new=found is None)
+        if not self.allow_change:
             resume_check.refuse_other_data(path, record, job.data)
         if found:
             job.trainer.restore(found.tensors, found.state)
-        if folder:
-            folder.write_config(settings)
-            known = resume_check.facts(settings, job.data, job.model, place)
-            folder.update(code=None, error=None, ended=None, command=command,
-                          resumed=[*record.get("resumed", []), time.time()], **known)  # fmt: skip
-        return _run(job, path, folder, stop, found.step if found else None, watch)
-    finally:
-        if folder:
-            folder.release()
-        runtime.stop()
+            self.resumed_at = found.step
+        self._write_down(job, code=None, error=None, ended=None, resumed=[*record.get("resumed", []), time.time()])
+        self.job, self.path = job, path
+
+    def _write_down(self, job: Job, **more: Any) -> None:
+        if self.folder:
+            self.folder.write_config(job.config)
+            known = resume_check.facts(job.config, job.data, job.model, job.place)
+            self.folder.update(command=self.command, **more, **known)
+
+    # ------------------------------------------------------------------ running
+
+    def fit(self, watch: Watch = lambda step: False) -> Result:
+        """Train, and write down how it ended, whatever happens; `watch` as in `Trainer.fit`."""
+        if self.finished:
+            return self.finished
+        trainer = self.job.trainer
+        self.stop.armed = True
+        with self._recorded():
+            with self._output() as (logger, save, signum):
+                metrics = trainer.fit(logger, save, signum, watch)
+                logger.hparams(self.job.config, metrics)
+            done = trainer.step == trainer.total  # if not, `watch` has ended it: somebody's measurement
+            if self.folder:
+                self.folder.update(status="done" if done else "stopped", code=0, step=trainer.step, metrics=metrics,
+                                   best=trainer.best, diagnoses=list(trainer.diagnoses), ended=time.time())  # fmt: skip
+        if self.folder and done:
+            _show(self.path, self.folder.record, self.job.config)
+        return Result(self.path, metrics)
+
+    @contextlib.contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """An exception is written into the run's record, and raised as one with an exit code."""
+        try:
+            yield
+        except BaseException as error:
+            problem = _as_problem(_asked(error, self.stop), self.job.config, self.path)
+            if self.folder:
+                status = "stopped" if isinstance(problem, Stopped) else "failed"
+                self.folder.update(status=status, code=problem.code, error=str(problem), ended=time.time())
+            raise problem from error
+
+    @contextlib.contextmanager
+    def _output(self) -> Iterator[tuple[Logger, Save, Callable[[], int]]]:
+        """What the trainer logs to, saves with and asks for a signal.
+
+        In the process that has the folder, a thread beside training writes everything, and has ended on leaving.
+        """
+        if self.folder is None:
+            yield Logger(), lambda *_: None, lambda: self.stop.signum
+            return
+        folder, job, trainer = self.folder, self.job, self.job.trainer
+        keeper = manager.Checkpoints(self.path / "ckpt", job.config["checkpoint"]["keep"])
+        keeper.sweep()
+        folder.update(steps=trainer.total)
+        say(f"{'training in' if self.resumed_at is None else 'resuming in'} {self.path}")
+        facts = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
+        loggers, worker = build_loggers(job.config, self.path, self.resumed_at), Worker()
+        saver = Saver(keeper, folder, worker, facts)
+
+        def save(step: int, objects: Mapping[str, Any], state: dict[str, Any]) -> None:
+            saver.save(step, objects, state, trainer.seconds())
+
+        def signum() -> int:
+            worker.check()  # a full disk ends the run at its next step
+            return self.stop.signum
+
+        try:
+            yield BackgroundLogger(loggers, worker), save, signum
+        finally:
+            try:
+                worker.close()  # an error of its own takes the place of training's: it concerns earlier steps
+            finally:
+                loggers.close()
+                folder.record["time"] = saver.times(trainer.seconds())  # written with the status
 
 
 def _finished(path: Path, record: dict[str, Any], place: Runtime) -> Result:
@@ -191,70 +266,11 @@ def _finished(path: Path, record: dict[str, Any], place: Runtime) -> Result:
     return Result(path, record["metrics"])
 
 
-# ---------------------------------------------------------------------- running
-
-
-def _run(
-    job: Job, path: Path, folder: run_folder.RunFolder | None, stop: StopRequest, resumed_at: int | None, watch: Watch
-) -> Result:
-    """Fit, and write down how it ended, whatever happens."""
-    try:
-        stop.armed = True
-        metrics = _fit(job, path, folder, stop, resumed_at, watch)
-        if folder:
-            status = "done" if job.trainer.step == job.trainer.total else "stopped"  # by `watch`
-            folder.update(status=status, code=0, step=job.trainer.step, metrics=metrics, best=job.trainer.best,
-                          diagnoses=list(job.trainer.diagnoses), ended=time.time())  # fmt: skip
-    except BaseException as error:
-        problem = _as_problem(_asked(error, stop), job.config, path)
-        if folder:
-            status = "stopped" if isinstance(problem, Stopped) else "failed"
-            folder.update(status=status, code=problem.code, error=str(problem), ended=time.time())
-        raise problem from error
-    if folder and job.trainer.step == job.trainer.total:  # one that `watch` has ended is somebody's measurement
-        _show(path, folder.record, job.config)
-    return Result(path, metrics)
-
-
 def _asked(error: BaseException, stop: StopRequest) -> BaseException:
     """A signal that another rank had obeyed before this one was at a step where it could."""
     if stop.signum and isinstance(resource_error(error), PeerError):
         return Stopped(stop.signum, "stopped before all processes were training", "nothing new was saved")
     return error
-
-
-def _fit(
-    job: Job, path: Path, folder: run_folder.RunFolder | None, stop: StopRequest, resumed_at: int | None, watch: Watch
-) -> dict[str, float]:
-    """Train; in the process that has the folder, a thread beside it writes everything, and has ended on return."""
-    trainer = job.trainer
-    if folder is None:
-        return trainer.fit(Logger(), lambda *_: None, lambda: stop.signum, watch)
-    keeper = manager.Checkpoints(path / "ckpt", job.config["checkpoint"]["keep"])
-    keeper.sweep()
-    folder.update(steps=trainer.total)
-    say(f"{'training in' if resumed_at is None else 'going on in'} {path}")
-    facts = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
-    loggers, worker = build_loggers(job.config, path, resumed_at), Worker()
-    saver, logger = Saver(keeper, folder, worker, facts), BackgroundLogger(loggers, worker)
-
-    def save(step: int, objects: Mapping[str, Any], state: dict[str, Any]) -> None:
-        saver.save(step, objects, state, trainer.seconds())
-
-    def signum() -> int:
-        worker.check()  # a full disk ends the run at its next step
-        return stop.signum
-
-    try:
-        metrics = trainer.fit(logger, save, signum, watch)
-        logger.hparams(job.config, metrics)
-    finally:
-        try:
-            worker.close()  # an error of its own takes the place of training's: it concerns earlier steps
-        finally:
-            loggers.close()
-            folder.record["time"] = saver.times(trainer.seconds())  # written with the status
-    return metrics
 
 
 def _show(path: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -158,7 +158,7 @@ def test_as_a_module() -> None:
     assert run("--version").stdout == f"genlab {genlab.__version__}\n"
     done = run("trian")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "genlab: error: unknown verb 'trian'; command line; did you mean 'train'?\n"
+    assert done.stderr == "genlab: error: unknown command 'trian'; command line; did you mean 'train'?\n"
 
 
 def test_a_terminal_that_is_not_utf8() -> None:
