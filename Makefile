@@ -19,11 +19,24 @@ demo: $(VENV)/.demo  ## set up, then train a VAE on the built-in digits (under a
 test: $(VENV)/.test check  ## set up, then run the checks and the tests (about 10 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-check: $(VENV)/.test  ## lint, format, types, import direction
+check: $(VENV)/.test  ## lint, format, types, import direction, links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_links.py
+
+coverage: $(VENV)/.test  ## the tests, and how much of the code they run
+	$(BIN)/pip install --quiet 'pytest-cov>=6.0'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov=genlab --cov-report=term:skip-covered --cov-report=html
+
+docs: $(VENV)/.docs  ## the documentation site, with search and the API reference, into site/
+	$(VENV)-docs/bin/mkdocs build --strict
+
+$(VENV)/.docs: pyproject.toml  # read from the source alone: the site needs no torch
+	python3 -m venv $(VENV)-docs && mkdir -p $(VENV)
+	$(VENV)-docs/bin/pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.6' 'mkdocstrings[python]>=0.29'
+	touch $@
 
 bench: $(VENV)/.demo  ## time every workload beside its floor loop; the table goes into docs/performance.md (about an hour)
 	$(BIN)/python -m benchmarks.run --docs $(BENCH)
@@ -36,6 +49,6 @@ lock:  ## pin the dependencies anew, with hashes (needs uv)
 	scripts/lock.sh
 
 clean:  ## remove the environment and caches; runs under outputs/ stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build
+	rm -rf $(VENV) $(VENV)-docs site .mypy_cache .ruff_cache .pytest_cache dist build
 
-.PHONY: help demo test check bench acceptance lock clean
+.PHONY: help demo test check coverage docs bench acceptance lock clean

@@ -195,7 +195,7 @@ def section(part: Claims, ledger: Ledger) -> Iterator[str]:
     if part.notes:
         yield from (part.notes.strip(), "")
     for picture in part.pictures:
-        yield from (f"![{Path(picture).stem}]({Path('..') / picture})", "")
+        yield from (f"![{Path(picture).stem}]({Path(picture).relative_to('docs')})", "")
     yield "```"
     for name in (*part.runs, *part.sweeps):
         yield from commands(part, name)
