@@ -76,13 +76,12 @@ def test_the_examples_of_the_adding_pages_train(tmp_path: Path) -> None:
         path = tmp_path / "mine" / f"{config}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block(page, "yaml"))
-    plugins = "plugins=[brightness,highway,csv_logger]"
-    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; from genlab.cli.main import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "train", "--config-dir", "mine", plugins, "model=highway_vae", "evaluator=brightness",
-         "logger=[jsonl,csv]", "trainer.steps=3", "trainer.log_every=1", "trainer.device=cpu", "hydra.run.dir=run"],
-        cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
+    code = "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); from genlab.cli.main import main; sys.exit(main())"
+    words = ["train", "--config-dir", "mine", "plugins=[brightness,highway,csv_logger]", "model=highway_vae",
+             "evaluator=brightness", "logger=[jsonl,csv]", "trainer.steps=3", "trainer.log_every=1",
+             "trainer.device=cpu", "hydra.run.dir=run"]  # fmt: skip
+    command = [sys.executable, "-c", code, f"{tmp_path}:{ROOT}", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [line.split(",") for line in (tmp_path / "run" / "metrics.csv").read_text().splitlines()]
     assert {"loss", "elbo"} <= {name for step, split, name, value in rows if (step, split) == ("3", "train")}
