@@ -39,17 +39,17 @@ COMMANDS = [
 REFUSING = """
 import json, sys
 sys.modules["torch"] = None
-from genlab import cli
-print([cli.main(command) for command in json.loads(sys.argv[1])])
+from genlab.cli import main
+print([main.main(command) for command in json.loads(sys.argv[1])])
 """
 TRAINING = """
 import sys
-from genlab import cli
+from genlab.cli import main
 small = ["trainer.steps=2", "trainer.batch_size=8", "trainer.clip=1", "trainer.ema=0.9"]
 for model in (["vae"], ["autoencoder"], ["dcgan", "model.generator.width=8", "model.discriminator.width=8"]):
-    assert cli.main(["train", "model=" + model[0], *model[1:], *small]) == 0
+    assert main.main(["train", "model=" + model[0], *model[1:], *small]) == 0
 import torch
-from genlab.eager import eager
+from genlab.engine.eager import eager
 heavy = {"torchvision", "torch._dynamo", "torch._inductor", "sympy", "sklearn", "scipy", "matplotlib"}
 known = eager(torch.optim.Adam) is not torch.optim.Adam
 print("\\n", known, *sorted(heavy & set(sys.modules)))

@@ -235,7 +235,7 @@ def test_a_killed_sweep_takes_its_jobs_along(tmp_path: Path, start: str, fake: F
     fake("time.sleep(30)")
     code = f"""
 import runpy, sys
-from genlab import cli
+from genlab.cli import main
 from genlab.sweep import jobs, runner
 def words(job):
     return [{str(tmp_path / "child.py")!r}, str(job.composed.run_dir), str(job.composed.config["seed"])]
@@ -243,10 +243,10 @@ def work(job, _):
     sys.argv = words(job)
     runpy.run_path(sys.argv[0])
     return 0
-children.interpreter = lambda job, _: [sys.executable, *words(job)]
-children.work = work
-sweep._starter = lambda: children.{start}
-cli.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"])
+jobs.interpreter = lambda job, _: [sys.executable, *words(job)]
+jobs.work = work
+runner._starter = lambda: jobs.{start}
+main.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"])
 """
     parent = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ROOT}, stderr=subprocess.DEVNULL

@@ -23,7 +23,7 @@ ROOT = str(Path(genlab.__file__).parents[1])
 FORKS = sys.platform == "linux"
 TINY = ["trainer.steps=2", "evaluator=objective", "logger=jsonl"]
 REFUSED = "from genlab.sweep import fork_server; fork_server.refusal = lambda: 'for this test'; "
-MAIN = "import sys; from genlab import cli; sys.exit(cli.main(sys.argv[1:]))"
+MAIN = "import sys; from genlab.cli import main; sys.exit(main.main(sys.argv[1:]))"
 
 PLUGIN = """
 import atexit, ctypes, os, random, signal, tempfile
@@ -168,17 +168,17 @@ def test_ctrl_c_reaches_every_job_once() -> None:
 
 SERVER = """
 import sys, torch
-from genlab import cli
+from genlab.cli import main
 def touched(*a, **k): raise AssertionError("the GPU was asked for")
 for name in ("is_available", "device_count", "init", "current_device", "_lazy_init"):
     setattr(torch.cuda, name, touched)
-from genlab.sweepplan import plan
+from genlab.sweep.plan import plan
 from genlab.sweep import fork_server, jobs
 planned = plan(["seed=0,1", "trainer.steps=1"], [])
-warm.warm()
-reason = warm.refusal()
+fork_server.warm()
+reason = fork_server.refusal()
 assert reason is None, reason
-work, before = children.work, set(sys.modules)
+work, before = jobs.work, set(sys.modules)
 def watched(job, words):
     code = work(job, words)
     sys.stdout.write("NEW " + " ".join(sorted(set(sys.modules) - before)) + "\\n")
@@ -189,7 +189,7 @@ import importlib; importlib.reload(torch.cuda)
 
 def test_the_server_touches_no_gpu_and_a_job_imports_nothing() -> None:
     """What is imported before the fork is imported once: a module missing in FIRST_USES costs every job."""
-    code = SERVER + f"children.work = watched\n{MAIN}"
+    code = SERVER + f"jobs.work = watched\n{MAIN}"
     process = launch("-m", "seed=0,1", "trainer.steps=1", "hydra.sweep.dir=out", code=code)
     _, said = process.communicate(timeout=200)
     assert process.returncode == 0, said

@@ -113,7 +113,7 @@ def test_metrics_reach_the_disk_before_their_checkpoint_and_the_record_after(
         seen.append((step, max(logged) >= step, record(run).get("step", 0) < step))
         return commit(self, step, *arguments)
 
-    monkeypatch.setattr(saving.checkpoint.Checkpoints, "save", watched)
+    monkeypatch.setattr(saving.manager.Checkpoints, "save", watched)
     genlab.train([*RUN, "trainer.steps=9", "checkpoint.every=2", f"hydra.run.dir={run}"])
     assert seen == [(step, True, True) for step in (2, 4, 6, 8, 9)]
     assert no_writer()

@@ -183,9 +183,9 @@ def test_a_signal_reaches_all_and_a_slow_save_is_waited_for(signum: int, tmp_pat
 def test_no_process_outlives_the_command(tmp_path: Path) -> None:
     child = f"open(r'{tmp_path}/' + str(os.getpid()), 'w'); time.sleep(600)"
     script = (
-        "import sys; from genlab import launch; "
-        f"launch.genlab_command = lambda *words: [sys.executable, '-c', 'import os, time; ' + {child!r}]; "
-        "launch.launch(2, [])"
+        "import sys; from genlab.distributed import launcher; "
+        f"launcher.genlab_command = lambda *words: [sys.executable, '-c', 'import os, time; ' + {child!r}]; "
+        "launcher.launch(2, [])"
     )
     process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)})
     while len(list(tmp_path.iterdir())) < 2:

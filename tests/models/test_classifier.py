@@ -89,7 +89,7 @@ def test_what_cannot_be_a_body() -> None:
 
 def test_all_ranks_take_the_run_that_rank_0_has_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`last` may be another run by the time that another rank looks."""
-    monkeypatch.setattr(warm_start.runs, "find", lambda name: tmp_path / "newer")
+    monkeypatch.setattr(warm_start.run_folder, "find", lambda name: tmp_path / "newer")
     monkeypatch.setattr(warm_start, "read_stored", lambda path: {"model": {"of": path.name}})
 
     class Second(Runtime):
