@@ -132,7 +132,7 @@ class HasPosterior(Protocol):
 
 
 @runtime_checkable
-class Weighs(Protocol):
+class ImportanceSampled(Protocol):
     def observe(self, image: Tensor) -> Tensor:
         """What the law p(x) is of, drawn from images in [0, 1] (binarised pixels), or the images themselves."""
 
@@ -153,7 +153,7 @@ class TranslatesBack(Protocol):
 
 
 @runtime_checkable
-class Opposes(Protocol):
+class HasDiscriminator(Protocol):
     """What is made plays against what tells it from the real, in a phase whose name begins with `discriminator`."""
 
     def contests(self, *drawn: Tensor) -> dict[str, Contest]:
@@ -161,7 +161,7 @@ class Opposes(Protocol):
 
 
 @runtime_checkable
-class Plays(Protocol):
+class HasGANLoss(Protocol):
     """A generator that learns from a discriminator; `draw` gives real images, fakes, and what `judge` is given."""
 
     game: Game
@@ -207,7 +207,7 @@ class HasCodebook(Protocol):
 
 
 @runtime_checkable
-class Clusters(Protocol):
+class Clusterer(Protocol):
     clusters: int  # categories that the model has found for itself
 
     def cluster(self, image: Tensor) -> Tensor:
@@ -215,7 +215,7 @@ class Clusters(Protocol):
 
 
 @runtime_checkable
-class WalksCodes(HasPrior, Decodes, Protocol):
+class TraversesCodes(HasPrior, Decodes, Protocol):
     continuous: int  # numbers of a code that are meant to have a meaning
 
     def walk(self, code: Tensor, which: int, values: Tensor) -> Tensor:
@@ -223,7 +223,7 @@ class WalksCodes(HasPrior, Decodes, Protocol):
 
 
 @runtime_checkable
-class CountsBits(Protocol):
+class BitsPerDim(Protocol):
     discrete: bool  # whether the law of an image is one of 256 levels a number, not a density
 
     def bound(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
@@ -238,18 +238,18 @@ CAPABILITIES = (
     HasPrior,
     MixesStyles,
     HasPosterior,
-    Weighs,
+    ImportanceSampled,
     Translates,
-    Opposes,
-    Plays,
+    HasDiscriminator,
+    HasGANLoss,
     TranslatesBack,
     Scores,
     HasPartition,
     HasFilters,
     HasCodebook,
-    Clusters,
-    WalksCodes,
-    CountsBits,
+    Clusterer,
+    TraversesCodes,
+    BitsPerDim,
 )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from genlab.model import CountsBits, HasCodebook, Model
+from genlab.model import BitsPerDim, HasCodebook, Model
 from genlab.networks.quantise import perplexity
 from genlab.registry import EVALUATORS, Cadence, Duration, Fraction, PositiveInt
 from genlab.results import UNTAUGHT, Diagnosis, Picture, Value
@@ -73,7 +73,7 @@ def histogram(tally: Tensor) -> Picture:
 
 
 @EVALUATORS("bits_per_dim")
-class BitsPerDim:
+class BitsPerDimEvaluator:
     """The mean over a split of what an image of 256 levels costs, in bits for each number of it.
 
     For a VQ-VAE an upper bound on the model's −log₂ p(x): −log₂ p(x|k) − log₂ p(k), k the codes that its deterministic
@@ -86,7 +86,7 @@ class BitsPerDim:
         self.batch_size, self.every = batch_size, every
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, CountsBits) and model.discrete
+        return isinstance(model, BitsPerDim) and model.discrete
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
@@ -95,7 +95,7 @@ class BitsPerDim:
 
     def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
         """The sums over the images of this rank's batches, and how many images these are."""
-        assert isinstance(model, CountsBits)
+        assert isinstance(model, BitsPerDim)
         names = ("image", *model.conditions) if isinstance(model, Model) else ("image",)
         totals: dict[str, Tensor] = {}
         rows = 0

@@ -18,7 +18,7 @@ from genlab.extraction import choose, own, some
 from genlab.extractors.classifiers import SmallClassifier
 from genlab.losses.adversarial import Contest
 from genlab.losses.gradients import gradient_norm
-from genlab.model import Model, Opposes, Plays, Samples, generator_every
+from genlab.model import HasDiscriminator, HasGANLoss, Model, Samples, generator_every
 from genlab.neighbours import radii
 from genlab.registry import EVALUATORS, Cadence
 from genlab.results import UNTAUGHT, Diagnosis, Value
@@ -92,14 +92,14 @@ class GameDiagnosis:
         self.memory: dict[str, Any] = {}  # of earlier evaluations of the same run: kept in its checkpoints
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, Opposes)
+        return isinstance(model, HasDiscriminator)
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         columns = some(split, self.images).first(self.images, model.inputs)
         if (columns[0] == columns[0][:1]).all():
             return
-        if not (isinstance(model, Plays) and isinstance(model, Samples)):
+        if not (isinstance(model, HasGANLoss) and isinstance(model, Samples)):
             contests, _ = self._critic(model, columns)
             yield from _won(model, contests)
             return
@@ -128,7 +128,7 @@ class GameDiagnosis:
             with batch_statistics(model):  # the discriminator as the generator meets it
                 drawn = model.draw(*part)
                 found.append(model.contests(*drawn))
-                if isinstance(model, Plays):
+                if isinstance(model, HasGANLoss):
                     norms.append(gradient_norm(partial(_judged, model, drawn[2:]), drawn[0]).cpu())
         contests = {name: _joined([each[name] for each in found]) for name in found[0]}
         return contests, float(torch.cat(norms).mean()) if norms else math.nan
@@ -258,7 +258,7 @@ def calmer(model: Any) -> str:
 
 def weaker(model: Any) -> str:
     """What holds the discriminator back: the override of R1's weight where there is such, else the key of its rate."""
-    if isinstance(model, Plays):
+    if isinstance(model, HasGANLoss):
         r1 = model.stabilisers.penalties.get("r1")
         return f"model.stabilisers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
     if hasattr(model, "r1"):

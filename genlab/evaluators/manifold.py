@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genlab.grid import are_pictures, image_grid
-from genlab.model import Decodes, HasPrior, Model, Weighs
+from genlab.model import Decodes, HasPrior, ImportanceSampled, Model
 from genlab.registry import EVALUATORS, Count, Duration
 from genlab.results import Value
 
@@ -28,7 +28,7 @@ class Manifold:
 
     def applies(self, model: Model) -> bool:
         # a model that weighs codes against a normal prior; a label in its code would need a choice
-        normal = isinstance(model, Weighs) and isinstance(model, HasPrior) and isinstance(model, Decodes)
+        normal = isinstance(model, ImportanceSampled) and isinstance(model, HasPrior) and isinstance(model, Decodes)
         return normal and getattr(model, "latent_dim", 0) == 2 and not model.conditions
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:

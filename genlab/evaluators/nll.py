@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genlab import noise
 from genlab.losses.pixel_law import PixelLaw
-from genlab.model import Model, Weighs
+from genlab.model import ImportanceSampled, Model
 from genlab.registry import EVALUATORS, Cadence, PositiveInt
 from genlab.results import Value
 
@@ -53,7 +53,7 @@ class ImportanceSampledNLL:
         self.seen: dict[str, Any] = {}  # what the last measurement was of
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, Weighs)
+        return isinstance(model, ImportanceSampled)
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
@@ -81,7 +81,7 @@ class ImportanceSampledNLL:
 
     def blocks(self, model: Model, split: Split, rank: int, world: int) -> Iterator[tuple[Tensor, int]]:
         """−log p(x) of each image of a block, float64, and the number of an image's pixels and channels."""
-        assert isinstance(model, Weighs)
+        assert isinstance(model, ImportanceSampled)
         assert isinstance(model, Model)
         wanted = min(self.images or len(split), len(split))
         for index, (image, *conditions) in enumerate(split.batches(("image", *model.conditions), BLOCK, rank, world)):
@@ -97,7 +97,7 @@ class ImportanceSampledNLL:
             nll = [-self.log_likelihood(model, *part) for part in zip(*columns, strict=True)]
             yield torch.cat(nll), x[0].numel()
 
-    def log_likelihood(self, model: Weighs, x: Tensor, *conditions: Tensor) -> Tensor:
+    def log_likelihood(self, model: ImportanceSampled, x: Tensor, *conditions: Tensor) -> Tensor:
         """log 1/K Σ w_k of each image (N,), float64, the samples drawn a chunk at a time."""
         total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
         left = self.samples

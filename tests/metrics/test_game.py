@@ -14,7 +14,7 @@ from genlab.evaluation import evaluate
 from genlab.evaluators.game import GameDiagnosis, parts_of, variety
 from genlab.losses.adversarial import GAMES, Contest
 from genlab.losses.stabilisers import chosen
-from genlab.model import Model, Plays, generator_every
+from genlab.model import HasGANLoss, Model, generator_every
 from genlab.registry import MODELS, discover
 from genlab.results import Diagnosis
 from tests.models.conftest import shrunk, spec_of
@@ -69,7 +69,7 @@ def test_a_healthy_game_is_not_diagnosed(noise_images: Data) -> None:
     assert found["sample_spacing"] == pytest.approx(1, abs=0.1)
     assert found["mode_shift"] == 0  # the same noise, the same samples
     assert found["critic_gradient"] == pytest.approx(4 / 16 * 16**0.5)  # of 4·mean over 16 pixels
-    assert isinstance(model, Plays)
+    assert isinstance(model, HasGANLoss)
 
 
 def test_one_image_a_class_is_few_images_though_classes_are_far_apart(noise_images: Data) -> None:
