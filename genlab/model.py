@@ -27,7 +27,7 @@ Shape = tuple[int, int, int]  # channels, height, width
 class Phase:
     """One player's move in a training step.
 
-    `objective` takes what `Model.draw` returned and gives scalars: `loss` is minimised, the others are logged.
+    `objective` takes what `Model.shared_forward` returned and gives scalars: `loss` is minimised, others are logged.
     `module` is what descends; None means an update without gradients that the objective makes itself.
     `every` moves this player only each that many steps; `window` is the share of training in which it moves at
     all (greedy layer-wise training is consecutive windows). Phases of one and the same `module` share an optimiser,
@@ -44,7 +44,7 @@ class Phase:
 
 
 class Model(nn.Module):
-    """Base of every family. `inputs` names the data columns that `draw` and the objectives take.
+    """Base of every family. `inputs` names the data columns that `shared_forward` and the objectives take.
 
     A model whose losses change over training (a β schedule) registers a buffer `progress`, torch.ones(()), not
     persistent: the engine writes the share of training done there before each step, on the device, so that a recorded
@@ -61,7 +61,7 @@ class Model(nn.Module):
     # the validation quantity that tells a better run from a worse one, smaller is better; None: there is none
     monitor: str | None = "loss"
 
-    def draw(self, *columns: Any, **named: Any) -> tuple[Tensor, ...]:
+    def shared_forward(self, *columns: Any, **named: Any) -> tuple[Tensor, ...]:
         """Once a step, with gradients: what the phases share (a GAN's fakes). By default the batch itself.
 
         One phase at most may send gradients through what this returns; the others take it detached.
@@ -69,7 +69,7 @@ class Model(nn.Module):
         return columns
 
     def check_batch(self, rows: int) -> None:
-        """ConfigError if the losses of a step cannot take so many rows, which is what comes to `draw` at a time."""
+        """ConfigError if the losses of a step cannot take so many rows: what comes to `shared_forward` at a time."""
 
     # Any: a family names the columns it takes, loss(self, image) or loss(self, image, label)
     def loss(self, *columns: Any, **named: Any) -> dict[str, Tensor]:
@@ -157,18 +157,18 @@ class HasDiscriminator(Protocol):
     """What is made plays against what tells it from the real, in a phase whose name begins with `discriminator`."""
 
     def contests(self, *drawn: Tensor) -> dict[str, Contest]:
-        """Each discriminator's logits of what `draw` gave, larger for more real, by its name; "" of the only one."""
+        """Each discriminator's logits of what `shared_forward` gave, larger is more real, by name ("" if only one)."""
 
 
 @runtime_checkable
 class HasGANLoss(Protocol):
-    """A generator that learns from a discriminator; `draw` gives real images, fakes, and what `judge` is given."""
+    """A generator that learns from a discriminator; `shared_forward` gives reals, fakes, and conditions for `judge`."""
 
     game: Game
     stabilisers: Stabilisers
 
     def judge(self, images: Tensor, *given: Tensor) -> Tensor:
-        """The discriminator's logits for images as `draw` gives them, larger is more real."""
+        """The discriminator's logits for images as `shared_forward` gives them, larger is more real."""
 
 
 @runtime_checkable

@@ -46,14 +46,16 @@ class Stepper:
             model.to(memory_format=form)
         self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world, form)
         model.check_batch(self.batches.share(settings.accumulate))  # a bad batch is refused now, not at step 1
-        self._draw: Callable[..., Any] = model.draw
+        self._shared_forward: Callable[..., Any] = model.shared_forward
         self.players = Player.all_of(model.phases(), optimizer, runtime)
         self.average = Average(model, settings.ema) if settings.ema else None
         self._progress: Tensor | None = getattr(model, "progress", None)
         self._moving: set[str] | None = None
         self._bad = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
         self._graphs: Graphs | None = None
-        self._uncompiled: list[Callable[..., Any]] = []  # draw and the objectives, while others stand in their places
+        self._uncompiled: list[
+            Callable[..., Any]
+        ] = []  # shared_forward and the objectives, while others stand in their places
         self._tried: set[tuple[str, ...]] = set()  # kinds of steps: which players move in them
         if runtime.device.type == "cuda" and settings.graphs:
             self._record_if_possible()
@@ -63,13 +65,13 @@ class Stepper:
     # ------------------------------------------------------------------ how steps are made
 
     def compile(self, backend: str = "inductor") -> None:
-        """`Model.draw` and the phases' objectives through torch.compile."""
+        """`Model.shared_forward` and the phases' objectives through torch.compile."""
         from genlab.compiling import compiled
 
         tell = say if self.runtime.main else _silent
-        self._uncompiled = [self._draw, *(player.phase.objective for player in self.players)]
-        if type(self.model).draw is not Model.draw:
-            self._draw = compiled(self._draw, "draw()", backend, tell)
+        self._uncompiled = [self._shared_forward, *(player.phase.objective for player in self.players)]
+        if type(self.model).shared_forward is not Model.shared_forward:
+            self._shared_forward = compiled(self._shared_forward, "shared_forward()", backend, tell)
         for player in self.players:
             if player.optimizer:
                 fast = compiled(player.phase.objective, f"phase '{player.phase.name}'", backend, tell)
@@ -105,7 +107,7 @@ class Stepper:
         reason = " ".join(str(error).split())[:120]
         if self.runtime.main:
             say(f"a compiled step cannot be made ({type(error).__name__}: {reason}); steps are made as they are")
-        self._draw, *objectives = self._uncompiled
+        self._shared_forward, *objectives = self._uncompiled
         self._uncompiled = []
         for player, objective in zip(self.players, objectives, strict=True):
             player.phase = replace(player.phase, objective=objective)
@@ -192,7 +194,7 @@ class Stepper:
         """What the phases share of these columns."""
         self._only(due)
         with self.runtime.autocast():
-            return tuple(self._draw(*columns))
+            return tuple(self._shared_forward(*columns))
 
     def _named(self, player: Player, said: Values) -> Values:
         descending = sum(each.optimizer is not None for each in self.players)

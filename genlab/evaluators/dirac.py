@@ -111,7 +111,7 @@ class Players:
         """v (2,): what a step of rate 1 would change (θ, ψ) by, on average over steps."""
         moved = torch.zeros(2)
         with torch.enable_grad():
-            drawn = self.model.draw(self.point.expand(BATCH, *self.point.shape[1:]))
+            drawn = self.model.shared_forward(self.point.expand(BATCH, *self.point.shape[1:]))
             for phase in self.model.phases():
                 if phase.module is not None:
                     moved -= self.gradient(phase.objective(*drawn)["loss"], phase.module) / phase.every
@@ -158,7 +158,7 @@ class Players:
 
     def _step(self, step: int, rate: float) -> None:
         with torch.enable_grad():
-            drawn = self.model.draw(self.point.expand(BATCH, *self.point.shape[1:]))
+            drawn = self.model.shared_forward(self.point.expand(BATCH, *self.point.shape[1:]))
         for phase in self.model.phases():
             if (step + 1) % phase.every:
                 continue

@@ -126,7 +126,7 @@ class GameDiagnosis:
         parts = parts_of(columns[0], self.batch_size)
         for part in zip(*(column.tensor_split(parts) for column in columns), strict=True):
             with batch_statistics(model):  # the discriminator as the generator meets it
-                drawn = model.draw(*part)
+                drawn = model.shared_forward(*part)
                 found.append(model.contests(*drawn))
                 if isinstance(model, HasGANLoss):
                     norms.append(gradient_norm(partial(_judged, model, drawn[2:]), drawn[0]).cpu())

@@ -52,7 +52,7 @@ class Objective:
             noise.branch(rank + index * world)  # a batch has its own noise, whoever evaluates it
             n = len(columns[0])
             rows += n
-            drawn = model.draw(*columns)
+            drawn = model.shared_forward(*columns)
             for prefix, phase in _objectives(model):
                 for name, value in phase.objective(*drawn).items():
                     total = value.detach().double() * n

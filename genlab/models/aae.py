@@ -51,7 +51,7 @@ class AdversarialAutoencoder(Model):
         self.decoder = NETWORKS.build(network, "model.network", inp=latent_dim, out=image_shape)
         self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=latent_dim, out=1)
 
-    def draw(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def shared_forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The step's images, their codes, and as many draws of p(z)."""
         return image, self.encode(image), self.prior(len(image))
 
@@ -59,7 +59,7 @@ class AdversarialAutoencoder(Model):
         """Reconstruction, then regularisation: the discriminator moves, and the encoder against what it has become."""
         return [
             Phase("reconstruction", self.rebuild, nn.ModuleList([self.encoder, self.decoder])),
-            Phase("discriminator", self.discriminate, self.discriminator),
+            Phase("discriminator", self.discriminator_loss, self.discriminator),
             Phase("encoder", self.mislead, self.encoder),
         ]
 
@@ -70,7 +70,7 @@ class AdversarialAutoencoder(Model):
         loss = squared_error if self.criterion == "mse" else bernoulli_nll(logits, image).mean()
         return {"loss": loss, "squared_error": squared_error.detach()}
 
-    def discriminate(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """The discriminator's loss, and the mean probability of coming from p(z) that it gives each kind."""
         _, on_prior, on_code = self.contests(image, code.detach(), wanted)[""]
         return {
@@ -83,7 +83,7 @@ class AdversarialAutoencoder(Model):
         return {"": Contest(GAME, self.discriminator(wanted), self.discriminator(code))}
 
     def mislead(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-        """The encoder as generator of codes. It has moved since `draw`, and encodes anew."""
+        """The encoder as generator of codes. It has moved since `shared_forward`, and encodes anew."""
         on_code = self.discriminator(self.encode(image))
         return {"loss": GAME.generator(on_code, on_code)}
 

@@ -80,9 +80,9 @@ class ConditionalGAN(GAN):
     def build_discriminator(self, spec: dict[str, Any], image_shape: Shape) -> nn.Module:
         return DISCRIMINATORS[self.condition](spec, image_shape, self.num_classes)
 
-    def discriminate(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
         if self.condition != "classifier":
-            return super().discriminate(real, fake, *given)
+            return super().discriminator_loss(real, fake, *given)
         (on_real, class_of_real), (on_fake, class_of_fake) = self.answers(real), self.answers(fake.detach())
         values = self.charged(on_real, on_fake, real, fake, *given)  # −L_S, Odena et al., eq. 2
         likelihood = {"real": self.told(class_of_real, *given), "fake": self.told(class_of_fake, *given)}
@@ -92,9 +92,9 @@ class ConditionalGAN(GAN):
         )  # −L_C, eq. 3
         return values | said
 
-    def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
+    def generator_gan_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
         if self.condition != "classifier":
-            return super().generator_loss(real, fake, *given)
+            return super().generator_gan_loss(real, fake, *given)
         on_fake, class_of_fake = self.answers(fake)
         game = self.game.generator(self.judge(real, *given) if self.game.relative else on_fake, on_fake)
         return game + self.classifier_weight * self.told(class_of_fake, *given)

@@ -54,7 +54,7 @@ class CycleGAN(Model):
         made: Tensor = self.generators["F"](y).tanh()
         return made
 
-    def draw(self, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    def shared_forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
         """x, y, F(y), G(x) in [-1, 1], and the numbers that decide which fakes the pools exchange."""
         x, y = 2 * a - 1, 2 * b - 1
         return x, y, self.F(y), self.G(x), ImagePool.chances(len(x), x), ImagePool.chances(len(x), x)
@@ -62,12 +62,14 @@ class CycleGAN(Model):
     def phases(self) -> list[Phase]:
         """Both generators move, then both discriminators; then the pools take in what was made."""
         players = [
-            Phase("generators", self.generate, self.generators),
-            Phase("discriminators", self.discriminate, self.discriminators),
+            Phase("generators", self.generator_loss, self.generators),
+            Phase("discriminators", self.discriminator_loss, self.discriminators),
         ]
         return [*players, Phase("pools", self.remember)] if self.pools else players
 
-    def generate(self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, *chances: Tensor) -> dict[str, Tensor]:
+    def generator_loss(
+        self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, *chances: Tensor
+    ) -> dict[str, Tensor]:
         """Equation 3 with least squares (section 4), and the identity loss of section 5.2."""
         on_x, on_y = self.discriminators["X"](fake_x), self.discriminators["Y"](fake_y)
         # E (D(G(x)) − 1)²: the paper's has no ½
@@ -81,7 +83,7 @@ class CycleGAN(Model):
             said["identity"] = identity.detach()
         return {"loss": loss, **said}
 
-    def discriminate(
+    def discriminator_loss(
         self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, chances_x: Tensor, chances_y: Tensor
     ) -> dict[str, Tensor]:
         """½E (D(y) − 1)² + ½E D(G(x))², half of section 4's as section 7.1 has it, for each domain."""

@@ -34,8 +34,8 @@ class GAN(Model):
     """The discriminator sees images in tanh's range, [-1, 1]; everything outside this model is in [0, 1].
 
     With `output` linear, data are points of any range, and both players see them as they are. A family that gives its
-    networks more than images and codes (labels) lets `draw` return it after the fakes; every method passes it on as
-    `given`.
+    networks more than images and codes (labels) lets `shared_forward` return it after the fakes; every method passes
+    it on as `given`.
     """
 
     points: ClassVar = {"output": "linear"}
@@ -106,7 +106,7 @@ class GAN(Model):
 
     # ------------------------------------------------------------------ what a step draws, and the players' moves
 
-    def draw(self, image: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+    def shared_forward(self, image: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
         """The step's real images and as many fakes, as the discriminator takes them: one generator pass for both."""
         return self.seen(image), self.fakes(self.prior(len(image)), *given), *given
 
@@ -118,13 +118,13 @@ class GAN(Model):
             if penalty.every > 1
         ]
         return [
-            Phase("discriminator", self.discriminate, self.discriminator),
+            Phase("discriminator", self.discriminator_loss, self.discriminator),
             *lazy,
             *([Phase("clip", self.clip, gathers=False)] if self.stabilisers.clip else []),
-            Phase("generator", self.generate, self.generator, every=self.critic_steps),
+            Phase("generator", self.generator_loss, self.generator, every=self.critic_steps),
         ]
 
-    def discriminate(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
         """The discriminator's loss, and how real it takes each kind to be: a probability, or its mean score."""
         # two passes: each kind is normalised by its own batch's statistics, as the DCGAN authors do
         on_real, on_fake = self.judge(real, *given), self.judge(fake.detach(), *given)
@@ -134,7 +134,7 @@ class GAN(Model):
         self, on_real: Tensor, on_fake: Tensor, real: Tensor, fake: Tensor, *given: Tensor
     ) -> dict[str, Tensor]:
         """What the discriminator's logits of a step's images cost it, with the penalties, and how real each kind is."""
-        loss = self.discriminator_loss(on_real, on_fake)
+        loss = self.discriminator_gan_loss(on_real, on_fake)
         said = self.opinions(on_real, on_fake)
         if self.augment:
             self.augment.observe(on_real, len(real))
@@ -145,14 +145,14 @@ class GAN(Model):
                 loss, said[name] = loss + penalty.weight * charged, charged.detach()
         return {"loss": loss + self.disagreement(real, *given), **said}
 
-    def generate(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
+    def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
         """The generator's loss, against the discriminator as it is, or as it would be a few steps on."""
         if ahead := self.stabilisers.unroll:
             play = partial(self.inner_loss, real, fake, *given)
             weights = unrolled(self.discriminator, play, ahead.steps, ahead.rate, self.training)
             loss = with_weights(self.discriminator, weights, self.loss_ahead, real, fake, *given)
         else:
-            loss = self.generator_loss(real, fake, *given)
+            loss = self.generator_gan_loss(real, fake, *given)
         return {"loss": loss + self.disagreement(real, *given)}
 
     def charge(self, penalty: Penalty, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
@@ -167,13 +167,13 @@ class GAN(Model):
 
     # ------------------------------------------------------------------ their losses
 
-    def discriminator_loss(self, on_real: Tensor, on_fake: Tensor) -> Tensor:
+    def discriminator_gan_loss(self, on_real: Tensor, on_fake: Tensor) -> Tensor:
         loss = self.game.discriminator(on_real, on_fake)
         if self.stabilisers.smoothing and self.game.smoothing:
             loss = loss + self.game.smoothing(on_real, self.stabilisers.smoothing.amount)
         return loss
 
-    def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
+    def generator_gan_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
         on_fake = self.judge(fake, *given)
         return self.game.generator(self.judge(real, *given) if self.game.relative else on_fake, on_fake)
 
@@ -183,12 +183,12 @@ class GAN(Model):
         By moving it they also decide how well it knows the real images: it knows those best that have no fakes beside
         them, so it is here that a mode left out is paid for.
         """
-        loss = self.generator_loss(real, fake, *given)
+        loss = self.generator_gan_loss(real, fake, *given)
         return loss if self.game.real is None else loss - self.game.real(self.judge(real, *given))
 
     def inner_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
         """The discriminator's loss of the game, without penalties, as a function of both players' weights."""
-        return self.discriminator_loss(self.judge(real.float(), *given), self.judge(fake.float(), *given))
+        return self.discriminator_gan_loss(self.judge(real.float(), *given), self.judge(fake.float(), *given))
 
     def disagreement(self, real: Tensor, *given: Tensor) -> Tensor | float:
         """γ·½‖v‖² of consensus optimisation, for fakes of its own: 0 without it."""
@@ -199,7 +199,7 @@ class GAN(Model):
 
         def losses() -> tuple[Tensor, Tensor]:
             fake = self.fakes(code, *given)
-            return self.inner_loss(real, fake, *given), self.generator_loss(real.float(), fake, *given)
+            return self.inner_loss(real, fake, *given), self.generator_gan_loss(real.float(), fake, *given)
 
         return consensus.weight * field_energy(self, losses, (self.discriminator, self.generator))
 

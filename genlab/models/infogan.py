@@ -90,7 +90,7 @@ class InfoGAN(GAN):
         features = math.prod(shape_of(body, image_shape))
         self.head = NETWORKS.build(head, "model.head", inp=features, out=codes.size)
 
-    def draw(self, image: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+    def shared_forward(self, image: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
         """The step's real images and as many fakes, as the discriminator takes them, and the codes c of the fakes."""
         code = self.prior(len(image))
         return self.seen(image), self.fakes(code), code[:, self.latent_dim :]
@@ -102,7 +102,7 @@ class InfoGAN(GAN):
             replace(phase, module=learns) if phase.module is self.generator else phase for phase in super().phases()
         ]
 
-    def generate(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
+    def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
         """V(D, G) − λ L_I(G, Q), and L_I of each kind of code, in nats."""
         on_fake, q = self.read(self.shown(fake))
         (code,) = given

@@ -61,7 +61,7 @@ class KMeans(Model):
 
     # ------------------------------------------------------------------ learning
 
-    def draw(self, image: Tensor) -> tuple[Tensor]:
+    def shared_forward(self, image: Tensor) -> tuple[Tensor]:
         """Random patches (N·patches, pixels), each of normal contrast: section 3.2.1."""
         return (normalise_contrast(random_patches(image, self.field, self.patches), self.contrast),)
 

@@ -41,7 +41,7 @@ class Pix2Pix(Model):
         seen = (2 * channels, height, width)  # a picture and its partner
         self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=seen, out=1)
 
-    def draw(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def shared_forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The step's pairs (x, y) and G(x, z), in [-1, 1]: one generator pass for both players."""
         x, y = 2 * a - 1, 2 * b - 1
         return x, y, self.generator(x).tanh()
@@ -49,18 +49,18 @@ class Pix2Pix(Model):
     def phases(self) -> list[Phase]:
         """Section 3.3: a step of D, then one of G against what D has become."""
         return [
-            Phase("discriminator", self.discriminate, self.discriminator),
-            Phase("generator", self.generate, self.generator),
+            Phase("discriminator", self.discriminator_loss, self.discriminator),
+            Phase("generator", self.generator_loss, self.generator),
         ]
 
-    def discriminate(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Equation 1 as D sees it, divided by 2, "which slows down the rate at which D learns" (section 3.3)."""
         _, on_real, on_fake = self.contests(x, y, fake.detach())[""]
         said = {"real": on_real.detach().float(), "fake": on_fake.detach().float()}
         scores = {f"{kind}_score": logits.mean() for kind, logits in said.items()}
         return {"loss": self.game.discriminator(on_real, on_fake) / 2, **scores}
 
-    def generate(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def generator_loss(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Equation 4: L_cGAN + λ L_L1. PSNR is that of pictures in [0, 1], in dB."""
         on_fake = self.judge(x, fake)
         gan = self.game.generator(self.judge(x, y) if self.game.relative else on_fake, on_fake)

@@ -73,8 +73,8 @@ class StyleGAN2(Model):
 
     def phases(self) -> list[Phase]:
         found = [
-            Phase("discriminator", self.discriminate, self.discriminator),
-            Phase("generator", self.generate, self.generator),
+            Phase("discriminator", self.discriminator_loss, self.discriminator),
+            Phase("generator", self.generator_loss, self.generator),
         ]
         if self.r1:
             found.append(Phase("r1", self.flatten_slope, self.discriminator, every=R1_EVERY))
@@ -82,7 +82,7 @@ class StyleGAN2(Model):
             found.append(Phase("path", self.even_paths, self.generator, every=PATH_EVERY))
         return found
 
-    def draw(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def shared_forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The step's real images and as many fakes."""
         return 2 * image - 1, self.generator.synthesis(self.mixed(len(image)))
 
@@ -94,7 +94,7 @@ class StyleGAN2(Model):
     def contests(self, real: Tensor, fake: Tensor) -> dict[str, Contest]:
         return {"": Contest(GAME, self.judge(real), self.judge(fake))}
 
-    def discriminate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         _, on_real, on_fake = self.contests(real, fake.detach())[""]
         said: dict[str, Tensor] = {
             "loss": GAME.discriminator(on_real, on_fake),
@@ -106,7 +106,7 @@ class StyleGAN2(Model):
             said |= self.augment.said()
         return said
 
-    def generate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def generator_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         on_fake = self.judge(fake)
         return {"loss": GAME.generator(on_fake, on_fake)}
 

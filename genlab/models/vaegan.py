@@ -49,7 +49,7 @@ class VAEGAN(Model):
         self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=image_shape, out=1)
         cut(self.discriminator, "model.discriminator")  # a network without such features is refused now
 
-    def draw(self, image: Tensor) -> tuple[Tensor, ...]:
+    def shared_forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """x, the mean and log variance of q(z|x), and x̃, the image of a z drawn from it."""
         mean, log_variance = self.posterior(image)
         return 2 * image - 1, mean, log_variance, self.generate(self.drawn(mean, log_variance))
@@ -57,12 +57,12 @@ class VAEGAN(Model):
     def phases(self) -> list[Phase]:
         """Algorithm 1: each player descends its own part of L_prior + L_llike + L_GAN."""
         return [
-            Phase("discriminator", self.discriminate, self.discriminator),
+            Phase("discriminator", self.discriminator_loss, self.discriminator),
             Phase("encoder", self.infer, self.encoder),
             Phase("decoder", self.mislead, self.decoder),
         ]
 
-    def discriminate(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """θ_Dis: −L_GAN, whose fakes are reconstructions and draws from the prior (section 2.4).
 
         Algorithm 1 adds both kinds up; here each counts half, so that real and made images weigh alike.
@@ -90,8 +90,10 @@ class VAEGAN(Model):
         return {"loss": self.beta * kl + likeness, "kl": kl, "feature_nll": likeness}
 
     def mislead(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-        """θ_Dec: γ·L_llike − L_GAN, non-saturating, with both kinds of fakes by half as in `discriminate`."""
-        rebuilt = self.generate(self.drawn(mean.detach(), log_variance.detach()))  # what `draw` made is the encoder's
+        """θ_Dec: γ·L_llike − L_GAN, non-saturating, with both kinds of fakes by half as in `discriminator_loss`."""
+        rebuilt = self.generate(
+            self.drawn(mean.detach(), log_variance.detach())
+        )  # what `shared_forward` made is the encoder's
         seen, on_rebuilt = self.judge(rebuilt)
         likeness = feature_nll(self.features(x), seen).mean()
         on_fake = self.judge(self.generate(self.prior(len(x))))[1]

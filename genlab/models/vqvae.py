@@ -76,7 +76,7 @@ class VQVAE(Model):
         self.decoder = NETWORKS.build(network, "model.network", inp=self.code_shape, out=output)
         self.law = _law(prior, (codes, height, width))  # p(k)
 
-    def draw(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def shared_forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images, the encoder's map z_e(x), and the numbers k of the nearest codes: eq. 1."""
         z = self.encoder(image).float()
         return image, z, self.codebook.nearest(z)
@@ -138,7 +138,7 @@ class VQVAE(Model):
 
     def indices(self, image: Tensor) -> Tensor:
         """Images to the numbers of their codes, int64 (N, h, w), each in [0, `codes`)."""
-        k: Tensor = self.draw(image)[2]
+        k: Tensor = self.shared_forward(image)[2]
         return k
 
     def encode(self, image: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Match(Fixed):
         self.game, self.stabilisers = GAMES[loss], chosen(by)  # type: ignore[index]
         self.slope, self.bias = slope, bias
 
-    def draw(self, *columns: Tensor) -> tuple[Tensor, ...]:
+    def shared_forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
         return 2 * columns[0] - 1, 2 * self.sample(len(columns[0])) - 1
 
     def contests(self, real: Tensor, fake: Tensor) -> dict[str, Contest]:
@@ -211,11 +211,11 @@ def test_any_discriminator_that_has_won_is_diagnosed(name: str) -> None:
 def test_contests_are_what_the_discriminators_phase_descends(name: str) -> None:
     share = 0.5 if name == "pix2pix" else 1.0  # of a loss halved, as in the paper
     model, columns = family(name), (torch.rand(6, 1, 32, 32), torch.rand(6, 1, 32, 32))
-    drawn = model.draw(*columns[: len(model.inputs)])
+    drawn = model.shared_forward(*columns[: len(model.inputs)])
     noise.seed(0)
     losses = [game.discriminator(real, made) for game, real, made in model.contests(*drawn).values()]
     noise.seed(0)  # for a VAE-GAN draws from the prior
-    torch.testing.assert_close(model.discriminate(*drawn)["loss"], share * sum(losses))
+    torch.testing.assert_close(model.discriminator_loss(*drawn)["loss"], share * sum(losses))
 
 
 def test_a_discriminator_that_says_the_same_of_every_image_is_diagnosed_unless_there_is_nothing_to_tell(

@@ -24,7 +24,7 @@ def small(**changes: Any) -> AdversarialAutoencoder:
 def moved(model: AdversarialAutoencoder, phase: str) -> set[str]:
     """The networks that a phase's loss has gradients for."""
     model.zero_grad(set_to_none=True)
-    drawn = model.draw(torch.rand(3, 1, 8, 8))
+    drawn = model.shared_forward(torch.rand(3, 1, 8, 8))
     next(p for p in model.phases() if p.name == phase).objective(*drawn)["loss"].backward()
     return {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
 
@@ -44,8 +44,8 @@ def test_a_blind_discriminator_costs_two_bits_of_doubt() -> None:
     model = small()
     torch.nn.init.zeros_(model.discriminator[-1].weight)
     torch.nn.init.zeros_(model.discriminator[-1].bias)
-    drawn = model.draw(torch.rand(3, 1, 8, 8))
-    said = model.discriminate(*drawn)
+    drawn = model.shared_forward(torch.rand(3, 1, 8, 8))
+    said = model.discriminator_loss(*drawn)
     assert float(said["loss"].detach()) == pytest.approx(2 * math.log(2))
     assert float(said["code_probability"]) == 0.5
     assert float(model.mislead(*drawn)["loss"].detach()) == pytest.approx(math.log(2))

@@ -73,11 +73,11 @@ def test_a_game_without_targets_refuses_smoothing(loss: str) -> None:
 
 def test_the_model_uses_what_it_is_given() -> None:
     model = gan("least_squares", stabilisers={"smoothing": {"amount": 0.2}})
-    torch.testing.assert_close(model.discriminator_loss(REAL, FAKE), mse(REAL, 0.8) + mse(FAKE, 0))
+    torch.testing.assert_close(model.discriminator_gan_loss(REAL, FAKE), mse(REAL, 0.8) + mse(FAKE, 0))
 
 
 def test_a_relative_generator_looks_at_the_real_images_too() -> None:
     model = gan("relativistic")
-    real, fake = model.draw(torch.rand(3, 1, 2, 2))
+    real, fake = model.shared_forward(torch.rand(3, 1, 2, 2))
     on_real, on_fake = model.discriminator(real), model.discriminator(fake)
-    torch.testing.assert_close(model.generate(real, fake)["loss"], F.softplus(on_real - on_fake).mean())
+    torch.testing.assert_close(model.generator_loss(real, fake)["loss"], F.softplus(on_real - on_fake).mean())

@@ -85,15 +85,15 @@ def test_a_q_that_knows_nothing_has_no_information() -> None:
 
 def test_the_generator_and_q_are_paid_for_information() -> None:
     model = infogan(categorical_weight=0.5, continuous_weight=0.2).eval()
-    real, fake, code = model.draw(torch.rand(6, *SHAPE))
+    real, fake, code = model.shared_forward(torch.rand(6, *SHAPE))
     on_fake, q = model.read(fake)
     bounds = model.codes.bounds(code, q)
     paid = 0.5 * bounds["categorical"] + 0.2 * bounds["continuous"]
-    values = model.generate(real, fake, code)
+    values = model.generator_loss(real, fake, code)
     torch.testing.assert_close(values["loss"], model.game.generator(on_fake, on_fake) - paid)
     torch.testing.assert_close(values["categorical_information"], bounds["categorical"])
     torch.testing.assert_close(
-        model.discriminate(real, fake, code)["loss"], model.game.discriminator(model.judge(real), on_fake)
+        model.discriminator_loss(real, fake, code)["loss"], model.game.discriminator(model.judge(real), on_fake)
     )
 
 
@@ -108,7 +108,7 @@ def test_q_moves_with_the_generator_and_leaves_the_discriminator_alone() -> None
 def test_stabilisers_work_with_codes_or_are_refused() -> None:
     for remedy in ("r1", "instance_noise"):
         model = infogan(stabilisers={remedy: {}})
-        drawn = model.draw(torch.rand(4, *SHAPE))
+        drawn = model.shared_forward(torch.rand(4, *SHAPE))
         for phase in model.phases():
             model.zero_grad(set_to_none=True)
             phase.objective(*drawn)["loss"].backward(retain_graph=True)

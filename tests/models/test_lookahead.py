@@ -52,13 +52,13 @@ def test_the_fields_energy_and_its_gradient_are_those_of_brute_force(moving: int
 
 def test_consensus_is_charged_to_both_players() -> None:
     model, bare = gan({"consensus": {"weight": 2.0}}), gan()
-    drawn = model.draw(torch.rand(4, 1, 4, 4))
+    drawn = model.shared_forward(torch.rand(4, 1, 4, 4))
     for mode in (True, False):
         with torch.set_grad_enabled(mode):
             noise.seed(5)
             energy = model.disagreement(drawn[0])
             assert float(energy) > 0
-            for name in ("discriminate", "generate"):
+            for name in ("discriminator_loss", "generator_loss"):
                 noise.seed(5)
                 charged = getattr(model, name)(*drawn)["loss"]
                 torch.testing.assert_close(charged, getattr(bare, name)(*drawn)["loss"] + energy)
@@ -81,8 +81,8 @@ def test_unrolling_is_explicit_gradient_descent_and_is_differentiated_through() 
 def test_the_unrolled_generator_plays_against_the_discriminator_to_be(loss: str) -> None:
     """In a zero-sum game its loss is the value of the game, real images included: minus the discriminator's loss."""
     model, twin = gan({"unroll": {"steps": 2, "rate": 0.5}}, loss=loss), gan(loss=loss)
-    real, fake = model.draw(torch.rand(4, 1, 4, 4))
-    found = model.generate(real, fake)["loss"]
+    real, fake = model.shared_forward(torch.rand(4, 1, 4, 4))
+    found = model.generator_loss(real, fake)["loss"]
     twin.load_state_dict(model.state_dict())
     for _ in range(2):
         gradients = torch.autograd.grad(twin.inner_loss(real, fake.detach()), list(twin.discriminator.parameters()))
@@ -95,7 +95,7 @@ def test_the_unrolled_generator_plays_against_the_discriminator_to_be(loss: str)
         wanted = wanted + softplus(-logit).mean() + softplus(logit).mean()
     torch.testing.assert_close(found, wanted)
     with torch.no_grad():
-        torch.testing.assert_close(model.generate(real, fake)["loss"], found)
+        torch.testing.assert_close(model.generator_loss(real, fake)["loss"], found)
     assert not torch.equal(
         *(torch.autograd.grad(value, fake, retain_graph=True)[0] for value in (found, wanted))
     )  # the way by which its images move the discriminator counts

@@ -78,14 +78,14 @@ def test_the_path_length_and_the_mean_style_follow_in_training_only() -> None:
     model = small()
     real = images()
     model.eval()
-    model.even_paths(*model.draw(real))
+    model.even_paths(*model.shared_forward(real))
     assert model.path_length == 0
     assert not model.generator.mean_style.any()
     model.train()
     noise.seed(1)
     first = model.generator.mapping(model.prior(4))
     noise.seed(1)
-    drawn = model.draw(real)
+    drawn = model.shared_forward(real)
     torch.testing.assert_close(model.generator.mean_style, W_RATE * first.mean(0).detach())
     length = model.even_paths(*drawn)["length"]
     torch.testing.assert_close(model.path_length, PATH_RATE * length)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genlab import noise
 from genlab.errors import ConfigError
-from genlab.evaluators.codebook import BitsPerDim, CodebookUse, histogram
+from genlab.evaluators.codebook import BitsPerDimEvaluator, CodebookUse, histogram
 from genlab.losses.likelihood import discretised_logistic_nll
 from genlab.models.vqvae import VQVAE
 from genlab.networks.quantise import Codebook, perplexity
@@ -115,7 +115,7 @@ def test_dead_codes_are_put_where_the_data_are() -> None:
 
 def test_a_codebook_without_averages_keeps_its_gradient_and_is_revived() -> None:
     model = small(codebook="gradient", revive=0.1)
-    drawn = model.draw(torch.rand(4, 1, 8, 8))
+    drawn = model.shared_forward(torch.rand(4, 1, 8, 8))
     model.quantise(*drawn)["loss"].backward()
     z, k = drawn[1].detach(), drawn[2]
     # of equation 3's middle term alone: 2 Σ (e − z), over the batch
@@ -132,7 +132,7 @@ def test_a_codebook_without_averages_keeps_its_gradient_and_is_revived() -> None
 def test_a_model_at_rest_does_not_follow() -> None:
     model = small().eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.follow(*model.draw(torch.rand(4, 1, 8, 8)))
+    model.follow(*model.shared_forward(torch.rand(4, 1, 8, 8)))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -144,7 +144,7 @@ def test_perplexity(tally: list[float], wanted: float) -> None:
 def test_the_gradient_goes_straight_past_the_rounding() -> None:
     """With β = 0 the encoder's output has the gradient that the decoder gives its input, the codes' vectors."""
     model = small(beta=0.0)
-    image, z, k = model.draw(torch.rand(3, 1, 8, 8))
+    image, z, k = model.shared_forward(torch.rand(3, 1, 8, 8))
     z = z.detach().requires_grad_()
     model.quantise(image, z, k)["loss"].backward()
     e = model.codebook(k).detach().requires_grad_()
@@ -160,7 +160,7 @@ def test_commitment_has_its_own_gradient() -> None:
     grads = []
     for beta in (0.0, 0.5):
         model = small(beta=beta)
-        image, z, k = model.draw(torch.linspace(0, 1, 128).view(2, 1, 8, 8))
+        image, z, k = model.shared_forward(torch.linspace(0, 1, 128).view(2, 1, 8, 8))
         z = z.detach().requires_grad_()
         model.quantise(image, z, k)["loss"].backward()
         assert z.grad is not None
@@ -175,7 +175,7 @@ def test_the_prior_trains_last_and_touches_no_code() -> None:
     model = small(prior_share=0.25)
     windows = {phase.name: phase.window for phase in model.phases()}
     assert windows == {"codes": (0, 0.75), "codebook": (0, 0.75), "prior": (0.75, 1)}
-    model.predict(*model.draw(torch.rand(2, 1, 8, 8)))["loss"].backward()
+    model.predict(*model.shared_forward(torch.rand(2, 1, 8, 8)))["loss"].backward()
     assert all(p.grad is None for net in (model.encoder, model.decoder, model.codebook) for p in net.parameters())
 
 
@@ -203,13 +203,13 @@ def test_bits_per_dimension_by_hand() -> None:
     mean, log_scale = model.decoder(model.codebook(k)).chunk(2, 1)
     law = model.law(k).log_softmax(1)
     nats = discretised_logistic_nll(mean, image, log_scale) - law.gather(1, k[:, None]).sum((1, 2, 3))
-    said = dict(BitsPerDim(batch_size=4).run(model, Images(image)))  # type: ignore[arg-type]
+    said = dict(BitsPerDimEvaluator(batch_size=4).run(model, Images(image)))  # type: ignore[arg-type]
     assert said["bits_per_dim"] == pytest.approx(float(nats.detach().mean()) / 64 / math.log(2), rel=1e-5)
     parts = said["bits_per_dim_image"] + said["bits_per_dim_code"]  # type: ignore[operator]
     assert said["bits_per_dim"] == pytest.approx(float(parts), rel=1e-9)  # type: ignore[arg-type]
     assert torch.allclose(model.score(image), nats, rtol=1e-5)
-    assert BitsPerDim().applies(model)
-    assert not BitsPerDim().applies(small())  # a density has no bits
+    assert BitsPerDimEvaluator().applies(model)
+    assert not BitsPerDimEvaluator().applies(small())  # a density has no bits
 
 
 # ---------------------------------------------------------------- evaluator
@@ -275,5 +275,5 @@ def test_without_a_learned_prior_all_codes_are_as_likely() -> None:
     noise.seed(0)
     drawn = model.draw_codes(2000)
     assert torch.allclose(drawn.flatten().bincount(minlength=8) / 8000, torch.full((8,), 1 / 8), atol=0.02)
-    elbo = float(model.quantise(*model.draw(image))["elbo"])
+    elbo = float(model.quantise(*model.shared_forward(image))["elbo"])
     assert elbo == pytest.approx(-float(model.score(image).detach().mean()), rel=1e-5)
