@@ -18,7 +18,7 @@ from genlab import noise
 if TYPE_CHECKING:
     from genlab.losses.adversarial import Contest, Game
     from genlab.losses.partition import LogPartition
-    from genlab.losses.stabilisers import Stabilisers
+    from genlab.losses.stabilisers import Regularizers
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -165,7 +165,7 @@ class HasGANLoss(Protocol):
     """A generator that learns from a discriminator; `shared_forward` gives reals, fakes, and conditions for `judge`."""
 
     game: Game
-    stabilisers: Stabilisers
+    regularizers: Regularizers
 
     def judge(self, images: Tensor, *given: Tensor) -> Tensor:
         """The discriminator's logits for images as `shared_forward` gives them, larger is more real."""

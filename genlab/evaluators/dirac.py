@@ -70,7 +70,7 @@ class DiracEvaluator:
         game = Players(model, point)
         theta, psi = game.place()
         yield from (("theta", theta), ("psi", psi), ("distance", abs(complex(theta, psi))))
-        if "gradient_penalty" not in game.model.stabilisers.penalties:  # (|ψ| − 1)² has no derivative at 0
+        if "gradient_penalty" not in game.model.regularizers.penalties:  # (|ψ| − 1)² has no derivative at 0
             yield from named("eigenvalue", eigenvalues(game.jacobian(self.n)))
         if known := theory(model):
             yield from named("theory", known)
@@ -196,7 +196,7 @@ def theory(model: Any) -> list[complex] | None:
     of the losses as they are without penalties, and the generator descends it when it moves.
     """
     name = next(name for name, game in GAMES.items() if game is model.game)
-    used = model.stabilisers
+    used = model.regularizers
     others = used.smoothing or used.pack or used.clip or used.unroll or model.augment
     if name not in SLOPES or used.penalties.keys() - {"r1", "r2"} or others:
         return None

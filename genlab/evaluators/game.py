@@ -72,8 +72,8 @@ class GameDiagnosis:
     `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
     data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
     `critic_loss_share`: its loss over that of a guess, 1 if it cannot tell; both with each batch's own statistics, as
-    in training, of `batch_size` images or fewer large ones. It is all that is looked at where there are no stabilisers,
-    which is what the other advice is about.
+    in training, of `batch_size` images or fewer large ones. It is all that is looked at where there are no
+    regularizers, which is what the other advice is about.
     `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
     last evaluation, as a total variation. While training, both players are as they learn, not averaged over steps. Of
     data that are all alike nothing is said.
@@ -232,10 +232,10 @@ def _won(model: Any, contests: dict[str, Contest]) -> Iterator[tuple[str, Value]
 def _steadied(model: Any, contest: Contest, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
     """What the gradient's norm, and logits (N, 1) that hardly differ, say of what steadies the discriminator."""
     yield "critic_gradient", norm
-    penalty = model.stabilisers.penalties.get("gradient_penalty")
+    penalty = model.regularizers.penalties.get("gradient_penalty")
     if penalty and not HELD[0] < norm < HELD[1]:
         said = f"the gradient penalty does not hold, the critic's gradient is {norm:.2g} at images where it is to be 1"
-        treated = f"model.stabilisers.gradient_penalty.weight={10 * max(penalty.weight, 1):g}"
+        treated = f"model.regularizers.gradient_penalty.weight={10 * max(penalty.weight, 1):g}"
         yield "gradient_penalty", _of_critic(f"{said}; {treated}")
     spread = float(torch.cat([contest.real, contest.made]).std())
     if spread < FLAT and apart > APART:
@@ -247,20 +247,20 @@ def more_modes(model: Any) -> str:
     """The override against mode collapse: the discriminator sees several images at once."""
     if not getattr(model, "packs", True):
         return calmer(model)
-    pack = model.stabilisers.pack
-    return f"model.stabilisers.pack.size={2 * pack.size if pack else 2}"
+    pack = model.regularizers.pack
+    return f"model.regularizers.pack.size={2 * pack.size if pack else 2}"
 
 
 def calmer(model: Any) -> str:
     """The override against going round in circles: a penalty on the gradient at real images."""
-    return "trainer.ema=0.999" if "r1" in model.stabilisers.penalties else "model.stabilisers.r1.weight=10"
+    return "trainer.ema=0.999" if "r1" in model.regularizers.penalties else "model.regularizers.r1.weight=10"
 
 
 def weaker(model: Any) -> str:
     """What holds the discriminator back: the override of R1's weight where there is such, else the key of its rate."""
     if isinstance(model, HasGANLoss):
-        r1 = model.stabilisers.penalties.get("r1")
-        return f"model.stabilisers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
+        r1 = model.regularizers.penalties.get("r1")
+        return f"model.regularizers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
     if hasattr(model, "r1"):
         return f"model.r1={2 * model.r1 or 0.01:g}"
     names = [phase.name for phase in model.phases() if phase.name.startswith("discriminator")]
@@ -269,9 +269,9 @@ def weaker(model: Any) -> str:
 
 def sharper(model: Any) -> str:
     """The override that gives the discriminator its slope back."""
-    for name, penalty in model.stabilisers.penalties.items():
+    for name, penalty in model.regularizers.penalties.items():
         if name != "gradient_penalty" and penalty.weight:
-            return f"model.stabilisers.{name}.weight={penalty.weight / 10:g}"
-    if model.stabilisers.clip:
-        return f"model.stabilisers.clip.bound={10 * model.stabilisers.clip.bound:g}"
+            return f"model.regularizers.{name}.weight={penalty.weight / 10:g}"
+    if model.regularizers.clip:
+        return f"model.regularizers.clip.bound={10 * model.regularizers.clip.bound:g}"
     return "optimizer.phases.discriminator.lr=4e-4"

@@ -121,9 +121,9 @@ def kl_to_even(tally: Tensor) -> float:
 
 
 def _sentence(model: Model, found: int, total: int) -> str:
-    pack = getattr(getattr(model, "stabilisers", None), "pack", None)
+    pack = getattr(getattr(model, "regularizers", None), "pack", None)
     size = 2 * pack.size if pack else 2
     return (
         f"mode collapse, {found} of {total} modes are drawn; "
-        f"let the discriminator judge {size} samples at once: model.stabilisers.pack.size={size}"
+        f"let the discriminator judge {size} samples at once: model.regularizers.pack.size={size}"
     )

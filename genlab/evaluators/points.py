@@ -57,7 +57,7 @@ class PointsPicture:
 
 def alone(model: Any, data: Tensor) -> Judge:
     """The logit (N,) of points (N, 2), as a function; a discriminator of packs sees each beside points of `data`."""
-    packed = model.stabilisers.pack
+    packed = model.regularizers.pack
 
     def logit(points: Tensor) -> Tensor:
         seen = points.to(data)[:, :, None, None]

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from genlab import noise
 from genlab.errors import ConfigError
 from genlab.losses.adversarial import GameName
-from genlab.losses.stabilisers import StabiliserSpecs
+from genlab.losses.stabilisers import RegularizerSpecs
 from genlab.model import Shape
 from genlab.models.gan import GAN
 from genlab.networks.conditional import Auxiliary, Concatenated, Projection
@@ -47,7 +47,7 @@ class ConditionalGAN(GAN):
         loss: GameName = "non_saturating",
         critic_steps: PositiveInt = 1,
         augment: AugmentationSpec | None = None,
-        stabilisers: StabiliserSpecs | None = None,
+        regularizers: RegularizerSpecs | None = None,
     ) -> None:
         # the base asks for both networks, which are built by these
         self.num_classes, self.condition, self.classifier_weight = (
@@ -56,7 +56,7 @@ class ConditionalGAN(GAN):
             classifier_weight,
         )
         super().__init__(
-            image_shape, generator, discriminator, latent_dim, prior, loss, "tanh", critic_steps, augment, stabilisers
+            image_shape, generator, discriminator, latent_dim, prior, loss, "tanh", critic_steps, augment, regularizers
         )
         if condition == "classifier":
             self.refuse_lookahead()
@@ -64,11 +64,11 @@ class ConditionalGAN(GAN):
     def refuse_lookahead(self) -> None:
         """ConfigError for remedies that differentiate the game's losses alone, where D also descends the classes'."""
         for name in ("consensus", "unroll"):
-            if getattr(self.stabilisers, name):
+            if getattr(self.regularizers, name):
                 raise ConfigError(
                     f"{name} knows the game's own losses, and not the classes that the discriminator also learns",
-                    f"key model.stabilisers.{name}",
-                    f"use model.stabilisers.{name}=null, or model.condition=concat or projection",
+                    f"key model.regularizers.{name}",
+                    f"use model.regularizers.{name}=null, or model.condition=concat or projection",
                 )
 
     def build_generator(self, spec: dict[str, Any], image_shape: Shape) -> nn.Module:

@@ -21,10 +21,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from genlab import noise
 from genlab.errors import ConfigError
-from genlab.losses import stabilisers as stabilising
+from genlab.losses import stabilisers as regularizing
 from genlab.losses.adversarial import GAMES, Contest, GameName
 from genlab.losses.lookahead import field_energy, unrolled, with_weights
-from genlab.losses.stabilisers import Penalty, Play, StabiliserSpecs
+from genlab.losses.stabilisers import Penalty, Play, RegularizerSpecs
 from genlab.model import Model, Phase, Shape
 from genlab.registry import AUGMENTATIONS, MODELS, NETWORKS, AugmentationSpec, NetworkSpec, PositiveInt
 
@@ -54,13 +54,13 @@ class GAN(Model):
         output: Literal["tanh", "linear"] = "tanh",
         critic_steps: PositiveInt = 1,
         augment: AugmentationSpec | None = None,
-        stabilisers: StabiliserSpecs | None = None,
+        regularizers: RegularizerSpecs | None = None,
     ) -> None:
         super().__init__()
         self.latent_dim, self.law, self.output, self.critic_steps = latent_dim, prior, output, critic_steps
-        self.game, self.stabilisers = GAMES[loss], stabilising.chosen(stabilisers or {})
+        self.game, self.regularizers = GAMES[loss], regularizing.chosen(regularizers or {})
         channels, height, width = image_shape
-        packed = (channels * (self.stabilisers.pack.size if self.stabilisers.pack else 1), height, width)
+        packed = (channels * (self.regularizers.pack.size if self.regularizers.pack else 1), height, width)
         self.generator = self.build_generator(generator, image_shape)
         self.discriminator = self.build_discriminator(discriminator, packed)
         self.augment = AUGMENTATIONS.build(augment, "model.augment", image_shape=image_shape) if augment else None
@@ -78,31 +78,31 @@ class GAN(Model):
 
     def check(self, loss: str) -> None:
         """ConfigError for remedies that mean nothing in this game."""
-        if self.stabilisers.pack and not self.packs:
+        if self.regularizers.pack and not self.packs:
             raise ConfigError(
                 "a pack of images has no one label or code",
-                "key model.stabilisers.pack",
-                "use model.stabilisers.pack=null",
+                "key model.regularizers.pack",
+                "use model.regularizers.pack=null",
             )
-        if self.stabilisers.smoothing and self.game.smoothing is None:
+        if self.regularizers.smoothing and self.game.smoothing is None:
             raise ConfigError(
                 f"the loss '{loss}' has no target for real images to make smoother",
-                "key model.stabilisers.smoothing",
+                "key model.regularizers.smoothing",
                 "use model.loss=non_saturating, minimax or least_squares",
             )
         # Not so the layers of networks/minibatch.py: Karras et al. 2018 have deviation beside this penalty. Its norm is
         # then of the gradient of the scores of a group, summed.
         normed = any(isinstance(layer, _BatchNorm) for layer in self.discriminator.modules())
-        if normed and "gradient_penalty" in self.stabilisers.penalties:
+        if normed and "gradient_penalty" in self.regularizers.penalties:
             raise ConfigError(
                 "with batch norm a score depends on the batch's other images, and has no gradient norm of its own",
-                "key model.stabilisers.gradient_penalty",
+                "key model.regularizers.gradient_penalty",
                 "use model.discriminator.norm=none",
             )
 
     def check_batch(self, rows: int) -> None:
-        if self.stabilisers.pack:
-            self.stabilisers.pack.check(rows)
+        if self.regularizers.pack:
+            self.regularizers.pack.check(rows)
 
     # ------------------------------------------------------------------ what a step draws, and the players' moves
 
@@ -114,13 +114,13 @@ class GAN(Model):
         """Algorithm 1: the discriminator moves `critic_steps` times (k), the generator against what it has become."""
         lazy = [
             Phase(name, partial(self.charge, penalty), self.discriminator, every=penalty.every)
-            for name, penalty in self.stabilisers.penalties.items()
+            for name, penalty in self.regularizers.penalties.items()
             if penalty.every > 1
         ]
         return [
             Phase("discriminator", self.discriminator_loss, self.discriminator),
             *lazy,
-            *([Phase("clip", self.clip, gathers=False)] if self.stabilisers.clip else []),
+            *([Phase("clip", self.clip, gathers=False)] if self.regularizers.clip else []),
             Phase("generator", self.generator_loss, self.generator, every=self.critic_steps),
         ]
 
@@ -139,7 +139,7 @@ class GAN(Model):
         if self.augment:
             self.augment.observe(on_real, len(real))
             said |= self.augment.said()
-        for name, penalty in self.stabilisers.penalties.items():
+        for name, penalty in self.regularizers.penalties.items():
             if penalty.every == 1:
                 charged = penalty(self.play(real, fake, *given))
                 loss, said[name] = loss + penalty.weight * charged, charged.detach()
@@ -147,7 +147,7 @@ class GAN(Model):
 
     def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
         """The generator's loss, against the discriminator as it is, or as it would be a few steps on."""
-        if ahead := self.stabilisers.unroll:
+        if ahead := self.regularizers.unroll:
             play = partial(self.inner_loss, real, fake, *given)
             weights = unrolled(self.discriminator, play, ahead.steps, ahead.rate, self.training)
             loss = with_weights(self.discriminator, weights, self.loss_ahead, real, fake, *given)
@@ -162,15 +162,15 @@ class GAN(Model):
 
     def clip(self, *drawn: Tensor) -> dict[str, Tensor]:
         """The share of the critic's weights at the bound, after they were moved there."""
-        assert self.stabilisers.clip
-        return self.stabilisers.clip(self.discriminator) if self.training else {}
+        assert self.regularizers.clip
+        return self.regularizers.clip(self.discriminator) if self.training else {}
 
     # ------------------------------------------------------------------ their losses
 
     def discriminator_gan_loss(self, on_real: Tensor, on_fake: Tensor) -> Tensor:
         loss = self.game.discriminator(on_real, on_fake)
-        if self.stabilisers.smoothing and self.game.smoothing:
-            loss = loss + self.game.smoothing(on_real, self.stabilisers.smoothing.amount)
+        if self.regularizers.smoothing and self.game.smoothing:
+            loss = loss + self.game.smoothing(on_real, self.regularizers.smoothing.amount)
         return loss
 
     def generator_gan_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
@@ -192,7 +192,7 @@ class GAN(Model):
 
     def disagreement(self, real: Tensor, *given: Tensor) -> Tensor | float:
         """γ·½‖v‖² of consensus optimisation, for fakes of its own: 0 without it."""
-        consensus = self.stabilisers.consensus
+        consensus = self.regularizers.consensus
         if consensus is None:
             return 0.0
         code = self.prior(len(real))
@@ -221,11 +221,11 @@ class GAN(Model):
 
     def shown(self, images: Tensor) -> Tensor:
         """Images in [-1, 1] as they come before the discriminator's first layer: with noise, augmented and packed."""
-        if self.stabilisers.noise:
-            images = self.stabilisers.noise(images, self.progress)
+        if self.regularizers.noise:
+            images = self.regularizers.noise(images, self.progress)
         if self.augment:
             images = self.augment(images)
-        return self.stabilisers.pack(images) if self.stabilisers.pack else images
+        return self.regularizers.pack(images) if self.regularizers.pack else images
 
     def play(self, real: Tensor, fake: Tensor, *given: Tensor) -> Play:
         critic: Callable[[Tensor], Tensor] = lambda images: self.judge(images, *given)  # noqa: E731

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from genlab.errors import ConfigError
 from genlab.losses.adversarial import GameName
 from genlab.losses.codes import LatentCodes
-from genlab.losses.stabilisers import StabiliserSpecs
+from genlab.losses.stabilisers import RegularizerSpecs
 from genlab.model import Phase, Shape
 from genlab.models.gan import GAN
 from genlab.networks.labels import one_hot
@@ -58,7 +58,7 @@ class InfoGAN(GAN):
         prior: Literal["uniform", "normal"] = "uniform",
         loss: GameName = "non_saturating",
         augment: AugmentationSpec | None = None,
-        stabilisers: StabiliserSpecs | None = None,
+        regularizers: RegularizerSpecs | None = None,
     ) -> None:
         codes = LatentCodes(categories, continuous)
         super().__init__(
@@ -69,19 +69,19 @@ class InfoGAN(GAN):
             prior,
             loss,
             augment=augment,
-            stabilisers=stabilisers,
+            regularizers=regularizers,
         )
-        if self.stabilisers.unroll:
+        if self.regularizers.unroll:
             raise ConfigError(
                 "Q reads the discriminator as it is",
-                "key model.stabilisers.unroll",
-                "use model.stabilisers.unroll=null",
+                "key model.regularizers.unroll",
+                "use model.regularizers.unroll=null",
             )
-        if self.stabilisers.consensus:
+        if self.regularizers.consensus:
             raise ConfigError(
                 "consensus knows the game's own losses, and not the information that the generator also ascends",
-                "key model.stabilisers.consensus",
-                "use model.stabilisers.consensus=null",
+                "key model.regularizers.consensus",
+                "use model.regularizers.consensus=null",
             )
         self.latent_dim, self.codes, self.continuous = latent_dim, codes, continuous
         self.clusters = categories[0]  # the first category is what images are sorted by

@@ -31,7 +31,7 @@ class Match(Fixed):
 
     def __init__(self, images: Tensor, slope: float = 1.0, bias: float = 0.0, loss: str = "non_saturating", **by: Any):
         super().__init__(images)
-        self.game, self.stabilisers = GAMES[loss], chosen(by)  # type: ignore[index]
+        self.game, self.regularizers = GAMES[loss], chosen(by)  # type: ignore[index]
         self.slope, self.bias = slope, bias
 
     def shared_forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
@@ -83,14 +83,14 @@ def test_one_image_a_class_is_few_images_though_classes_are_far_apart(noise_imag
 @pytest.mark.parametrize("kept", [1, 3])
 def test_a_generator_of_few_images_is_diagnosed(kept: int, noise_images: Data) -> None:
     found = said(Match(HEALTHY[:kept]), noise_images)
-    assert sentences(found)["mode_collapse"].endswith("; model.stabilisers.pack.size=2")
+    assert sentences(found)["mode_collapse"].endswith("; model.regularizers.pack.size=2")
     assert found["mode_collapse"].after == 0.5
     assert found["mode_collapse"].steps == 500  # moves of the generator, one a step
     packed = said(Match(HEALTHY[:kept], pack={"size": 2}), noise_images)
-    assert sentences(packed)["mode_collapse"].endswith("model.stabilisers.pack.size=4")
+    assert sentences(packed)["mode_collapse"].endswith("model.regularizers.pack.size=4")
     alone = Match(HEALTHY[:kept])
     alone.packs = False  # as of a conditional GAN and InfoGAN
-    assert sentences(said(alone, noise_images))["mode_collapse"].endswith("model.stabilisers.r1.weight=10")
+    assert sentences(said(alone, noise_images))["mode_collapse"].endswith("model.regularizers.r1.weight=10")
 
 
 def test_the_grey_of_a_generator_that_has_learned_nothing_is_no_collapse(noise_images: Data) -> None:
@@ -142,9 +142,9 @@ def test_a_discriminator_that_has_won_is_diagnosed(noise_images: Data) -> None:
         found = said(Oracle(dark, loss=loss), noise_images)
         assert found["critic_loss_share"] < 0.02
         assert "has won" in sentences(found)["discriminator_won"]
-        assert sentences(found)["discriminator_won"].endswith("model.stabilisers.r1.weight=10")
+        assert sentences(found)["discriminator_won"].endswith("model.regularizers.r1.weight=10")
     stronger = said(Oracle(dark, r1={"weight": 10}), noise_images)
-    assert sentences(stronger)["discriminator_won"].endswith("model.stabilisers.r1.weight=20")
+    assert sentences(stronger)["discriminator_won"].endswith("model.regularizers.r1.weight=20")
     assert "discriminator_won" not in sentences(said(Oracle(dark, loss="wasserstein"), noise_images))
 
 
@@ -222,9 +222,9 @@ def test_a_discriminator_that_says_the_same_of_every_image_is_diagnosed_unless_t
     noise_images: Data,
 ) -> None:
     found = said(Match(0.2 * HEALTHY, slope=1e-4, r1={"weight": 100}), noise_images)
-    assert sentences(found)["flat_discriminator"].endswith("model.stabilisers.r1.weight=10")
+    assert sentences(found)["flat_discriminator"].endswith("model.regularizers.r1.weight=10")
     clipped = said(Match(0.2 * HEALTHY, slope=1e-4, clip={"bound": 0.01}), noise_images)
-    assert sentences(clipped)["flat_discriminator"].endswith("model.stabilisers.clip.bound=0.1")
+    assert sentences(clipped)["flat_discriminator"].endswith("model.regularizers.clip.bound=0.1")
     assert not sentences(said(Match(HEALTHY, slope=1e-4), noise_images))  # the samples are the data: an equilibrium
 
 
@@ -233,7 +233,7 @@ def test_a_gradient_penalty_whose_target_is_missed_is_diagnosed(noise_images: Da
     assert not sentences(said(Match(HEALTHY, loss="wasserstein", **penalty), noise_images))
     for slope in (0.01, 100):
         found = said(Match(HEALTHY, slope, loss="wasserstein", **penalty), noise_images)
-        assert sentences(found)["gradient_penalty"].endswith("model.stabilisers.gradient_penalty.weight=100")
+        assert sentences(found)["gradient_penalty"].endswith("model.regularizers.gradient_penalty.weight=100")
 
 
 def test_a_generator_that_jumps_is_diagnosed_at_the_second_jump_and_remembers_over_a_restart() -> None:
@@ -248,7 +248,7 @@ def test_a_generator_that_jumps_is_diagnosed_at_the_second_jump_and_remembers_ov
     resumed.memory = judge.memory
     found = said(Match(black), data, resumed)
     assert found["mode_shift"] == 1
-    assert sentences(found)["oscillation"].endswith("model.stabilisers.r1.weight=10")
+    assert sentences(found)["oscillation"].endswith("model.regularizers.r1.weight=10")
     assert "oscillation" not in said(Match(black), data, resumed)  # it stays
 
 

@@ -107,8 +107,8 @@ def test_an_auxiliary_classifier_is_paid_by_both_players() -> None:
         *itertools.product(("concat", "projection"), ("unroll", "consensus")),
     ],
 )
-def test_the_stabilisers_work_with_labels(condition: str, remedy: str) -> None:
-    model, label = cgan(condition, stabilisers={remedy: {}}), torch.tensor([1, 1, 0, 2])
+def test_the_regularizers_work_with_labels(condition: str, remedy: str) -> None:
+    model, label = cgan(condition, regularizers={remedy: {}}), torch.tensor([1, 1, 0, 2])
     drawn = model.shared_forward(torch.rand(4, *SHAPE), label)
     for phase in model.phases():
         model.zero_grad(set_to_none=True)
@@ -121,10 +121,10 @@ def test_what_cannot_be_is_refused_in_a_line() -> None:
     with pytest.raises(ConfigError, match="'cgan' needs labels"):
         ConditionalGAN(SHAPE, None, G, D)
     with pytest.raises(ConfigError, match="no one label"):
-        cgan("concat", stabilisers={"pack": {}})
+        cgan("concat", regularizers={"pack": {}})
     for remedy in ("unroll", "consensus"):  # whose discriminator's loss is without its classes
-        with pytest.raises(ConfigError, match=f"{remedy} knows.*use model.stabilisers.{remedy}=null"):
-            cgan("classifier", stabilisers={remedy: {}})
+        with pytest.raises(ConfigError, match=f"{remedy} knows.*use model.regularizers.{remedy}=null"):
+            cgan("classifier", regularizers={remedy: {}})
     with pytest.raises(ConfigError, match="no sequence of layers"):
         ConditionalGAN(SHAPE, CLASSES, G, {"name": "mlp", "hidden": []}, "projection")
 

@@ -68,11 +68,11 @@ def gan(loss: str, **changes: object) -> GAN:
 @pytest.mark.parametrize("loss", ["hinge", "wasserstein", "relativistic"])
 def test_a_game_without_targets_refuses_smoothing(loss: str) -> None:
     with pytest.raises(ConfigError, match=f"'{loss}' has no target.*model.loss=non_saturating"):
-        gan(loss, stabilisers={"smoothing": {}})
+        gan(loss, regularizers={"smoothing": {}})
 
 
 def test_the_model_uses_what_it_is_given() -> None:
-    model = gan("least_squares", stabilisers={"smoothing": {"amount": 0.2}})
+    model = gan("least_squares", regularizers={"smoothing": {"amount": 0.2}})
     torch.testing.assert_close(model.discriminator_gan_loss(REAL, FAKE), mse(REAL, 0.8) + mse(FAKE, 0))
 
 

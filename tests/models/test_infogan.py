@@ -105,16 +105,16 @@ def test_q_moves_with_the_generator_and_leaves_the_discriminator_alone() -> None
     assert moved == {id(p) for part in (model.generator, model.head, model.codes) for p in part.parameters()}
 
 
-def test_stabilisers_work_with_codes_or_are_refused() -> None:
+def test_regularizers_work_with_codes_or_are_refused() -> None:
     for remedy in ("r1", "instance_noise"):
-        model = infogan(stabilisers={remedy: {}})
+        model = infogan(regularizers={remedy: {}})
         drawn = model.shared_forward(torch.rand(4, *SHAPE))
         for phase in model.phases():
             model.zero_grad(set_to_none=True)
             phase.objective(*drawn)["loss"].backward(retain_graph=True)
     for remedy in ("pack", "unroll", "consensus"):
         with pytest.raises(ConfigError, match=r"code|as it is|information"):
-            infogan(stabilisers={remedy: {}})
+            infogan(regularizers={remedy: {}})
 
 
 def test_a_walk_changes_one_code_and_takes_every_category() -> None:

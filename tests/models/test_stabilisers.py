@@ -118,8 +118,8 @@ def test_a_penalty_is_in_float32_under_autocast() -> None:
 def test_batch_norm_has_no_gradient_of_its_own() -> None:
     nets = {"name": "dcgan_generator", "width": 2}, {"name": "dcgan_discriminator", "width": 2}
     with pytest.raises(ConfigError, match=r"model\.discriminator\.norm=none"):
-        GAN((1, 16, 16), *nets, stabilisers={"gradient_penalty": {}})
-    GAN((1, 16, 16), nets[0], {**nets[1], "norm": "layer"}, stabilisers={"gradient_penalty": {}})
+        GAN((1, 16, 16), *nets, regularizers={"gradient_penalty": {}})
+    GAN((1, 16, 16), nets[0], {**nets[1], "norm": "layer"}, regularizers={"gradient_penalty": {}})
 
 
 # ---------------------------------------------------------------------- what the discriminator sees
@@ -201,10 +201,10 @@ def test_the_critic_is_clipped_before_the_generator_moves_and_only_in_training()
 @pytest.mark.parametrize(
     ("specs", "said"),
     [
-        ({"r3": {}}, "unknown stabiliser 'r3'; key model.stabilisers.r3"),
-        ({"r1": {"wieght": 1}}, "unknown key 'model.stabilisers.r1.wieght'.*did you mean 'weight'"),
-        ({"pack": {"size": 1}}, r"bad value 1 for 'model\.stabilisers\.pack\.size'"),
-        ({"instance_noise": {"sigma": -1}}, r"model\.stabilisers\.instance_noise\.sigma"),
+        ({"r3": {}}, "unknown regularizer 'r3'; key model.regularizers.r3"),
+        ({"r1": {"wieght": 1}}, "unknown key 'model.regularizers.r1.wieght'.*did you mean 'weight'"),
+        ({"pack": {"size": 1}}, r"bad value 1 for 'model\.regularizers\.pack\.size'"),
+        ({"instance_noise": {"sigma": -1}}, r"model\.regularizers\.instance_noise\.sigma"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_built(specs: dict[str, Any], said: str) -> None:
@@ -212,7 +212,7 @@ def test_what_cannot_be_is_said_before_anything_is_built(specs: dict[str, Any], 
     registry("gan")(GAN)
     nets = {"name": "mlp", "hidden": [4]}
     with pytest.raises(ConfigError, match=said):
-        registry.check({"name": "gan", "generator": nets, "discriminator": nets, "stabilisers": specs}, "model")
+        registry.check({"name": "gan", "generator": nets, "discriminator": nets, "regularizers": specs}, "model")
 
 
 def test_null_switches_one_off() -> None:

@@ -58,11 +58,11 @@ def test_modes_and_quality_are_what_was_drawn() -> None:
     assert (two["modes"], two["mode_kl"]) == (2, pytest.approx(math.log(4), abs=1e-3))
     [said] = [value.sentence for _, value in found if isinstance(value, Diagnosis)]
     assert said.startswith("mode collapse, 2 of 8 modes are drawn")
-    assert said.endswith("model.stabilisers.pack.size=2")
+    assert said.endswith("model.regularizers.pack.size=2")
     packed = Draws(of_ring(1, 5))
-    packed.stabilisers = chosen({"pack": {"size": 2}})  # type: ignore[assignment]
+    packed.regularizers = chosen({"pack": {"size": 2}})  # type: ignore[assignment]
     [said] = [value.sentence for _, value in evaluate(Modes(n=800), packed, data, 0) if isinstance(value, Diagnosis)]
-    assert said.endswith("model.stabilisers.pack.size=4")  # which divides a batch that 2 divides, as a rule
+    assert said.endswith("model.regularizers.pack.size=4")  # which divides a batch that 2 divides, as a rule
     assert next(iter(two)) == "modes"  # what a table of runs shows comes first
     spread_out = evaluate(Modes(n=800), Draws(torch.zeros(800, 2, 1, 1)), data, 0)  # a beginning, no collapse
     none = numbers(spread_out)
@@ -133,7 +133,7 @@ def gan(**changes: Any) -> Any:
 
 @pytest.mark.parametrize("pack", [1, 3])
 def test_samples_are_driven_up_the_logit_as_one_alone_would_be(pack: int) -> None:
-    model = gan(stabilisers={"pack": {"size": pack}} if pack > 1 else {})
+    model = gan(regularizers={"pack": {"size": pack}} if pack > 1 else {})
     slope = torch.arange(1.0, 2 * pack + 1)
     with torch.no_grad():
         model.discriminator[1].weight.copy_(slope)
