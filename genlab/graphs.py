@@ -102,7 +102,7 @@ class Graphs:
             seed()
 
 
-def hindrance(settings: Settings, runtime: Runtime, without_gradient: bool) -> str | None:
+def why_not_capturable(settings: Settings, runtime: Runtime, without_gradient: bool) -> str | None:
     """Why no step of this run can be recorded, in a few words; None if some can.
 
     `without_gradient`: in each step a phase moves that makes its update itself. Such steps are not recorded.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genlab import noise
 
 if TYPE_CHECKING:
-    from genlab.losses.adversarial import Contest, Game
+    from genlab.losses.adversarial import GANLoss, Logits
     from genlab.losses.partition import LogPartition
     from genlab.losses.stabilisers import Regularizers
 
@@ -156,18 +156,18 @@ class TranslatesBack(Protocol):
 class HasDiscriminator(Protocol):
     """What is made plays against what tells it from the real, in a phase whose name begins with `discriminator`."""
 
-    def contests(self, *drawn: Tensor) -> dict[str, Contest]:
+    def real_and_fake_logits(self, *drawn: Tensor) -> dict[str, Logits]:
         """Each discriminator's logits of what `shared_forward` gave, larger is more real, by name ("" if only one)."""
 
 
 @runtime_checkable
 class HasGANLoss(Protocol):
-    """A generator that learns from a discriminator; `shared_forward` gives reals, fakes, and conditions for `judge`."""
+    """A generator that learns from a discriminator; `shared_forward` gives reals, fakes and conditions."""
 
-    game: Game
+    gan_loss: GANLoss
     regularizers: Regularizers
 
-    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
+    def discriminator_logits(self, images: Tensor, *given: Tensor) -> Tensor:
         """The discriminator's logits for images as `shared_forward` gives them, larger is more real."""
 
 

@@ -18,10 +18,10 @@ from torch import Tensor
 from genlab import noise
 from genlab.compiling import cannot_compile
 from genlab.errors import DivergedError
-from genlab.graphs import CudaRecorder, Graphs, Recorder, hindrance
+from genlab.graphs import CudaRecorder, Graphs, Recorder, why_not_capturable
 from genlab.model import Model
 from genlab.optimizers import Average
-from genlab.player import MakeOptimizer, Player
+from genlab.player import MakeOptimizer, PhaseState
 from genlab.progress import say
 from genlab.runtime import Runtime
 from genlab.settings import Settings
@@ -47,7 +47,7 @@ class Stepper:
         self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world, form)
         model.check_batch(self.batches.share(settings.accumulate))  # a bad batch is refused now, not at step 1
         self._shared_forward: Callable[..., Any] = model.shared_forward
-        self.players = Player.all_of(model.phases(), optimizer, runtime)
+        self.players = PhaseState.all_of(model.phases(), optimizer, runtime)
         self.average = Average(model, settings.ema) if settings.ema else None
         self._progress: Tensor | None = getattr(model, "progress", None)
         self._moving: set[str] | None = None
@@ -77,7 +77,7 @@ class Stepper:
                 fast = compiled(player.phase.objective, f"phase '{player.phase.name}'", backend, tell)
                 player.phase = replace(player.phase, objective=fast)
 
-    def _try(self, due: list[Player], step: int) -> None:
+    def _try(self, due: list[PhaseState], step: int) -> None:
         """What is compiled, with its gradients and no effect, before the first step of a kind; as it is if it fails.
 
         A graph can be compiled whose gradient cannot. Were that found within a step, other players would have moved.
@@ -117,7 +117,7 @@ class Stepper:
             player.optimizer is None and player.phase.every == 1 and player.phase.window == (0.0, 1.0)
             for player in self.players
         )
-        reason = hindrance(self.settings, self.runtime, always)
+        reason = why_not_capturable(self.settings, self.runtime, always)
         if reason is None:
             self.record_with(CudaRecorder())
         elif self.runtime.main:
@@ -154,7 +154,7 @@ class Stepper:
         kind = tuple(player.phase.name for player in due)
         return self._graphs.make(kind, columns, partial(self._capturable, due, step), seed)
 
-    def _whole(self, due: list[Player], step: int, columns: Sequence[Tensor]) -> Values:
+    def _whole(self, due: list[PhaseState], step: int, columns: Sequence[Tensor]) -> Values:
         """All that the device does. `step` may only stand in messages: a recording is replayed for later ones."""
         shared = self._share(due, columns)
         values: Values = {}
@@ -164,7 +164,7 @@ class Stepper:
             self.average.blend()
         return values
 
-    def _capturable(self, due: list[Player], step: int, columns: Sequence[Tensor]) -> Values:
+    def _capturable(self, due: list[PhaseState], step: int, columns: Sequence[Tensor]) -> Values:
         with contextlib.ExitStack() as stack:
             for player in {id(player.optimizer): player for player in reversed(due)}.values():  # each optimiser once
                 stack.enter_context(player.capturable())
@@ -175,7 +175,7 @@ class Stepper:
                     player.drop_gradients()
                 raise
 
-    def _in_parts(self, due: list[Player], step: int) -> Values:
+    def _in_parts(self, due: list[PhaseState], step: int) -> Values:
         """A step whose batch is computed in parts: each player takes them one after another, drawn anew."""
         values: Values = {}
         for player in due:
@@ -185,24 +185,24 @@ class Stepper:
             self.average.blend()
         return values
 
-    def _part(self, due: list[Player], step: int, part: int) -> tuple[Tensor, ...]:
+    def _part(self, due: list[PhaseState], step: int, part: int) -> tuple[Tensor, ...]:
         columns = self.batches.at(step, part, self.settings.accumulate)
         noise.seed(self.seed, step, part)
         return self._share(due, columns)
 
-    def _share(self, due: list[Player], columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def _share(self, due: list[PhaseState], columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """What the phases share of these columns."""
         self._only(due)
         with self.runtime.autocast():
             return tuple(self._shared_forward(*columns))
 
-    def _named(self, player: Player, said: Values) -> Values:
+    def _named(self, player: PhaseState, said: Values) -> Values:
         descending = sum(each.optimizer is not None for each in self.players)
         if len(self.players) == 1 or (player.optimizer and descending == 1):
             return said
         return {f"{player.phase.name}/{name}": value for name, value in said.items()}
 
-    def _move(self, player: Player, step: int, shares: Iterable[tuple[Tensor, ...]]) -> Values:
+    def _move(self, player: PhaseState, step: int, shares: Iterable[tuple[Tensor, ...]]) -> Values:
         """One player's update from the parts of a batch; the means of what it logs."""
         parts = self.settings.accumulate
         said: Values = {}
@@ -224,7 +224,7 @@ class Stepper:
             player.step()
         return said
 
-    def _objective(self, player: Player, shared: tuple[Tensor, ...]) -> Values:
+    def _objective(self, player: PhaseState, shared: tuple[Tensor, ...]) -> Values:
         if player.optimizer:
             with self.runtime.autocast():
                 return player.phase.objective(*shared)
@@ -236,7 +236,7 @@ class Stepper:
         if self._bad:
             raise _diverged("+".join(player.phase.name for player in self.players), step)
 
-    def _only(self, players: Iterable[Player]) -> None:
+    def _only(self, players: Iterable[PhaseState]) -> None:
         """Only these players' parameters take gradients."""
         names = {player.phase.name for player in players}
         if names == self._moving:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genlab import noise
 from genlab.errors import ConfigError
 from genlab.field import Window, picture
-from genlab.losses.adversarial import GAMES
+from genlab.losses.adversarial import GAN_LOSSES
 from genlab.model import Model, Phase
 from genlab.networks.dirac import DiracDiscriminator, DiracGenerator
 from genlab.registry import EVALUATORS, Duration, NonNegativeInt, PositiveFloat, PositiveInt
@@ -195,7 +195,7 @@ def theory(model: Any) -> list[complex] | None:
     any the roots are imaginary. Consensus optimisation has J − γ'JᵀJ in place of J (Mescheder, Nowozin & Geiger 2017):
     of the losses as they are without penalties, and the generator descends it when it moves.
     """
-    name = next(name for name, game in GAMES.items() if game is model.game)
+    name = next(name for name, game in GAN_LOSSES.items() if game is model.gan_loss)
     used = model.regularizers
     others = used.smoothing or used.pack or used.clip or used.unroll or model.augment
     if name not in SLOPES or used.penalties.keys() - {"r1", "r2"} or others:

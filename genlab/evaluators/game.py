@@ -16,7 +16,7 @@ from genlab.batchnorm import batch_statistics
 from genlab.evaluators.diversity import entropy, pair_distance, total_variation
 from genlab.extraction import choose, own, some
 from genlab.extractors.classifiers import SmallClassifier
-from genlab.losses.adversarial import Contest
+from genlab.losses.adversarial import Logits
 from genlab.losses.gradients import gradient_norm
 from genlab.model import HasDiscriminator, HasGANLoss, Model, Samples, generator_every
 from genlab.neighbours import radii
@@ -100,8 +100,8 @@ class GameDiagnosis:
         if (columns[0] == columns[0][:1]).all():
             return
         if not (isinstance(model, HasGANLoss) and isinstance(model, Samples)):
-            contests, _ = self._critic(model, columns)
-            yield from _won(model, contests)
+            real_and_fake_logits, _ = self._critic(model, columns)
+            yield from _won(model, real_and_fake_logits)
             return
         real, fake = columns[0].cpu(), self._samples(model, len(columns[0]))
         kinds, classified = _kinds(split, real, fake)
@@ -110,28 +110,28 @@ class GameDiagnosis:
         yield "sample_spacing", found.spacing
         if found.collapsed:
             yield "mode_collapse", _of_samples(f"modes are missing: {found.text}; {more_modes(model)}", model)
-        contests, norm = self._critic(model, columns)
-        yield from _won(model, contests)
-        yield from _steadied(model, contests[""], norm, gap(real, fake))
+        real_and_fake_logits, norm = self._critic(model, columns)
+        yield from _won(model, real_and_fake_logits)
+        yield from _steadied(model, real_and_fake_logits[""], norm, gap(real, fake))
         yield from self._shift(model, kinds[1])
 
     def _samples(self, model: Any, n: int) -> Tensor:
         parts = in_parts(n, self.batch_size, classes_in_turn(model))
         return torch.cat([model.sample(part).cpu() for part in parts])
 
-    def _critic(self, model: Any, columns: tuple[Tensor, ...]) -> tuple[dict[str, Contest], float]:
+    def _critic(self, model: Any, columns: tuple[Tensor, ...]) -> tuple[dict[str, Logits], float]:
         """Each discriminator's logits; the mean norm of their gradient at real images, if a penalty may be on it."""
-        found: list[dict[str, Contest]] = []
+        found: list[dict[str, Logits]] = []
         norms: list[Tensor] = []
         parts = parts_of(columns[0], self.batch_size)
         for part in zip(*(column.tensor_split(parts) for column in columns), strict=True):
             with batch_statistics(model):  # the discriminator as the generator meets it
                 drawn = model.shared_forward(*part)
-                found.append(model.contests(*drawn))
+                found.append(model.real_and_fake_logits(*drawn))
                 if isinstance(model, HasGANLoss):
                     norms.append(gradient_norm(partial(_judged, model, drawn[2:]), drawn[0]).cpu())
-        contests = {name: _joined([each[name] for each in found]) for name in found[0]}
-        return contests, float(torch.cat(norms).mean()) if norms else math.nan
+        real_and_fake_logits = {name: _joined([each[name] for each in found]) for name in found[0]}
+        return real_and_fake_logits, float(torch.cat(norms).mean()) if norms else math.nan
 
     def _shift(self, model: Any, shares: Tensor) -> Iterator[tuple[str, Value]]:
         before, moved = self.memory.get("shares", []), self.memory.get("moved", 0.0)
@@ -168,14 +168,14 @@ def _of_critic(sentence: str) -> Diagnosis:
     return Diagnosis(sentence, EARLY, UNTAUGHT)
 
 
-def _joined(parts: list[Contest]) -> Contest:
+def _joined(parts: list[Logits]) -> Logits:
     real = torch.cat([part.real.float().cpu() for part in parts])
     made = torch.cat([part.made.float().cpu() for part in parts])
-    return Contest(parts[0].game, real, made)
+    return Logits(parts[0].gan_loss, real, made)
 
 
 def _judged(model: Any, given: Sequence[Tensor], images: Tensor) -> Tensor:
-    logits: Tensor = model.judge(images, *given)
+    logits: Tensor = model.discriminator_logits(images, *given)
     return logits
 
 
@@ -215,9 +215,9 @@ def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tens
     return (shares[0], shares[1]), False
 
 
-def _won(model: Any, contests: dict[str, Contest]) -> Iterator[tuple[str, Value]]:
+def _won(model: Any, real_and_fake_logits: dict[str, Logits]) -> Iterator[tuple[str, Value]]:
     """What each discriminator's loss says of it, beside that of a guess."""
-    for name, (game, real, made) in contests.items():
+    for name, (game, real, made) in real_and_fake_logits.items():
         unsure = (torch.full_like(logits, game.indifferent) for logits in (real, made))
         loss, guess = float(game.discriminator(real, made)), float(game.discriminator(*unsure))
         if guess <= 0:  # of a Wasserstein critic any score is a guess
@@ -229,7 +229,7 @@ def _won(model: Any, contests: dict[str, Contest]) -> Iterator[tuple[str, Value]
             yield f"discriminator_won{ending}", _of_critic(f"{said}, and teaches little; {weaker(model)}")
 
 
-def _steadied(model: Any, contest: Contest, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
+def _steadied(model: Any, contest: Logits, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
     """What the gradient's norm, and logits (N, 1) that hardly differ, say of what steadies the discriminator."""
     yield "critic_gradient", norm
     penalty = model.regularizers.penalties.get("gradient_penalty")

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from genlab import noise
 from genlab.errors import ConfigError
-from genlab.losses.adversarial import GAMES, Contest
+from genlab.losses.adversarial import GAN_LOSSES, Logits
 from genlab.losses.likelihood import bernoulli_nll
 from genlab.model import Model, Phase, Shape
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, PositiveFloat, PositiveInt
 
-GAME = GAMES["non_saturating"]
+GAN_LOSS = GAN_LOSSES["non_saturating"]
 
 
 @MODELS("aae")
@@ -72,20 +72,20 @@ class AdversarialAutoencoder(Model):
 
     def discriminator_loss(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """The discriminator's loss, and the mean probability of coming from p(z) that it gives each kind."""
-        _, on_prior, on_code = self.contests(image, code.detach(), wanted)[""]
+        _, on_prior, on_code = self.real_and_fake_logits(image, code.detach(), wanted)[""]
         return {
-            "loss": GAME.discriminator(on_prior, on_code),
+            "loss": GAN_LOSS.discriminator(on_prior, on_code),
             "prior_probability": on_prior.detach().float().sigmoid().mean(),
             "code_probability": on_code.detach().float().sigmoid().mean(),
         }
 
-    def contests(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Contest]:
-        return {"": Contest(GAME, self.discriminator(wanted), self.discriminator(code))}
+    def real_and_fake_logits(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Logits]:
+        return {"": Logits(GAN_LOSS, self.discriminator(wanted), self.discriminator(code))}
 
     def mislead(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """The encoder as generator of codes. It has moved since `shared_forward`, and encodes anew."""
         on_code = self.discriminator(self.encode(image))
-        return {"loss": GAME.generator(on_code, on_code)}
+        return {"loss": GAN_LOSS.generator(on_code, on_code)}
 
     def prior(self, n: int) -> Tensor:
         """n draws of p(z): standard normal, or `components` narrow Gaussians on a ring in the first two dimensions."""

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from genlab import noise
 from genlab.errors import ConfigError
-from genlab.losses.adversarial import GameName
+from genlab.losses.adversarial import GANLossName
 from genlab.losses.stabilisers import RegularizerSpecs
 from genlab.model import Shape
 from genlab.models.gan import GAN
@@ -44,7 +44,7 @@ class ConditionalGAN(GAN):
         classifier_weight: NonNegativeFloat = 1.0,
         latent_dim: PositiveInt = 100,
         prior: Literal["uniform", "normal"] = "normal",
-        loss: GameName = "non_saturating",
+        loss: GANLossName = "non_saturating",
         critic_steps: PositiveInt = 1,
         augment: AugmentationSpec | None = None,
         regularizers: RegularizerSpecs | None = None,
@@ -84,7 +84,7 @@ class ConditionalGAN(GAN):
         if self.condition != "classifier":
             return super().discriminator_loss(real, fake, *given)
         (on_real, class_of_real), (on_fake, class_of_fake) = self.answers(real), self.answers(fake.detach())
-        values = self.charged(on_real, on_fake, real, fake, *given)  # −L_S, Odena et al., eq. 2
+        values = self.regularized(on_real, on_fake, real, fake, *given)  # −L_S, Odena et al., eq. 2
         likelihood = {"real": self.told(class_of_real, *given), "fake": self.told(class_of_fake, *given)}
         said = {f"{kind}_label_nll": each.detach() for kind, each in likelihood.items()}
         values["loss"] = values["loss"] + self.classifier_weight * (
@@ -96,13 +96,15 @@ class ConditionalGAN(GAN):
         if self.condition != "classifier":
             return super().generator_gan_loss(real, fake, *given)
         on_fake, class_of_fake = self.answers(fake)
-        game = self.game.generator(self.judge(real, *given) if self.game.relative else on_fake, on_fake)
+        game = self.gan_loss.generator(
+            self.discriminator_logits(real, *given) if self.gan_loss.relative else on_fake, on_fake
+        )
         return game + self.classifier_weight * self.told(class_of_fake, *given)
 
     def answers(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The logits of being real (N, 1) and of the classes (N, num_classes) of images in [-1, 1]."""
         assert isinstance(self.discriminator, Auxiliary)
-        return self.discriminator.answers(self.shown(images))
+        return self.discriminator.answers(self.augmented(images))
 
     @staticmethod
     def told(logits: Tensor, label: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
 from genlab.errors import ConfigError
-from genlab.losses.adversarial import GameName
+from genlab.losses.adversarial import GANLossName
 from genlab.losses.codes import LatentCodes
 from genlab.losses.stabilisers import RegularizerSpecs
 from genlab.model import Phase, Shape
@@ -56,7 +56,7 @@ class InfoGAN(GAN):
         continuous_weight: NonNegativeFloat = 0.1,
         latent_dim: PositiveInt = 62,
         prior: Literal["uniform", "normal"] = "uniform",
-        loss: GameName = "non_saturating",
+        loss: GANLossName = "non_saturating",
         augment: AugmentationSpec | None = None,
         regularizers: RegularizerSpecs | None = None,
     ) -> None:
@@ -93,7 +93,7 @@ class InfoGAN(GAN):
     def shared_forward(self, image: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
         """The step's real images and as many fakes, as the discriminator takes them, and the codes c of the fakes."""
         code = self.prior(len(image))
-        return self.seen(image), self.fakes(code), code[:, self.latent_dim :]
+        return self.to_input(image), self.fakes(code), code[:, self.latent_dim :]
 
     def phases(self) -> list[Phase]:
         """Equation 6: Q moves with the generator, and reads what the discriminator looks for anyway."""
@@ -104,10 +104,10 @@ class InfoGAN(GAN):
 
     def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
         """V(D, G) − λ L_I(G, Q), and L_I of each kind of code, in nats."""
-        on_fake, q = self.read(self.shown(fake))
+        on_fake, q = self.read(self.augmented(fake))
         (code,) = given
         bounds = self.codes.bounds(code, q)
-        game = self.game.generator(self.judge(real) if self.game.relative else on_fake, on_fake)
+        game = self.gan_loss.generator(self.discriminator_logits(real) if self.gan_loss.relative else on_fake, on_fake)
         told = {f"{kind}_information": bound.detach() for kind, bound in bounds.items()}
         return {"loss": game - self.weighed(bounds), "game": game.detach(), **told}
 
@@ -116,13 +116,13 @@ class InfoGAN(GAN):
         return torch.stack([self.weights[kind] * bound for kind, bound in bounds.items()]).sum()
 
     def read(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """The logit of being real (N, 1) and what Q says of the codes (N, size), of images that were `shown`."""
+        """The logit of being real (N, 1) and what Q says of the codes (N, size), of images that were `augmented`."""
         body, last = cut(self.discriminator, "model.discriminator")
         features = body(seen)
         return last(features), self.head(features.flatten(1))
 
-    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
-        return super().judge(images)  # nobody tells the discriminator the code
+    def discriminator_logits(self, images: Tensor, *given: Tensor) -> Tensor:
+        return super().discriminator_logits(images)  # nobody tells the discriminator the code
 
     def fakes(self, code: Tensor, *given: Tensor) -> Tensor:
         return super().fakes(code)  # it is whole
@@ -134,7 +134,7 @@ class InfoGAN(GAN):
 
     def cluster(self, image: Tensor) -> Tensor:
         """The value of the first category that Q finds the most likely, (N,)."""
-        return self.read(self.seen(image))[1][:, : self.clusters].argmax(1)
+        return self.read(self.to_input(image))[1][:, : self.clusters].argmax(1)
 
     def walk(self, code: Tensor, which: int, values: Tensor) -> Tensor:
         """[z, c] for each value of the first category in turn, with continuous code `which` at each of `values`.

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from genlab import noise
-from genlab.losses.adversarial import GAMES, Contest
+from genlab.losses.adversarial import GAN_LOSSES, Logits
 from genlab.losses.divergences import kl_standard_normal
 from genlab.model import Model, Phase, Shape
 from genlab.networks.stages import cut
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
 
-GAME = GAMES["non_saturating"]
+GAN_LOSS = GAN_LOSSES["non_saturating"]
 
 
 @MODELS("vaegan")
@@ -68,7 +68,7 @@ class VAEGAN(Model):
         Algorithm 1 adds both kinds up; here each counts half, so that real and made images weigh alike.
         """
         on_real, on_rebuilt, on_fake = self.verdicts(x, rebuilt.detach())
-        loss = (GAME.discriminator(on_real, on_rebuilt) + GAME.discriminator(on_real, on_fake)) / 2
+        loss = (GAN_LOSS.discriminator(on_real, on_rebuilt) + GAN_LOSS.discriminator(on_real, on_fake)) / 2
         said = {"real": on_real, "rebuilt": on_rebuilt, "fake": on_fake}
         probabilities = {f"{name}_probability": each.detach().float().sigmoid().mean() for name, each in said.items()}
         return {"loss": loss, **probabilities}
@@ -77,11 +77,11 @@ class VAEGAN(Model):
         """The logits of real images, of reconstructions and of as many draws from the prior."""
         with torch.no_grad():
             x_p = self.generate(self.prior(len(x)))
-        return tuple(self.judge(each)[1] for each in (x, rebuilt, x_p))
+        return tuple(self.features_and_logit(each)[1] for each in (x, rebuilt, x_p))
 
-    def contests(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Contest]:
+    def real_and_fake_logits(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Logits]:
         on_real, *on_made = self.verdicts(x, rebuilt)
-        return {"": Contest(GAME, on_real, torch.cat(on_made))}
+        return {"": Logits(GAN_LOSS, on_real, torch.cat(on_made))}
 
     def infer(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """θ_Enc: L_prior + L_llike, in nats but for the Gaussian's constant."""
@@ -94,11 +94,11 @@ class VAEGAN(Model):
         rebuilt = self.generate(
             self.drawn(mean.detach(), log_variance.detach())
         )  # what `shared_forward` made is the encoder's
-        seen, on_rebuilt = self.judge(rebuilt)
+        seen, on_rebuilt = self.features_and_logit(rebuilt)
         likeness = feature_nll(self.features(x), seen).mean()
-        on_fake = self.judge(self.generate(self.prior(len(x))))[1]
+        on_fake = self.features_and_logit(self.generate(self.prior(len(x))))[1]
         # a generator of this game does not look at the logits of real images
-        game = (GAME.generator(on_rebuilt, on_rebuilt) + GAME.generator(on_fake, on_fake)) / 2
+        game = (GAN_LOSS.generator(on_rebuilt, on_rebuilt) + GAN_LOSS.generator(on_fake, on_fake)) / 2
         return {"loss": self.gamma * likeness + game, "game": game}
 
     def features(self, x: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class VAEGAN(Model):
         first, _ = cut(self.discriminator, "model.discriminator", self.feature_stage)
         return first(x)
 
-    def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def features_and_logit(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Dis_l(x), and the logit of being real (N, 1), of images in [-1, 1]."""
         first, rest = cut(self.discriminator, "model.discriminator", self.feature_stage)
         seen = first(x)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from genlab.compiling import compiled
 from genlab.errors import DivergedError
-from genlab.graphs import WARM_UP, Graphs, hindrance
+from genlab.graphs import WARM_UP, Graphs, why_not_capturable
 from genlab.model import Phase
-from genlab.player import Player
+from genlab.player import PhaseState
 from genlab.runtime import Runtime
 from genlab.settings import Settings
 from genlab.trainer import Trainer
@@ -85,7 +85,7 @@ def test_only_steps_with_an_update_without_gradients_are_not_recorded(make_train
         return {"mean": image.mean()}
 
     for trainer in (eager, other):
-        trainer.players.append(Player(Phase("statistics", update, every=4), [], None, None))
+        trainer.players.append(PhaseState(Phase("statistics", update, every=4), [], None, None))
         for _ in range(20):
             trainer.train_step()
     assert recorder.recorded == 1
@@ -102,11 +102,11 @@ def test_a_step_that_cannot_be_recorded_is_made_as_ever(
 
         def record(self, step: Callable[[], dict[str, Tensor]]) -> Callable[[], dict[str, Tensor]]:
             with monkeypatch.context() as broken:
-                broken.setattr(Player, "step", refuse)
+                broken.setattr(PhaseState, "step", refuse)
                 step()
             raise AssertionError("the step went through")
 
-    def refuse(player: Player) -> None:
+    def refuse(player: PhaseState) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     eager, other = (make_trainer("vae", *CHANGING) for _ in range(2))
@@ -136,8 +136,8 @@ def test_columns_are_copied_into_the_recorded_ones() -> None:
     ],
 )
 def test_what_hinders_a_recording(settings: Settings, runtime: Runtime, closed_form: bool, word: str) -> None:
-    assert word in (hindrance(settings, runtime, closed_form) or "")
-    assert hindrance(Settings(), Runtime(torch.device("cpu"), "bf16"), False) is None
+    assert word in (why_not_capturable(settings, runtime, closed_form) or "")
+    assert why_not_capturable(Settings(), Runtime(torch.device("cpu"), "bf16"), False) is None
 
 
 def test_what_cannot_be_compiled_runs_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from genlab.errors import CheckpointError, Stopped
 from genlab.evaluation import evaluate
 from genlab.evaluators.objective import Objective
 from genlab.model import Phase
-from genlab.player import Player
+from genlab.player import PhaseState
 from genlab.results import Logger
 from genlab.runtime import Runtime
 from genlab.trainer import Trainer
@@ -128,7 +128,7 @@ def test_an_update_without_gradients_sees_the_global_batch(make_trainer: MakeTra
             seen.update(image=image, noise=noise.normal(len(image), 3, like=image))
             return {"loss": image.mean()}
 
-        trainer.players[:] = [Player(Phase("statistics", update), [], None, None)]
+        trainer.players[:] = [PhaseState(Phase("statistics", update), [], None, None)]
         trainer.train_step()
         return seen
 

@@ -12,7 +12,7 @@ import torch
 
 from genlab.errors import CheckpointError, ConfigError, DivergedError, Stopped
 from genlab.model import Phase
-from genlab.player import Player
+from genlab.player import PhaseState
 from genlab.results import Logger
 from genlab.runtime import Runtime
 from genlab.settings import Saving
@@ -101,7 +101,7 @@ def test_an_update_without_gradients(make_trainer: MakeTrainer) -> None:
         seen.append((torch.is_grad_enabled(), (image.flatten(1).T @ image.flatten(1)).dtype))
         return {"loss": image.mean()}
 
-    trainer.players[:] = [Player(Phase("statistics", update), [], None, None)]
+    trainer.players[:] = [PhaseState(Phase("statistics", update), [], None, None)]
     assert "loss" in trainer.train_step()
     assert seen == [(False, torch.float32)]
 

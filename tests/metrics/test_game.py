@@ -12,7 +12,7 @@ from genlab import noise
 from genlab.data.batching import Data
 from genlab.evaluation import evaluate
 from genlab.evaluators.game import GameDiagnosis, parts_of, variety
-from genlab.losses.adversarial import GAMES, Contest
+from genlab.losses.adversarial import GAN_LOSSES, Logits
 from genlab.losses.stabilisers import chosen
 from genlab.model import HasGANLoss, Model, generator_every
 from genlab.registry import MODELS, discover
@@ -31,23 +31,23 @@ class Match(Fixed):
 
     def __init__(self, images: Tensor, slope: float = 1.0, bias: float = 0.0, loss: str = "non_saturating", **by: Any):
         super().__init__(images)
-        self.game, self.regularizers = GAMES[loss], chosen(by)  # type: ignore[index]
+        self.gan_loss, self.regularizers = GAN_LOSSES[loss], chosen(by)  # type: ignore[index]
         self.slope, self.bias = slope, bias
 
     def shared_forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
         return 2 * columns[0] - 1, 2 * self.sample(len(columns[0])) - 1
 
-    def contests(self, real: Tensor, fake: Tensor) -> dict[str, Contest]:
-        return {"": Contest(self.game, self.judge(real), self.judge(fake))}
+    def real_and_fake_logits(self, real: Tensor, fake: Tensor) -> dict[str, Logits]:
+        return {"": Logits(self.gan_loss, self.discriminator_logits(real), self.discriminator_logits(fake))}
 
-    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
+    def discriminator_logits(self, images: Tensor, *given: Tensor) -> Tensor:
         return self.slope * images.flatten(1).mean(1, keepdim=True) * 4 + self.bias
 
 
 class Oracle(Match):
     """Its discriminator knows what is real: the fakes are darker."""
 
-    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
+    def discriminator_logits(self, images: Tensor, *given: Tensor) -> Tensor:
         return 40 * (images.flatten(1).mean(1, keepdim=True) + 0.6)
 
 
@@ -148,7 +148,7 @@ def test_a_discriminator_that_has_won_is_diagnosed(noise_images: Data) -> None:
     assert "discriminator_won" not in sentences(said(Oracle(dark, loss="wasserstein"), noise_images))
 
 
-@pytest.mark.parametrize("loss", list(GAMES))
+@pytest.mark.parametrize("loss", list(GAN_LOSSES))
 def test_the_loss_of_a_discriminator_that_knows_nothing_is_that_of_a_guess(loss: str, noise_images: Data) -> None:
     bias = 0.5 if loss == "least_squares" else 0.0
     found = said(Match(HEALTHY, slope=0, bias=bias, loss=loss), noise_images)
@@ -179,8 +179,10 @@ def beaten(name: str) -> Any:
         model.discriminators = nn.ModuleDict({domain: Knows(real=1, made=0) for domain in "XY"})
     elif name == "aae":
         model.discriminator, model.prior = knows, lambda n: torch.ones(n, model.latent_dim)
+    elif name == "vaegan":
+        model.features_and_logit = lambda x: (x, knows(x))
     else:
-        model.judge = {"pix2pix": lambda x, y: knows(y), "vaegan": lambda x: (x, knows(x))}.get(name, knows.forward)
+        model.discriminator_logits = (lambda x, y: knows(y)) if name == "pix2pix" else knows.forward
     return model
 
 
@@ -213,7 +215,7 @@ def test_contests_are_what_the_discriminators_phase_descends(name: str) -> None:
     model, columns = family(name), (torch.rand(6, 1, 32, 32), torch.rand(6, 1, 32, 32))
     drawn = model.shared_forward(*columns[: len(model.inputs)])
     noise.seed(0)
-    losses = [game.discriminator(real, made) for game, real, made in model.contests(*drawn).values()]
+    losses = [game.discriminator(real, made) for game, real, made in model.real_and_fake_logits(*drawn).values()]
     noise.seed(0)  # for a VAE-GAN draws from the prior
     torch.testing.assert_close(model.discriminator_loss(*drawn)["loss"], share * sum(losses))
 

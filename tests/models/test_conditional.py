@@ -77,7 +77,7 @@ def test_fakes_have_the_labels_of_the_batch(condition: str) -> None:
 def test_the_discriminator_hears_the_label(condition: str) -> None:
     model, images = cgan(condition).eval(), torch.randn(4, *SHAPE)
     zero, one = torch.zeros(4, dtype=torch.long), torch.ones(4, dtype=torch.long)
-    assert not torch.allclose(model.judge(images, zero), model.judge(images, one))
+    assert not torch.allclose(model.discriminator_logits(images, zero), model.discriminator_logits(images, one))
 
 
 def test_an_auxiliary_classifier_is_paid_by_both_players() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genlab.errors import ConfigError
-from genlab.losses.adversarial import GAMES
+from genlab.losses.adversarial import GAN_LOSSES
 from genlab.models.gan import GAN
 
 REAL, FAKE = torch.tensor([[1.5], [-0.5], [3.0]]), torch.tensor([[-2.0], [0.25], [1.0]])
@@ -35,9 +35,9 @@ def expected() -> dict[str, tuple[Tensor, Tensor]]:
     }
 
 
-@pytest.mark.parametrize("name", list(GAMES))
+@pytest.mark.parametrize("name", list(GAN_LOSSES))
 def test_losses_are_their_closed_forms(name: str) -> None:
-    game = GAMES[name]  # type: ignore[index]
+    game = GAN_LOSSES[name]  # type: ignore[index]
     discriminator, generator = expected()[name]
     torch.testing.assert_close(game.discriminator(REAL, FAKE), discriminator)
     torch.testing.assert_close(game.generator(REAL, FAKE), generator)
@@ -46,15 +46,15 @@ def test_losses_are_their_closed_forms(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "loss"), [("non_saturating", bce), ("minimax", bce), ("least_squares", mse)])
 def test_smoothing_moves_the_target_of_real_images_alone(name: str, loss: object) -> None:
-    game = GAMES[name]  # type: ignore[index]
+    game = GAN_LOSSES[name]  # type: ignore[index]
     assert game.smoothing is not None
     found = game.discriminator(REAL, FAKE) + game.smoothing(REAL, 0.1)
     torch.testing.assert_close(found, loss(REAL, 0.9) + loss(FAKE, 0))  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("name", list(GAMES))
+@pytest.mark.parametrize("name", list(GAN_LOSSES))
 def test_no_other_logit_costs_less_where_nothing_can_be_told(name: str) -> None:
-    game, alike = GAMES[name], torch.ones(3, 1)  # type: ignore[index]
+    game, alike = GAN_LOSSES[name], torch.ones(3, 1)  # type: ignore[index]
     least = game.discriminator(game.indifferent * alike, game.indifferent * alike)
     for other in torch.linspace(-2, 2, 41):
         assert game.discriminator(other * alike, other * alike) >= least - 1e-6

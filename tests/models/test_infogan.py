@@ -90,10 +90,11 @@ def test_the_generator_and_q_are_paid_for_information() -> None:
     bounds = model.codes.bounds(code, q)
     paid = 0.5 * bounds["categorical"] + 0.2 * bounds["continuous"]
     values = model.generator_loss(real, fake, code)
-    torch.testing.assert_close(values["loss"], model.game.generator(on_fake, on_fake) - paid)
+    torch.testing.assert_close(values["loss"], model.gan_loss.generator(on_fake, on_fake) - paid)
     torch.testing.assert_close(values["categorical_information"], bounds["categorical"])
     torch.testing.assert_close(
-        model.discriminator_loss(real, fake, code)["loss"], model.game.discriminator(model.judge(real), on_fake)
+        model.discriminator_loss(real, fake, code)["loss"],
+        model.gan_loss.discriminator(model.discriminator_logits(real), on_fake),
     )
 
 

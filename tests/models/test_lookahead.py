@@ -56,12 +56,12 @@ def test_consensus_is_charged_to_both_players() -> None:
     for mode in (True, False):
         with torch.set_grad_enabled(mode):
             noise.seed(5)
-            energy = model.disagreement(drawn[0])
+            energy = model.consensus_term(drawn[0])
             assert float(energy) > 0
             for name in ("discriminator_loss", "generator_loss"):
                 noise.seed(5)
-                charged = getattr(model, name)(*drawn)["loss"]
-                torch.testing.assert_close(charged, getattr(bare, name)(*drawn)["loss"] + energy)
+                regularized = getattr(model, name)(*drawn)["loss"]
+                torch.testing.assert_close(regularized, getattr(bare, name)(*drawn)["loss"] + energy)
 
 
 def test_unrolling_is_explicit_gradient_descent_and_is_differentiated_through() -> None:
@@ -91,7 +91,7 @@ def test_the_unrolled_generator_plays_against_the_discriminator_to_be(loss: str)
                 p -= 0.5 * g
     wanted = -twin.inner_loss(real, fake)
     if loss == "non_saturating":  # −log D(G(z)) in place of log(1 − D(G(z)))
-        logit = twin.judge(fake)
+        logit = twin.discriminator_logits(fake)
         wanted = wanted + softplus(-logit).mean() + softplus(logit).mean()
     torch.testing.assert_close(found, wanted)
     with torch.no_grad():

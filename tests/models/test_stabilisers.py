@@ -79,11 +79,13 @@ def test_a_penaltys_gradient_reaches_the_discriminator_and_is_that_of_finite_dif
 
     def value() -> Tensor:  # squared_gradient computes in float32; so does the comparison below by its step
         x = real.clone().requires_grad_()
-        [gradient] = torch.autograd.grad(model.judge(x).sum(), x, create_graph=True)
+        [gradient] = torch.autograd.grad(model.discriminator_logits(x).sum(), x, create_graph=True)
         return 0.5 * gradient.flatten(1).square().sum(1).mean()
 
     [slope] = torch.autograd.grad(value(), weight)
-    [found] = torch.autograd.grad(penalty("r1")(play(model.float().judge, real.float(), fake.float())), weight)
+    [found] = torch.autograd.grad(
+        penalty("r1")(play(model.float().discriminator_logits, real.float(), fake.float())), weight
+    )
     torch.testing.assert_close(found.double(), slope.double(), rtol=1e-4, atol=1e-7)
 
 
@@ -162,7 +164,7 @@ def test_a_packed_game_judges_packs(size: int) -> None:
     assert model.discriminator[1].in_features == size * 16  # type: ignore[index]
     real, fake = model.shared_forward(torch.rand(6, 1, 4, 4))
     assert (real.shape, fake.shape) == ((6, 1, 4, 4), (6, 1, 4, 4))
-    assert model.judge(real).shape == (6 // size, 1)
+    assert model.discriminator_logits(real).shape == (6 // size, 1)
     packs = real.reshape(6 // size, size, 4, 4).clone().requires_grad_()  # R1 of what it sees, a pack at a time
     [gradient] = torch.autograd.grad(model.discriminator(packs).sum(), packs)
     expected = 0.5 * gradient.flatten(1).square().sum(1).mean()

@@ -29,7 +29,7 @@ def test_r1_is_half_gamma_times_the_squared_slope_and_counts_for_its_sixteen_ste
     real = 2 * images() - 1
     said = model.flatten_slope(real, real)
     x = real.clone().requires_grad_()
-    rows = [torch.autograd.grad(model.judge(x).sum(), x, retain_graph=True)[0]]
+    rows = [torch.autograd.grad(model.discriminator_logits(x).sum(), x, retain_graph=True)[0]]
     expected = 3.0 / 2 * R1_EVERY * rows[0].flatten(1).square().sum(1).mean()
     torch.testing.assert_close(said["loss"], expected)
     weight = model.discriminator.hidden.weight
