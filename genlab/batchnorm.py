@@ -59,8 +59,8 @@ def global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # in two passes: torch.var_mean gives the same, at two to ten times the price on a CPU
     variance = (x - mean.view([1, -1] + [1] * (x.ndim - 2))).square().mean(rest)
     own = torch.cat([mean, variance, mean.new_full((1,), x.numel() / x.shape[1])])
-    rank, world = dist.get_rank(), dist.get_world_size()
-    table = _sum(nn.functional.pad(own[None], (0, 0, rank, world - 1 - rank)))
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    table = _sum(nn.functional.pad(own[None], (0, 0, rank, world_size - 1 - rank)))
     means, variances, counts = table.split([len(mean), len(mean), 1], dim=1)
     count = counts.sum()
     shares = counts / count

@@ -114,7 +114,7 @@ class PhaseState:
         Where the host runs ahead of the device that is a number there, 1 or 0, and the update is already prevented.
         Under fp16 an overflowing gradient is no reason to stop: the scaler skips that step and lowers its scale.
         """
-        if runtime.world > 1:
+        if runtime.world_size > 1:
             loss, self._flat = runtime.average(self.parameters, loss, self._flat)
         if self.scaler and self.optimizer:
             self.scaler.unscale_(self.optimizer)

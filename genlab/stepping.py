@@ -44,7 +44,7 @@ class Stepper:
         if self.layout == "nhwc":
             form = torch.channels_last
             model.to(memory_format=form)
-        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world, form)
+        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world_size, form)
         model.check_batch(self.batches.share(settings.accumulate))  # a bad batch is refused now, not at step 1
         self._shared_forward: Callable[..., Any] = model.shared_forward
         self.players = PhaseState.all_of(model.phases(), optimizer, runtime)
@@ -68,7 +68,7 @@ class Stepper:
         """`Model.shared_forward` and the phases' objectives through torch.compile."""
         from genlab.compiling import compiled
 
-        tell = say if self.runtime.main else _silent
+        tell = say if self.runtime.is_main else _silent
         self._uncompiled = [self._shared_forward, *(player.phase.objective for player in self.players)]
         if type(self.model).shared_forward is not Model.shared_forward:
             self._shared_forward = compiled(self._shared_forward, "shared_forward()", backend, tell)
@@ -105,7 +105,7 @@ class Stepper:
 
     def _give_up_compiling(self, error: RuntimeError) -> None:
         reason = " ".join(str(error).split())[:120]
-        if self.runtime.main:
+        if self.runtime.is_main:
             say(f"a compiled step cannot be made ({type(error).__name__}: {reason}); steps are made as they are")
         self._shared_forward, *objectives = self._uncompiled
         self._uncompiled = []
@@ -120,7 +120,7 @@ class Stepper:
         reason = why_not_capturable(self.settings, self.runtime, always)
         if reason is None:
             self.record_with(CudaRecorder())
-        elif self.runtime.main:
+        elif self.runtime.is_main:
             say(f"steps are not recorded as CUDA graphs: {reason}")
 
     def record_with(self, recorder: Recorder) -> None:

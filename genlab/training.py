@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genlab import checkpoint, config, continuation, inheritance, provenance, runs, runtime
+from genlab import checkpoint, config, continuation, inheritance, provenance, runs
+from genlab import runtime as runtimes
 from genlab.background import BackgroundLogger, Worker
 from genlab.build import (
     build_data,
@@ -71,13 +72,13 @@ def run(composed: config.Composed, allow_change: bool = False, watch: Watch = la
             return _dry_run(composed.config)
         folders = [word for folder in composed.config_dirs for word in ("--config-dir", folder)]
         command = shlex.join(["genlab", "train", *folders, *composed.overrides])
-        place = _runtime(composed.config)
+        runtime = _runtime(composed.config)
         where = composed.run_dir
-        if where is not None and place.from_main(runs.is_run(where)):  # one answer for all ranks
+        if where is not None and runtime.broadcast(runs.is_run(where)):  # one answer for all ranks
             stored = read_stored(where)
             settings = inheritance.continued(composed.config, stored)
             return _go_on(where, settings, stored, command, stop, allow_change, watch)
-        settings = inheritance.settled(composed.config, place)
+        settings = inheritance.settled(composed.config, runtime)
         return _start(where or composed.default_dir, settings, command, stop, where is not None, watch)
 
 
@@ -102,40 +103,40 @@ class Job:
     """Everything of a run but its folder: built first, so that what is wrong leaves no folder behind."""
 
     config: dict[str, Any]
-    place: Runtime
+    runtime: Runtime
     data: Data
     model: Model
     trainer: Trainer
 
     @classmethod
-    def build(cls, settings: dict[str, Any], place: Runtime, new: bool = True) -> Job:
+    def build(cls, settings: dict[str, Any], runtime: Runtime, new: bool = True) -> Job:
         """`new`: the weights are not those of a checkpoint of this run, and may be inherited from another."""
-        data = build_data(settings, place)
-        model = build_model(settings, data, place)
+        data = build_data(settings, runtime)
+        model = build_model(settings, data, runtime)
         if new:
-            inheritance.inherit(model, settings, data, warn=place.main)
+            inheritance.inherit(model, settings, data, warn=runtime.is_main)
             inheritance.read_features(model)
-        return cls(settings, place, data, model, build_trainer(settings, data, model, place))
+        return cls(settings, runtime, data, model, build_trainer(settings, data, model, runtime))
 
 
 def _runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime:
     keys = Settings(**settings["trainer"])
-    return runtime.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
+    return runtimes.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
 
 
 def _start(where: Path, settings: dict[str, Any], command: str, stop: StopRequest, exact: bool, watch: Watch) -> Result:
-    place, folder = _runtime(settings), None
+    runtime, folder = _runtime(settings), None
     try:
-        job = Job.build(settings, place)
+        job = Job.build(settings, runtime)
         checkpoint.check_space(where, job.trainer.state_bytes() * settings["checkpoint"]["keep"])
-        folder = runs.RunFolder.claim(where, exact) if place.main else None
-        path, taken = place.from_main((folder.path, bool(folder.record)) if folder else None)
+        folder = runs.RunFolder.claim(where, exact) if runtime.is_main else None
+        path, taken = runtime.broadcast((folder.path, bool(folder.record)) if folder else None)
         if folder:
             if taken:  # another process has made this very run since we looked
                 folder.release()
             else:
                 folder.write_config(settings)
-                known = continuation.facts(settings, job.data, job.model, place)
+                known = continuation.facts(settings, job.data, job.model, runtime)
                 folder.update(command=command, started=time.time(), **known)
         if taken:
             return _go_on(path, settings, read_stored(path), command, stop, False, watch)
@@ -143,18 +144,18 @@ def _start(where: Path, settings: dict[str, Any], command: str, stop: StopReques
     finally:
         if folder:
             folder.release()
-        runtime.stop()
+        runtimes.stop()
 
 
 def _dry_run(settings: dict[str, Any]) -> Result:
-    place = _runtime(settings)
+    runtime = _runtime(settings)
     try:
-        report = rehearse(Job.build(inheritance.settled(settings, place), place))
-        if place.main:
+        report = rehearse(Job.build(inheritance.settled(settings, runtime), runtime))
+        if runtime.is_main:
             print(report)
         return Result(None, {"images_per_second": settings["trainer"]["batch_size"] / report.step_seconds})
     finally:
-        runtime.stop()
+        runtimes.stop()
 
 
 def _go_on(
@@ -167,34 +168,36 @@ def _go_on(
     watch: Watch,
 ) -> Result:
     record = runs.read_record(path)
-    place = _runtime(settings, record.get("threads"))
+    runtime = _runtime(settings, record.get("threads"))
     folder = None
     try:
-        folder = runs.RunFolder.open(path) if place.main else None
-        record = place.from_main(record | folder.record if folder else None)  # as it is now that nobody else writes it
-        continuation.refuse_changes(path, stored, settings, record, place, allow_change)
+        folder = runs.RunFolder.open(path) if runtime.is_main else None
+        record = runtime.broadcast(
+            record | folder.record if folder else None
+        )  # as it is now that nobody else writes it
+        continuation.refuse_changes(path, stored, settings, record, runtime, allow_change)
         if record["status"] == "done" and settings["trainer"] == stored["trainer"]:
-            return _finished(path, record, place)
-        found = continuation.newest(path, place)
-        job = Job.build(settings, place, new=found is None)
+            return _finished(path, record, runtime)
+        found = continuation.newest(path, runtime)
+        job = Job.build(settings, runtime, new=found is None)
         if not allow_change:
             continuation.refuse_other_data(path, record, job.data)
         if found:
             job.trainer.restore(found.tensors, found.state)
         if folder:
             folder.write_config(settings)
-            known = continuation.facts(settings, job.data, job.model, place)
+            known = continuation.facts(settings, job.data, job.model, runtime)
             folder.update(code=None, error=None, ended=None, command=command,
                           resumed=[*record.get("resumed", []), time.time()], **known)  # fmt: skip
         return _run(job, path, folder, stop, found.step if found else None, watch)
     finally:
         if folder:
             folder.release()
-        runtime.stop()
+        runtimes.stop()
 
 
-def _finished(path: Path, record: dict[str, Any], place: Runtime) -> Result:
-    if place.main:
+def _finished(path: Path, record: dict[str, Any], runtime: Runtime) -> Result:
+    if runtime.is_main:
         say(f"this run is finished ({record['step']} steps): {path}")
         closing_table(path, record)
     return Result(path, record["metrics"])

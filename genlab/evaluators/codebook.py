@@ -93,13 +93,13 @@ class BitsPerDimEvaluator:
         totals, rows = self.sums(model, split, 0, 1)
         yield from ((name, total / rows) for name, total in totals.items())
 
-    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
+    def sums(self, model: Model, split: Split, rank: int, world_size: int) -> tuple[dict[str, Tensor], int]:
         """The sums over the images of this rank's batches, and how many images these are."""
         assert isinstance(model, BitsPerDim)
         names = ("image", *model.conditions) if isinstance(model, Model) else ("image",)
         totals: dict[str, Tensor] = {}
         rows = 0
-        for image, *conditions in split.batches(names, self.batch_size, rank, world):
+        for image, *conditions in split.batches(names, self.batch_size, rank, world_size):
             rows += len(image)
             reconstruction, code = (
                 part.double().sum() / image[0].numel() / math.log(2) for part in model.bound(image, *conditions)

@@ -60,11 +60,11 @@ class ImportanceSampledNLL:
         totals, rows = self.sums(model, split, 0, 1)
         yield from self.figures({name: float(total) for name, total in totals.items()}, rows)
 
-    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
+    def sums(self, model: Model, split: Split, rank: int, world_size: int) -> tuple[dict[str, Tensor], int]:
         """Over the images of this rank's blocks: the sums of −log p(x), its square and its bits; how many these are."""
         totals: dict[str, Tensor] = {}
         rows = 0
-        for each, dimensions in self.blocks(model, split, rank, world):
+        for each, dimensions in self.blocks(model, split, rank, world_size):
             found = {"nll": each, "square": each.square()}
             if law_of(model) == "logistic":
                 found["bits_per_dim"] = each / math.log(2) / dimensions
@@ -79,13 +79,15 @@ class ImportanceSampledNLL:
         yield from means.items()
         yield "nll_error", math.sqrt(variance / rows)
 
-    def blocks(self, model: Model, split: Split, rank: int, world: int) -> Iterator[tuple[Tensor, int]]:
+    def blocks(self, model: Model, split: Split, rank: int, world_size: int) -> Iterator[tuple[Tensor, int]]:
         """−log p(x) of each image of a block, float64, and the number of an image's pixels and channels."""
         assert isinstance(model, ImportanceSampled)
         assert isinstance(model, Model)
         wanted = min(self.images or len(split), len(split))
-        for index, (image, *conditions) in enumerate(split.batches(("image", *model.conditions), BLOCK, rank, world)):
-            block = rank + index * world
+        for index, (image, *conditions) in enumerate(
+            split.batches(("image", *model.conditions), BLOCK, rank, world_size)
+        ):
+            block = rank + index * world_size
             left = wanted - block * BLOCK
             if left <= 0:
                 break

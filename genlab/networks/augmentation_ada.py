@@ -75,9 +75,9 @@ class Adaptive(nn.Module):
         """
         if not self.training:
             return
-        world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        world_size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         self.sure.lerp_(global_mean(logits.detach().float().sign().flatten(), self.training), SMOOTHING)
-        self.p.add_((self.sure - self.target).sign() * (images * world / self.images)).clamp_(0, 1)
+        self.p.add_((self.sure - self.target).sign() * (images * world_size / self.images)).clamp_(0, 1)
 
     def said(self) -> dict[str, Tensor]:
         return {"ada_p": self.p.clone()}

@@ -131,7 +131,7 @@ def test_columns_are_copied_into_the_recorded_ones() -> None:
     [
         (Settings(), Runtime(torch.device("cpu"), "fp16"), False, "fp16"),
         (Settings(accumulate=2), Runtime(torch.device("cpu")), False, "accumulate"),
-        (Settings(), Runtime(torch.device("cpu"), world=2), False, "processes"),
+        (Settings(), Runtime(torch.device("cpu"), world_size=2), False, "processes"),
         (Settings(), Runtime(torch.device("cpu")), True, "phase"),
     ],
 )
@@ -173,9 +173,9 @@ def test_cuda_graphs_give_what_eager_steps_give(
     make_trainer: MakeTrainer, family: str, optimizer: str, precision: str
 ) -> None:
     """100 steps; Adam moves a weight by at most its rate a step, so that rounding may grow to a few of these."""
-    place = Runtime(torch.device("cuda", 0), precision)
+    runtime = Runtime(torch.device("cuda", 0), precision)
     keys = [*CHANGING, f"optimizer={optimizer}", "optimizer.lr=0.0005"]
-    eager, graphs = (make_trainer(family, *keys, f"trainer.graphs={on}", runtime=place) for on in (False, True))
+    eager, graphs = (make_trainer(family, *keys, f"trainer.graphs={on}", runtime=runtime) for on in (False, True))
     for trainer in (eager, graphs):
         for _ in range(100):
             values = trainer.train_step()

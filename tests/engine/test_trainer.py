@@ -24,8 +24,8 @@ from tests.engine.conftest import FAMILIES, MakeTrainer, fit, same, snapshot
 @pytest.mark.parametrize("family", FAMILIES)
 def test_resume_at_every_step_is_exact(make_trainer: MakeTrainer, family: str, precision: str) -> None:
     """fp16, which the command refuses on a CPU, goes the way of its loss scaler here too."""
-    place = Runtime(torch.device("cpu"), precision)
-    make_trainer = functools.partial(make_trainer, runtime=place)
+    runtime = Runtime(torch.device("cpu"), precision)
+    make_trainer = functools.partial(make_trainer, runtime=runtime)
     extra = ["trainer.ema=0.9", "trainer.steps=6", "schedule=cosine"]
     whole = make_trainer(family, *extra)
     log, saved = fit(whole)

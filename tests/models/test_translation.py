@@ -87,10 +87,10 @@ def test_two_ranks_fill_one_pool(tmp_path: Path) -> None:
     model, a, b = cyclegan(pool=3), torch.rand(8, 1, 8, 8), torch.rand(8, 1, 8, 8)
 
     def pools(runtime: Runtime | None = None) -> list[Tensor]:
-        rank, world = (runtime.rank, runtime.world) if runtime else (0, 1)
+        rank, world_size = (runtime.rank, runtime.world_size) if runtime else (0, 1)
         for step in range(3):
             noise.seed(step)
-            drawn = model.shared_forward(a.chunk(world)[rank], b.chunk(world)[rank])
+            drawn = model.shared_forward(a.chunk(world_size)[rank], b.chunk(world_size)[rank])
             with torch.no_grad(), noise.alone():
                 model.remember(*(runtime.gather(drawn) if runtime else drawn))  # type: ignore[operator]
         return [model.pools[domain].images.clone() for domain in "XY"]  # type: ignore[index,union-attr]

@@ -35,7 +35,7 @@ class Images:
     def __init__(self, image: Tensor) -> None:
         self.image = image
 
-    def batches(self, names: tuple[str, ...], size: int, rank: int = 0, world: int = 1) -> Any:
+    def batches(self, names: tuple[str, ...], size: int, rank: int = 0, world_size: int = 1) -> Any:
         assert names == ("image",)
         return ((part,) for part in self.image.split(size))
 
