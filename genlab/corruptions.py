@@ -1,4 +1,4 @@
-"""Ways to spoil an image: what a denoising autoencoder learns to undo, and what restoration is measured on.
+"""Ways to corrupt an image: what a denoising autoencoder learns to undo, and what restoration is measured on.
 
 Images are (N, C, H, W) in [0, 1] and stay so. `amount` is one number, or [low, high]: then each image draws its own,
 uniformly. Vincent et al., Stacked Denoising Autoencoders, JMLR 11 (2010), section 3.3; boxes: Pathak et al., Context

@@ -1,6 +1,6 @@
 """Random numbers that do not depend on how many processes share a batch.
 
-A draw of n rows on each of `world_size` ranks is a draw of n·world_size rows of which a rank keeps its own: two ranks with
+A draw of n rows on each of w ranks is a draw of n·w rows of which a rank keeps its own: two ranks with
 half a batch see what one rank sees with the whole, and a model file never mentions ranks. Such draws come from a
 generator that all ranks hold in the same state. What a library draws by itself (nn.Dropout) comes from torch's
 default generator: rank 0 has the seed's own stream, every other rank a stream of its own, so that masks differ.

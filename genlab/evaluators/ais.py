@@ -44,7 +44,7 @@ class AnnealedLikelihood:
     def applies(self, model: Model) -> bool:
         """Not for binary units that are shown greys: of those log p is no likelihood."""
         data = getattr(model, "data", None)
-        greys = isinstance(data, Pixels) and (data.law, data.binarize) == ("binary", "none")
+        greys = isinstance(data, Pixels) and (data.distribution, data.binarize) == ("binary", "none")
         return isinstance(model, HasPartition) and not greys
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
@@ -89,6 +89,6 @@ def pixels_of(model: object) -> str:
     data = getattr(model, "data", None)
     if not isinstance(data, Pixels):
         return "as they are"
-    if data.law == "gaussian":
+    if data.distribution == "gaussian":
         return f"as they are, with sigma {data.sigma:g}; log p is a density"
     return {"sampled": "binarised, each by its grey", "threshold": "binarised at 0.5", "none": "grey"}[data.binarize]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genlab import noise
-from genlab.losses.pixel_law import PixelLaw
+from genlab.losses.pixel_law import OutputDistribution
 from genlab.model import ImportanceSampled, Model
 from genlab.registry import EVALUATORS, Cadence, PositiveInt
 from genlab.results import Value
@@ -66,7 +66,7 @@ class ImportanceSampledNLL:
         rows = 0
         for each, dimensions in self.blocks(model, split, rank, world_size):
             found = {"nll": each, "square": each.square()}
-            if law_of(model) == "logistic":
+            if output_distribution_of(model) == "logistic":
                 found["bits_per_dim"] = each / math.log(2) / dimensions
             totals = {name: totals.get(name, 0) + values.sum() for name, values in found.items()}
             rows += len(each)
@@ -112,9 +112,9 @@ class ImportanceSampledNLL:
 
     def note(self, model: Model, x: Tensor, binarised: bool) -> None:
         """What a reader of the figures must know of the model and of the images `x` that it judged."""
-        law = law_of(model)
-        grey = law == "bernoulli" and bool(((x > 0) & (x < 1)).any())
-        meaning = MEANING["grey" if grey else law]
+        distribution = output_distribution_of(model)
+        grey = distribution == "bernoulli" and bool(((x > 0) & (x < 1)).any())
+        meaning = MEANING["grey" if grey else distribution]
         given = {"given": list(model.conditions)} if model.conditions else {}
         pixels = f"binarised once, each by its grey, in blocks of {BLOCK} images" if binarised else "as they are"
         self.seen = {"pixels": pixels, "nll": meaning, **given}
@@ -130,7 +130,7 @@ class ImportanceSampledNLL:
         }
 
 
-def law_of(model: Model) -> str:
+def output_distribution_of(model: Model) -> str:
     """The law of a pixel; a model that names none has Bernoulli pixels."""
-    law = getattr(model, "law", None)
-    return law.likelihood if isinstance(law, PixelLaw) else "bernoulli"
+    distribution = getattr(model, "law", None)
+    return distribution.likelihood if isinstance(distribution, OutputDistribution) else "bernoulli"

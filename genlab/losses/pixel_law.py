@@ -21,12 +21,12 @@ Likelihood = Literal["bernoulli", "gaussian", "logistic"]
 Sigma = PositiveFloat | Literal["learned"]
 
 
-def thrown(image: Tensor) -> Tensor:
+def binarize(image: Tensor) -> Tensor:
     """Pixels thrown black or white, 0 or 1, each white with its grey in [0, 1] as the probability."""
     return (noise.uniform(*image.shape, like=image) < image).float()
 
 
-class PixelLaw(nn.Module):
+class OutputDistribution(nn.Module):
     """Pixels are independent given z, their mean is sigmoid(logits), and one scale holds for all of them.
 
     `sigma` is that scale: the Gaussian's standard deviation, the logistic's s, in units of the range [0, 1]; the

@@ -45,7 +45,7 @@ class AdversarialAutoencoder(Model):
         super().__init__()
         if prior == "mixture" and latent_dim < 2:
             raise ConfigError("a ring of Gaussians lies in a plane", "key model.latent_dim", "use model.latent_dim=2")
-        self.latent_dim, self.law, self.criterion = latent_dim, prior, loss
+        self.latent_dim, self.prior_name, self.criterion = latent_dim, prior, loss
         self.components, self.radius = components, radius
         self.encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=latent_dim)
         self.decoder = NETWORKS.build(network, "model.network", inp=latent_dim, out=image_shape)
@@ -90,7 +90,7 @@ class AdversarialAutoencoder(Model):
     def prior(self, n: int) -> Tensor:
         """n draws of p(z): standard normal, or `components` narrow Gaussians on a ring in the first two dimensions."""
         z = self.normal(n, self.latent_dim)
-        if self.law == "normal":
+        if self.prior_name == "normal":
             return z
         turns = (noise.uniform(n, like=z) * self.components).floor() / self.components
         angle = 2 * math.pi * turns

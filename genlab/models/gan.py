@@ -57,7 +57,7 @@ class GAN(Model):
         regularizers: RegularizerSpecs | None = None,
     ) -> None:
         super().__init__()
-        self.latent_dim, self.law, self.output, self.critic_steps = latent_dim, prior, output, critic_steps
+        self.latent_dim, self.prior_name, self.output, self.critic_steps = latent_dim, prior, output, critic_steps
         self.gan_loss, self.regularizers = GAN_LOSSES[loss], regularizing.chosen(regularizers or {})
         channels, height, width = image_shape
         packed = (channels * (self.regularizers.pack.size if self.regularizers.pack else 1), height, width)
@@ -250,7 +250,7 @@ class GAN(Model):
 
     def prior(self, n: int) -> Tensor:
         """n codes: standard normal, or uniform in [-1, 1) as in the DCGAN paper."""
-        if self.law == "normal":
+        if self.prior_name == "normal":
             return self.normal(n, self.latent_dim)
         return 2 * noise.uniform(n, self.latent_dim, like=next(self.parameters())) - 1
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from genlab import noise
-from genlab.losses.pixel_law import thrown
+from genlab.losses.pixel_law import binarize
 from genlab.model import Model, Shape
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, PositiveInt
 
@@ -46,7 +46,7 @@ class MonteCarloDecoder(Model):
 
     def observe(self, image: Tensor) -> Tensor:
         """What is modelled of images in [0, 1]: themselves, or pixels thrown black or white by their grey."""
-        return thrown(image) if self.binarize else image
+        return binarize(image) if self.binarize else image
 
     def log_weights(self, x: Tensor, samples: int) -> Tensor:
         """log p(x|z_k), (N, samples), of codes from the prior, which are their own proposal."""

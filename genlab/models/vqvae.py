@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 from genlab import noise
 from genlab.errors import ConfigError
 from genlab.losses.likelihood import discretised_logistic_nll
-from genlab.losses.pixel_law import PixelLaw
+from genlab.losses.pixel_law import OutputDistribution
 from genlab.model import Model, Phase, Shape
 from genlab.networks.pixelcnn import PixelCNN
 from genlab.networks.quantise import Codebook, perplexity
@@ -69,7 +69,7 @@ class VQVAE(Model):
         height, width = (_halved(side, halvings, image_shape) for side in sides)
         self.codes, self.code_shape, self.beta, self.revive = codes, (code_dim, height, width), beta, revive
         self.discrete, self.prior_share = likelihood == "logistic", prior_share
-        self.gaussian = None if self.discrete else PixelLaw("gaussian", sigma)
+        self.gaussian = None if self.discrete else OutputDistribution("gaussian", sigma)
         output = (2 * channels if self.discrete else channels, *image_shape[1:])  # a mean, and a log scale
         self.encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=self.code_shape)
         self.codebook = Codebook(codes, code_dim, codebook == "ema", decay, revive)

@@ -31,13 +31,13 @@ def run(options: argparse.Namespace) -> int:
 
     unknown: Tensor
 
-    def spoil(image: Tensor) -> Tensor:
+    def corrupt(image: Tensor) -> Tensor:
         nonlocal unknown
         unknown = box_mask(image, keys.box)
         return image.masked_fill(unknown, GREY)
 
-    def fill(spoilt: Tensor, restored: Tensor) -> Tensor:
-        return restored.where(unknown, spoilt)
+    def fill(corrupted: Tensor, restored: Tensor) -> Tensor:
+        return restored.where(unknown, corrupted)
 
-    restoring.restore(loaded, keys, pictures.named("inpainted", keys, "box"), spoil, fill)
+    restoring.restore(loaded, keys, pictures.named("inpainted", keys, "box"), corrupt, fill)
     return 0

@@ -12,7 +12,7 @@ from genlab import noise
 from genlab.losses.beta import BETAS, kl_penalty
 from genlab.losses.divergences import kl_of_dimensions, kl_standard_normal
 from genlab.losses.likelihood import discretised_logistic_nll
-from genlab.losses.pixel_law import PixelLaw
+from genlab.losses.pixel_law import OutputDistribution
 from genlab.models.vae import VAE
 
 GREYS = torch.arange(256) / 255
@@ -58,7 +58,7 @@ def test_a_learned_scale_finds_the_noise_of_the_data() -> None:
     torch.manual_seed(0)
     u = torch.rand(200, 1, 10, 10)
     x = ((0.5 + 0.05 * torch.log(u / (1 - u))).clamp(0, 1) * 255).round() / 255
-    law = PixelLaw("logistic", "learned")
+    law = OutputDistribution("logistic", "learned")
     optimizer = torch.optim.Adam(law.parameters(), lr=0.05)
     for _ in range(200):
         optimizer.zero_grad()
