@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genlab import checkpoint, config, noise, runs
-from genlab.batchnorm import synchronise
+from genlab.batchnorm import synchronize
 from genlab.errors import CheckpointError, ConfigError
 from genlab.evaluation import Checks
 from genlab.facts import Facts
@@ -77,7 +77,7 @@ def build_model(settings: Mapping[str, Any], data: Data | Facts, runtime: Runtim
         )
     check_phases(settings["optimizer"], {id(phase.module): phase.name for phase in reversed(model.phases())}.values())
     if runtime.world_size > 1:
-        synchronise(model)
+        synchronize(model)
     return model.to(runtime.device)
 
 

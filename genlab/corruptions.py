@@ -20,7 +20,7 @@ from genlab.registry import CORRUPTIONS, Fraction, NonNegativeFloat
 Corruption = Callable[[Tensor], Tensor]
 Level = NonNegativeFloat | Annotated[list[NonNegativeFloat], Len(2, 2)]
 Share = Fraction | Annotated[list[Fraction], Len(2, 2)]
-GREY = 0.5  # of a box: it can be seen on black and on white
+GRAY = 0.5  # of a box: it can be seen on black and on white
 
 
 @CORRUPTIONS("gaussian")
@@ -53,7 +53,7 @@ def salt_pepper(amount: Share) -> Corruption:
 def box(amount: Share) -> Corruption:
     """A grey square somewhere in the image, its side a share `amount` of the image's shorter one."""
     low, high = _range(amount)
-    return lambda image: image.masked_fill(box_mask(image, _drawn(low, high, image)), GREY)
+    return lambda image: image.masked_fill(box_mask(image, _drawn(low, high, image)), GRAY)
 
 
 def box_mask(image: Tensor, share: Tensor | float) -> Tensor:

@@ -181,7 +181,7 @@ class Scores(Protocol):
 class HasPartition(Protocol):
     """A model whose likelihood is known up to one constant, Z."""
 
-    def unnormalised(self, image: Tensor) -> Tensor:
+    def unnormalized(self, image: Tensor) -> Tensor:
         """log p(image) + log Z, (N,) in nats."""
 
     def log_partition(self, mean_image: Tensor, chains: int, temperatures: int) -> LogPartition:

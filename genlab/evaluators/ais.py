@@ -44,8 +44,8 @@ class AnnealedLikelihood:
     def applies(self, model: Model) -> bool:
         """Not for binary units that are shown greys: of those log p is no likelihood."""
         data = getattr(model, "data", None)
-        greys = isinstance(data, Pixels) and (data.distribution, data.binarize) == ("binary", "none")
-        return isinstance(model, HasPartition) and not greys
+        grays = isinstance(data, Pixels) and (data.distribution, data.binarize) == ("binary", "none")
+        return isinstance(model, HasPartition) and not grays
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
@@ -56,7 +56,7 @@ class AnnealedLikelihood:
         total = torch.zeros((), dtype=torch.float64)
         for index, (image,) in enumerate(split.batches(("image",), self.batch_size)):
             noise.branch(1 + index)
-            total += model.unnormalised(image).double().sum().cpu()
+            total += model.unnormalized(image).double().sum().cpu()
         mean = float(total) / len(split)
         yield "nll", z.value - mean
         if z.low > -math.inf:

@@ -93,7 +93,7 @@ class ImportanceSampledNLL:
                 break
             noise.branch(2 * block)
             x = model.observe(image)
-            self.note(model, x, binarised=x is not image)
+            self.note(model, x, binarized=x is not image)
             noise.branch(2 * block + 1)  # the codes' own noise: how many are drawn changes no pixel
             columns = [column[:left].split(max(1, self.chunk // self.samples)) for column in (x, *conditions)]
             nll = [-self.log_likelihood(model, *part) for part in zip(*columns, strict=True)]
@@ -110,13 +110,13 @@ class ImportanceSampledNLL:
             left -= part
         return total - math.log(self.samples)
 
-    def note(self, model: Model, x: Tensor, binarised: bool) -> None:
+    def note(self, model: Model, x: Tensor, binarized: bool) -> None:
         """What a reader of the figures must know of the model and of the images `x` that it judged."""
         distribution = output_distribution_of(model)
-        grey = distribution == "bernoulli" and bool(((x > 0) & (x < 1)).any())
-        meaning = MEANING["grey" if grey else distribution]
+        gray = distribution == "bernoulli" and bool(((x > 0) & (x < 1)).any())
+        meaning = MEANING["grey" if gray else distribution]
         given = {"given": list(model.conditions)} if model.conditions else {}
-        pixels = f"binarised once, each by its grey, in blocks of {BLOCK} images" if binarised else "as they are"
+        pixels = f"binarised once, each by its grey, in blocks of {BLOCK} images" if binarized else "as they are"
         self.seen = {"pixels": pixels, "nll": meaning, **given}
 
     def protocol(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from annotated_types import MinLen
 from torch import Tensor
 
-from genlab.corruptions import GREY, box_mask
+from genlab.corruptions import GRAY, box_mask
 from genlab.errors import ConfigError
 from genlab.evaluators.reconstruction import principal_components
 from genlab.grid import image_grid
@@ -134,7 +134,7 @@ class Inpaint(Restoration):
     def _level(box: float) -> Corrupt:
         def corrupt(image: Tensor) -> tuple[Tensor, Tensor]:
             unknown = box_mask(image, box)
-            return image.masked_fill(unknown, GREY), unknown
+            return image.masked_fill(unknown, GRAY), unknown
 
         return corrupt
 

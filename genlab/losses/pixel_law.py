@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab import noise
-from genlab.losses.likelihood import bernoulli_nll, discretised_logistic_nll, gaussian_nll
+from genlab.losses.likelihood import bernoulli_nll, discretized_logistic_nll, gaussian_nll
 from genlab.registry import PositiveFloat
 
 Likelihood = Literal["bernoulli", "gaussian", "logistic"]
@@ -52,7 +52,7 @@ class OutputDistribution(nn.Module):
             return bernoulli_nll(logits, image)
         if self.likelihood == "gaussian":
             return gaussian_nll(self.mean(logits), image, self.log_sigma)
-        return discretised_logistic_nll(self.mean(logits), image, self.log_sigma)
+        return discretized_logistic_nll(self.mean(logits), image, self.log_sigma)
 
     @staticmethod
     def mean(logits: Tensor) -> Tensor:

@@ -94,10 +94,10 @@ class AdversarialAutoencoder(Model):
             return z
         turns = (noise.uniform(n, like=z) * self.components).floor() / self.components
         angle = 2 * math.pi * turns
-        centre = self.radius * torch.stack([angle.cos(), angle.sin()], dim=1)
+        center = self.radius * torch.stack([angle.cos(), angle.sin()], dim=1)
         # neighbours on the ring stay three standard deviations to each side apart
         spread = self.radius * math.sin(math.pi / max(self.components, 2)) / 3
-        return torch.cat([centre + spread * z[:, :2], z[:, 2:]], dim=1)
+        return torch.cat([center + spread * z[:, :2], z[:, 2:]], dim=1)
 
     def encode(self, image: Tensor) -> Tensor:
         code: Tensor = self.encoder(image).float()

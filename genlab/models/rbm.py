@@ -98,7 +98,7 @@ class RBM(Model):
         """What each hidden unit looks for: the rows of W as images, (H, C, H, W)."""
         return self.layer.weight.detach().unflatten(1, self.data.shape)
 
-    def unnormalised(self, image: Tensor) -> Tensor:
+    def unnormalized(self, image: Tensor) -> Tensor:
         """log p(image) + log Z in nats, (N,); grey pixels are drawn where `binarize` says so."""
         v = self.data.units(image, draw=True)
         density = (

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from genlab import noise
 from genlab.errors import ConfigError
-from genlab.losses.likelihood import discretised_logistic_nll
+from genlab.losses.likelihood import discretized_logistic_nll
 from genlab.losses.pixel_law import OutputDistribution
 from genlab.model import Model, Phase, Shape
 from genlab.networks.pixelcnn import PixelCNN
@@ -85,14 +85,14 @@ class VQVAE(Model):
         end = 1 - self.prior_share if self.law else 1.0
         coding = (0.0, end)
         coder = nn.ModuleList([self.encoder, self.codebook, self.decoder])
-        phases = [Phase("codes", self.quantise, coder, window=coding)]
+        phases = [Phase("codes", self.quantize, coder, window=coding)]
         if self.codebook.ema or self.revive:
             phases.append(Phase("codebook", self.follow, None, window=coding))
         if self.law:
             phases.append(Phase("prior", self.predict, self.law, window=(end, 1.0)))
         return phases
 
-    def quantise(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
+    def quantize(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
         """Eq. 3, in nats and squares summed over places. `elbo` is the bound under the uniform prior of section 3.1."""
         e = self.codebook(k)
         z_q = z + (e - z).detach()  # eq. 2; the gradient goes past the rounding
@@ -134,7 +134,7 @@ class VQVAE(Model):
         if self.gaussian:
             return self.gaussian.nll(output, image)
         mean, log_scale = output.float().chunk(2, dim=1)
-        return discretised_logistic_nll(mean, image, log_scale.clamp(*SCALES))
+        return discretized_logistic_nll(mean, image, log_scale.clamp(*SCALES))
 
     def indices(self, image: Tensor) -> Tensor:
         """Images to the numbers of their codes, int64 (N, h, w), each in [0, `codes`)."""

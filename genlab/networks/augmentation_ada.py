@@ -38,7 +38,7 @@ class Adaptive(nn.Module):
     p: Tensor
     sure: Tensor
     eye: Tensor
-    grey: Tensor
+    gray: Tensor
     cross: Tensor
 
     def __init__(
@@ -47,11 +47,11 @@ class Adaptive(nn.Module):
         target: Annotated[float, Ge(-1), Le(1)] = 0.6,
         kimg: PositiveFloat = 500.0,
         start: Fraction = 0.0,
-        colour: bool = True,
+        color: bool = True,
     ) -> None:
         super().__init__()
         refuse_points(image_shape)
-        self.target, self.images, self.colour = target, 1000 * kimg, colour
+        self.target, self.images, self.color = target, 1000 * kimg, color
         self.square = image_shape[1] == image_shape[2]
         self.register_buffer("p", torch.tensor(float(start)))
         self.register_buffer("sure", torch.tensor(float(target)))  # r_t, smoothed
@@ -65,7 +65,7 @@ class Adaptive(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             matrix, spread = self.geometry(image)
             image = warp(image, matrix, "reflection", spread)
-            return self.recoloured(image) if self.colour else image
+            return self.recolored(image) if self.color else image
 
     @torch.no_grad()
     def observe(self, logits: Tensor, images: int) -> None:
@@ -104,7 +104,7 @@ class Adaptive(nn.Module):
         matrix = matrix @ _moving(g[:, 2] * (SHIFT * width) * part, g[:, 3] * (SHIFT * height) * part)
         return matrix[:, :2], (scale | before | stretch | after | part).float()
 
-    def recoloured(self, image: Tensor) -> Tensor:
+    def recolored(self, image: Tensor) -> Tensor:
         """Each transform of colours is a 4x4 matrix on (r, g, b, 1); their product is applied. Grey: r = g = b."""
         n, channels = image.shape[:2]
         u, g = noise.uniform(n, 7, like=image), noise.normal(n, 3, like=image)
@@ -112,14 +112,14 @@ class Adaptive(nn.Module):
         factor = torch.exp2(g[:, 1] * LOG2_CONTRAST * contrast)[:, None, None]
         shift = (g[:, 0] * BRIGHTNESS * light)[:, None, None] * factor
         turned = (
-            self.eye - 2 * self.grey * (luma & (u[:, 5] < 0.5))[:, None, None]
+            self.eye - 2 * self.gray * (luma & (u[:, 5] < 0.5))[:, None, None]
         )  # Householder: the lightness changes sign
         matrix = turned * factor
         shift = turned @ shift.expand(n, 3, 1)
         if channels == 3:
             angle = ((2 * u[:, 6] - 1) * math.pi * hue)[:, None, None]
             vivid = torch.exp2(g[:, 2] * LOG2_SATURATION * saturation)[:, None, None]
-            change = (self.grey + (self.eye - self.grey) * vivid) @ self.hue(angle)
+            change = (self.gray + (self.eye - self.gray) * vivid) @ self.hue(angle)
             matrix, shift = change @ matrix, change @ shift
         else:
             matrix, shift = matrix.sum(2, keepdim=True).mean(1, keepdim=True), shift.mean(1, keepdim=True)
@@ -127,7 +127,7 @@ class Adaptive(nn.Module):
 
     def hue(self, angle: Tensor) -> Tensor:
         """Rotations (N, 3, 3) of colours by `angle` (N, 1, 1) about the grey axis (Rodrigues)."""
-        return angle.cos() * self.eye + angle.sin() * self.cross + (1 - angle.cos()) * self.grey
+        return angle.cos() * self.eye + angle.sin() * self.cross + (1 - angle.cos()) * self.gray
 
 
 def _rows(*numbers: Tensor) -> Tensor:

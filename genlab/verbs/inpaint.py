@@ -27,14 +27,14 @@ def parser() -> Parser:
 def run(options: argparse.Namespace) -> int:
     keys = restoring.InpaintKeys(**keywords(restoring.InpaintKeys, options.options))
     loaded = pictures.open_run(options)
-    from genlab.corruptions import GREY, box_mask
+    from genlab.corruptions import GRAY, box_mask
 
     unknown: Tensor
 
     def corrupt(image: Tensor) -> Tensor:
         nonlocal unknown
         unknown = box_mask(image, keys.box)
-        return image.masked_fill(unknown, GREY)
+        return image.masked_fill(unknown, GRAY)
 
     def fill(corrupted: Tensor, restored: Tensor) -> Tensor:
         return restored.where(unknown, corrupted)

@@ -93,7 +93,7 @@ def test_a_generator_of_few_images_is_diagnosed(kept: int, noise_images: Data) -
     assert sentences(said(alone, noise_images))["mode_collapse"].endswith("model.regularizers.r1.weight=10")
 
 
-def test_the_grey_of_a_generator_that_has_learned_nothing_is_no_collapse(noise_images: Data) -> None:
+def test_the_gray_of_a_generator_that_has_learned_nothing_is_no_collapse(noise_images: Data) -> None:
     found = said(Match(0.5 + 0.02 * HEALTHY), noise_images)
     assert found["sample_distance"] < 0.1
     assert "mode_collapse" not in sentences(found)

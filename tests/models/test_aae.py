@@ -54,9 +54,9 @@ def test_a_blind_discriminator_costs_two_bits_of_doubt() -> None:
 def test_the_mixture_lies_on_a_ring() -> None:
     noise.seed(0)
     z = small(latent_dim=3, prior="mixture", components=5, radius=2.0).prior(20_000)
-    centre = 2 * math.pi / 5 * torch.arange(5)
-    centres = 2.0 * torch.stack([centre.cos(), centre.sin()], 1)
-    distance, nearest = torch.cdist(z[:, :2], centres).min(1)
+    center = 2 * math.pi / 5 * torch.arange(5)
+    centers = 2.0 * torch.stack([center.cos(), center.sin()], 1)
+    distance, nearest = torch.cdist(z[:, :2], centers).min(1)
     spread = 2.0 * math.sin(math.pi / 5) / 3
     assert torch.allclose(nearest.bincount(minlength=5) / 20_000, torch.full((5,), 0.2), atol=0.015)
     assert float(distance.square().mean()) == pytest.approx(2 * spread**2, rel=0.05)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genlab import noise
-from genlab.corruptions import GREY, box_mask
+from genlab.corruptions import GRAY, box_mask
 from genlab.errors import ConfigError
 from genlab.registry import CORRUPTIONS
 
@@ -71,7 +71,7 @@ def test_boxes_are_whole_squares_everywhere() -> None:
     assert rows.any(0).all()  # every row and column is sometimes inside, the edges too
     assert columns.any(0).all()
     image = torch.rand(4, 3, 8, 12)
-    assert corrupted("box", 1.0, image)[:, :, :, 8:].eq(GREY).any()
+    assert corrupted("box", 1.0, image)[:, :, :, 8:].eq(GRAY).any()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -21,7 +21,7 @@ from tests.report.conftest import MemorySplit
 
 R1 = {"regularizers": {"r1": {"weight": 0.5}}}
 NOISE = {"regularizers": {"instance_noise": {"sigma": 0.7, "anneal": False}}}
-PENALISED = {"loss": "wasserstein", "critic_steps": 5, "regularizers": {"gradient_penalty": {"weight": 0.25}}}
+PENALIZED = {"loss": "wasserstein", "critic_steps": 5, "regularizers": {"gradient_penalty": {"weight": 0.25}}}
 
 
 def dirac(shape: Shape = (1, 1, 1), **changes: Any) -> Any:
@@ -64,7 +64,7 @@ def test_eigenvalues_are_those_of_the_paper(changes: dict[str, Any], expected: l
 
 @pytest.mark.parametrize(
     ("changes", "converges"),
-    [({}, False), ({"loss": "wasserstein"}, False), (PENALISED, False), (R1, True), (NOISE, True)],
+    [({}, False), ({"loss": "wasserstein"}, False), (PENALIZED, False), (R1, True), (NOISE, True)],
 )
 def test_r1_and_noise_converge_and_the_others_do_not(changes: dict[str, Any], converges: bool) -> None:
     noise.seed(0)
@@ -106,7 +106,7 @@ def test_the_evaluator_leaves_the_model_as_it_was_and_draws_the_field() -> None:
 
 def test_a_penalty_with_a_kink_has_no_eigenvalues_and_an_annealed_one_no_theory() -> None:
     judge = DiracEvaluator(n=100, steps=1)
-    names = numbers(list(judge.run(dirac(**PENALISED), MemorySplit(torch.zeros(2, 1, 1, 1)))))  # type: ignore[arg-type]
+    names = numbers(list(judge.run(dirac(**PENALIZED), MemorySplit(torch.zeros(2, 1, 1, 1)))))  # type: ignore[arg-type]
     assert not [name for name in names if "eigenvalue" in name or "theory" in name]
     assert theory(dirac(loss="least_squares")) is None
     assert theory(dirac(regularizers={"unroll": {"steps": 1}})) is None

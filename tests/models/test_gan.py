@@ -121,7 +121,7 @@ def test_a_few_steps_teach_both_players() -> None:
         assert losses[-1] < losses[0] - 0.005
 
 
-def test_dcgan_brings_its_optimiser_and_the_command_line_wins(tmp_path: Path) -> None:
+def test_dcgan_brings_its_optimizer_and_the_command_line_wins(tmp_path: Path) -> None:
     from hydra import compose, initialize_config_dir
 
     (tmp_path / "root.yaml").write_text(

@@ -11,17 +11,17 @@ from torch import Tensor
 from genlab import noise
 from genlab.losses.beta import BETAS, kl_penalty
 from genlab.losses.divergences import kl_of_dimensions, kl_standard_normal
-from genlab.losses.likelihood import discretised_logistic_nll
+from genlab.losses.likelihood import discretized_logistic_nll
 from genlab.losses.pixel_law import OutputDistribution
 from genlab.models.vae import VAE
 
-GREYS = torch.arange(256) / 255
+GRAYS = torch.arange(256) / 255
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.3, 0.5004, 1.0])
 @pytest.mark.parametrize("log_scale", [-12.0, -6.0, -3.0, 0.0, 4.0])
-def test_the_256_greys_have_mass_one(mean: float, log_scale: float) -> None:
-    nll = discretised_logistic_nll(torch.full((256, 1), mean), GREYS[:, None], torch.tensor(log_scale))
+def test_the_256_grays_have_mass_one(mean: float, log_scale: float) -> None:
+    nll = discretized_logistic_nll(torch.full((256, 1), mean), GRAYS[:, None], torch.tensor(log_scale))
     assert torch.exp(-nll.double()).sum().item() == pytest.approx(1, abs=1e-4)
 
 
@@ -35,16 +35,16 @@ def test_a_bin_is_the_logistic_laws_mass_between_its_ends() -> None:
             torch.distributions.AffineTransform(mean, torch.tensor(scale, dtype=torch.float64)),
         ],
     )
-    inner = GREYS[1:-1].double()
+    inner = GRAYS[1:-1].double()
     mass = law.cdf(inner + 0.5 / 255) - law.cdf(inner - 0.5 / 255)
-    nll = discretised_logistic_nll(mean.expand(254, 1).float(), inner[:, None].float(), torch.tensor(scale).log())
+    nll = discretized_logistic_nll(mean.expand(254, 1).float(), inner[:, None].float(), torch.tensor(scale).log())
     torch.testing.assert_close(nll.double(), -mass.log(), rtol=1e-4, atol=1e-4)
 
 
 def test_far_from_the_mean_the_loss_and_its_gradient_stay_finite() -> None:
     mean = torch.zeros(1, 256, requires_grad=True)
     log_scale = torch.tensor(-9.0, requires_grad=True)
-    loss = discretised_logistic_nll(mean, GREYS[None], log_scale).sum()
+    loss = discretized_logistic_nll(mean, GRAYS[None], log_scale).sum()
     loss.backward()
     assert loss.isfinite()
     assert mean.grad is not None

@@ -12,7 +12,7 @@ from torch import Tensor
 from genlab import noise
 from genlab.errors import ConfigError
 from genlab.evaluators.codebook import BitsPerDimEvaluator, CodebookUse, histogram
-from genlab.losses.likelihood import discretised_logistic_nll
+from genlab.losses.likelihood import discretized_logistic_nll
 from genlab.models.vqvae import VQVAE
 from genlab.networks.quantise import Codebook, perplexity
 from genlab.networks.vqvae import vqvae
@@ -93,9 +93,9 @@ def test_revival_brings_codes_into_use() -> None:
     noise.seed(0)
     torch.manual_seed(0)
     book = Codebook(16, 2, ema=True, decay=0.9, revive=0.1)
-    centres = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)) - 1.5
+    centers = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)) - 1.5
     for _ in range(100):
-        z = (centres[torch.randint(16, (256,))] + 0.05 * torch.randn(256, 2)).view(1, 16, 16, 2).movedim(-1, 1)
+        z = (centers[torch.randint(16, (256,))] + 0.05 * torch.randn(256, 2)).view(1, 16, 16, 2).movedim(-1, 1)
         book.follow(z, book.nearest(z))
     assert float(perplexity(book.tally(book.nearest(z)))) > 12
 
@@ -116,7 +116,7 @@ def test_dead_codes_are_put_where_the_data_are() -> None:
 def test_a_codebook_without_averages_keeps_its_gradient_and_is_revived() -> None:
     model = small(codebook="gradient", revive=0.1)
     drawn = model.shared_forward(torch.rand(4, 1, 8, 8))
-    model.quantise(*drawn)["loss"].backward()
+    model.quantize(*drawn)["loss"].backward()
     z, k = drawn[1].detach(), drawn[2]
     # of equation 3's middle term alone: 2 Σ (e − z), over the batch
     wanted = torch.zeros_like(model.codebook.vectors)
@@ -146,7 +146,7 @@ def test_the_gradient_goes_straight_past_the_rounding() -> None:
     model = small(beta=0.0)
     image, z, k = model.shared_forward(torch.rand(3, 1, 8, 8))
     z = z.detach().requires_grad_()
-    model.quantise(image, z, k)["loss"].backward()
+    model.quantize(image, z, k)["loss"].backward()
     e = model.codebook(k).detach().requires_grad_()
     model.nll(model.decoder(e), image).mean().backward()
     assert z.grad is not None
@@ -162,7 +162,7 @@ def test_commitment_has_its_own_gradient() -> None:
         model = small(beta=beta)
         image, z, k = model.shared_forward(torch.linspace(0, 1, 128).view(2, 1, 8, 8))
         z = z.detach().requires_grad_()
-        model.quantise(image, z, k)["loss"].backward()
+        model.quantize(image, z, k)["loss"].backward()
         assert z.grad is not None
         grads.append(z.grad)
     assert torch.allclose(grads[1] - grads[0], 2 * 0.5 * (z - model.codebook(k)).detach() / 2, atol=1e-5)
@@ -186,7 +186,7 @@ def test_the_prior_trains_last_and_touches_no_code() -> None:
 @pytest.mark.parametrize("mean", [-0.2, 0.0, 0.4, 1.3])
 def test_256_levels_share_one_unit_of_probability(mean: float, log_scale: float) -> None:
     x = (torch.arange(256) / 255).view(-1, 1)
-    nll = discretised_logistic_nll(torch.full_like(x, mean), x, torch.tensor(log_scale))
+    nll = discretized_logistic_nll(torch.full_like(x, mean), x, torch.tensor(log_scale))
     assert float(nll.double().neg().exp().sum()) == pytest.approx(1, abs=1e-4)
     scale, edges = math.exp(log_scale), (torch.arange(255, dtype=torch.double) + 0.5) / 255
     below = torch.cat([torch.zeros(1), ((edges - mean) / scale).sigmoid(), torch.ones(1)])
@@ -202,7 +202,7 @@ def test_bits_per_dimension_by_hand() -> None:
     k = model.indices(image)
     mean, log_scale = model.decoder(model.codebook(k)).chunk(2, 1)
     law = model.law(k).log_softmax(1)
-    nats = discretised_logistic_nll(mean, image, log_scale) - law.gather(1, k[:, None]).sum((1, 2, 3))
+    nats = discretized_logistic_nll(mean, image, log_scale) - law.gather(1, k[:, None]).sum((1, 2, 3))
     said = dict(BitsPerDimEvaluator(batch_size=4).run(model, Images(image)))  # type: ignore[arg-type]
     assert said["bits_per_dim"] == pytest.approx(float(nats.detach().mean()) / 64 / math.log(2), rel=1e-5)
     parts = said["bits_per_dim_image"] + said["bits_per_dim_code"]  # type: ignore[operator]
@@ -275,5 +275,5 @@ def test_without_a_learned_prior_all_codes_are_as_likely() -> None:
     noise.seed(0)
     drawn = model.draw_codes(2000)
     assert torch.allclose(drawn.flatten().bincount(minlength=8) / 8000, torch.full((8,), 1 / 8), atol=0.02)
-    elbo = float(model.quantise(*model.shared_forward(image))["elbo"])
+    elbo = float(model.quantize(*model.shared_forward(image))["elbo"])
     assert elbo == pytest.approx(-float(model.score(image).detach().mean()), rel=1e-5)

@@ -43,8 +43,8 @@ class Draws(Model):
 def of_ring(*modes: int, deviation: float = 0.01, n: int = 800) -> Tensor:
     """n points spread evenly over some modes of the ring."""
     angle = torch.tensor(modes)[torch.arange(n) % len(modes)] * (math.pi / 4)
-    centres = torch.stack([angle.cos(), angle.sin()], 1)
-    return (centres + deviation * torch.randn(n, 2, generator=torch.Generator().manual_seed(0)))[:, :, None, None]
+    centers = torch.stack([angle.cos(), angle.sin()], 1)
+    return (centers + deviation * torch.randn(n, 2, generator=torch.Generator().manual_seed(0)))[:, :, None, None]
 
 
 def test_modes_and_quality_are_what_was_drawn() -> None:
@@ -91,11 +91,11 @@ def test_a_few_modes_that_are_missed_are_no_collapse() -> None:
 
 def test_near_and_nearest_by_brute_force() -> None:
     source = torch.Generator().manual_seed(1)
-    samples, centres = torch.randn(50, 2, generator=source), torch.randn(4, 2, generator=source).double()
-    near, tally = nearest(samples, centres, 0.7)
+    samples, centers = torch.randn(50, 2, generator=source), torch.randn(4, 2, generator=source).double()
+    near, tally = nearest(samples, centers, 0.7)
     counts = [0] * 4
     for sample, is_near in zip(samples.tolist(), near.tolist(), strict=True):
-        distances = [math.dist(sample, centre) for centre in centres.tolist()]
+        distances = [math.dist(sample, center) for center in centers.tolist()]
         assert is_near == (min(distances) < 0.7)
         counts[distances.index(min(distances))] += is_near
     assert tally.tolist() == counts
@@ -169,7 +169,7 @@ def test_arrows_have_heads_and_marks_lie_on_top() -> None:
     assert marked.pixels[:, 58:63, 58:63].flatten(1).unique(dim=1).tolist() == [[200], [0], [0]]
 
 
-def test_colours_arrows_and_dots_are_where_they_belong() -> None:
+def test_colors_arrows_and_dots_are_where_they_belong() -> None:
     window = Window((-1.0, -1.0), (1.0, 1.0), side=120)
     right = torch.tensor([[0.5, 0.5]])
     shown = picture(window, lambda points: points[:, 0], None, [(right, (0, 0, 0), 3.0)])
