@@ -38,7 +38,7 @@ class Adaptive(nn.Module):
     p: Tensor
     sure: Tensor
     eye: Tensor
-    gray: Tensor
+    grey: Tensor
     cross: Tensor
 
     def __init__(
@@ -112,14 +112,14 @@ class Adaptive(nn.Module):
         factor = torch.exp2(g[:, 1] * LOG2_CONTRAST * contrast)[:, None, None]
         shift = (g[:, 0] * BRIGHTNESS * light)[:, None, None] * factor
         turned = (
-            self.eye - 2 * self.gray * (luma & (u[:, 5] < 0.5))[:, None, None]
+            self.eye - 2 * self.grey * (luma & (u[:, 5] < 0.5))[:, None, None]
         )  # Householder: the lightness changes sign
         matrix = turned * factor
         shift = turned @ shift.expand(n, 3, 1)
         if channels == 3:
             angle = ((2 * u[:, 6] - 1) * math.pi * hue)[:, None, None]
             vivid = torch.exp2(g[:, 2] * LOG2_SATURATION * saturation)[:, None, None]
-            change = (self.gray + (self.eye - self.gray) * vivid) @ self.hue(angle)
+            change = (self.grey + (self.eye - self.grey) * vivid) @ self.hue(angle)
             matrix, shift = change @ matrix, change @ shift
         else:
             matrix, shift = matrix.sum(2, keepdim=True).mean(1, keepdim=True), shift.mean(1, keepdim=True)
@@ -127,7 +127,7 @@ class Adaptive(nn.Module):
 
     def hue(self, angle: Tensor) -> Tensor:
         """Rotations (N, 3, 3) of colours by `angle` (N, 1, 1) about the grey axis (Rodrigues)."""
-        return angle.cos() * self.eye + angle.sin() * self.cross + (1 - angle.cos()) * self.gray
+        return angle.cos() * self.eye + angle.sin() * self.cross + (1 - angle.cos()) * self.grey
 
 
 def _rows(*numbers: Tensor) -> Tensor:
