@@ -10,7 +10,7 @@ Line = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 460, 280
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 34, 44
-COLOURS = ("#2563eb", "#c2410c", "#15803d", "#7e22ce")
+COLORS = ("#2563eb", "#c2410c", "#15803d", "#7e22ce")
 STYLE = "text{font:12px sans-serif;fill:#444}line{stroke:#ddd}polyline{fill:none;stroke-width:2}"
 
 
@@ -42,11 +42,11 @@ def log_log(lines: Mapping[str, Line], below: str) -> str:
     middle = LEFT + (WIDTH - LEFT - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(below)}</text>')
     for index, (name, line) in enumerate(lines.items()):
-        colour, places = COLOURS[index % len(COLOURS)], [place(x, y) for x, y in line]
+        color, places = COLORS[index % len(COLORS)], [place(x, y) for x, y in line]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        parts.append(f'<polyline stroke="{colour}" points="{path}"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places]
-        parts.append(f'<text x="{LEFT + 190 * index}" y="18" style="fill:{colour}">{escape(name)}</text>')
+        parts.append(f'<polyline stroke="{color}" points="{path}"/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in places]
+        parts.append(f'<text x="{LEFT + 190 * index}" y="18" style="fill:{color}">{escape(name)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -46,25 +46,25 @@ def work(name: str) -> dict[str, float]:
 
     from genlab.config import compose
     from genlab.data.loader import Data, Table
-    from genlab.distributed import runtime
+    from genlab.distributed.runtime import start, stop
     from genlab.workflows.build import build_model, build_trainer, load_registry
 
     workload = WORKLOADS[name]
     load_registry()
     sizes = [f"trainer.batch_size={workload.batch}", "trainer.steps=100000", "evaluator=none"]
     settings = compose.compose([*workload.overrides, *sizes]).config
-    place = runtime.start("cpu", "fp32", deterministic=False, threads=1)
+    runtime = start("cpu", "fp32", deterministic=False, threads=1)
     pixels = torch.randint(0, 256, (1024, *workload.shape), dtype=torch.uint8)
-    table = Table("random", {"image": pixels}, place.device, resident=True)
+    table = Table("random", {"image": pixels}, runtime.device, resident=True)
     data = Data(table, {"train": torch.arange(1024)}, None, "", seed=0, flip=False)
-    trainer = build_trainer(settings, data, build_model(settings, data, place), place)
+    trainer = build_trainer(settings, data, build_model(settings, data, runtime), runtime)
     for _ in range(2):
         trainer.train_step()
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(workload.steps):
         trainer.train_step()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    runtime.stop()
+    stop()
     return {"cpu": cpu / workload.steps, "wall": wall / workload.steps}
 
 

@@ -61,10 +61,10 @@ def bare(pictures: Sequence[bytes], size: int) -> float:
     for data in pictures:
         image = Image.open(io.BytesIO(data))
         image.draft("RGB", (2 * size, 2 * size))
-        colours = image.convert("RGB")
-        side = min(colours.size)
-        left, top = (colours.width - side) // 2, (colours.height - side) // 2
-        np.asarray(colours.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)))
+        colors = image.convert("RGB")
+        side = min(colors.size)
+        left, top = (colors.width - side) // 2, (colors.height - side) // 2
+        np.asarray(colors.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)))
     return len(pictures) / (time.process_time() - began)
 
 

@@ -13,6 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+# what overrides were called when runs that are still kept were made
+RENAMED = {"model.stabilisers.": "model.regularizers."}
+
+
+def renamed(word: str) -> str:
+    """An override, by the names of today."""
+    for old, new in RENAMED.items():
+        if word.startswith(old):
+            return new + word.removeprefix(old)
+    return word
+
 
 class Ledger:
     """`runs`: by name, how a run was made and what was measured. `sweeps`: how many runs each has.
@@ -24,6 +35,8 @@ class Ledger:
         self.path = path
         held = json.loads(path.read_text()) if path.exists() else {}
         self.runs: dict[str, dict[str, Any]] = held.get("runs", {})
+        for kept in self.runs.values():
+            kept["made"] = [renamed(word) for word in kept.get("made", [])]
         self.sweeps: dict[str, int] = held.get("sweeps", {})
         self.summaries: dict[str, str] = held.get("summaries", {})
 

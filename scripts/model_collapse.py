@@ -31,7 +31,7 @@ EXPERIMENT, REAL = "experiment=model_collapse", "{name: mnist}"
 SAMPLES = 55_000  # as many as there are real training images
 COLUMNS = 20  # samples of a run in the picture
 EVALUATORS = ("prdc", "fid")
-COLOURS = ("#c2410c", "#7e22ce", "#2563eb", "#15803d")
+COLORS = ("#c2410c", "#7e22ce", "#2563eb", "#15803d")
 HEAD = """# Model collapse
 
 A model learns from images, the next from its samples, the next from the samples of that one. What is lost is lost: rare
@@ -151,7 +151,7 @@ def table(measured: dict[float, dict[int, dict[str, float]]]) -> Iterator[str]:
 
 def figure(measured: dict[float, dict[int, dict[str, float]]]) -> str:
     """Precision and recall by generation side by side, a line for each share, as an SVG that stands alone."""
-    rules = [f".s{index}{{stroke:{COLOURS[index % len(COLOURS)]}}}" for index in range(len(measured))]
+    rules = [f".s{index}{{stroke:{COLORS[index % len(COLORS)]}}}" for index in range(len(measured))]
     style = "text{font:11px sans-serif;fill:#444}.rule{stroke:#ddd}.line{fill:none;stroke-width:2}" + "".join(rules)
     top = 40
     parts = [
@@ -159,8 +159,8 @@ def figure(measured: dict[float, dict[int, dict[str, float]]]) -> str:
         f'<style>{style}</style><rect width="100%" height="100%" fill="#fff"/>',
     ]
     for index, share in enumerate(measured):
-        colour = COLOURS[index % len(COLOURS)]
-        parts.append(f'<text x="{60 + 150 * index}" y="16" style="fill:{colour}">{share:.0%} real images</text>')
+        color = COLORS[index % len(COLORS)]
+        parts.append(f'<text x="{60 + 150 * index}" y="16" style="fill:{color}">{share:.0%} real images</text>')
     for place, key in enumerate(("precision", "recall")):
         lines = {
             f"s{index}": [(float(g), found[f"{key}_mnist"]) for g, found in series.items()]

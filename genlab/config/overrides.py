@@ -22,7 +22,7 @@ MAX_OVERRIDES = 500
 MANY = ("evaluator", "logger")  # groups of which several options can be chosen: evaluator=[objective,samples]
 OPTIONAL = ("recipe", "experiment", "workload", "debug")  # groups that may be nothing: experiment=null
 # mappings whose keys are the model's phases, and what steadies its game: entries come and go
-ENTRIES = ("optimizer.phases.", "model.stabilisers.")
+ENTRIES = ("optimizer.phases.", "model.regularizers.")
 # and specs, some of whose keys no YAML file names: what is added needs no '+', for their constructors check it
 OPEN = (*ENTRIES, "dataset.of.", "dataset.real.", "model.generator.", "model.discriminator.")
 DELETABLE = ("evaluator.", "logger.", *ENTRIES)
@@ -138,7 +138,7 @@ def _allowed(override: Override, argument: str) -> None:
         raise ConfigError(
             f"'{key}' cannot be removed",
             where,
-            "give another value; only recipe and NAME in evaluator, logger, optimizer.phases, model.stabilisers can go",
+            "give another value; recipe and NAME in evaluator, logger, optimizer.phases, model.regularizers can go",
         )
     if key.startswith("plugins."):
         raise ConfigError(f"'{key}' is refused", where, "give the whole list: plugins=[package]")

@@ -23,7 +23,7 @@ Shape = tuple[int, int, int]  # channels, height, width
 class Phase:
     """One player's move in a training step.
 
-    `objective` takes what `Model.draw` returned and gives scalars: `loss` is minimised, the others are logged.
+    `objective` takes what `Model.shared_forward` returned and gives scalars: `loss` is minimised, others are logged.
     `module` is what descends; None means an update without gradients that the objective makes itself.
     `every` moves this player only each that many steps; `window` is the share of training in which it moves at
     all (greedy layer-wise training is consecutive windows). Phases of one and the same `module` share an optimiser,
@@ -40,7 +40,7 @@ class Phase:
 
 
 class Model(nn.Module):
-    """Base of every family. `inputs` names the data columns that `draw` and the objectives take.
+    """Base of every family. `inputs` names the data columns that `shared_forward` and the objectives take.
 
     A model whose losses change over training (a β schedule) registers a buffer `progress`, torch.ones(()), not
     persistent: the engine writes the share of training done there before each step, on the device, so that a recorded
@@ -57,7 +57,7 @@ class Model(nn.Module):
     # the validation quantity that tells a better run from a worse one, smaller is better; None: there is none
     monitor: str | None = "loss"
 
-    def draw(self, *columns: Any, **named: Any) -> tuple[Tensor, ...]:
+    def shared_forward(self, *columns: Any, **named: Any) -> tuple[Tensor, ...]:
         """Once a step, with gradients: what the phases share (a GAN's fakes). By default the batch itself.
 
         One phase at most may send gradients through what this returns; the others take it detached.
@@ -65,7 +65,7 @@ class Model(nn.Module):
         return columns
 
     def check_batch(self, rows: int) -> None:
-        """ConfigError if the losses of a step cannot take so many rows, which is what comes to `draw` at a time."""
+        """ConfigError if the losses of a step cannot take so many rows: what comes to `shared_forward` at a time."""
 
     # Any: a family names the columns it takes, loss(self, image) or loss(self, image, label)
     def loss(self, *columns: Any, **named: Any) -> dict[str, Tensor]:
@@ -128,7 +128,7 @@ class HasPosterior(Protocol):
 
 
 @runtime_checkable
-class Weighs(Protocol):
+class ImportanceSampled(Protocol):
     def observe(self, image: Tensor) -> Tensor:
         """What the law p(x) is of, drawn from images in [0, 1] (binarised pixels), or the images themselves."""
 
@@ -170,7 +170,7 @@ class HasCodebook(Protocol):
 
 
 @runtime_checkable
-class Clusters(Protocol):
+class Clusterer(Protocol):
     clusters: int  # categories that the model has found for itself
 
     def cluster(self, image: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ class Clusters(Protocol):
 
 
 @runtime_checkable
-class WalksCodes(HasPrior, Decodes, Protocol):
+class TraversesCodes(HasPrior, Decodes, Protocol):
     continuous: int  # numbers of a code that are meant to have a meaning
 
     def walk(self, code: Tensor, which: int, values: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ class WalksCodes(HasPrior, Decodes, Protocol):
 
 
 @runtime_checkable
-class CountsBits(Protocol):
+class BitsPerDim(Protocol):
     discrete: bool  # whether the law of an image is one of 256 levels a number, not a density
 
     def bound(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,15 +201,15 @@ CAPABILITIES: list[type] = [
     HasPrior,
     MixesStyles,
     HasPosterior,
-    Weighs,
+    ImportanceSampled,
     Translates,
     TranslatesBack,
     Scores,
     HasFilters,
     HasCodebook,
-    Clusters,
-    WalksCodes,
-    CountsBits,
+    Clusterer,
+    TraversesCodes,
+    BitsPerDim,
 ]
 
 

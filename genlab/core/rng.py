@@ -1,6 +1,6 @@
 """Random numbers that do not depend on how many processes share a batch.
 
-A draw of n rows on each of `world` ranks is a draw of n·world rows of which a rank keeps its own: two ranks with
+A draw of n rows on each of w ranks is a draw of n·w rows of which a rank keeps its own: two ranks with
 half a batch see what one rank sees with the whole, and a model file never mentions ranks. Such draws come from a
 generator that all ranks hold in the same state. What a library draws by itself (nn.Dropout) comes from torch's
 default generator: rank 0 has the seed's own stream, every other rank a stream of its own, so that masks differ.
@@ -20,11 +20,11 @@ _value = 0  # what the generators that all ranks hold alike were last seeded wit
 _common: dict[torch.device, torch.Generator] | None = None  # alike on all ranks; None: there is one rank
 
 
-def share(rank: int, world: int) -> None:
+def share(rank: int, world_size: int) -> None:
     """Say once, at start-up, which part of a global batch this process holds."""
     global _rank, _world, _common
-    _rank, _world = rank, world
-    _common = {} if world > 1 else None
+    _rank, _world = rank, world_size
+    _common = {} if world_size > 1 else None
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ class Split:
 
 
 class Batches:
-    """The training order over one split, cut into global batches of `batch_size` shared by `world` ranks.
+    """The training order over one split, cut into global batches of `batch_size` shared by `world_size` ranks.
 
     Position p of an endless stream is image p mod N of epoch p // N's permutation; step s holds positions
     s·batch_size onwards. Rank r, part k hold their own consecutive slice of them, so that all ranks and parts
@@ -66,12 +66,12 @@ class Batches:
         columns: Sequence[str],
         batch_size: int,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         split.table.check(columns)
         self._table, self._order, self._columns = split.table, order, tuple(columns)
-        self._batch_size, self._rank, self._world = batch_size, rank, world
+        self._batch_size, self._rank, self._world = batch_size, rank, world_size
         self._memory_format = memory_format
         self._ahead = Ahead(self._host_batch)
         self.per_epoch = len(split) / batch_size
@@ -79,7 +79,7 @@ class Batches:
         self.share(1)
 
     def at(self, step: int, part: int = 0, parts: int = 1) -> Gathered:
-        """Columns of this rank's `part` of `parts` of the batch of `step`: batch_size/(world·parts) rows.
+        """Columns of this rank's `part` of `parts` of the batch of `step`: batch_size/(world_size·parts) rows.
 
         DataError if a set that is not resident cannot be read.
         """
@@ -169,7 +169,7 @@ class Data:
         columns: Sequence[str],
         batch_size: int,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> Batches:
         """The training order over the train split; `batch_size` counts the rows of all ranks together.
@@ -177,7 +177,7 @@ class Data:
         `memory_format` is the layout in which images come, so that a channels-last model need not convert them.
         """
         train = self.split("train")
-        return Batches(train, self.order(train.rows), columns, batch_size, rank, world, memory_format)
+        return Batches(train, self.order(train.rows), columns, batch_size, rank, world_size, memory_format)
 
     def order(self, rows: Tensor) -> Order:
         """The endless stream of epochs over the training rows."""

@@ -59,8 +59,8 @@ def global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # in two passes: torch.var_mean gives the same, at two to ten times the price on a CPU
     variance = (x - mean.view([1, -1] + [1] * (x.ndim - 2))).square().mean(rest)
     own = torch.cat([mean, variance, mean.new_full((1,), x.numel() / x.shape[1])])
-    rank, world = dist.get_rank(), dist.get_world_size()
-    table = _sum(nn.functional.pad(own[None], (0, 0, rank, world - 1 - rank)))
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    table = _sum(nn.functional.pad(own[None], (0, 0, rank, world_size - 1 - rank)))
     means, variances, counts = table.split([len(mean), len(mean), 1], dim=1)
     count = counts.sum()
     shares = counts / count
@@ -69,7 +69,7 @@ def global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, variance, count
 
 
-class _Synchronised(_BatchNorm):
+class _Synchronized(_BatchNorm):
     """As its parent in evaluation; in training the statistics are those of the global batch, in fp32."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -98,16 +98,16 @@ class _Synchronised(_BatchNorm):
         self.running_var.lerp_(variance * (count / (count - 1)), momentum)
 
 
-class BatchNorm1d(_Synchronised, nn.BatchNorm1d): ...
+class BatchNorm1d(_Synchronized, nn.BatchNorm1d): ...
 
 
-class BatchNorm2d(_Synchronised, nn.BatchNorm2d): ...
+class BatchNorm2d(_Synchronized, nn.BatchNorm2d): ...
 
 
-class BatchNorm3d(_Synchronised, nn.BatchNorm3d): ...
+class BatchNorm3d(_Synchronized, nn.BatchNorm3d): ...
 
 
-SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {
+SYNCHRONIZED: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm1d: BatchNorm1d,
     nn.BatchNorm2d: BatchNorm2d,
     nn.BatchNorm3d: BatchNorm3d,
@@ -128,16 +128,16 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
             layer.running_mean, layer.running_var = mean, variance
 
 
-def synchronise(model: nn.Module) -> None:
+def synchronize(model: nn.Module) -> None:
     """Let every batch norm of `model` see the global batch. Parameters, buffers and their names stay as they are.
 
     The class is exchanged in place: layers used twice, and phases that hold a layer, need no mending. ConfigError
     for a batch norm of somebody's own making, whose forward we cannot know.
     """
     for name, module in model.named_modules():
-        if type(module) in SYNCHRONISED:
-            module.__class__ = SYNCHRONISED[type(module)]
-        elif isinstance(module, _BatchNorm) and not isinstance(module, _Synchronised | nn.SyncBatchNorm):
+        if type(module) in SYNCHRONIZED:
+            module.__class__ = SYNCHRONIZED[type(module)]
+        elif isinstance(module, _BatchNorm) and not isinstance(module, _Synchronized | nn.SyncBatchNorm):
             raise ConfigError(
                 f"the layer {name} ({type(module).__name__}) cannot share its statistics with other processes",
                 "key trainer.devices",

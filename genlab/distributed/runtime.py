@@ -28,10 +28,10 @@ class Runtime:
     device: torch.device
     precision: str = "fp32"
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @property
-    def main(self) -> bool:
+    def is_main(self) -> bool:
         """True in the one process that writes files."""
         return self.rank == 0
 
@@ -78,28 +78,28 @@ class Runtime:
             flat = loss.new_empty(sum(sizes) + 1, dtype=gradients[0].dtype)
         torch.cat([*(g.reshape(-1) for g in gradients), loss.detach().reshape(1)], out=flat)
         dist.all_reduce(flat)
-        flat /= self.world
+        flat /= self.world_size
         parts = flat[:-1].split(sizes)
         torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
         return flat[-1].clone(), flat
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The mean over ranks of scalars to be logged."""
-        if self.world == 1 or not values:  # no phase was due at this step: so it is on every rank
+        if self.world_size == 1 or not values:  # no phase was due at this step: so it is on every rank
             return values
         stacked = torch.stack([value.detach().float() for value in values.values()])
         dist.all_reduce(stacked)
-        return dict(zip(values, stacked / self.world, strict=True))
+        return dict(zip(values, stacked / self.world_size, strict=True))
 
-    def largest(self, numbers: list[float]) -> list[float]:
+    def all_reduce_max(self, numbers: list[float]) -> list[float]:
         """The largest of each number over ranks; waits for all of them."""
         table = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         dist.all_reduce(table, op=dist.ReduceOp.MAX)
         return table.tolist()
 
-    def total(self, sums: dict[str, Tensor], count: int) -> tuple[dict[str, float], float]:
+    def all_reduce_sum(self, sums: dict[str, Tensor], count: int) -> tuple[dict[str, float], float]:
         """Named sums and a count, added up over ranks. A rank that had nothing to add gives no names."""
-        names = self.from_main(list(sums))
+        names = self.broadcast(list(sums))
         own = [sums[name].double() if name in sums else 0.0 for name in names]
         table = torch.tensor([*own, count], dtype=torch.float64, device=self.device)
         dist.all_reduce(table)
@@ -108,18 +108,18 @@ class Runtime:
 
     def gather(self, columns: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The rows of all ranks, each of which holds as many, in the order of the global batch."""
-        if self.world == 1:
+        if self.world_size == 1:
             return columns
         return tuple(self._gathered(column.detach().contiguous()) for column in columns)
 
     def _gathered(self, column: Tensor) -> Tensor:
-        parts = [torch.empty_like(column) for _ in range(self.world)]
+        parts = [torch.empty_like(column) for _ in range(self.world_size)]
         dist.all_gather(parts, column)
         return torch.cat(parts)
 
-    def from_main(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """A small object of rank 0, on every rank."""
-        if self.world == 1:
+        if self.world_size == 1:
             return value
         box = [value]
         dist.broadcast_object_list(box, src=0, device=self.device)
@@ -132,7 +132,7 @@ def start(device: str, precision: str, deterministic: bool, threads: int | None,
     ConfigError, the same on every rank, if this is not what was asked for or does not fit the machine.
     """
     check_ranks(device, devices)
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
     if threads:
         torch.set_num_threads(threads)
@@ -145,10 +145,10 @@ def start(device: str, precision: str, deterministic: bool, threads: int | None,
         torch.cuda.set_device(chosen)
     else:
         allocator.keep_freed_memory()
-    if world > 1 and not dist.is_initialized():
+    if world_size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
-    rng.share(rank, world)
-    return Runtime(chosen, choose_precision(precision, chosen), rank, world)
+    rng.share(rank, world_size)
+    return Runtime(chosen, choose_precision(precision, chosen), rank, world_size)
 
 
 def check_ranks(device: str, devices: int) -> None:

@@ -21,13 +21,13 @@ class Agreement:
 
     def largest(self, step: int, signum: int) -> int:
         """The number of a signal that some rank was sent, the same on all ranks, or 0; called after every step."""
-        if self._runtime.world == 1:
+        if self._runtime.world_size == 1:
             return signum
         if step < self._next:
             return 0
         now = time.perf_counter()
         pace = (now - self._since) / (step - self._asked)
-        found, slowest = self._runtime.largest([signum, pace])
+        found, slowest = self._runtime.all_reduce_max([signum, pace])
         self._asked, self._since = step, now
         self._next = step + max(1, min(MOST_STEPS, int(SECONDS / max(slowest, 1e-9))))
         return int(found)

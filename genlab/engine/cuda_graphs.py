@@ -102,7 +102,7 @@ class Graphs:
             seed()
 
 
-def hindrance(settings: Settings, runtime: Runtime, without_gradient: bool) -> str | None:
+def why_not_capturable(settings: Settings, runtime: Runtime, without_gradient: bool) -> str | None:
     """Why no step of this run can be recorded, in a few words; None if some can.
 
     `without_gradient`: in each step a phase moves that makes its update itself. Such steps are not recorded.
@@ -110,7 +110,7 @@ def hindrance(settings: Settings, runtime: Runtime, without_gradient: bool) -> s
     reasons = {
         "trainer.precision=fp16 decides on the host whether a step is made": runtime.precision == "fp16",
         "trainer.accumulate draws noise more than once a step": settings.accumulate > 1,
-        "several processes exchange gradients": runtime.world > 1,
+        "several processes exchange gradients": runtime.world_size > 1,
         "in each of them a phase makes its update without a gradient": without_gradient,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -49,7 +49,7 @@ class Checks(Protocol):
 class Shared(Protocol):
     """An evaluator whose figures are means over the images of a split: several ranks share the work."""
 
-    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, torch.Tensor], int]:
+    def sums(self, model: Model, split: Split, rank: int, world_size: int) -> tuple[dict[str, torch.Tensor], int]:
         """Sums over this rank's images by name, and their number; every image is some rank's."""
 
 
@@ -89,7 +89,7 @@ def evaluate(
     try:
         with rng.alone():  # and no autocast: a figure must not depend on the precision of training
             rng.seed(seed, EVALUATION_STREAM)
-            if runtime and runtime.world > 1:
+            if runtime and runtime.world_size > 1:
                 return _among_ranks(evaluator, model, rows, runtime)
             return [(key, _on_host(value)) for key, value in evaluator.run(model, rows)]
     finally:
@@ -98,11 +98,11 @@ def evaluate(
 
 def _among_ranks(evaluator: Evaluator, model: Model, rows: Split | None, runtime: Runtime) -> list[tuple[str, Value]]:
     if isinstance(evaluator, Shared) and rows is not None:
-        totals, count = runtime.total(*evaluator.sums(model, rows, runtime.rank, runtime.world))
+        totals, count = runtime.all_reduce_sum(*evaluator.sums(model, rows, runtime.rank, runtime.world_size))
         if isinstance(evaluator, Concludes):
             return [(key, _on_host(value)) for key, value in evaluator.figures(totals, count)]
         return [(key, total / count) for key, total in totals.items()]
-    return [(key, _on_host(value)) for key, value in evaluator.run(model, rows)] if runtime.main else []
+    return [(key, _on_host(value)) for key, value in evaluator.run(model, rows)] if runtime.is_main else []
 
 
 def _on_host(value: Value) -> Value:

@@ -20,7 +20,7 @@ MakeOptimizer = Callable[[str, list[nn.Parameter]], torch.optim.Optimizer]  # ph
 
 
 @dataclass
-class Player:
+class PhaseState:
     """One player of the game. `optimizer` is None for a phase that updates itself, without gradients.
 
     Phases of the same module are moves of one player: they share the optimiser and the loss scale of the first.
@@ -36,9 +36,9 @@ class Player:
     _flat: Tensor | None = None  # the gradients as they go from rank to rank
 
     @classmethod
-    def all_of(cls, phases: Sequence[Phase], make: MakeOptimizer, runtime: Runtime) -> list[Player]:
+    def all_of(cls, phases: Sequence[Phase], make: MakeOptimizer, runtime: Runtime) -> list[PhaseState]:
         """A player for each phase, in their order."""
-        players: list[Player] = []
+        players: list[PhaseState] = []
         for phase in phases:
             known = next((p for p in players if p.phase.module is phase.module is not None), None)
             players.append(
@@ -49,7 +49,7 @@ class Player:
         return players
 
     @classmethod
-    def _of(cls, phase: Phase, make: MakeOptimizer, runtime: Runtime) -> Player:
+    def _of(cls, phase: Phase, make: MakeOptimizer, runtime: Runtime) -> PhaseState:
         if phase.module is None:
             return cls(phase, [], None, None)
         parameters = [p for p in phase.module.parameters() if p.requires_grad]
@@ -114,7 +114,7 @@ class Player:
         Where the host runs ahead of the device that is a number there, 1 or 0, and the update is already prevented.
         Under fp16 an overflowing gradient is no reason to stop: the scaler skips that step and lowers its scale.
         """
-        if runtime.world > 1:
+        if runtime.world_size > 1:
             loss, self._flat = runtime.average(self.parameters, loss, self._flat)
         if self.scaler and self.optimizer:
             self.scaler.unscale_(self.optimizer)
@@ -127,10 +127,10 @@ class Player:
             return norm, not math.isfinite(telling)
         bad = (telling * 0).ne(0).float()  # 0·x is 0 for a finite x, else NaN: fewer operations than isfinite()
         if not self.scaler:
-            self._hold_still(gradients, bad)
+            self._mask_nonfinite(gradients, bad)
         return norm, bad
 
-    def _hold_still(self, gradients: list[Tensor], bad: Tensor) -> None:
+    def _mask_nonfinite(self, gradients: list[Tensor], bad: Tensor) -> None:
         """Let no number that is not finite into the parameters, without asking the device what it found."""
         if hasattr(self.optimizer, "_step_supports_amp_scaling"):  # a fused optimiser leaves the step out when told
             self.optimizer.found_inf = bad  # type: ignore[union-attr]

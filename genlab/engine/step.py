@@ -20,9 +20,9 @@ from genlab.core import rng
 from genlab.core.model import Model
 from genlab.distributed.runtime import Runtime
 from genlab.engine.compiling import cannot_compile
-from genlab.engine.cuda_graphs import CudaRecorder, Graphs, Recorder, hindrance
+from genlab.engine.cuda_graphs import CudaRecorder, Graphs, Recorder, why_not_capturable
 from genlab.engine.optimizers import Average
-from genlab.engine.phase_state import MakeOptimizer, Player
+from genlab.engine.phase_state import MakeOptimizer, PhaseState
 from genlab.errors import DivergedError
 from genlab.utils.progress import say
 
@@ -44,16 +44,18 @@ class Stepper:
         if self.layout == "nhwc":
             form = torch.channels_last
             model.to(memory_format=form)
-        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world, form)
+        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world_size, form)
         model.check_batch(self.batches.share(settings.accumulate))  # a bad batch is refused now, not at step 1
-        self._draw: Callable[..., Any] = model.draw
-        self.players = Player.all_of(model.phases(), optimizer, runtime)
+        self._shared_forward: Callable[..., Any] = model.shared_forward
+        self.players = PhaseState.all_of(model.phases(), optimizer, runtime)
         self.average = Average(model, settings.ema) if settings.ema else None
         self._progress: Tensor | None = getattr(model, "progress", None)
         self._moving: set[str] | None = None
         self._bad = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
         self._graphs: Graphs | None = None
-        self._uncompiled: list[Callable[..., Any]] = []  # draw and the objectives, while others stand in their places
+        self._uncompiled: list[
+            Callable[..., Any]
+        ] = []  # shared_forward and the objectives, while others stand in their places
         self._tried: set[tuple[str, ...]] = set()  # kinds of steps: which players move in them
         if runtime.device.type == "cuda" and settings.graphs:
             self._record_if_possible()
@@ -63,19 +65,19 @@ class Stepper:
     # ------------------------------------------------------------------ how steps are made
 
     def compile(self, backend: str = "inductor") -> None:
-        """`Model.draw` and the phases' objectives through torch.compile."""
+        """`Model.shared_forward` and the phases' objectives through torch.compile."""
         from genlab.engine.compiling import compiled
 
-        tell = say if self.runtime.main else _silent
-        self._uncompiled = [self._draw, *(player.phase.objective for player in self.players)]
-        if type(self.model).draw is not Model.draw:
-            self._draw = compiled(self._draw, "draw()", backend, tell)
+        tell = say if self.runtime.is_main else _silent
+        self._uncompiled = [self._shared_forward, *(player.phase.objective for player in self.players)]
+        if type(self.model).shared_forward is not Model.shared_forward:
+            self._shared_forward = compiled(self._shared_forward, "shared_forward()", backend, tell)
         for player in self.players:
             if player.optimizer:
                 fast = compiled(player.phase.objective, f"phase '{player.phase.name}'", backend, tell)
                 player.phase = replace(player.phase, objective=fast)
 
-    def _try(self, due: list[Player], step: int) -> None:
+    def _try(self, due: list[PhaseState], step: int) -> None:
         """What is compiled, with its gradients and no effect, before the first step of a kind; as it is if it fails.
 
         A graph can be compiled whose gradient cannot. Were that found within a step, other players would have moved.
@@ -105,9 +107,9 @@ class Stepper:
 
     def _give_up_compiling(self, error: RuntimeError) -> None:
         reason = " ".join(str(error).split())[:120]
-        if self.runtime.main:
+        if self.runtime.is_main:
             say(f"a compiled step cannot be made ({type(error).__name__}: {reason}); steps are made as they are")
-        self._draw, *objectives = self._uncompiled
+        self._shared_forward, *objectives = self._uncompiled
         self._uncompiled = []
         for player, objective in zip(self.players, objectives, strict=True):
             player.phase = replace(player.phase, objective=objective)
@@ -117,10 +119,10 @@ class Stepper:
             player.optimizer is None and player.phase.every == 1 and player.phase.window == (0.0, 1.0)
             for player in self.players
         )
-        reason = hindrance(self.settings, self.runtime, always)
+        reason = why_not_capturable(self.settings, self.runtime, always)
         if reason is None:
             self.record_with(CudaRecorder())
-        elif self.runtime.main:
+        elif self.runtime.is_main:
             say(f"steps are not recorded as CUDA graphs: {reason}")
 
     def record_with(self, recorder: Recorder) -> None:
@@ -155,7 +157,9 @@ class Stepper:
         kind = tuple(player.phase.name for player in due)
         return self._graphs.make(kind, columns, partial(self._capturable, due, step), seed)
 
-    def _update(self, due: list[Player], step: int, parts: Callable[[Player], Iterable[tuple[Tensor, ...]]]) -> Values:
+    def _update(
+        self, due: list[PhaseState], step: int, parts: Callable[[PhaseState], Iterable[tuple[Tensor, ...]]]
+    ) -> Values:
         """Each player's update from the `parts` of its batch, in turn; the means of what they log.
 
         `step` may only stand in messages: a recording is replayed for later ones.
@@ -180,7 +184,7 @@ class Stepper:
             self.average.blend()
         return values
 
-    def _capturable(self, due: list[Player], step: int, columns: Sequence[Tensor]) -> Values:
+    def _capturable(self, due: list[PhaseState], step: int, columns: Sequence[Tensor]) -> Values:
         with contextlib.ExitStack() as stack:
             for player in {id(player.optimizer): player for player in reversed(due)}.values():  # each optimiser once
                 stack.enter_context(player.capturable())
@@ -192,28 +196,28 @@ class Stepper:
                     player.drop_gradients()
                 raise
 
-    def _parts(self, player: Player, step: int) -> Iterator[tuple[Tensor, ...]]:
+    def _parts(self, player: PhaseState, step: int) -> Iterator[tuple[Tensor, ...]]:
         """The parts of a batch that is computed in parts: each player takes them one after another, drawn anew."""
         return (self._part([player], step, part) for part in range(self.settings.accumulate))
 
-    def _part(self, due: list[Player], step: int, part: int) -> tuple[Tensor, ...]:
+    def _part(self, due: list[PhaseState], step: int, part: int) -> tuple[Tensor, ...]:
         columns = self.batches.at(step, part, self.settings.accumulate)
         rng.seed(self.seed, step, part)
         return self._share(due, columns)
 
-    def _share(self, due: list[Player], columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def _share(self, due: list[PhaseState], columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """What the phases share of these columns."""
         self._only(due)
         with self.runtime.autocast():
-            return tuple(self._draw(*columns))
+            return tuple(self._shared_forward(*columns))
 
-    def _named(self, player: Player, said: Values) -> Values:
+    def _named(self, player: PhaseState, said: Values) -> Values:
         descending = sum(each.optimizer is not None for each in self.players)
         if len(self.players) == 1 or (player.optimizer and descending == 1):
             return said
         return {f"{player.phase.name}/{name}": value for name, value in said.items()}
 
-    def _descend(self, player: Player, step: int, said: Values) -> None:
+    def _descend(self, player: PhaseState, step: int, said: Values) -> None:
         """Update the player's parameters, unless a loss or a gradient is not finite; logs the gradient's norm."""
         if not player.optimizer:
             return
@@ -224,11 +228,11 @@ class Stepper:
             raise _diverged(player.phase.name, step)
         player.step()
 
-    def _mode(self, player: Player) -> contextlib.AbstractContextManager[Any]:
+    def _mode(self, player: PhaseState) -> contextlib.AbstractContextManager[Any]:
         """How a phase is computed: with gradients in mixed precision, or without any, the same on every rank."""
         return self.runtime.autocast() if player.optimizer else _without_gradients()
 
-    def _seen_by(self, player: Player, shared: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _seen_by(self, player: PhaseState, shared: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """A phase without gradients sees the whole batch, if it says so: every rank makes the same update from it."""
         return self.runtime.gather(shared) if player.phase.gathers and not player.optimizer else shared
 
@@ -237,7 +241,7 @@ class Stepper:
         if self._bad:
             raise _diverged("+".join(player.phase.name for player in self.players), step)
 
-    def _only(self, players: Iterable[Player]) -> None:
+    def _only(self, players: Iterable[PhaseState]) -> None:
         """Only these players' parameters take gradients."""
         names = {player.phase.name for player in players}
         if names == self._moving:

@@ -178,7 +178,7 @@ class Trainer:
             self._rested = {}
         if last and self._due and self._clock.seconds["training"] - self._kept > AT_RISK:
             self._keep()  # a run that is killed while it evaluates resumes with the evaluations
-            if self.runtime.main:
+            if self.runtime.is_main:
                 say(f"step {self.step} is saved; evaluating: {', '.join(self._due)}")
         try:
             self._evaluate()
@@ -207,7 +207,7 @@ class Trainer:
         if rates:
             said["learning_rate"] = rates[0]
         said["images_per_second"] = round(self._clock.recent(), 1)
-        if self.runtime.main:
+        if self.runtime.is_main:
             self._logger.scalars(self.step, "train", said)
         self._clock.lap("logging")
 
@@ -220,7 +220,7 @@ class Trainer:
             scalars = numbers(found)
             if scalars:
                 split = evaluator.split or "train"
-                if self.runtime.main:
+                if self.runtime.is_main:
                     self._logger.scalars(self.step, split, scalars)
                 self.metrics.update({f"{split}/{name}": value for name, value in scalars.items()})
                 self._note_best()
@@ -251,7 +251,7 @@ class Trainer:
 
     def _keep(self) -> None:
         self.stepper.check_finite(self.step)
-        if self.runtime.main:
+        if self.runtime.is_main:
             self.metrics["images_per_second"] = round(self._clock.overall(), 1)
             self._logger.flush()
             self._save(self.step, self.objects(), self.state())

@@ -162,13 +162,13 @@ def _sprite(thumbnails: Tensor) -> Picture:
     return image_grid(torch.cat([thumbnails, blank]), columns=side, gap=0, side=1)
 
 
-def _entry(place: Path, thumbnails: Tensor, labelled: bool) -> str:
+def _entry(place: Path, thumbnails: Tensor, labeled: bool) -> str:
     """One `embeddings` message of the projector's configuration, as protocol-buffer text."""
     lines = [
         f"  tensor_name: {json.dumps(place.name)}",
         f"  tensor_path: {json.dumps(f'{place}/tensors.tsv')}",
     ]
-    if labelled:
+    if labeled:
         lines.append(f"  metadata_path: {json.dumps(f'{place}/metadata.tsv')}")
     height, width = thumbnails.shape[2:]
     lines += [

@@ -7,30 +7,30 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from genlab.core.model import capability
-from genlab.nn.losses.adversarial import Contest, Game
+from genlab.nn.losses.adversarial import GANLoss, Logits
 from genlab.nn.losses.partition import LogPartition
-from genlab.nn.losses.regularizers import Stabilisers
+from genlab.nn.losses.regularizers import Regularizers
 
 
 @capability
 @runtime_checkable
-class Opposes(Protocol):
-    """What is made plays against what tells it from the real, in a phase whose name begins with `discriminator`."""
+class HasDiscriminator(Protocol):
+    """Something tells real images from generated ones, in a phase whose name begins with `discriminator`."""
 
-    def contests(self, *drawn: Tensor) -> dict[str, Contest]:
-        """Each discriminator's logits of what `draw` gave, larger for more real, by its name; "" of the only one."""
+    def real_and_fake_logits(self, *shared: Tensor) -> dict[str, Logits]:
+        """Each discriminator's logits of what `shared_forward` gave, larger is more real, by name ("" if only one)."""
 
 
 @capability
 @runtime_checkable
-class Plays(Protocol):
-    """A generator that learns from a discriminator; `draw` gives real images, fakes, and what `judge` is given."""
+class HasGANLoss(Protocol):
+    """A generator that learns from a discriminator; `shared_forward` gives reals, fakes and conditions."""
 
-    game: Game
-    stabilisers: Stabilisers
+    gan_loss: GANLoss
+    regularizers: Regularizers
 
-    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
-        """The discriminator's logits for images as `draw` gives them, larger is more real."""
+    def discriminator_logits(self, images: Tensor, *given: Tensor) -> Tensor:
+        """The discriminator's logits for images as `shared_forward` gives them, larger is more real."""
 
 
 @capability
@@ -38,11 +38,11 @@ class Plays(Protocol):
 class HasPartition(Protocol):
     """A model whose likelihood is known up to one constant, Z."""
 
-    def unnormalised(self, image: Tensor) -> Tensor:
+    def unnormalized(self, image: Tensor) -> Tensor:
         """log p(image) + log Z, (N,) in nats."""
 
     def log_partition(self, mean_image: Tensor, chains: int, temperatures: int) -> LogPartition:
-        """log Z, estimated from where a model would stand that knew the training data's mean image (C, H, W) alone."""
+        """log Z, estimated from a model that knows the mean image (C, H, W) of the training data alone."""
 
     def exact_log_partition(self) -> float | None:
-        """log Z itself, or None where it is out of reach."""
+        """log Z itself, or None where it cannot be computed."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from genlab.core.values import Picture
 
 # Paul Tol's "muted" colours and black: told apart by people with any colour vision
-COLOURS = ("#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#000000")
+COLORS = ("#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#000000")
 SIDE, MARGIN, RADIUS = 720, 24, 3  # pixels
 
 
@@ -25,9 +25,9 @@ def scatter(points: Tensor, classes: Tensor | None) -> Picture:
     draw = ImageDraw.Draw(image)
     for (x, y), kind in zip(places, kinds, strict=True):
         box = (x - RADIUS, SIDE - y - RADIUS, x + RADIUS, SIDE - y + RADIUS)  # up is up
-        draw.ellipse(box, fill=COLOURS[kind % len(COLOURS)])
+        draw.ellipse(box, fill=COLORS[kind % len(COLORS)])
     for line, kind in enumerate(sorted(set(kinds))[:40] if classes is not None else []):
         top = 6 + 14 * line
-        draw.rectangle((6, top, 15, top + 9), fill=COLOURS[kind % len(COLOURS)])
+        draw.rectangle((6, top, 15, top + 9), fill=COLORS[kind % len(COLORS)])
         draw.text((20, top - 1), str(kind), fill="black")
     return Picture(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))

@@ -75,7 +75,7 @@ def picture(
     from PIL import Image
     from PIL.ImageDraw import Draw
 
-    image = Image.fromarray(_coloured(value, window, cells)).resize(
+    image = Image.fromarray(_colored(value, window, cells)).resize(
         (window.side, window.side), Image.Resampling.BILINEAR
     )
     draw = Draw(image)
@@ -89,18 +89,18 @@ def picture(
     return Picture(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
 
 
-def _coloured(value: Callable[[Tensor], Tensor] | None, window: Window, cells: int) -> np.ndarray:
+def _colored(value: Callable[[Tensor], Tensor] | None, window: Window, cells: int) -> np.ndarray:
     level = torch.zeros(cells, cells) if value is None else value(window.lattice(cells)).view(cells, cells).cpu()
     level = level.nan_to_num().clamp(-1, 1)[:, :, None]
-    white, low, high = (torch.tensor(colour, dtype=torch.float32) for colour in ((255, 255, 255), LOW, HIGH))
-    colours = white + level.clamp_min(0) * (high - white) - level.clamp_max(0) * (low - white)
-    return colours.round().to(torch.uint8).numpy()
+    white, low, high = (torch.tensor(color, dtype=torch.float32) for color in ((255, 255, 255), LOW, HIGH))
+    colors = white + level.clamp_min(0) * (high - white) - level.clamp_max(0) * (low - white)
+    return colors.round().to(torch.uint8).numpy()
 
 
 def _dots(draw: ImageDraw, window: Window, dots: Sequence[Dots]) -> None:
-    for points, colour, radius in dots:
+    for points, color, radius in dots:
         for x, y in window.places(points):
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
 
 def _arrows(draw: ImageDraw, window: Window, at: Tensor, arrows: Callable[[Tensor], Tensor]) -> None:

@@ -51,7 +51,7 @@ class Record(Part):
     resumed: list[Seconds] = []
     pid: Natural | None = None
     threads: Annotated[int, Ge(1), Le(4096)] | None = None
-    world: Annotated[int, Ge(1), Le(2**20)] = 1
+    world_size: Annotated[int, Ge(1), Le(2**20)] = 1
     metrics: dict[str, float | None] = {}
     best: Best | None = None
     diagnoses: list[Diagnosed] = []

@@ -17,9 +17,8 @@ from genlab.core import rng
 from genlab.core.data_spec import Facts
 from genlab.core.model import Model
 from genlab.core.values import Loggers
-from genlab.distributed import runtime
-from genlab.distributed.batch_norm import synchronise
-from genlab.distributed.runtime import Runtime
+from genlab.distributed.batch_norm import synchronize
+from genlab.distributed.runtime import Runtime, choose_device
 from genlab.engine.evaluate import Checks
 from genlab.engine.trainer import Trainer
 from genlab.errors import CheckpointError, ConfigError
@@ -37,22 +36,22 @@ def load_registry(plugins: Sequence[str] = ()) -> None:
     load_plugins(plugins)
 
 
-def build_data(settings: Mapping[str, Any], place: Runtime) -> Data:
+def build_data(settings: Mapping[str, Any], runtime: Runtime) -> Data:
     """The data set on its device. A store is built first if there is none, and the model can learn from it."""
     dataset = DATASETS.build(settings["dataset"], "dataset", seed=settings["seed"])
     dataset.check()
 
     def vet(facts: Facts) -> None:
         build_model(
-            settings, facts, place
+            settings, facts, runtime
         )  # what it has against these data, it says now, not after minutes of decoding
 
     dataset.vet = vet
     with store_progress() as show:
-        return dataset.open(place.device, show if place.main else None)
+        return dataset.open(runtime.device, show if runtime.is_main else None)
 
 
-def build_model(settings: Mapping[str, Any], data: Data | Facts, place: Runtime) -> Model:
+def build_model(settings: Mapping[str, Any], data: Data | Facts, runtime: Runtime) -> Model:
     """The model on its device, its initial weights given by the seed; the same on every rank."""
     _check_kind(settings["model"], data)
     with rng.alone():
@@ -71,9 +70,9 @@ def build_model(settings: Mapping[str, Any], data: Data | Facts, place: Runtime)
             "choose one with classes: genlab list datasets",
         )
     check_phases(settings["optimizer"], {id(phase.module): phase.name for phase in reversed(model.phases())}.values())
-    if place.world > 1:
-        synchronise(model)
-    return model.to(place.device)
+    if runtime.world_size > 1:
+        synchronize(model)
+    return model.to(runtime.device)
 
 
 def _check_kind(spec: Mapping[str, Any], data: Data | Facts) -> None:
@@ -111,7 +110,7 @@ def _pairs(data: Data | Facts) -> str:
     return f"use dataset=unpaired 'dataset.of={{name: {data.name}}}' 'dataset.{part}'"
 
 
-def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime) -> Trainer:
+def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> Trainer:
     """The trainer with its optimisers, schedule and evaluators, as the configuration says.
 
     GenlabError if an evaluator could not do its work on these data: said now, not at the end of training.
@@ -126,7 +125,7 @@ def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, place: 
     trainer = Trainer(
         model,
         data,
-        place,
+        runtime,
         Settings(**settings["trainer"]),
         Saving(**settings["checkpoint"]),
         seed=settings["seed"],
@@ -194,12 +193,12 @@ def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] 
     found = manager.Checkpoints(path / "ckpt").newest()
     if found is None:
         raise CheckpointError("the run has no checkpoint yet", f"run {path}", "train it further: genlab resume")
-    chosen = runtime.choose_device(device)
-    place = Runtime(chosen)
+    chosen = choose_device(device)
+    runtime = Runtime(chosen)
     facts = run_folder.data_facts(record, path)
     model = MODELS.build(stored["model"], "model", image_shape=tuple(facts["shape"]), num_classes=facts["num_classes"])
     weights = "ema" if "ema" in found.state["structure"] else "model"
     manager.unpack({weights: model}, found.tensors, {weights: found.state["structure"][weights]})
-    model = model.to(place.device).eval().requires_grad_(False)
+    model = model.to(runtime.device).eval().requires_grad_(False)
     label = "ema" if weights == "ema" else "raw"
-    return LoadedRun(path, model, stored, record, place, found.step, label)
+    return LoadedRun(path, model, stored, record, runtime, found.step, label)

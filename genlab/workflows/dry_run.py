@@ -68,7 +68,7 @@ def rehearse(job: Job) -> Report:
         ("activations of a step", megabytes(activations)),
         ("data kept on the device", megabytes(resident)),
         ("memory in all, about", megabytes(state + gradients + activations + resident)),
-        ("one step, measured", f"{seconds * 1e3:.1f} ms, {batch / seconds:,.0f} images/s on {job.place.device}"),
+        ("one step, measured", f"{seconds * 1e3:.1f} ms, {batch / seconds:,.0f} images/s on {job.runtime.device}"),
         ("the whole run, about", f"{seconds * trainer.total / 60:.1f} minutes and what is logged"),
         ("first losses", ", ".join(f"{name} {float(value):.4g}" for name, value in values.items())),
     ]

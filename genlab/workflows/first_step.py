@@ -49,19 +49,19 @@ def start(overrides: Sequence[str]) -> dict[str, float]:
     import torch  # noqa: F401
 
     mark("import torch")
-    from genlab.distributed import runtime
+    from genlab.distributed.runtime import start as start_runtime
     from genlab.workflows import build
 
     build.load_registry()
     compose.check(composed)
-    place = runtime.start(composed["trainer"]["device"], composed["trainer"]["precision"], False, None)
+    runtime = start_runtime(composed["trainer"]["device"], composed["trainer"]["precision"], False, None)
     mark("import genlab")
-    data = build.build_data(composed, place)
+    data = build.build_data(composed, runtime)
     mark("data")
-    trainer = build.build_trainer(composed, data, build.build_model(composed, data, place), place)
+    trainer = build.build_trainer(composed, data, build.build_model(composed, data, runtime), runtime)
     mark("build")
     trainer.train_step()
-    place.synchronize()
+    runtime.synchronize()
     mark("step")
     since = [0.0, *(seconds for _, seconds in marks)]
     return {part: end - begin for (part, end), begin in zip(marks, since, strict=False)} | {"first step": since[-1]}

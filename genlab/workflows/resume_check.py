@@ -29,7 +29,7 @@ FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.devic
 INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
 
 
-def facts(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime) -> dict[str, Any]:
+def facts(settings: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> dict[str, Any]:
     """What run.json says of a run from its start."""
     return {
         "status": "running",
@@ -38,11 +38,11 @@ def facts(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime)
         "config_hash": provenance.config_hash(settings),
         "versions": provenance.versions(),
         "git": provenance.git_state(Path(__file__).parents[1]),
-        "device": str(place.device),
-        "precision": place.precision,
-        "layout": place.layout(settings["trainer"]["layout"], model),
+        "device": str(runtime.device),
+        "precision": runtime.precision,
+        "layout": runtime.layout(settings["trainer"]["layout"], model),
         "threads": torch.get_num_threads(),
-        "world": place.world,
+        "world": runtime.world_size,
         "data": {
             "name": data.name,
             "shape": list(data.shape),
@@ -61,13 +61,13 @@ def facts(settings: Mapping[str, Any], data: Data, model: Model, place: Runtime)
 
 
 def refuse_changes(
-    path: Path, stored: dict[str, Any], now: dict[str, Any], record: Mapping[str, Any], place: Runtime, allowed: bool
+    path: Path, stored: dict[str, Any], now: dict[str, Any], record: Mapping[str, Any], runtime: Runtime, allowed: bool
 ) -> None:
     """CheckpointError if going on would mix two configurations; a warning where only exactness is lost."""
     changed = run_folder.differences(stored, now)
     strict = [key for key in changed if not any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)]
-    if place.world != record.get("world", 1):
-        strict.append(f"processes ({record.get('world', 1)} then, {place.world} now)")
+    if runtime.world_size != record.get("world", 1):
+        strict.append(f"processes ({record.get('world', 1)} then, {runtime.world_size} now)")
     if strict and not allowed:
         raise CheckpointError(
             f"the run was made with another configuration: {', '.join(strict[:8])}",
@@ -76,9 +76,9 @@ def refuse_changes(
         )
     steady = now["schedule"] == {"name": "constant", "warmup": 0.0}  # then the length does not matter to any step
     inexact = strict + [key for key in changed if key in (INEXACT_KEYS[:2] if steady else INEXACT_KEYS)]
-    here = {"device": str(place.device), "precision": place.precision, "threads": torch.get_num_threads()}
+    here = {"device": str(runtime.device), "precision": runtime.precision, "threads": torch.get_num_threads()}
     inexact += [f"{key} (was {record[key]})" for key, value in here.items() if record.get(key, value) != value]
-    if inexact and place.main:
+    if inexact and runtime.is_main:
         said = f"{', '.join(inexact)} changed: not bit for bit what one run would have given"
         say(f"warning: {said}")
 
@@ -93,14 +93,14 @@ def refuse_other_data(path: Path, record: Mapping[str, Any], data: Data) -> None
         )
 
 
-def newest(path: Path, place: Runtime) -> manager.Loaded | None:
+def newest(path: Path, runtime: Runtime) -> manager.Loaded | None:
     """The newest whole checkpoint; CheckpointError if it is not the one that rank 0 goes on from."""
     found = manager.Checkpoints(path / "ckpt").newest()
     step = found.step if found else None
-    agreed = place.from_main(step)
+    agreed = runtime.broadcast(step)
     if step != agreed:
         raise CheckpointError(
-            f"process {place.rank} finds the checkpoint of step {step}, process 0 that of {agreed}",
+            f"process {runtime.rank} finds the checkpoint of step {step}, process 0 that of {agreed}",
             f"run {path}",
             "give all processes the same run folder",
         )

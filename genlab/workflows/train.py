@@ -17,7 +17,7 @@ from genlab.checkpoint.saving import Saver
 from genlab.config import compose
 from genlab.config.settings import Settings
 from genlab.core.values import Logger
-from genlab.distributed import runtime
+from genlab.distributed import runtime as runtimes
 from genlab.errors import ConfigError, GenlabError, PeerError, Stopped, resource_error
 from genlab.reports.report import closing_table, plugin_words, write_report
 from genlab.runs import provenance, run_folder
@@ -63,14 +63,14 @@ def run(composed: compose.Composed, allow_change: bool = False, watch: Watch = l
             return _dry_run(composed.config)
         folders = [word for folder in composed.config_dirs for word in ("--config-dir", folder)]
         command = shlex.join(["genlab", "train", *folders, *composed.overrides])
-        place = _runtime(composed.config)
+        runtime = _runtime(composed.config)
         where = composed.run_dir
         with Session(command, stop, allow_change) as session:
-            if where is not None and place.from_main(run_folder.is_run(where)):  # one answer for all ranks
+            if where is not None and runtime.broadcast(run_folder.is_run(where)):  # one answer for all ranks
                 stored = read_stored(where)
                 session.resume(where, warm_start.continued(composed.config, stored), stored)
             else:
-                settings = warm_start.settled(composed.config, place)
+                settings = warm_start.settled(composed.config, runtime)
                 session.start(where or composed.default_dir, settings, exact=where is not None)
             return session.fit(watch)
 
@@ -98,36 +98,36 @@ class Job:
     """Everything of a run but its folder: built first, so that what is wrong leaves no folder behind."""
 
     config: dict[str, Any]
-    place: Runtime
+    runtime: Runtime
     data: Data
     model: Model
     trainer: Trainer
 
     @classmethod
-    def build(cls, settings: dict[str, Any], place: Runtime, new: bool = True) -> Job:
+    def build(cls, settings: dict[str, Any], runtime: Runtime, new: bool = True) -> Job:
         """`new`: the weights are not those of a checkpoint of this run, and may be inherited from another."""
-        data = build_data(settings, place)
-        model = build_model(settings, data, place)
+        data = build_data(settings, runtime)
+        model = build_model(settings, data, runtime)
         if new:
-            warm_start.inherit(model, settings, data, warn=place.main)
+            warm_start.inherit(model, settings, data, warn=runtime.is_main)
             warm_start.read_features(model)
-        return cls(settings, place, data, model, build_trainer(settings, data, model, place))
+        return cls(settings, runtime, data, model, build_trainer(settings, data, model, runtime))
 
 
 def _runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime:
     keys = Settings(**settings["trainer"])
-    return runtime.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
+    return runtimes.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
 
 
 def _dry_run(settings: dict[str, Any]) -> Result:
-    place = _runtime(settings)
+    runtime = _runtime(settings)
     try:
-        report = rehearse(Job.build(warm_start.settled(settings, place), place))
-        if place.main:
+        report = rehearse(Job.build(warm_start.settled(settings, runtime), runtime))
+        if runtime.is_main:
             print(report)
         return Result(None, {"images_per_second": settings["trainer"]["batch_size"] / report.step_seconds})
     finally:
-        runtime.stop()
+        runtimes.stop()
 
 
 class Session:
@@ -145,17 +145,17 @@ class Session:
     def __exit__(self, *error: object) -> None:
         if self.folder:
             self.folder.release()
-        runtime.stop()
+        runtimes.stop()
 
     # ------------------------------------------------------------------ preparing
 
     def start(self, where: Path, config: dict[str, Any], exact: bool) -> None:
         """A new run in `where`, or beside it unless `exact`."""
-        place = _runtime(config)
-        job = Job.build(config, place)
+        runtime = _runtime(config)
+        job = Job.build(config, runtime)
         manager.check_space(where, job.trainer.state_bytes() * config["checkpoint"]["keep"])
-        self.folder = run_folder.RunFolder.claim(where, exact) if place.main else None
-        path, taken = place.from_main((self.folder.path, bool(self.folder.record)) if self.folder else None)
+        self.folder = run_folder.RunFolder.claim(where, exact) if runtime.is_main else None
+        path, taken = runtime.broadcast((self.folder.path, bool(self.folder.record)) if self.folder else None)
         if taken:  # another process has made this very run since we looked
             if self.folder:
                 self.folder.release()
@@ -169,15 +169,15 @@ class Session:
     def resume(self, path: Path, config: dict[str, Any], stored: dict[str, Any]) -> None:
         """The run in `path` from its newest whole checkpoint; `stored` is the configuration that it had."""
         record = run_folder.read_record(path)
-        place = _runtime(config, record.get("threads"))
-        self.folder = run_folder.RunFolder.open(path) if place.main else None
-        record = place.from_main(record | self.folder.record if self.folder else None)  # now nobody else writes it
-        resume_check.refuse_changes(path, stored, config, record, place, self.allow_change)
+        runtime = _runtime(config, record.get("threads"))
+        self.folder = run_folder.RunFolder.open(path) if runtime.is_main else None
+        record = runtime.broadcast(record | self.folder.record if self.folder else None)  # now nobody else writes it
+        resume_check.refuse_changes(path, stored, config, record, runtime, self.allow_change)
         if record["status"] == "done" and config["trainer"] == stored["trainer"]:
-            self.finished = _finished(path, record, place)
+            self.finished = _finished(path, record, runtime)
             return
-        found = resume_check.newest(path, place)
-        job = Job.build(config, place, new=found is None)
+        found = resume_check.newest(path, runtime)
+        job = Job.build(config, runtime, new=found is None)
         if not self.allow_change:
             resume_check.refuse_other_data(path, record, job.data)
         if found:
@@ -189,7 +189,7 @@ class Session:
     def _write_down(self, job: Job, **more: Any) -> None:
         if self.folder:
             self.folder.write_config(job.config)
-            known = resume_check.facts(job.config, job.data, job.model, job.place)
+            known = resume_check.facts(job.config, job.data, job.model, job.runtime)
             self.folder.update(command=self.command, **more, **known)
 
     # ------------------------------------------------------------------ running
@@ -259,8 +259,8 @@ class Session:
                 folder.record["time"] = saver.times(trainer.seconds())  # written with the status
 
 
-def _finished(path: Path, record: dict[str, Any], place: Runtime) -> Result:
-    if place.main:
+def _finished(path: Path, record: dict[str, Any], runtime: Runtime) -> Result:
+    if runtime.is_main:
         say(f"this run is finished ({record['step']} steps): {path}")
         closing_table(path, record)
     return Result(path, record["metrics"])

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 ROOT = Path("outputs")  # where runs.find looks for a name
 
 
-def settled(settings: dict[str, Any], place: Runtime) -> dict[str, Any]:
+def settled(settings: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     """The configuration with RUN's model in place of `model.body`, and RUN's path in full: one for all ranks."""
     given = settings["model"].get("init_from")
     if not given:
         return settings
-    path = place.from_main(run_folder.find(given).absolute())  # `last` may have become another run meanwhile
+    path = runtime.broadcast(run_folder.find(given).absolute())  # `last` may have become another run meanwhile
     return _with_body(settings, str(path), read_stored(path)["model"])
 
 

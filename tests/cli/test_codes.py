@@ -114,14 +114,14 @@ def test_anomalies_by_class_and_of_ones_own_pictures(
     assert Path(table[-1]).is_file()
 
 
-def test_own_pictures_are_upright_cropped_and_grey_where_the_model_is(tmp_path: Path) -> None:
+def test_own_pictures_are_upright_cropped_and_gray_where_the_model_is(tmp_path: Path) -> None:
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = (255, 0, 0)
     Image.fromarray(wide).save(tmp_path / "wide.png")
     (picture,) = user_images.read(user_images.files_at(str(tmp_path)), (3, 5, 5))
     assert torch.equal(picture[:, 2, 2], torch.tensor([1.0, 0.0, 0.0]))
-    (grey,) = user_images.read(user_images.files_at(str(tmp_path / "wide.png")), (1, 5, 5))
-    assert grey[0, 2, 2] == pytest.approx(0.299, abs=0.01)
+    (gray,) = user_images.read(user_images.files_at(str(tmp_path / "wide.png")), (1, 5, 5))
+    assert gray[0, 2, 2] == pytest.approx(0.299, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_a_run_that_goes_on_can_leave_an_evaluator_out() -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("model.stabilisers=r1", r"use model\.stabilisers\.r1=\{\}"),
+        ("model.regularizers=r1", r"use model\.regularizers\.r1=\{\}"),
         ("model.augment=ada", r"use 'model\.augment=\{name: ada\}'"),
         ("model.loss=wgan", "did you mean 'wasserstein'"),
         ("model.loss=bce", "did you mean 'non_saturating'"),

@@ -62,12 +62,12 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
     assert seen(make(seed=4), 4, range(30)) != [row for batch in forward for row in batch]
 
 
-@pytest.mark.parametrize(("world", "parts"), [(2, 1), (1, 3), (2, 3), (6, 2)])
+@pytest.mark.parametrize(("world_size", "parts"), [(2, 1), (1, 3), (2, 3), (6, 2)])
 @pytest.mark.parametrize("flip", [False, True])
-def test_ranks_and_parts_together_are_the_whole_batch(world: int, parts: int, flip: bool) -> None:
+def test_ranks_and_parts_together_are_the_whole_batch(world_size: int, parts: int, flip: bool) -> None:
     data = make(flip=flip)
     whole = data.batches(("image", "label"), 12)
-    ranks = [data.batches(("image", "label"), 12, rank, world) for rank in range(world)]
+    ranks = [data.batches(("image", "label"), 12, rank, world_size) for rank in range(world_size)]
     for step in range(8):
         pieces = [rank.at(step, part, parts) for rank in ranks for part in range(parts)]
         for column, whole_column in enumerate(whole.at(step)):

@@ -30,7 +30,7 @@ def test_the_central_square_is_resized_as_pillow_does(width: int, height: int, s
     assert np.array_equal(decode(encoded(image, "PNG"), Form(size, crop=30)), reference(image, size, 30))
 
 
-def test_resizing_agrees_with_torchvisions_resize_and_centre_crop() -> None:
+def test_resizing_agrees_with_torchvisions_resize_and_center_crop() -> None:
     from torchvision.transforms.v2 import functional as F
 
     image = photo(0, 96, 64)
@@ -78,13 +78,13 @@ def test_a_reduced_jpeg_keeps_twice_the_size(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "CMYK"])
-def test_every_mode_becomes_grey_or_colour(mode: str, channels: int) -> None:
+def test_every_mode_becomes_gray_or_color(mode: str, channels: int) -> None:
     image = photo(2).convert(mode)
     row = decode(encoded(image, "TIFF" if mode == "CMYK" else "PNG"), Form(10, channels))
     assert (row.shape, row.dtype) == ((channels, 10, 10), np.uint8)
-    colours = image.convert("L" if channels == 1 else "RGB")
+    colors = image.convert("L" if channels == 1 else "RGB")
     square = (0, 5, 40, 45)
-    expected = np.asarray(colours.resize((10, 10), Image.Resampling.BILINEAR, box=square))
+    expected = np.asarray(colors.resize((10, 10), Image.Resampling.BILINEAR, box=square))
     assert np.array_equal(row, expected.reshape(10, 10, -1).transpose(2, 0, 1))
 
 

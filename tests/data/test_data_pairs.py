@@ -186,9 +186,9 @@ def test_colourise_gives_luma_beside_the_picture(
     assert torch.equal(b, picture)
     assert torch.equal(a, image)
     assert torch.equal(label, attributes)
-    for grey, colour in zip(uint8(a), uint8(picture), strict=True):
-        wanted = np.asarray(Image.fromarray(colour).convert("L")).astype(int)
-        assert np.abs(grey.astype(int) - wanted[..., None]).max() <= 1
+    for gray, color in zip(uint8(a), uint8(picture), strict=True):
+        wanted = np.asarray(Image.fromarray(color).convert("L")).astype(int)
+        assert np.abs(gray.astype(int) - wanted[..., None]).max() <= 1
     mirrored, plain = data.batches(BOTH, 4).at(1), whole.batches(("image",), 4).at(1)
     assert torch.equal(mirrored[1], plain[0])
     assert (
@@ -196,7 +196,7 @@ def test_colourise_gives_luma_beside_the_picture(
     ).abs().max() < 1e-5
 
 
-def test_grey_images_cannot_be_coloured() -> None:
+def test_gray_images_cannot_be_colored() -> None:
     with pytest.raises(ConfigError, match="are grey already"):
         opened("colourise", of={"name": "digits"}, size=None)
 

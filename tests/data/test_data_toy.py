@@ -70,16 +70,16 @@ def test_points_are_neither_prepared_nor_given_to_a_model_of_pictures() -> None:
     with pytest.raises(ConfigError, match="needs no preparation"):
         Ring().prepare()
     discover()
-    place = Runtime(CPU, "fp32")
+    runtime = Runtime(CPU, "fp32")
     for model in ("dcgan", "vae", "rbm", "aae", "autoencoder", "vaegan", "vqvae", "kmeans"):
         settings = compose([f"model={model}", "dataset=ring", "dataset.n=10"]).config
         with pytest.raises(ConfigError, match=r"are points, not pictures.*use model=gan model\.output=linear"):
-            build_model(settings, build_data(settings, place), place)
+            build_model(settings, build_data(settings, runtime), runtime)
     for model in ("gan", "linear_ae", "pca"):
         settings = compose(
             [f"model={model}", "dataset=ring", "dataset.n=10", *(["model.latent_dim=1"] * (model == "pca"))]
         )
-        build_model(settings.config, build_data(settings.config, place), place)
+        build_model(settings.config, build_data(settings.config, runtime), runtime)
 
 
 @pytest.fixture

@@ -61,9 +61,9 @@ def make_trainer(pairs: Path) -> MakeTrainer:
         if family not in FAMILIES:
             settings["model"] = shrunk(settings["model"])
         compose.check(settings)
-        place = runtime or Runtime(torch.device("cpu"), settings["trainer"]["precision"].replace("auto", "fp32"))
-        data = build_data(settings, place)
-        return build_trainer(settings, data, build_model(settings, data, place), place)
+        runtime = runtime or Runtime(torch.device("cpu"), settings["trainer"]["precision"].replace("auto", "fp32"))
+        data = build_data(settings, runtime)
+        return build_trainer(settings, data, build_model(settings, data, runtime), runtime)
 
     return make
 

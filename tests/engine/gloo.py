@@ -19,27 +19,27 @@ from tests.faults.kills import wait
 Work = Callable[[Runtime], Any]
 
 
-def among(world: int, folder: Path, work: Work) -> list[Any]:
-    """What `work` returns in each of `world` ranks: tensors, numbers, text. AssertionError if one fails or hangs."""
+def among(world_size: int, folder: Path, work: Work) -> list[Any]:
+    """What `work` returns in each of `world_size` ranks: tensors, numbers, text. AssertionError if one fails."""
     folder.mkdir(exist_ok=True)
-    pids = [_fork(rank, world, folder, work) for rank in range(world)]
+    pids = [_fork(rank, world_size, folder, work) for rank in range(world_size)]
     codes = [wait(pid, 120) for pid in pids]
     errors = "\n".join(path.read_text() for path in sorted(folder.glob("error-*")))
-    assert codes == [0] * world, f"{codes}\n{errors}"
-    return [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in range(world)]
+    assert codes == [0] * world_size, f"{codes}\n{errors}"
+    return [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in range(world_size)]
 
 
-def _fork(rank: int, world: int, folder: Path, work: Work) -> int:
+def _fork(rank: int, world_size: int, folder: Path, work: Work) -> int:
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
         torch.set_num_threads(1)
-        store = dist.FileStore(str(folder / "store"), world)
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=timedelta(seconds=60))
-        rng.share(rank, world)
-        result = work(Runtime(torch.device("cpu"), "fp32", rank, world))
+        store = dist.FileStore(str(folder / "store"), world_size)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=timedelta(seconds=60))
+        rng.share(rank, world_size)
+        result = work(Runtime(torch.device("cpu"), "fp32", rank, world_size))
         torch.save(result, folder / f"rank-{rank}.pt")
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from genlab.distributed.batch_norm import synchronise
+from genlab.distributed.batch_norm import synchronize
 from genlab.distributed.runtime import Runtime
 from genlab.errors import ConfigError
 from tests.engine.gloo import among
@@ -58,7 +58,7 @@ def test_equal_to_batch_norm_over_all_rows(
     def work(runtime: Runtime) -> dict[str, Tensor]:
         layer, image, target = case(kind, shape, **options)
         before = list(layer.state_dict())
-        synchronise(layer)
+        synchronize(layer)
         assert list(layer.state_dict()) == before
         rows = ROWS[runtime.rank]
         found = outcome(layer, image[rows], target[rows], penalty)
@@ -95,7 +95,7 @@ def test_half_precision_keeps_its_dtype_and_fp32_statistics(tmp_path: Path) -> N
     def work(runtime: Runtime) -> dict[str, Tensor]:
         torch.manual_seed(runtime.rank)
         layer = nn.BatchNorm2d(2)
-        synchronise(layer)
+        synchronize(layer)
         image = (64 * torch.randn(8, 2, 4, 4)).bfloat16()
         with torch.autocast("cpu", torch.bfloat16):
             out = layer(image)
@@ -114,12 +114,12 @@ def test_layers_stay_who_they_are_and_evaluation_asks_nobody() -> None:
     model = nn.Sequential(shared, nn.ReLU(), shared)
     image = torch.randn(4, 3, 5, 5)
     expected = copy.deepcopy(model).eval()(image)
-    synchronise(model)
+    synchronize(model)
     assert model[0] is shared
     assert model[2] is shared
     assert isinstance(shared, nn.BatchNorm2d)
     assert torch.equal(model.eval()(image), expected)
-    synchronise(model)  # a second time changes nothing
+    synchronize(model)  # a second time changes nothing
 
 
 def test_a_batch_norm_of_somebodys_own_is_refused() -> None:
@@ -128,4 +128,4 @@ def test_a_batch_norm_of_somebodys_own_is_refused() -> None:
             return input
 
     with pytest.raises(ConfigError, match=r"layer 1 \(Own\)"):
-        synchronise(nn.Sequential(nn.ReLU(), Own(3)))
+        synchronize(nn.Sequential(nn.ReLU(), Own(3)))

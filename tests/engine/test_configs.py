@@ -72,7 +72,7 @@ def test_an_experiment_may_set_root_keys() -> None:
     assert composed("experiment=quick", "checkpoint.every=7")["checkpoint"]["every"] == 7
 
 
-def test_a_model_brings_its_optimiser_and_the_command_line_wins() -> None:
+def test_a_model_brings_its_optimizer_and_the_command_line_wins() -> None:
     assert composed("model=dcgan")["optimizer"]["betas"] == [0.5, 0.999]
     assert composed("model=dcgan", "optimizer=adam")["optimizer"]["betas"] == [0.9, 0.999]
     assert composed("experiment=dcgan_mnist", "optimizer.lr=3e-4")["optimizer"]["lr"] == 3e-4

@@ -34,9 +34,9 @@ def trainer_of(workload: str) -> Trainer:
     few = ["trainer.batch_size=4", "evaluator=none", "dataset.valid=4", "trainer.precision=fp32", "trainer.layout=nchw"]
     settings = compose.compose([f"workload={workload}", *few]).config
     compose.check(settings)
-    place = Runtime(torch.device("cpu"))
-    opened = build_data(settings, place)
-    return build_trainer(settings, opened, build_model(settings, opened, place), place)
+    runtime = Runtime(torch.device("cpu"))
+    opened = build_data(settings, runtime)
+    return build_trainer(settings, opened, build_model(settings, opened, runtime), runtime)
 
 
 @pytest.mark.parametrize("workload", COUNTS)

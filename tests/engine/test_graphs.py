@@ -12,8 +12,8 @@ from genlab.config.settings import Settings
 from genlab.core.model import Phase
 from genlab.distributed.runtime import Runtime
 from genlab.engine.compiling import compiled
-from genlab.engine.cuda_graphs import WARM_UP, Graphs, hindrance
-from genlab.engine.phase_state import Player
+from genlab.engine.cuda_graphs import WARM_UP, Graphs, why_not_capturable
+from genlab.engine.phase_state import PhaseState
 from genlab.engine.trainer import Trainer
 from genlab.errors import DivergedError
 from tests.engine.conftest import FAMILIES, MakeTrainer
@@ -85,7 +85,7 @@ def test_only_steps_with_an_update_without_gradients_are_not_recorded(make_train
         return {"mean": image.mean()}
 
     for trainer in (eager, other):
-        trainer.players.append(Player(Phase("statistics", update, every=4), [], None, None))
+        trainer.players.append(PhaseState(Phase("statistics", update, every=4), [], None, None))
         for _ in range(20):
             trainer.train_step()
     assert recorder.recorded == 1
@@ -102,11 +102,11 @@ def test_a_step_that_cannot_be_recorded_is_made_as_ever(
 
         def record(self, step: Callable[[], dict[str, Tensor]]) -> Callable[[], dict[str, Tensor]]:
             with monkeypatch.context() as broken:
-                broken.setattr(Player, "step", refuse)
+                broken.setattr(PhaseState, "step", refuse)
                 step()
             raise AssertionError("the step went through")
 
-    def refuse(player: Player) -> None:
+    def refuse(player: PhaseState) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     eager, other = (make_trainer("vae", *CHANGING) for _ in range(2))
@@ -131,13 +131,13 @@ def test_columns_are_copied_into_the_recorded_ones() -> None:
     [
         (Settings(), Runtime(torch.device("cpu"), "fp16"), False, "fp16"),
         (Settings(accumulate=2), Runtime(torch.device("cpu")), False, "accumulate"),
-        (Settings(), Runtime(torch.device("cpu"), world=2), False, "processes"),
+        (Settings(), Runtime(torch.device("cpu"), world_size=2), False, "processes"),
         (Settings(), Runtime(torch.device("cpu")), True, "phase"),
     ],
 )
 def test_what_hinders_a_recording(settings: Settings, runtime: Runtime, closed_form: bool, word: str) -> None:
-    assert word in (hindrance(settings, runtime, closed_form) or "")
-    assert hindrance(Settings(), Runtime(torch.device("cpu"), "bf16"), False) is None
+    assert word in (why_not_capturable(settings, runtime, closed_form) or "")
+    assert why_not_capturable(Settings(), Runtime(torch.device("cpu"), "bf16"), False) is None
 
 
 def test_what_cannot_be_compiled_runs_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,9 +173,9 @@ def test_cuda_graphs_give_what_eager_steps_give(
     make_trainer: MakeTrainer, family: str, optimizer: str, precision: str
 ) -> None:
     """100 steps; Adam moves a weight by at most its rate a step, so that rounding may grow to a few of these."""
-    place = Runtime(torch.device("cuda", 0), precision)
+    runtime = Runtime(torch.device("cuda", 0), precision)
     keys = [*CHANGING, f"optimizer={optimizer}", "optimizer.lr=0.0005"]
-    eager, graphs = (make_trainer(family, *keys, f"trainer.graphs={on}", runtime=place) for on in (False, True))
+    eager, graphs = (make_trainer(family, *keys, f"trainer.graphs={on}", runtime=runtime) for on in (False, True))
     for trainer in (eager, graphs):
         for _ in range(100):
             values = trainer.train_step()

@@ -35,7 +35,7 @@ def test_seed_depends_on_every_number() -> None:
     assert all(not torch.equal(a, b) for i, a in enumerate(draws) for b in draws[:i])
 
 
-def test_neighbouring_steps_are_uncorrelated() -> None:
+def test_neighboring_steps_are_uncorrelated() -> None:
     rows = []
     for step in range(200):
         rng.seed(0, step)

@@ -20,7 +20,7 @@ from genlab.core.model import Phase
 from genlab.core.values import Logger
 from genlab.distributed.runtime import Runtime
 from genlab.engine.evaluate import evaluate
-from genlab.engine.phase_state import Player
+from genlab.engine.phase_state import PhaseState
 from genlab.engine.trainer import Trainer
 from genlab.errors import CheckpointError, Stopped
 from genlab.evaluation.evaluators.likelihood.objective import Objective
@@ -94,9 +94,9 @@ def test_the_objective_is_shared_and_comes_out_the_same(make_trainer: MakeTraine
         return dict(found)
 
     alone = Runtime(torch.device("cpu"))
-    for world, batches in ((2, 5), (3, 2)):
+    for world_size, batches in ((2, 5), (3, 2)):
         expected = work(alone, batches)
-        for found in among(world, tmp_path / str(world), lambda runtime, n=batches: work(runtime, n)):
+        for found in among(world_size, tmp_path / str(world_size), lambda runtime, n=batches: work(runtime, n)):
             assert found == pytest.approx(expected, rel=1e-6)
 
 
@@ -129,7 +129,7 @@ def test_an_update_without_gradients_sees_the_global_batch(make_trainer: MakeTra
             seen.update(image=image, noise=rng.normal(len(image), 3, like=image))
             return {"loss": image.mean()}
 
-        trainer.players[:] = [Player(Phase("statistics", update), [], None, None)]
+        trainer.players[:] = [PhaseState(Phase("statistics", update), [], None, None)]
         trainer.train_step()
         return seen
 
@@ -145,14 +145,14 @@ def test_all_ranks_stop_at_the_same_step_and_rarely_ask(make_trainer: MakeTraine
     def work(runtime: Runtime) -> list[int]:
         trainer = make_trainer("vae", "trainer.steps=100000", "trainer.log_every=100000", runtime=runtime)
         asked = 0
-        largest = Runtime.largest
+        largest = Runtime.all_reduce_max
 
         def counted(self: Runtime, numbers: list[float]) -> list[float]:
             nonlocal asked
             asked += 1
             return largest(self, numbers)
 
-        pytest.MonkeyPatch().setattr(Runtime, "largest", counted)
+        pytest.MonkeyPatch().setattr(Runtime, "all_reduce_max", counted)
         try:
             trainer.fit(Logger(), lambda *_: None, lambda: 15 if runtime.rank == 1 and trainer.step >= 10 else 0)
         except Stopped as stopped:
@@ -171,11 +171,11 @@ def test_ranks_go_on_from_the_same_checkpoint_or_not_at_all(tmp_path: Path) -> N
     for rank, step in ((0, 5), (1, 3)):  # a disk that shows one host less than another
         Checkpoints(tmp_path / str(rank) / "ckpt").save(step, {"weight": torch.ones(2)}, {})
 
-    def work(place: Runtime) -> list[str]:
-        same = resume_check.newest(tmp_path / "0", place)
+    def work(runtime: Runtime) -> list[str]:
+        same = resume_check.newest(tmp_path / "0", runtime)
         assert same is not None
         try:
-            other = resume_check.newest(tmp_path / str(place.rank), place)
+            other = resume_check.newest(tmp_path / str(runtime.rank), runtime)
         except CheckpointError as error:
             return [str(same.step), str(error)]
         assert other is not None

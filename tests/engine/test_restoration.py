@@ -16,7 +16,7 @@ from genlab.core.values import Picture
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.reconstruction.restoration import best_count, projection
 from genlab.models.classical.pca import PCA
-from genlab.nn.augment.corruptions import GREY
+from genlab.nn.augment.corruptions import GRAY
 from genlab.registry import EVALUATORS, discover
 
 
@@ -101,7 +101,7 @@ def test_only_the_box_is_taken_from_the_restoration() -> None:
     images = 1e-4 * torch.rand(40, 1, 8, 8)
     found, _ = measured("inpaint", Stub(4, answer=0.1), images, boxes=[0.5])
     share = 16 / 64
-    assert found["psnr/masked/0.5"] == pytest.approx(-10 * np.log10(GREY**2 * share), abs=0.01)
+    assert found["psnr/masked/0.5"] == pytest.approx(-10 * np.log10(GRAY**2 * share), abs=0.01)
     assert found["psnr/restored/0.5"] == pytest.approx(-10 * np.log10(0.1**2 * share), abs=0.01)
     assert found["psnr/pca/0.5"] > found["psnr/masked/0.5"] + 10  # the mean image is nearly the image
 

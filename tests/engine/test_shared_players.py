@@ -27,7 +27,7 @@ def _lazy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GAN, "phases", phases)
 
 
-def test_one_optimiser_is_shared_and_named_after_the_first_phase(make_trainer: MakeTrainer) -> None:
+def test_one_optimizer_is_shared_and_named_after_the_first_phase(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer("dcgan")
     first, generator, last = trainer.players
     assert first.optimizer is last.optimizer

@@ -19,20 +19,20 @@ from tests.engine.test_every_yaml import steps
 
 FREE = "model.discriminator.norm=none"
 REMEDIES = {
-    "penalties": ["model.stabilisers={r1: {every: 2}, r2: {}, roth: {}, gradient_penalty: {}}", FREE],
-    "batch_norm": ["model.stabilisers={r1: {}, roth: {}}"],
-    "seen": ["model.stabilisers={instance_noise: {}, pack: {size: 2}, smoothing: {}}"],
-    "clip": ["model.stabilisers={clip: {bound: 0.02}}", FREE],
-    "consensus": ["model.stabilisers={consensus: {}}", FREE],
-    "unroll": ["model.stabilisers={unroll: {steps: 2}}", FREE],
+    "penalties": ["model.regularizers={r1: {every: 2}, r2: {}, roth: {}, gradient_penalty: {}}", FREE],
+    "batch_norm": ["model.regularizers={r1: {}, roth: {}}"],
+    "seen": ["model.regularizers={instance_noise: {}, pack: {size: 2}, smoothing: {}}"],
+    "clip": ["model.regularizers={clip: {bound: 0.02}}", FREE],
+    "consensus": ["model.regularizers={consensus: {}}", FREE],
+    "unroll": ["model.regularizers={unroll: {steps: 2}}", FREE],
     "deviation": ["model.discriminator.minibatch=deviation", "model.discriminator.norm=spectral"],
     "discrimination": ["model.discriminator.minibatch=discrimination", FREE],
 }
 SECOND_ORDER = {
     "wgan_gp": ["model.critic_steps=1"],
-    "dcgan": ["model.stabilisers={r1: {}}"],
-    "lsgan": ["model.stabilisers={consensus: {}}"],
-    "ragan": ["model.stabilisers={unroll: {steps: 2}}"],
+    "dcgan": ["model.regularizers={r1: {}}"],
+    "lsgan": ["model.regularizers={consensus: {}}"],
+    "ragan": ["model.regularizers={unroll: {steps: 2}}"],
 }
 every_remedy = pytest.mark.parametrize("remedy", REMEDIES)
 
@@ -76,9 +76,9 @@ def test_a_pack_that_a_batch_cannot_fill_is_refused_before_the_first_step(
     make_trainer: MakeTrainer, parts: int, fits: int, too_large: int
 ) -> None:
     words = ["trainer.batch_size=18", f"trainer.accumulate={parts}"]
-    steps(make_trainer("dcgan", f"model.stabilisers.pack.size={fits}", *words), 1)
-    with pytest.raises(ConfigError, match=f"by {too_large}; keys trainer.batch_size and model.stabilisers.pack.size;"):
-        make_trainer("dcgan", f"model.stabilisers.pack.size={too_large}", *words)
+    steps(make_trainer("dcgan", f"model.regularizers.pack.size={fits}", *words), 1)
+    with pytest.raises(ConfigError, match=f"by {too_large}; keys trainer.batch_size and model.regularizers.pack.size;"):
+        make_trainer("dcgan", f"model.regularizers.pack.size={too_large}", *words)
 
 
 @pytest.mark.parametrize("preset", SECOND_ORDER)

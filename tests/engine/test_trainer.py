@@ -14,7 +14,7 @@ from genlab.config.settings import Saving
 from genlab.core.model import Phase
 from genlab.core.values import Logger
 from genlab.distributed.runtime import Runtime
-from genlab.engine.phase_state import Player
+from genlab.engine.phase_state import PhaseState
 from genlab.engine.trainer import Trainer
 from genlab.errors import CheckpointError, ConfigError, DivergedError, Stopped
 from tests.engine.conftest import FAMILIES, MakeTrainer, fit, same, snapshot
@@ -24,8 +24,8 @@ from tests.engine.conftest import FAMILIES, MakeTrainer, fit, same, snapshot
 @pytest.mark.parametrize("family", FAMILIES)
 def test_resume_at_every_step_is_exact(make_trainer: MakeTrainer, family: str, precision: str) -> None:
     """fp16, which the command refuses on a CPU, goes the way of its loss scaler here too."""
-    place = Runtime(torch.device("cpu"), precision)
-    make_trainer = functools.partial(make_trainer, runtime=place)
+    runtime = Runtime(torch.device("cpu"), precision)
+    make_trainer = functools.partial(make_trainer, runtime=runtime)
     extra = ["trainer.ema=0.9", "trainer.steps=6", "schedule=cosine"]
     whole = make_trainer(family, *extra)
     log, saved = fit(whole)
@@ -101,7 +101,7 @@ def test_an_update_without_gradients(make_trainer: MakeTrainer) -> None:
         seen.append((torch.is_grad_enabled(), (image.flatten(1).T @ image.flatten(1)).dtype))
         return {"loss": image.mean()}
 
-    trainer.players[:] = [Player(Phase("statistics", update), [], None, None)]
+    trainer.players[:] = [PhaseState(Phase("statistics", update), [], None, None)]
     assert "loss" in trainer.train_step()
     assert seen == [(False, torch.float32)]
 

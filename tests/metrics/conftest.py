@@ -24,7 +24,7 @@ def in_memory(images: Tensor, labels: Tensor | None = None, name: str = "memory"
 
 
 class Fixed(Model):
-    """Samples are given images, in order, from the first on; a reconstruction is what it is given, spoilt."""
+    """Samples are given images, in order, from the first on; a reconstruction is what it is given, corrupted."""
 
     def __init__(self, images: Tensor) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ from genlab.evaluation.evaluators.distribution.diversity import (
     total_variation,
 )
 from genlab.evaluation.evaluators.distribution.feature_sets import samples
-from genlab.evaluation.evaluators.distribution.memorization import Memorisation
+from genlab.evaluation.evaluators.distribution.memorization import Memorization
 from genlab.evaluation.metrics.frechet import fid
 from genlab.evaluation.metrics.neighbors import prdc
 
@@ -160,7 +160,7 @@ def test_a_floor_of_fewer_images_stands_beside_a_distance_of_as_few_samples() ->
     assert "fid_pixels_at_floor" not in dict(evaluate(FrechetDistance(60, "pixels"), Fixed(made), data, seed=0))
 
 
-@pytest.mark.parametrize("judge", [FrechetDistance(40, "pixels"), Diversity(40, "pixels"), Memorisation(40)])
+@pytest.mark.parametrize("judge", [FrechetDistance(40, "pixels"), Diversity(40, "pixels"), Memorization(40)])
 def test_training_images_are_not_judged_against_themselves(judge: Evaluator, noise_images: Data) -> None:
     with pytest.raises(ConfigError, match=r"judged against the images.*split=train; use split=test or split=valid"):
         evaluate(judge, Fixed(fresh(40)), noise_images, seed=0, split="train")
@@ -184,7 +184,7 @@ def test_every_class_is_drawn_though_a_part_is_smaller_than_their_number() -> No
 def test_copies_are_found_and_fresh_images_are_not() -> None:
     images = (fresh(500) * 255).round().to(torch.uint8)
     data = in_memory(images, valid=200)
-    judge = Memorisation(images=200, extractor="pixels", n=4)
+    judge = Memorization(images=200, extractor="pixels", n=4)
     train = split_images(data, "train")
     copies = (train + 0.02 * torch.randn(train.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
     found = dict(evaluate(judge, Fixed(copies), data, seed=0))

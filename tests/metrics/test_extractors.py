@@ -61,11 +61,11 @@ def test_a_border_of_zeros_changes_nothing_and_other_sizes_are_resized() -> None
 
 
 def test_auto_is_the_data_sets_own_classifier_else_inception_if_it_is_there() -> None:
-    grey = torch.zeros(80, 1, 4, 4, dtype=torch.uint8)
+    gray = torch.zeros(80, 1, 4, 4, dtype=torch.uint8)
     for table, name in (("mnist", "mnist"), ("generated_fashion_mnist", "fashion_mnist")):
-        assert choose("auto", in_memory(grey, name=table).split("valid")).name == name
+        assert choose("auto", in_memory(gray, name=table).split("valid")).name == name
         assert own(table) == name
-    other = in_memory(grey, name="celeba").split("valid")
+    other = in_memory(gray, name="celeba").split("valid")
     with pytest.raises(ConfigError, match=r"celeba.*inception-2015-12-05.*extractor=pixels"):
         choose("auto", other)
     assert choose("pixels", other).name == "pixels"

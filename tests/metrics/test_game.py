@@ -14,8 +14,8 @@ from genlab.core.values import Diagnosis
 from genlab.data.loader import Data
 from genlab.engine.evaluate import evaluate
 from genlab.evaluation.evaluators.game.gan_diagnosis import GameDiagnosis, parts_of, variety
-from genlab.nn.capabilities import Plays
-from genlab.nn.losses.adversarial import GAMES, Contest
+from genlab.nn.capabilities import HasGANLoss
+from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
 from genlab.nn.losses.regularizers import chosen
 from genlab.registry import MODELS, discover
 from tests.models.conftest import shrunk, spec_of
@@ -32,23 +32,23 @@ class Match(Fixed):
 
     def __init__(self, images: Tensor, slope: float = 1.0, bias: float = 0.0, loss: str = "non_saturating", **by: Any):
         super().__init__(images)
-        self.game, self.stabilisers = GAMES[loss], chosen(by)  # type: ignore[index]
+        self.gan_loss, self.regularizers = GAN_LOSSES[loss], chosen(by)  # type: ignore[index]
         self.slope, self.bias = slope, bias
 
-    def draw(self, *columns: Tensor) -> tuple[Tensor, ...]:
+    def shared_forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
         return 2 * columns[0] - 1, 2 * self.sample(len(columns[0])) - 1
 
-    def contests(self, real: Tensor, fake: Tensor) -> dict[str, Contest]:
-        return {"": Contest(self.game, self.judge(real), self.judge(fake))}
+    def real_and_fake_logits(self, real: Tensor, fake: Tensor) -> dict[str, Logits]:
+        return {"": Logits(self.gan_loss, self.discriminator_logits(real), self.discriminator_logits(fake))}
 
-    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
+    def discriminator_logits(self, images: Tensor, *given: Tensor) -> Tensor:
         return self.slope * images.flatten(1).mean(1, keepdim=True) * 4 + self.bias
 
 
 class Oracle(Match):
     """Its discriminator knows what is real: the fakes are darker."""
 
-    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
+    def discriminator_logits(self, images: Tensor, *given: Tensor) -> Tensor:
         return 40 * (images.flatten(1).mean(1, keepdim=True) + 0.6)
 
 
@@ -70,7 +70,7 @@ def test_a_healthy_game_is_not_diagnosed(noise_images: Data) -> None:
     assert found["sample_spacing"] == pytest.approx(1, abs=0.1)
     assert found["mode_shift"] == 0  # the same noise, the same samples
     assert found["critic_gradient"] == pytest.approx(4 / 16 * 16**0.5)  # of 4·mean over 16 pixels
-    assert isinstance(model, Plays)
+    assert isinstance(model, HasGANLoss)
 
 
 def test_one_image_a_class_is_few_images_though_classes_are_far_apart(noise_images: Data) -> None:
@@ -84,17 +84,17 @@ def test_one_image_a_class_is_few_images_though_classes_are_far_apart(noise_imag
 @pytest.mark.parametrize("kept", [1, 3])
 def test_a_generator_of_few_images_is_diagnosed(kept: int, noise_images: Data) -> None:
     found = said(Match(HEALTHY[:kept]), noise_images)
-    assert sentences(found)["mode_collapse"].endswith("; model.stabilisers.pack.size=2")
+    assert sentences(found)["mode_collapse"].endswith("; model.regularizers.pack.size=2")
     assert found["mode_collapse"].after == 0.5
     assert found["mode_collapse"].steps == 500  # moves of the generator, one a step
     packed = said(Match(HEALTHY[:kept], pack={"size": 2}), noise_images)
-    assert sentences(packed)["mode_collapse"].endswith("model.stabilisers.pack.size=4")
+    assert sentences(packed)["mode_collapse"].endswith("model.regularizers.pack.size=4")
     alone = Match(HEALTHY[:kept])
     alone.packs = False  # as of a conditional GAN and InfoGAN
-    assert sentences(said(alone, noise_images))["mode_collapse"].endswith("model.stabilisers.r1.weight=10")
+    assert sentences(said(alone, noise_images))["mode_collapse"].endswith("model.regularizers.r1.weight=10")
 
 
-def test_the_grey_of_a_generator_that_has_learned_nothing_is_no_collapse(noise_images: Data) -> None:
+def test_the_gray_of_a_generator_that_has_learned_nothing_is_no_collapse(noise_images: Data) -> None:
     found = said(Match(0.5 + 0.02 * HEALTHY), noise_images)
     assert found["sample_distance"] < 0.1
     assert "mode_collapse" not in sentences(found)
@@ -143,13 +143,13 @@ def test_a_discriminator_that_has_won_is_diagnosed(noise_images: Data) -> None:
         found = said(Oracle(dark, loss=loss), noise_images)
         assert found["critic_loss_share"] < 0.02
         assert "has won" in sentences(found)["discriminator_won"]
-        assert sentences(found)["discriminator_won"].endswith("model.stabilisers.r1.weight=10")
+        assert sentences(found)["discriminator_won"].endswith("model.regularizers.r1.weight=10")
     stronger = said(Oracle(dark, r1={"weight": 10}), noise_images)
-    assert sentences(stronger)["discriminator_won"].endswith("model.stabilisers.r1.weight=20")
+    assert sentences(stronger)["discriminator_won"].endswith("model.regularizers.r1.weight=20")
     assert "discriminator_won" not in sentences(said(Oracle(dark, loss="wasserstein"), noise_images))
 
 
-@pytest.mark.parametrize("loss", list(GAMES))
+@pytest.mark.parametrize("loss", list(GAN_LOSSES))
 def test_the_loss_of_a_discriminator_that_knows_nothing_is_that_of_a_guess(loss: str, noise_images: Data) -> None:
     bias = 0.5 if loss == "least_squares" else 0.0
     found = said(Match(HEALTHY, slope=0, bias=bias, loss=loss), noise_images)
@@ -180,8 +180,10 @@ def beaten(name: str) -> Any:
         model.discriminators = nn.ModuleDict({domain: Knows(real=1, made=0) for domain in "XY"})
     elif name == "aae":
         model.discriminator, model.prior = knows, lambda n: torch.ones(n, model.latent_dim)
+    elif name == "vaegan":
+        model.features_and_logit = lambda x: (x, knows(x))
     else:
-        model.judge = {"pix2pix": lambda x, y: knows(y), "vaegan": lambda x: (x, knows(x))}.get(name, knows.forward)
+        model.discriminator_logits = (lambda x, y: knows(y)) if name == "pix2pix" else knows.forward
     return model
 
 
@@ -212,20 +214,20 @@ def test_any_discriminator_that_has_won_is_diagnosed(name: str) -> None:
 def test_contests_are_what_the_discriminators_phase_descends(name: str) -> None:
     share = 0.5 if name == "pix2pix" else 1.0  # of a loss halved, as in the paper
     model, columns = family(name), (torch.rand(6, 1, 32, 32), torch.rand(6, 1, 32, 32))
-    drawn = model.draw(*columns[: len(model.inputs)])
+    drawn = model.shared_forward(*columns[: len(model.inputs)])
     rng.seed(0)
-    losses = [game.discriminator(real, made) for game, real, made in model.contests(*drawn).values()]
+    losses = [game.discriminator(real, made) for game, real, made in model.real_and_fake_logits(*drawn).values()]
     rng.seed(0)  # for a VAE-GAN draws from the prior
-    torch.testing.assert_close(model.discriminate(*drawn)["loss"], share * sum(losses))
+    torch.testing.assert_close(model.discriminator_loss(*drawn)["loss"], share * sum(losses))
 
 
 def test_a_discriminator_that_says_the_same_of_every_image_is_diagnosed_unless_there_is_nothing_to_tell(
     noise_images: Data,
 ) -> None:
     found = said(Match(0.2 * HEALTHY, slope=1e-4, r1={"weight": 100}), noise_images)
-    assert sentences(found)["flat_discriminator"].endswith("model.stabilisers.r1.weight=10")
+    assert sentences(found)["flat_discriminator"].endswith("model.regularizers.r1.weight=10")
     clipped = said(Match(0.2 * HEALTHY, slope=1e-4, clip={"bound": 0.01}), noise_images)
-    assert sentences(clipped)["flat_discriminator"].endswith("model.stabilisers.clip.bound=0.1")
+    assert sentences(clipped)["flat_discriminator"].endswith("model.regularizers.clip.bound=0.1")
     assert not sentences(said(Match(HEALTHY, slope=1e-4), noise_images))  # the samples are the data: an equilibrium
 
 
@@ -234,7 +236,7 @@ def test_a_gradient_penalty_whose_target_is_missed_is_diagnosed(noise_images: Da
     assert not sentences(said(Match(HEALTHY, loss="wasserstein", **penalty), noise_images))
     for slope in (0.01, 100):
         found = said(Match(HEALTHY, slope, loss="wasserstein", **penalty), noise_images)
-        assert sentences(found)["gradient_penalty"].endswith("model.stabilisers.gradient_penalty.weight=100")
+        assert sentences(found)["gradient_penalty"].endswith("model.regularizers.gradient_penalty.weight=100")
 
 
 def test_a_generator_that_jumps_is_diagnosed_at_the_second_jump_and_remembers_over_a_restart() -> None:
@@ -249,7 +251,7 @@ def test_a_generator_that_jumps_is_diagnosed_at_the_second_jump_and_remembers_ov
     resumed.memory = judge.memory
     found = said(Match(black), data, resumed)
     assert found["mode_shift"] == 1
-    assert sentences(found)["oscillation"].endswith("model.stabilisers.r1.weight=10")
+    assert sentences(found)["oscillation"].endswith("model.regularizers.r1.weight=10")
     assert "oscillation" not in said(Match(black), data, resumed)  # it stays
 
 

@@ -44,8 +44,8 @@ def test_prdc_is_the_papers_formulas(n: int, m: int, k: int, monkeypatch: pytest
 
 def test_a_collapsed_generator_keeps_precision_and_loses_recall_and_coverage() -> None:
     real, _ = clouds(400, 1)
-    centre = real.square().sum(1).argmin()
-    fake = real[centre] + 1e-3 * torch.randn(400, 4, generator=torch.Generator().manual_seed(1))
+    center = real.square().sum(1).argmin()
+    fake = real[center] + 1e-3 * torch.randn(400, 4, generator=torch.Generator().manual_seed(1))
     found = prdc(real, fake, 5)
     assert found["precision"] == 1
     assert found["recall"] < 0.01

@@ -71,11 +71,11 @@ def small(preset: str) -> Callable[[Shape], Model]:
     return build
 
 
-def gan(stabilisers: dict[str, Any] | None = None, **changes: Any) -> GAN:
+def gan(regularizers: dict[str, Any] | None = None, **changes: Any) -> GAN:
     """A GAN of two networks of six units for images of 4 pixels."""
     torch.manual_seed(0)
     nets = {"name": "mlp", "hidden": [6], "activation": "tanh"}
-    return GAN((1, 4, 4), nets, nets, latent_dim=3, stabilisers=stabilisers, **changes)
+    return GAN((1, 4, 4), nets, nets, latent_dim=3, regularizers=regularizers, **changes)
 
 
 def states(n: int) -> Tensor:

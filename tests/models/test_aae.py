@@ -24,7 +24,7 @@ def small(**changes: Any) -> AdversarialAutoencoder:
 def moved(model: AdversarialAutoencoder, phase: str) -> set[str]:
     """The networks that a phase's loss has gradients for."""
     model.zero_grad(set_to_none=True)
-    drawn = model.draw(torch.rand(3, 1, 8, 8))
+    drawn = model.shared_forward(torch.rand(3, 1, 8, 8))
     next(p for p in model.phases() if p.name == phase).objective(*drawn)["loss"].backward()
     return {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
 
@@ -44,8 +44,8 @@ def test_a_blind_discriminator_costs_two_bits_of_doubt() -> None:
     model = small()
     torch.nn.init.zeros_(model.discriminator[-1].weight)
     torch.nn.init.zeros_(model.discriminator[-1].bias)
-    drawn = model.draw(torch.rand(3, 1, 8, 8))
-    said = model.discriminate(*drawn)
+    drawn = model.shared_forward(torch.rand(3, 1, 8, 8))
+    said = model.discriminator_loss(*drawn)
     assert float(said["loss"].detach()) == pytest.approx(2 * math.log(2))
     assert float(said["code_probability"]) == 0.5
     assert float(model.mislead(*drawn)["loss"].detach()) == pytest.approx(math.log(2))
@@ -54,9 +54,9 @@ def test_a_blind_discriminator_costs_two_bits_of_doubt() -> None:
 def test_the_mixture_lies_on_a_ring() -> None:
     rng.seed(0)
     z = small(latent_dim=3, prior="mixture", components=5, radius=2.0).prior(20_000)
-    centre = 2 * math.pi / 5 * torch.arange(5)
-    centres = 2.0 * torch.stack([centre.cos(), centre.sin()], 1)
-    distance, nearest = torch.cdist(z[:, :2], centres).min(1)
+    center = 2 * math.pi / 5 * torch.arange(5)
+    centers = 2.0 * torch.stack([center.cos(), center.sin()], 1)
+    distance, nearest = torch.cdist(z[:, :2], centers).min(1)
     spread = 2.0 * math.sin(math.pi / 5) / 3
     assert torch.allclose(nearest.bincount(minlength=5) / 20_000, torch.full((5,), 0.2), atol=0.015)
     assert float(distance.square().mean()) == pytest.approx(2 * spread**2, rel=0.05)

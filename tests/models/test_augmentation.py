@@ -74,9 +74,9 @@ def test_without_strength_nothing_changes() -> None:
 def test_a_warp_takes_values_from_where_the_matrix_points() -> None:
     x = images(1, 1, 9, 12)
     matrix = torch.tensor([[[0.9, 0.3, 0.7], [-0.2, 1.1, -0.4]]])
-    centre = torch.tensor([4.0, 5.5])  # scipy's places are (row, column), from the corner
+    center = torch.tensor([4.0, 5.5])  # scipy's places are (row, column), from the corner
     swapped = matrix[0, :, :2].flip(0, 1)
-    offset = centre + matrix[0, :, 2].flip(0) - swapped @ centre
+    offset = center + matrix[0, :, 2].flip(0) - swapped @ center
     expected = ndimage.affine_transform(x[0, 0].numpy(), swapped.numpy(), offset.numpy(), order=1, mode="reflect")
     assert torch.allclose(warp(x, matrix)[0, 0], torch.from_numpy(expected), atol=1e-4)
 
@@ -142,14 +142,14 @@ def test_the_speed_of_ada_does_not_depend_on_the_size_of_a_batch() -> None:
     assert float(small.p) == pytest.approx(float(large.p))
 
 
-def test_grey_pictures_are_coloured_as_their_coloured_copies_are() -> None:
+def test_gray_pictures_are_colored_as_their_colored_copies_are() -> None:
     """One channel goes through the mean of what three equal channels would become."""
-    grey, colour = made(SPECS[1], (1, 16, 16)), made(SPECS[1], (3, 16, 16))
+    gray, color = made(SPECS[1], (1, 16, 16)), made(SPECS[1], (3, 16, 16))
     x = images(6, 1, 16, 16)
     rng.seed(5)
-    one = grey.recoloured(x)  # type: ignore[operator]
+    one = gray.recolored(x)  # type: ignore[operator]
     rng.seed(5)
-    three = colour.recoloured(x.expand(-1, 3, -1, -1))  # type: ignore[operator]
+    three = color.recolored(x.expand(-1, 3, -1, -1))  # type: ignore[operator]
     # hue and saturation turn about the grey axis, which holds the mean
     assert torch.allclose(one, three.mean(1, keepdim=True), atol=1e-4)
 

@@ -1,4 +1,4 @@
-"""The autoencoder's variants: what is tied, spoilt, charged for and trained first."""
+"""The autoencoder's variants: what is tied, corrupted, charged for and trained first."""
 
 from __future__ import annotations
 

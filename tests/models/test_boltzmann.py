@@ -95,9 +95,9 @@ def test_gibbs_rounds_leave_the_model_where_it_is(visible: Any) -> None:
         torch.testing.assert_close(v.mean(0), mean, atol=0.015, rtol=0)
         torch.testing.assert_close(v.t() @ v / len(v), second, atol=0.015, rtol=0)
     else:  # v given h is normal about b + Wᵀh: p(h) ∝ exp(c·h + ½|b + Wᵀh|² − ½|b|²)
-        centre = m.visible_bias + states(H) @ m.weight
-        q = (states(H) @ m.hidden_bias + 0.5 * centre.square().sum(1)).softmax(0)
-        torch.testing.assert_close(v.mean(0), q @ centre, atol=0.04, rtol=0)
+        center = m.visible_bias + states(H) @ m.weight
+        q = (states(H) @ m.hidden_bias + 0.5 * center.square().sum(1)).softmax(0)
+        torch.testing.assert_close(v.mean(0), q @ center, atol=0.04, rtol=0)
 
 
 def test_contrastive_divergence_draws_by_the_seed_and_takes_no_gradient_through_fantasies() -> None:

@@ -93,11 +93,11 @@ def test_all_ranks_take_the_run_that_rank_0_has_found(tmp_path: Path, monkeypatc
     monkeypatch.setattr(warm_start, "read_stored", lambda path: {"model": {"of": path.name}})
 
     class Second(Runtime):
-        def from_main(self, value: Any) -> Any:
+        def broadcast(self, value: Any) -> Any:
             return tmp_path / "found"
 
-    place = Second(torch.device("cpu"))
-    model = warm_start.settled({"model": {"name": "classifier", "init_from": "last"}}, place)["model"]
+    runtime = Second(torch.device("cpu"))
+    model = warm_start.settled({"model": {"name": "classifier", "init_from": "last"}}, runtime)["model"]
     assert (model["init_from"], model["body"]) == (str(tmp_path / "found"), {"of": "found"})
 
 

@@ -64,7 +64,7 @@ def test_samples_are_of_the_class_asked_for(condition: str) -> None:
 def test_fakes_have_the_labels_of_the_batch(condition: str) -> None:
     model, image, label = cgan(condition).eval(), torch.rand(4, *SHAPE), torch.tensor([1, 1, 0, 2])
     rng.seed(0)
-    real, fake, given = model.draw(image, label)
+    real, fake, given = model.shared_forward(image, label)
     rng.seed(0)
     z = model.prior(4)[:, :5]
     expected = model.generator(torch.cat([z, one_hot(label, CLASSES).float()], 1)).tanh()
@@ -77,24 +77,24 @@ def test_fakes_have_the_labels_of_the_batch(condition: str) -> None:
 def test_the_discriminator_hears_the_label(condition: str) -> None:
     model, images = cgan(condition).eval(), torch.randn(4, *SHAPE)
     zero, one = torch.zeros(4, dtype=torch.long), torch.ones(4, dtype=torch.long)
-    assert not torch.allclose(model.judge(images, zero), model.judge(images, one))
+    assert not torch.allclose(model.discriminator_logits(images, zero), model.discriminator_logits(images, one))
 
 
 def test_an_auxiliary_classifier_is_paid_by_both_players() -> None:
     """Odena et al., eq. 2 and 3, from the network's own outputs."""
     model, label = cgan("classifier", classifier_weight=0.7).eval(), torch.tensor([1, 1, 0, 2])
-    real, fake, _ = model.draw(torch.rand(4, *SHAPE), label)
+    real, fake, _ = model.shared_forward(torch.rand(4, *SHAPE), label)
     on_real, on_fake = (model.discriminator.network(each).double() for each in (real, fake))
     source = -(on_real[:, 0].sigmoid().log() + (1 - on_fake[:, 0].sigmoid()).log()).mean()
 
     def label_nll(outputs: Tensor) -> Tensor:
         return -outputs[:, 1:].softmax(1).log()[torch.arange(4), label].mean()
 
-    values = model.discriminate(real, fake, label)
+    values = model.discriminator_loss(real, fake, label)
     expected = source + 0.7 * (label_nll(on_real) + label_nll(on_fake))
     torch.testing.assert_close(values["loss"].double(), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(values["fake_label_nll"].double(), label_nll(on_fake), rtol=1e-5, atol=1e-6)
-    made = model.generate(real, fake, label)["loss"].double()
+    made = model.generator_loss(real, fake, label)["loss"].double()
     torch.testing.assert_close(
         made, -on_fake[:, 0].sigmoid().log().mean() + 0.7 * label_nll(on_fake), rtol=1e-5, atol=1e-6
     )
@@ -107,9 +107,9 @@ def test_an_auxiliary_classifier_is_paid_by_both_players() -> None:
         *itertools.product(("concat", "projection"), ("unroll", "consensus")),
     ],
 )
-def test_the_stabilisers_work_with_labels(condition: str, remedy: str) -> None:
-    model, label = cgan(condition, stabilisers={remedy: {}}), torch.tensor([1, 1, 0, 2])
-    drawn = model.draw(torch.rand(4, *SHAPE), label)
+def test_the_regularizers_work_with_labels(condition: str, remedy: str) -> None:
+    model, label = cgan(condition, regularizers={remedy: {}}), torch.tensor([1, 1, 0, 2])
+    drawn = model.shared_forward(torch.rand(4, *SHAPE), label)
     for phase in model.phases():
         model.zero_grad(set_to_none=True)
         loss = phase.objective(*drawn)["loss"]
@@ -121,10 +121,10 @@ def test_what_cannot_be_is_refused_in_a_line() -> None:
     with pytest.raises(ConfigError, match="'cgan' needs labels"):
         ConditionalGAN(SHAPE, None, G, D)
     with pytest.raises(ConfigError, match="no one label"):
-        cgan("concat", stabilisers={"pack": {}})
+        cgan("concat", regularizers={"pack": {}})
     for remedy in ("unroll", "consensus"):  # whose discriminator's loss is without its classes
-        with pytest.raises(ConfigError, match=f"{remedy} knows.*use model.stabilisers.{remedy}=null"):
-            cgan("classifier", stabilisers={remedy: {}})
+        with pytest.raises(ConfigError, match=f"{remedy} knows.*use model.regularizers.{remedy}=null"):
+            cgan("classifier", regularizers={remedy: {}})
     with pytest.raises(ConfigError, match="no sequence of layers"):
         ConditionalGAN(SHAPE, CLASSES, G, {"name": "mlp", "hidden": []}, "projection")
 

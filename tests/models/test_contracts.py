@@ -51,7 +51,7 @@ def given(model: Model, image: Tensor) -> list[Tensor]:
 def a_step(model: Model, image: Tensor, seed: int = 0) -> dict[str, Tensor]:
     """Every phase's scalars for one batch, drawn once, named phase/quantity."""
     rng.seed(seed)
-    drawn = model.draw(*columns(model, image))
+    drawn = model.shared_forward(*columns(model, image))
     return {f"{p.name}/{key}": value for p in model.phases() for key, value in p.objective(*drawn).items()}
 
 
@@ -92,7 +92,7 @@ def test_the_yaml_as_it_stands_builds(preset: str, shape: Shape) -> None:
 @pytest.mark.parametrize("shape", [*SHAPES, *LARGE_SHAPES], ids=str)
 def test_losses_are_finite_and_gradients_fill_the_phase(small: Build, shape: Shape) -> None:
     model = built(small, shape)
-    drawn = model.draw(*columns(model, torch.rand(N, *shape)))
+    drawn = model.shared_forward(*columns(model, torch.rand(N, *shape)))
     phases = model.phases()
     reached: dict[int, set[str]] = {}  # a penalty, a further phase of a module, need not reach its biases
     for phase in phases:

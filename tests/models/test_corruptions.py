@@ -1,4 +1,4 @@
-"""Ways to spoil an image: how much of it, where, and alike among ranks."""
+"""Ways to corrupt an image: how much of it, where, and alike among ranks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.nn.augment.corruptions import GREY, box_mask
+from genlab.nn.augment.corruptions import GRAY, box_mask
 from genlab.registry import CORRUPTIONS
 
 NAMES = ["gaussian", "masking", "salt_pepper", "box"]
 
 
-def spoilt(name: str, amount: Any, image: Tensor) -> Tensor:
+def corrupted(name: str, amount: Any, image: Tensor) -> Tensor:
     rng.seed(0)
     result: Tensor = CORRUPTIONS.build({"name": name, "amount": amount})(image)
     return result
@@ -27,7 +27,7 @@ def spoilt(name: str, amount: Any, image: Tensor) -> Tensor:
 def test_spoilt_images_are_images(name: str, amount: Any) -> None:
     image = torch.rand(6, 3, 9, 12)
     before = image.clone()
-    other = spoilt(name, amount, image)
+    other = corrupted(name, amount, image)
     assert torch.equal(image, before)  # the clean image is still needed
     assert other.shape == image.shape
     assert other.min() >= 0
@@ -37,14 +37,14 @@ def test_spoilt_images_are_images(name: str, amount: Any) -> None:
 
 def test_gaussian_noise_has_its_deviation() -> None:
     image = torch.full((50, 1, 20, 20), 0.5)
-    change = spoilt("gaussian", 0.1, image) - image
+    change = corrupted("gaussian", 0.1, image) - image
     assert float(change.std()) == pytest.approx(0.1, rel=0.03)
     assert abs(float(change.mean())) < 0.003
 
 
 def test_shares_are_kept_and_channels_go_together() -> None:
     image = torch.full((50, 3, 20, 20), 0.5)
-    masked, peppered = spoilt("masking", 0.25, image), spoilt("salt_pepper", 0.3, image)
+    masked, peppered = corrupted("masking", 0.25, image), corrupted("salt_pepper", 0.3, image)
     assert float((masked == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
     assert float((peppered == 0).float().mean()) == pytest.approx(0.15, abs=0.01)
     assert float((peppered == 1).float().mean()) == pytest.approx(0.15, abs=0.01)
@@ -54,7 +54,7 @@ def test_shares_are_kept_and_channels_go_together() -> None:
 
 def test_a_range_is_drawn_from_for_each_image() -> None:
     image = torch.full((400, 1, 20, 20), 0.5)
-    deviations = (spoilt("gaussian", [0.02, 0.1], image) - image).flatten(1).std(1)
+    deviations = (corrupted("gaussian", [0.02, 0.1], image) - image).flatten(1).std(1)
     assert float(deviations.min()) < 0.03
     assert float(deviations.max()) > 0.09
     assert float(deviations.mean()) == pytest.approx(0.06, abs=0.005)
@@ -71,18 +71,18 @@ def test_boxes_are_whole_squares_everywhere() -> None:
     assert rows.any(0).all()  # every row and column is sometimes inside, the edges too
     assert columns.any(0).all()
     image = torch.rand(4, 3, 8, 12)
-    assert spoilt("box", 1.0, image)[:, :, :, 8:].eq(GREY).any()
+    assert corrupted("box", 1.0, image)[:, :, :, 8:].eq(GRAY).any()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_two_ranks_spoil_as_one_does(name: str) -> None:
     image = torch.rand(6, 1, 8, 8)
-    whole = spoilt(name, [0.1, 0.9], image)
+    whole = corrupted(name, [0.1, 0.9], image)
     try:
         halves = []
         for rank in (0, 1):
             rng.share(rank, 2)
-            halves.append(spoilt(name, [0.1, 0.9], image[3 * rank : 3 * rank + 3]))
+            halves.append(corrupted(name, [0.1, 0.9], image[3 * rank : 3 * rank + 3]))
     finally:
         rng.share(0, 1)
     assert torch.equal(torch.cat(halves), whole)

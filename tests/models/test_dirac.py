@@ -19,9 +19,9 @@ from genlab.registry import MODELS
 from tests.models.conftest import spec_of
 from tests.report.conftest import MemorySplit
 
-R1 = {"stabilisers": {"r1": {"weight": 0.5}}}
-NOISE = {"stabilisers": {"instance_noise": {"sigma": 0.7, "anneal": False}}}
-PENALISED = {"loss": "wasserstein", "critic_steps": 5, "stabilisers": {"gradient_penalty": {"weight": 0.25}}}
+R1 = {"regularizers": {"r1": {"weight": 0.5}}}
+NOISE = {"regularizers": {"instance_noise": {"sigma": 0.7, "anneal": False}}}
+PENALIZED = {"loss": "wasserstein", "critic_steps": 5, "regularizers": {"gradient_penalty": {"weight": 0.25}}}
 
 
 def dirac(shape: Shape = (1, 1, 1), **changes: Any) -> Any:
@@ -43,14 +43,14 @@ def roots(trace: float, determinant: float) -> list[complex]:
         ({"loss": "hinge"}, [1j, -1j]),
         ({"critic_steps": 4}, [0.25j, -0.25j]),  # θ is four times as slow
         (R1, roots(-0.5, 0.25)),  # −γ/2 ± √(γ²/4 − f'(0)²)
-        ({"stabilisers": {"r1": {"weight": 2.0}}}, roots(-2, 0.25)),  # overdamped: both real
-        ({"stabilisers": {"r2": {"weight": 0.5, "every": 3}}}, roots(-0.5, 0.25)),  # lazily, and as strong
+        ({"regularizers": {"r1": {"weight": 2.0}}}, roots(-2, 0.25)),  # overdamped: both real
+        ({"regularizers": {"r2": {"weight": 0.5, "every": 3}}}, roots(-0.5, 0.25)),  # lazily, and as strong
         (NOISE, roots(-0.245, 0.25)),  # f''(0)σ² ± √(f''(0)²σ⁴ − f'(0)²)
-        ({"stabilisers": {"consensus": {"weight": 1.0}}}, [-0.25 + 0.5j, -0.25 - 0.5j]),  # −γf'(0)² ± f'(0) i
+        ({"regularizers": {"consensus": {"weight": 1.0}}}, [-0.25 + 0.5j, -0.25 - 0.5j]),  # −γf'(0)² ± f'(0) i
         # consensus is of the losses without R1: [[−¼, ½], [−½, −¼ − ½]]
-        ({"stabilisers": {"consensus": {"weight": 1.0}, "r1": {"weight": 0.5}}}, roots(-1.0, 0.4375)),
+        ({"regularizers": {"consensus": {"weight": 1.0}, "r1": {"weight": 0.5}}}, roots(-1.0, 0.4375)),
         # and the generator descends it when it moves: [[−1/12, 1/6], [−½, −¼]]
-        ({"critic_steps": 3, "stabilisers": {"consensus": {"weight": 1.0}}}, roots(-1 / 3, 5 / 48)),
+        ({"critic_steps": 3, "regularizers": {"consensus": {"weight": 1.0}}}, roots(-1 / 3, 5 / 48)),
     ],
 )
 def test_eigenvalues_are_those_of_the_paper(changes: dict[str, Any], expected: list[complex]) -> None:
@@ -64,7 +64,7 @@ def test_eigenvalues_are_those_of_the_paper(changes: dict[str, Any], expected: l
 
 @pytest.mark.parametrize(
     ("changes", "converges"),
-    [({}, False), ({"loss": "wasserstein"}, False), (PENALISED, False), (R1, True), (NOISE, True)],
+    [({}, False), ({"loss": "wasserstein"}, False), (PENALIZED, False), (R1, True), (NOISE, True)],
 )
 def test_r1_and_noise_converge_and_the_others_do_not(changes: dict[str, Any], converges: bool) -> None:
     rng.seed(0)
@@ -84,7 +84,7 @@ def test_its_path_is_that_of_alternating_descent() -> None:
 
 
 def test_its_path_is_clipped_as_in_training() -> None:
-    model = dirac(loss="wasserstein", stabilisers={"clip": {"bound": 0.1}})
+    model = dirac(loss="wasserstein", regularizers={"clip": {"bound": 0.1}})
     players = Players(model, torch.zeros(1, 1, 1, 1))
     path = players.descend((1.0, 1.0), 100, 0.1)
     assert path[1:, 1].abs().max() == pytest.approx(0.1)
@@ -106,10 +106,10 @@ def test_the_evaluator_leaves_the_model_as_it_was_and_draws_the_field() -> None:
 
 def test_a_penalty_with_a_kink_has_no_eigenvalues_and_an_annealed_one_no_theory() -> None:
     judge = DiracEvaluator(n=100, steps=1)
-    names = numbers(list(judge.run(dirac(**PENALISED), MemorySplit(torch.zeros(2, 1, 1, 1)))))  # type: ignore[arg-type]
+    names = numbers(list(judge.run(dirac(**PENALIZED), MemorySplit(torch.zeros(2, 1, 1, 1)))))  # type: ignore[arg-type]
     assert not [name for name in names if "eigenvalue" in name or "theory" in name]
     assert theory(dirac(loss="least_squares")) is None
-    assert theory(dirac(stabilisers={"unroll": {"steps": 1}})) is None
+    assert theory(dirac(regularizers={"unroll": {"steps": 1}})) is None
     assert not judge.applies(MODELS.build(spec_of("gan"), "model", image_shape=(1, 8, 8)))
     with pytest.raises(ConfigError, match="use dataset=dirac"):
         next(judge.run(dirac((1, 2, 2)), MemorySplit(torch.zeros(2, 1, 2, 2))))  # type: ignore[arg-type]

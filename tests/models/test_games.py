@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from genlab.errors import ConfigError
 from genlab.models.gans.gan import GAN
-from genlab.nn.losses.adversarial import GAMES
+from genlab.nn.losses.adversarial import GAN_LOSSES
 
 REAL, FAKE = torch.tensor([[1.5], [-0.5], [3.0]]), torch.tensor([[-2.0], [0.25], [1.0]])
 
@@ -35,9 +35,9 @@ def expected() -> dict[str, tuple[Tensor, Tensor]]:
     }
 
 
-@pytest.mark.parametrize("name", list(GAMES))
+@pytest.mark.parametrize("name", list(GAN_LOSSES))
 def test_losses_are_their_closed_forms(name: str) -> None:
-    game = GAMES[name]  # type: ignore[index]
+    game = GAN_LOSSES[name]  # type: ignore[index]
     discriminator, generator = expected()[name]
     torch.testing.assert_close(game.discriminator(REAL, FAKE), discriminator)
     torch.testing.assert_close(game.generator(REAL, FAKE), generator)
@@ -46,15 +46,15 @@ def test_losses_are_their_closed_forms(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "loss"), [("non_saturating", bce), ("minimax", bce), ("least_squares", mse)])
 def test_smoothing_moves_the_target_of_real_images_alone(name: str, loss: object) -> None:
-    game = GAMES[name]  # type: ignore[index]
+    game = GAN_LOSSES[name]  # type: ignore[index]
     assert game.smoothing is not None
     found = game.discriminator(REAL, FAKE) + game.smoothing(REAL, 0.1)
     torch.testing.assert_close(found, loss(REAL, 0.9) + loss(FAKE, 0))  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("name", list(GAMES))
+@pytest.mark.parametrize("name", list(GAN_LOSSES))
 def test_no_other_logit_costs_less_where_nothing_can_be_told(name: str) -> None:
-    game, alike = GAMES[name], torch.ones(3, 1)  # type: ignore[index]
+    game, alike = GAN_LOSSES[name], torch.ones(3, 1)  # type: ignore[index]
     least = game.discriminator(game.indifferent * alike, game.indifferent * alike)
     for other in torch.linspace(-2, 2, 41):
         assert game.discriminator(other * alike, other * alike) >= least - 1e-6
@@ -68,16 +68,16 @@ def gan(loss: str, **changes: object) -> GAN:
 @pytest.mark.parametrize("loss", ["hinge", "wasserstein", "relativistic"])
 def test_a_game_without_targets_refuses_smoothing(loss: str) -> None:
     with pytest.raises(ConfigError, match=f"'{loss}' has no target.*model.loss=non_saturating"):
-        gan(loss, stabilisers={"smoothing": {}})
+        gan(loss, regularizers={"smoothing": {}})
 
 
 def test_the_model_uses_what_it_is_given() -> None:
-    model = gan("least_squares", stabilisers={"smoothing": {"amount": 0.2}})
-    torch.testing.assert_close(model.discriminator_loss(REAL, FAKE), mse(REAL, 0.8) + mse(FAKE, 0))
+    model = gan("least_squares", regularizers={"smoothing": {"amount": 0.2}})
+    torch.testing.assert_close(model.discriminator_gan_loss(REAL, FAKE), mse(REAL, 0.8) + mse(FAKE, 0))
 
 
 def test_a_relative_generator_looks_at_the_real_images_too() -> None:
     model = gan("relativistic")
-    real, fake = model.draw(torch.rand(3, 1, 2, 2))
+    real, fake = model.shared_forward(torch.rand(3, 1, 2, 2))
     on_real, on_fake = model.discriminator(real), model.discriminator(fake)
-    torch.testing.assert_close(model.generate(real, fake)["loss"], F.softplus(on_real - on_fake).mean())
+    torch.testing.assert_close(model.generator_loss(real, fake)["loss"], F.softplus(on_real - on_fake).mean())

@@ -45,7 +45,7 @@ def test_the_discriminator_moves_first_then_the_generator() -> None:
 def test_a_step_costs_one_generator_pass_and_three_of_the_discriminator() -> None:
     model, image = gan(), torch.rand(5, *SHAPE)
     generated, judged = calls(model.generator), calls(model.discriminator)
-    drawn = model.draw(image)
+    drawn = model.shared_forward(image)
     for phase in model.phases():
         phase.objective(*drawn)["loss"].backward()
     assert len(generated) == 1
@@ -59,7 +59,7 @@ def test_a_step_costs_one_generator_pass_and_three_of_the_discriminator() -> Non
 def test_the_discriminators_loss_leaves_the_generator_alone() -> None:
     model = gan()
     discriminate, generate = model.phases()
-    drawn = model.draw(torch.rand(5, *SHAPE))
+    drawn = model.shared_forward(torch.rand(5, *SHAPE))
     discriminate.objective(*drawn)["loss"].backward()
     assert all(p.grad is None for p in model.generator.parameters())
     model.discriminator.requires_grad_(False)  # as the loop does while the generator moves
@@ -72,14 +72,14 @@ def test_the_discriminators_loss_leaves_the_generator_alone() -> None:
 @pytest.mark.parametrize("loss", ["non_saturating", "minimax"])
 def test_losses_are_those_of_the_paper(loss: Any) -> None:
     model = gan(loss=loss).eval()
-    real, fake = model.draw(torch.rand(5, *SHAPE))
+    real, fake = model.shared_forward(torch.rand(5, *SHAPE))
     d_real, d_fake = model.discriminator(real).sigmoid(), model.discriminator(fake).sigmoid()
-    values = model.discriminate(real, fake)
+    values = model.discriminator_loss(real, fake)
     torch.testing.assert_close(values["loss"], -(d_real.log() + (1 - d_fake).log()).mean())
     torch.testing.assert_close(values["real_probability"], d_real.mean())
     torch.testing.assert_close(values["fake_probability"], d_fake.mean())
     expected = -d_fake.log().mean() if loss == "non_saturating" else (1 - d_fake).log().mean()
-    torch.testing.assert_close(model.generate(real, fake)["loss"], expected)
+    torch.testing.assert_close(model.generator_loss(real, fake)["loss"], expected)
 
 
 def test_the_prior_is_the_one_asked_for() -> None:
@@ -96,7 +96,7 @@ def test_the_prior_is_the_one_asked_for() -> None:
 def test_samples_are_the_fakes_in_the_unit_interval() -> None:
     model, image = gan().eval(), torch.rand(5, *SHAPE)
     rng.seed(2)
-    _, fake = model.draw(image)
+    _, fake = model.shared_forward(image)
     rng.seed(2)
     torch.testing.assert_close(model.sample(5), (fake + 1) / 2)
 
@@ -113,7 +113,7 @@ def test_a_few_steps_teach_both_players() -> None:
         losses = []
         for _ in range(30):
             rng.seed(1)
-            loss = phase.objective(*model.draw(image))["loss"]
+            loss = phase.objective(*model.shared_forward(image))["loss"]
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -121,7 +121,7 @@ def test_a_few_steps_teach_both_players() -> None:
         assert losses[-1] < losses[0] - 0.005
 
 
-def test_dcgan_brings_its_optimiser_and_the_command_line_wins(tmp_path: Path) -> None:
+def test_dcgan_brings_its_optimizer_and_the_command_line_wins(tmp_path: Path) -> None:
     from hydra import compose, initialize_config_dir
 
     (tmp_path / "root.yaml").write_text(
@@ -137,5 +137,5 @@ def test_dcgan_brings_its_optimiser_and_the_command_line_wins(tmp_path: Path) ->
 
 def test_how_much_is_augmented_is_logged() -> None:
     model = gan(augment={"name": "ada", "start": 0.25})
-    said = model.discriminate(*model.draw(torch.rand(4, *SHAPE)))
+    said = model.discriminator_loss(*model.shared_forward(torch.rand(4, *SHAPE)))
     assert abs(float(said["ada_p"]) - 0.25) < 1e-3  # a step of 4 images of 500,000

@@ -20,7 +20,7 @@ def largest(weight: Tensor) -> float:
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(20, 9), nn.Conv2d(3, 8, 4)])
-def test_a_normalised_weights_largest_singular_value_is_1(layer: nn.Module) -> None:
+def test_a_normalized_weights_largest_singular_value_is_1(layer: nn.Module) -> None:
     torch.manual_seed(0)
     spectral(layer)
     for _ in range(100):

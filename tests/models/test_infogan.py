@@ -85,15 +85,16 @@ def test_a_q_that_knows_nothing_has_no_information() -> None:
 
 def test_the_generator_and_q_are_paid_for_information() -> None:
     model = infogan(categorical_weight=0.5, continuous_weight=0.2).eval()
-    real, fake, code = model.draw(torch.rand(6, *SHAPE))
+    real, fake, code = model.shared_forward(torch.rand(6, *SHAPE))
     on_fake, q = model.read(fake)
     bounds = model.codes.bounds(code, q)
     paid = 0.5 * bounds["categorical"] + 0.2 * bounds["continuous"]
-    values = model.generate(real, fake, code)
-    torch.testing.assert_close(values["loss"], model.game.generator(on_fake, on_fake) - paid)
+    values = model.generator_loss(real, fake, code)
+    torch.testing.assert_close(values["loss"], model.gan_loss.generator(on_fake, on_fake) - paid)
     torch.testing.assert_close(values["categorical_information"], bounds["categorical"])
     torch.testing.assert_close(
-        model.discriminate(real, fake, code)["loss"], model.game.discriminator(model.judge(real), on_fake)
+        model.discriminator_loss(real, fake, code)["loss"],
+        model.gan_loss.discriminator(model.discriminator_logits(real), on_fake),
     )
 
 
@@ -105,16 +106,16 @@ def test_q_moves_with_the_generator_and_leaves_the_discriminator_alone() -> None
     assert moved == {id(p) for part in (model.generator, model.head, model.codes) for p in part.parameters()}
 
 
-def test_stabilisers_work_with_codes_or_are_refused() -> None:
+def test_regularizers_work_with_codes_or_are_refused() -> None:
     for remedy in ("r1", "instance_noise"):
-        model = infogan(stabilisers={remedy: {}})
-        drawn = model.draw(torch.rand(4, *SHAPE))
+        model = infogan(regularizers={remedy: {}})
+        drawn = model.shared_forward(torch.rand(4, *SHAPE))
         for phase in model.phases():
             model.zero_grad(set_to_none=True)
             phase.objective(*drawn)["loss"].backward(retain_graph=True)
     for remedy in ("pack", "unroll", "consensus"):
         with pytest.raises(ConfigError, match=r"code|as it is|information"):
-            infogan(stabilisers={remedy: {}})
+            infogan(regularizers={remedy: {}})
 
 
 def test_a_walk_changes_one_code_and_takes_every_category() -> None:

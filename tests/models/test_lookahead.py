@@ -52,16 +52,16 @@ def test_the_fields_energy_and_its_gradient_are_those_of_brute_force(moving: int
 
 def test_consensus_is_charged_to_both_players() -> None:
     model, bare = gan({"consensus": {"weight": 2.0}}), gan()
-    drawn = model.draw(torch.rand(4, 1, 4, 4))
+    drawn = model.shared_forward(torch.rand(4, 1, 4, 4))
     for mode in (True, False):
         with torch.set_grad_enabled(mode):
             rng.seed(5)
-            energy = model.disagreement(drawn[0])
+            energy = model.consensus_term(drawn[0])
             assert float(energy) > 0
-            for name in ("discriminate", "generate"):
+            for name in ("discriminator_loss", "generator_loss"):
                 rng.seed(5)
-                charged = getattr(model, name)(*drawn)["loss"]
-                torch.testing.assert_close(charged, getattr(bare, name)(*drawn)["loss"] + energy)
+                regularized = getattr(model, name)(*drawn)["loss"]
+                torch.testing.assert_close(regularized, getattr(bare, name)(*drawn)["loss"] + energy)
 
 
 def test_unrolling_is_explicit_gradient_descent_and_is_differentiated_through() -> None:
@@ -81,8 +81,8 @@ def test_unrolling_is_explicit_gradient_descent_and_is_differentiated_through() 
 def test_the_unrolled_generator_plays_against_the_discriminator_to_be(loss: str) -> None:
     """In a zero-sum game its loss is the value of the game, real images included: minus the discriminator's loss."""
     model, twin = gan({"unroll": {"steps": 2, "rate": 0.5}}, loss=loss), gan(loss=loss)
-    real, fake = model.draw(torch.rand(4, 1, 4, 4))
-    found = model.generate(real, fake)["loss"]
+    real, fake = model.shared_forward(torch.rand(4, 1, 4, 4))
+    found = model.generator_loss(real, fake)["loss"]
     twin.load_state_dict(model.state_dict())
     for _ in range(2):
         gradients = torch.autograd.grad(twin.inner_loss(real, fake.detach()), list(twin.discriminator.parameters()))
@@ -91,11 +91,11 @@ def test_the_unrolled_generator_plays_against_the_discriminator_to_be(loss: str)
                 p -= 0.5 * g
     wanted = -twin.inner_loss(real, fake)
     if loss == "non_saturating":  # −log D(G(z)) in place of log(1 − D(G(z)))
-        logit = twin.judge(fake)
+        logit = twin.discriminator_logits(fake)
         wanted = wanted + softplus(-logit).mean() + softplus(logit).mean()
     torch.testing.assert_close(found, wanted)
     with torch.no_grad():
-        torch.testing.assert_close(model.generate(real, fake)["loss"], found)
+        torch.testing.assert_close(model.generator_loss(real, fake)["loss"], found)
     assert not torch.equal(
         *(torch.autograd.grad(value, fake, retain_graph=True)[0] for value in (found, wanted))
     )  # the way by which its images move the discriminator counts

@@ -14,7 +14,7 @@ from genlab.errors import ConfigError
 from genlab.models.classical.kmeans import KMeans
 from genlab.models.classical.pca import PCA
 from genlab.nn.layers.moments import Moments
-from genlab.nn.layers.patches import all_patches, normalise_contrast, random_patches, sum_quadrants
+from genlab.nn.layers.patches import all_patches, normalize_contrast, random_patches, sum_quadrants
 
 SHAPE = (1, 5, 4)
 
@@ -191,10 +191,10 @@ def test_random_patches_are_windows_of_their_own_image() -> None:
         assert same.any(0).all()  # every place comes up
 
 
-def test_contrast_is_normalised_row_by_row() -> None:
+def test_contrast_is_normalized_row_by_row() -> None:
     rows = torch.rand(4, 9)
     rows[3] = 0.7
-    x = normalise_contrast(rows, 1e-4)
+    x = normalize_contrast(rows, 1e-4)
     torch.testing.assert_close(x[:3], (rows - rows.mean(1, True))[:3] / (rows.var(1, keepdim=True) + 1e-4)[:3].sqrt())
     assert x[3].abs().max() < 1e-4
 
@@ -207,7 +207,7 @@ def test_the_code_is_the_papers_sum_patch_by_patch(patches: Tensor) -> None:
         for row in range(6):
             for column in range(6):
                 window = image[n, 0, row : row + 3, column : column + 3].reshape(1, 9)
-                z = (model.whiten(normalise_contrast(window, model.contrast)) - model.centre).norm(dim=1)
+                z = (model.whiten(normalize_contrast(window, model.contrast)) - model.centre).norm(dim=1)
                 code[n, row // 3, column // 3] += (z.mean() - z).clamp(min=0)
     torch.testing.assert_close(model.encode(image), code.flatten(1), atol=1e-4, rtol=1e-4)
 

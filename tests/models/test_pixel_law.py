@@ -12,16 +12,16 @@ from genlab.core import rng
 from genlab.models.autoencoders.vae import VAE
 from genlab.nn.losses.beta import BETAS, kl_penalty
 from genlab.nn.losses.divergences import kl_of_dimensions, kl_standard_normal
-from genlab.nn.losses.likelihood import discretised_logistic_nll
-from genlab.nn.losses.output_distribution import PixelLaw
+from genlab.nn.losses.likelihood import discretized_logistic_nll
+from genlab.nn.losses.output_distribution import OutputDistribution
 
-GREYS = torch.arange(256) / 255
+GRAYS = torch.arange(256) / 255
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.3, 0.5004, 1.0])
 @pytest.mark.parametrize("log_scale", [-12.0, -6.0, -3.0, 0.0, 4.0])
-def test_the_256_greys_have_mass_one(mean: float, log_scale: float) -> None:
-    nll = discretised_logistic_nll(torch.full((256, 1), mean), GREYS[:, None], torch.tensor(log_scale))
+def test_the_256_grays_have_mass_one(mean: float, log_scale: float) -> None:
+    nll = discretized_logistic_nll(torch.full((256, 1), mean), GRAYS[:, None], torch.tensor(log_scale))
     assert torch.exp(-nll.double()).sum().item() == pytest.approx(1, abs=1e-4)
 
 
@@ -35,16 +35,16 @@ def test_a_bin_is_the_logistic_laws_mass_between_its_ends() -> None:
             torch.distributions.AffineTransform(mean, torch.tensor(scale, dtype=torch.float64)),
         ],
     )
-    inner = GREYS[1:-1].double()
+    inner = GRAYS[1:-1].double()
     mass = law.cdf(inner + 0.5 / 255) - law.cdf(inner - 0.5 / 255)
-    nll = discretised_logistic_nll(mean.expand(254, 1).float(), inner[:, None].float(), torch.tensor(scale).log())
+    nll = discretized_logistic_nll(mean.expand(254, 1).float(), inner[:, None].float(), torch.tensor(scale).log())
     torch.testing.assert_close(nll.double(), -mass.log(), rtol=1e-4, atol=1e-4)
 
 
 def test_far_from_the_mean_the_loss_and_its_gradient_stay_finite() -> None:
     mean = torch.zeros(1, 256, requires_grad=True)
     log_scale = torch.tensor(-9.0, requires_grad=True)
-    loss = discretised_logistic_nll(mean, GREYS[None], log_scale).sum()
+    loss = discretized_logistic_nll(mean, GRAYS[None], log_scale).sum()
     loss.backward()
     assert loss.isfinite()
     assert mean.grad is not None
@@ -58,7 +58,7 @@ def test_a_learned_scale_finds_the_noise_of_the_data() -> None:
     torch.manual_seed(0)
     u = torch.rand(200, 1, 10, 10)
     x = ((0.5 + 0.05 * torch.log(u / (1 - u))).clamp(0, 1) * 255).round() / 255
-    law = PixelLaw("logistic", "learned")
+    law = OutputDistribution("logistic", "learned")
     optimizer = torch.optim.Adam(law.parameters(), lr=0.05)
     for _ in range(200):
         optimizer.zero_grad()

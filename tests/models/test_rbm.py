@@ -38,7 +38,7 @@ def test_likelihoods_sum_to_one(visible: Any) -> None:
             parameter.add_(0.5 * torch.randn_like(parameter))
         z = model.exact_log_partition()
         assert z is not None
-        total = (model.unnormalised(images) - z).exp().sum() * cell
+        total = (model.unnormalized(images) - z).exp().sum() * cell
     assert float(total) == pytest.approx(1, abs=1e-3)
 
 
@@ -67,7 +67,7 @@ def test_learning_raises_the_exact_likelihood() -> None:
     with torch.no_grad():
         z = model.exact_log_partition()
         assert z is not None
-        nll = z - float(model.unnormalised(data).mean())
+        nll = z - float(model.unnormalized(data).mean())
     assert math.log(2) <= nll < 2.2  # at the start 9·ln 2 = 6.2
 
 
@@ -109,7 +109,7 @@ def test_chains_are_alike_on_every_rank() -> None:
 
 
 @pytest.mark.parametrize(("binarize", "values"), [("sampled", {0.0, 1.0}), ("threshold", {0.0, 1.0}), ("none", {0.25})])
-def test_grey_becomes_what_is_asked_for(binarize: Any, values: set[float]) -> None:
+def test_gray_becomes_what_is_asked_for(binarize: Any, values: set[float]) -> None:
     image = torch.full((2000, 1, 3, 3), 0.25)
     rng.seed(0)
     v = rbm(binarize=binarize).data.units(image, draw=True)

@@ -79,21 +79,25 @@ def test_a_penaltys_gradient_reaches_the_discriminator_and_is_that_of_finite_dif
 
     def value() -> Tensor:  # squared_gradient computes in float32; so does the comparison below by its step
         x = real.clone().requires_grad_()
-        [gradient] = torch.autograd.grad(model.judge(x).sum(), x, create_graph=True)
+        [gradient] = torch.autograd.grad(model.discriminator_logits(x).sum(), x, create_graph=True)
         return 0.5 * gradient.flatten(1).square().sum(1).mean()
 
     [slope] = torch.autograd.grad(value(), weight)
-    [found] = torch.autograd.grad(penalty("r1")(play(model.float().judge, real.float(), fake.float())), weight)
+    [found] = torch.autograd.grad(
+        penalty("r1")(play(model.float().discriminator_logits, real.float(), fake.float())), weight
+    )
     torch.testing.assert_close(found.double(), slope.double(), rtol=1e-4, atol=1e-7)
 
 
 def test_a_lazy_penalty_is_a_phase_of_its_own_and_as_heavy() -> None:
     eager, lazy = gan({"r1": {"weight": 3.0}}), gan({"r1": {"weight": 3.0, "every": 4}})
     bare = gan()
-    drawn = eager.draw(torch.rand(5, 1, 4, 4))
-    value = eager.discriminate(*drawn)["r1"]
-    torch.testing.assert_close(eager.discriminate(*drawn)["loss"], bare.discriminate(*drawn)["loss"] + 3 * value)
-    torch.testing.assert_close(lazy.discriminate(*drawn)["loss"], bare.discriminate(*drawn)["loss"])
+    drawn = eager.shared_forward(torch.rand(5, 1, 4, 4))
+    value = eager.discriminator_loss(*drawn)["r1"]
+    torch.testing.assert_close(
+        eager.discriminator_loss(*drawn)["loss"], bare.discriminator_loss(*drawn)["loss"] + 3 * value
+    )
+    torch.testing.assert_close(lazy.discriminator_loss(*drawn)["loss"], bare.discriminator_loss(*drawn)["loss"])
     phase = lazy.phases()[1]
     assert (phase.name, phase.module is lazy.discriminator, phase.every) == ("r1", True, 4)
     torch.testing.assert_close(phase.objective(*drawn)["loss"], 4 * 3 * value)
@@ -101,23 +105,23 @@ def test_a_lazy_penalty_is_a_phase_of_its_own_and_as_heavy() -> None:
 
 def test_a_penalty_leaves_the_generator_alone() -> None:
     model = gan({"r2": {}, "gradient_penalty": {}})
-    model.discriminate(*model.draw(torch.rand(5, 1, 4, 4)))["loss"].backward()
+    model.discriminator_loss(*model.shared_forward(torch.rand(5, 1, 4, 4)))["loss"].backward()
     assert all(p.grad is None for p in model.generator.parameters())
 
 
 def test_a_penalty_is_in_float32_under_autocast() -> None:
     model = gan({"r1": {}})
-    drawn = model.draw(torch.rand(5, 1, 4, 4))
-    exact = model.discriminate(*drawn)["r1"]
+    drawn = model.shared_forward(torch.rand(5, 1, 4, 4))
+    exact = model.discriminator_loss(*drawn)["r1"]
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(model.discriminate(*drawn)["r1"], exact, rtol=0, atol=0)
+        torch.testing.assert_close(model.discriminator_loss(*drawn)["r1"], exact, rtol=0, atol=0)
 
 
 def test_batch_norm_has_no_gradient_of_its_own() -> None:
     nets = {"name": "dcgan_generator", "width": 2}, {"name": "dcgan_discriminator", "width": 2}
     with pytest.raises(ConfigError, match=r"model\.discriminator\.norm=none"):
-        GAN((1, 16, 16), *nets, stabilisers={"gradient_penalty": {}})
-    GAN((1, 16, 16), nets[0], {**nets[1], "norm": "layer"}, stabilisers={"gradient_penalty": {}})
+        GAN((1, 16, 16), *nets, regularizers={"gradient_penalty": {}})
+    GAN((1, 16, 16), nets[0], {**nets[1], "norm": "layer"}, regularizers={"gradient_penalty": {}})
 
 
 # ---------------------------------------------------------------------- what the discriminator sees
@@ -138,9 +142,9 @@ def test_both_kinds_are_seen_through_noise_by_both_players() -> None:
     seen: list[Tensor] = []
     model.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     model.progress.fill_(0.0)
-    real, fake = model.draw(torch.rand(200, 1, 4, 4))
-    model.discriminate(real, fake)
-    model.generate(real, fake)
+    real, fake = model.shared_forward(torch.rand(200, 1, 4, 4))
+    model.discriminator_loss(real, fake)
+    model.generator_loss(real, fake)
     assert [round(float((each - x).detach().std()), 1) for each, x in zip(seen, (real, fake, fake), strict=True)] == [
         1,
         1,
@@ -158,13 +162,13 @@ def test_packs_are_consecutive_rows_along_channels() -> None:
 def test_a_packed_game_judges_packs(size: int) -> None:
     model = gan({"pack": {"size": size}, "r1": {}})
     assert model.discriminator[1].in_features == size * 16  # type: ignore[index]
-    real, fake = model.draw(torch.rand(6, 1, 4, 4))
+    real, fake = model.shared_forward(torch.rand(6, 1, 4, 4))
     assert (real.shape, fake.shape) == ((6, 1, 4, 4), (6, 1, 4, 4))
-    assert model.judge(real).shape == (6 // size, 1)
+    assert model.discriminator_logits(real).shape == (6 // size, 1)
     packs = real.reshape(6 // size, size, 4, 4).clone().requires_grad_()  # R1 of what it sees, a pack at a time
     [gradient] = torch.autograd.grad(model.discriminator(packs).sum(), packs)
     expected = 0.5 * gradient.flatten(1).square().sum(1).mean()
-    torch.testing.assert_close(model.discriminate(real, fake)["r1"], expected)
+    torch.testing.assert_close(model.discriminator_loss(real, fake)["r1"], expected)
 
 
 # ---------------------------------------------------------------------- clipping
@@ -183,7 +187,7 @@ def test_clipping_keeps_weights_within_the_bound_and_says_how_many_stand_there()
 def test_the_critic_is_clipped_before_the_generator_moves_and_only_in_training() -> None:
     model = gan({"clip": {"bound": 0.02}}, loss="wasserstein")
     assert [phase.name for phase in model.phases()] == ["discriminator", "clip", "generator"]
-    drawn = model.draw(torch.rand(2, 1, 4, 4))
+    drawn = model.shared_forward(torch.rand(2, 1, 4, 4))
     before = [p.clone() for p in model.discriminator.parameters()]
     model.eval()
     model.clip(*drawn)
@@ -199,10 +203,10 @@ def test_the_critic_is_clipped_before_the_generator_moves_and_only_in_training()
 @pytest.mark.parametrize(
     ("specs", "said"),
     [
-        ({"r3": {}}, "unknown stabiliser 'r3'; key model.stabilisers.r3"),
-        ({"r1": {"wieght": 1}}, "unknown key 'model.stabilisers.r1.wieght'.*did you mean 'weight'"),
-        ({"pack": {"size": 1}}, r"bad value 1 for 'model\.stabilisers\.pack\.size'"),
-        ({"instance_noise": {"sigma": -1}}, r"model\.stabilisers\.instance_noise\.sigma"),
+        ({"r3": {}}, "unknown regularizer 'r3'; key model.regularizers.r3"),
+        ({"r1": {"wieght": 1}}, "unknown key 'model.regularizers.r1.wieght'.*did you mean 'weight'"),
+        ({"pack": {"size": 1}}, r"bad value 1 for 'model\.regularizers\.pack\.size'"),
+        ({"instance_noise": {"sigma": -1}}, r"model\.regularizers\.instance_noise\.sigma"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_built(specs: dict[str, Any], said: str) -> None:
@@ -210,7 +214,7 @@ def test_what_cannot_be_is_said_before_anything_is_built(specs: dict[str, Any], 
     registry("gan")(GAN)
     nets = {"name": "mlp", "hidden": [4]}
     with pytest.raises(ConfigError, match=said):
-        registry.check({"name": "gan", "generator": nets, "discriminator": nets, "stabilisers": specs}, "model")
+        registry.check({"name": "gan", "generator": nets, "discriminator": nets, "regularizers": specs}, "model")
 
 
 def test_null_switches_one_off() -> None:

@@ -29,7 +29,7 @@ def test_r1_is_half_gamma_times_the_squared_slope_and_counts_for_its_sixteen_ste
     real = 2 * images() - 1
     said = model.flatten_slope(real, real)
     x = real.clone().requires_grad_()
-    rows = [torch.autograd.grad(model.judge(x).sum(), x, retain_graph=True)[0]]
+    rows = [torch.autograd.grad(model.discriminator_logits(x).sum(), x, retain_graph=True)[0]]
     expected = 3.0 / 2 * R1_EVERY * rows[0].flatten(1).square().sum(1).mean()
     torch.testing.assert_close(said["loss"], expected)
     weight = model.discriminator.hidden.weight
@@ -78,14 +78,14 @@ def test_the_path_length_and_the_mean_style_follow_in_training_only() -> None:
     model = small()
     real = images()
     model.eval()
-    model.even_paths(*model.draw(real))
+    model.even_paths(*model.shared_forward(real))
     assert model.path_length == 0
     assert not model.generator.mean_style.any()
     model.train()
     rng.seed(1)
     first = model.generator.mapping(model.prior(4))
     rng.seed(1)
-    drawn = model.draw(real)
+    drawn = model.shared_forward(real)
     torch.testing.assert_close(model.generator.mean_style, W_RATE * first.mean(0).detach())
     length = model.even_paths(*drawn)["length"]
     torch.testing.assert_close(model.path_length, PATH_RATE * length)

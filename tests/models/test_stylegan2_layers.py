@@ -105,7 +105,7 @@ def test_halving_is_the_filter_then_every_other_pixel() -> None:
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.01])
-def test_equalised_layers_keep_the_variance_and_learn_at_their_rate(rate: float) -> None:
+def test_equalized_layers_keep_the_variance_and_learn_at_their_rate(rate: float) -> None:
     layer = EqualLinear(400, 300, rate=rate)
     assert layer(torch.randn(200, 400)).var().item() == pytest.approx(1, rel=0.1)
     assert layer.weight.std().item() == pytest.approx(1 / rate, rel=0.05)
@@ -123,7 +123,7 @@ def test_the_activation_keeps_the_mean_square() -> None:
     assert float(leaky(torch.tensor(6e4).half())) == 256
 
 
-def test_z_is_normalised_and_each_layer_has_its_style() -> None:
+def test_z_is_normalized_and_each_layer_has_its_style() -> None:
     mapping, z = Mapping(16, 2), torch.randn(3, 16)
     torch.testing.assert_close(mapping(z), mapping(5 * z), rtol=1e-4, atol=1e-5)
     synthesis = Synthesis((3, 32, 32), 16, base=256, largest=16)

@@ -87,10 +87,10 @@ def test_two_ranks_fill_one_pool(tmp_path: Path) -> None:
     model, a, b = cyclegan(pool=3), torch.rand(8, 1, 8, 8), torch.rand(8, 1, 8, 8)
 
     def pools(runtime: Runtime | None = None) -> list[Tensor]:
-        rank, world = (runtime.rank, runtime.world) if runtime else (0, 1)
+        rank, world_size = (runtime.rank, runtime.world_size) if runtime else (0, 1)
         for step in range(3):
             rng.seed(step)
-            drawn = model.draw(a.chunk(world)[rank], b.chunk(world)[rank])
+            drawn = model.shared_forward(a.chunk(world_size)[rank], b.chunk(world_size)[rank])
             with torch.no_grad(), rng.alone():
                 model.remember(*(runtime.gather(drawn) if runtime else drawn))  # type: ignore[operator]
         return [model.pools[domain].images.clone() for domain in "XY"]  # type: ignore[index,union-attr]
@@ -113,16 +113,16 @@ def test_pix2pix_descends_its_equations() -> None:
     }
     model = MODELS.build({**spec_of("pix2pix"), **networks}, "model", image_shape=(3, 16, 16))
     a, b = torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16)
-    drawn = model.draw(a, b)
+    drawn = model.shared_forward(a, b)
     made = model.translate(a)
     assert torch.allclose(drawn[2], 2 * made - 1, atol=1e-5)
     real, fake = (model.discriminator(torch.cat([2 * a - 1, 2 * x - 1], dim=1)) for x in (b, made))
     assert real.shape[1:] == (1, 2, 2)
     one, zero = torch.ones_like(real), torch.zeros_like(real)
-    said = model.discriminate(*drawn)
+    said = model.discriminator_loss(*drawn)
     wanted = (binary_cross_entropy_with_logits(real, one) + binary_cross_entropy_with_logits(fake, zero)) / 2
     assert said["loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
-    said = model.generate(*drawn)
+    said = model.generator_loss(*drawn)
     l1 = l1_loss(2 * made - 1, 2 * b - 1)
     assert said["l1"].item() == pytest.approx(l1.item(), rel=1e-5)
     wanted = binary_cross_entropy_with_logits(fake, one) + 100 * l1
@@ -137,7 +137,7 @@ def test_cyclegan_descends_its_equations(identity: float) -> None:
     model = cyclegan(identity=identity)
     a, b = torch.rand(4, 1, 8, 8), torch.rand(4, 1, 8, 8)
     x, y = 2 * a - 1, 2 * b - 1
-    drawn = model.draw(a, b)
+    drawn = model.shared_forward(a, b)
     forth, back = model.translate, model.translate_back  # type: ignore[attr-defined]
     G, F = (lambda x: 2 * forth((x + 1) / 2) - 1), (lambda y: 2 * back((y + 1) / 2) - 1)
     D: Any = model.discriminators
@@ -149,11 +149,11 @@ def test_cyclegan_descends_its_equations(identity: float) -> None:
     gan = score("Y", G(x), 1) + score("X", F(y), 1)
     cycle = l1_loss(F(G(x)), x) + l1_loss(G(F(y)), y)
     same = l1_loss(G(y), y) + l1_loss(F(x), x)
-    said = model.generate(*drawn)  # type: ignore[operator]
+    said = model.generator_loss(*drawn)  # type: ignore[operator]
     assert said["cycle"].item() == pytest.approx(cycle.item(), rel=1e-4)
     assert said["loss"].item() == pytest.approx((gan + 10 * cycle + identity * same).item(), rel=1e-4)
     assert ("identity" in said) == bool(identity)
-    said = model.discriminate(*drawn)  # type: ignore[operator]
+    said = model.discriminator_loss(*drawn)  # type: ignore[operator]
     halves = [score("X", x, 1), score("X", F(y), 0), score("Y", y, 1), score("Y", G(x), 0)]
     assert said["loss"].item() == pytest.approx(sum(halves).item() / 2, rel=1e-4)
 
@@ -163,12 +163,12 @@ def test_the_discriminators_see_the_pools_while_training_only() -> None:
     model = cyclegan(pool=1)
     a, b = torch.rand(4, 1, 8, 8), torch.rand(4, 1, 8, 8)
     rng.seed(0)
-    drawn = model.draw(a, b)
-    before = model.discriminate(*drawn)["loss"].item()  # type: ignore[operator]
+    drawn = model.shared_forward(a, b)
+    before = model.discriminator_loss(*drawn)["loss"].item()  # type: ignore[operator]
     for domain in "XY":
         model.pools[domain].store(torch.ones(1, 1, 8, 8), torch.ones(1, 2))  # type: ignore[index,union-attr]
-    assert model.discriminate(*drawn)["loss"].item() != before  # type: ignore[operator]
-    assert model.eval().discriminate(*drawn)["loss"].item() == pytest.approx(before)  # type: ignore[operator]
+    assert model.discriminator_loss(*drawn)["loss"].item() != before  # type: ignore[operator]
+    assert model.eval().discriminator_loss(*drawn)["loss"].item() == pytest.approx(before)  # type: ignore[operator]
 
 
 # ---------------------------------------------------------------------- evaluators

@@ -60,7 +60,7 @@ def test_the_importance_sampled_likelihood_is_the_exact_one(linear: LinearGaussi
         assert "bits_per_dim" not in values  # a density has none
 
 
-def test_the_likelihood_is_of_the_first_images_each_binarised_once(linear: LinearGaussian) -> None:
+def test_the_likelihood_is_of_the_first_images_each_binarized_once(linear: LinearGaussian) -> None:
     image = torch.rand(7, *SHAPE)
     judge = ImportanceSampledNLL(samples=10, images=3, chunk=20)
     ((each, dimensions),) = judge.blocks(linear, MemorySplit(image), 0, 1)  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ def test_the_likelihood_is_of_the_first_images_each_binarised_once(linear: Linea
     assert "probability of black and white" in judge.protocol()["nll"]
 
 
-def binarised(**how: Any) -> Tensor:
+def binarized(**how: Any) -> Tensor:
     """The pixels that are judged of seven grey images."""
     seen: dict[int, Tensor] = {}
     model = VAE(SHAPE, SMALL, latent_dim=2, binarize=True)
@@ -94,21 +94,21 @@ def binarised(**how: Any) -> Tensor:
 
 
 def test_pixels_depend_neither_on_the_chunk_nor_on_the_codes_nor_on_the_images() -> None:
-    whole = binarised(samples=2, chunk=100)
-    assert torch.equal(binarised(samples=50, chunk=50), whole)
-    assert torch.equal(binarised(samples=3, chunk=7), whole)
-    assert torch.equal(binarised(samples=2, chunk=100, images=3), whole[:3])
+    whole = binarized(samples=2, chunk=100)
+    assert torch.equal(binarized(samples=50, chunk=50), whole)
+    assert torch.equal(binarized(samples=3, chunk=7), whole)
+    assert torch.equal(binarized(samples=2, chunk=100, images=3), whole[:3])
 
 
 @torch.no_grad()
 def test_what_the_number_is_of_is_said() -> None:
     split: Any = MemorySplit(torch.rand(7, *SHAPE), torch.arange(7) % 2)
-    greys, grey = (VAE(SHAPE, SMALL, latent_dim=2, likelihood=law) for law in ("logistic", "bernoulli"))
+    grays, gray = (VAE(SHAPE, SMALL, latent_dim=2, likelihood=law) for law in ("logistic", "bernoulli"))
     judge = ImportanceSampledNLL(samples=20)
-    values = dict(judge.run(greys, split))
+    values = dict(judge.run(grays, split))
     assert values["bits_per_dim"] == pytest.approx(values["nll"] / math.log(2) / 6)  # type: ignore[operator]
     assert "256 greys" in judge.protocol()["nll"]
-    assert "bits_per_dim" not in dict(judge.run(grey, split))
+    assert "bits_per_dim" not in dict(judge.run(gray, split))
     assert "not a likelihood" in judge.protocol()["nll"]
     assert "given" not in judge.protocol()
     dict(judge.run(CVAE(SHAPE, 2, SMALL, latent_dim=2), split))
@@ -168,13 +168,13 @@ def test_with_one_code_the_iwaes_bound_is_the_vaes() -> None:
     assert one["kl"].item() == pytest.approx(vae["kl"].item(), rel=1e-4)
 
 
-def test_pixels_are_white_as_often_as_they_are_grey() -> None:
-    grey = torch.tensor([0.0, 0.25, 1.0]).repeat(2).view(1, *SHAPE)
+def test_pixels_are_white_as_often_as_they_are_gray() -> None:
+    gray = torch.tensor([0.0, 0.25, 1.0]).repeat(2).view(1, *SHAPE)
     rng.seed(0)
-    seen = VAE(SHAPE, SMALL, binarize=True).observe(grey.expand(20_000, *SHAPE))
+    seen = VAE(SHAPE, SMALL, binarize=True).observe(gray.expand(20_000, *SHAPE))
     assert set(seen.unique().tolist()) == {0.0, 1.0}
-    torch.testing.assert_close(seen.mean(0, keepdim=True), grey, rtol=0, atol=0.015)
-    assert VAE(SHAPE, SMALL).observe(grey) is grey
+    torch.testing.assert_close(seen.mean(0, keepdim=True), gray, rtol=0, atol=0.015)
+    assert VAE(SHAPE, SMALL).observe(gray) is gray
 
 
 def test_the_naive_decoders_weights_are_the_bernoulli_likelihood_of_its_codes() -> None:

@@ -28,7 +28,7 @@ def vaegan(**changes: Any) -> VAEGAN:
 
 def test_each_players_loss_is_its_part_of_algorithm_1() -> None:
     model = vaegan(feature_stage=1).eval()
-    x, mean, log_variance, rebuilt = drawn = model.draw(torch.rand(3, *SHAPE))
+    x, mean, log_variance, rebuilt = drawn = model.shared_forward(torch.rand(3, *SHAPE))
     first, rest = cut(model.discriminator, "", 1)
     likeness = 0.5 * (first(x) - first(rebuilt)).square().flatten(1).sum(1).mean()
 
@@ -37,7 +37,7 @@ def test_each_players_loss_is_its_part_of_algorithm_1() -> None:
     torch.testing.assert_close(values["loss"], 0.5 * kl + likeness)
 
     rng.seed(4)
-    values = model.discriminate(*drawn)
+    values = model.discriminator_loss(*drawn)
     rng.seed(4)
     fake = model.generate(model.prior(3))
     on_real, on_rebuilt, on_fake = (rest(first(each)).sigmoid() for each in (x, rebuilt, fake))
@@ -56,7 +56,7 @@ def test_each_players_loss_is_its_part_of_algorithm_1() -> None:
 def test_every_player_moves_alone() -> None:
     """With the others frozen, as the loop has them, a phase's gradients reach its own module and no other."""
     model = vaegan()
-    drawn = model.draw(torch.rand(3, *SHAPE))
+    drawn = model.shared_forward(torch.rand(3, *SHAPE))
     for phase in model.phases():
         model.zero_grad(set_to_none=True)
         for parameter in model.parameters():
@@ -70,7 +70,7 @@ def test_every_player_moves_alone() -> None:
 
 def test_where_features_are_read_nothing_beyond_is_computed() -> None:
     model, passes = vaegan(feature_stage=1), [0]
-    drawn = model.draw(torch.rand(3, *SHAPE))
+    drawn = model.shared_forward(torch.rand(3, *SHAPE))
     _, rest = cut(model.discriminator, "", 1)
     rest[0].register_forward_hook(lambda *_: passes.append(passes.pop() + 1))
     model.infer(*drawn)

@@ -12,10 +12,10 @@ from torch import Tensor
 from genlab.core import rng
 from genlab.core.values import Diagnosis, Picture
 from genlab.errors import ConfigError
-from genlab.evaluation.evaluators.likelihood.codebook import BitsPerDim, CodebookUse, histogram
+from genlab.evaluation.evaluators.likelihood.codebook import BitsPerDimEvaluator, CodebookUse, histogram
 from genlab.models.autoencoders.vqvae import VQVAE
 from genlab.nn.layers.vector_quantizer import Codebook, perplexity
-from genlab.nn.losses.likelihood import discretised_logistic_nll
+from genlab.nn.losses.likelihood import discretized_logistic_nll
 from genlab.nn.networks.vqvae import vqvae
 from genlab.registry import MODELS
 from tests.models.conftest import shrunk, spec_of
@@ -35,7 +35,7 @@ class Images:
     def __init__(self, image: Tensor) -> None:
         self.image = image
 
-    def batches(self, names: tuple[str, ...], size: int, rank: int = 0, world: int = 1) -> Any:
+    def batches(self, names: tuple[str, ...], size: int, rank: int = 0, world_size: int = 1) -> Any:
         assert names == ("image",)
         return ((part,) for part in self.image.split(size))
 
@@ -93,9 +93,9 @@ def test_revival_brings_codes_into_use() -> None:
     rng.seed(0)
     torch.manual_seed(0)
     book = Codebook(16, 2, ema=True, decay=0.9, revive=0.1)
-    centres = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)) - 1.5
+    centers = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)) - 1.5
     for _ in range(100):
-        z = (centres[torch.randint(16, (256,))] + 0.05 * torch.randn(256, 2)).view(1, 16, 16, 2).movedim(-1, 1)
+        z = (centers[torch.randint(16, (256,))] + 0.05 * torch.randn(256, 2)).view(1, 16, 16, 2).movedim(-1, 1)
         book.follow(z, book.nearest(z))
     assert float(perplexity(book.tally(book.nearest(z)))) > 12
 
@@ -115,8 +115,8 @@ def test_dead_codes_are_put_where_the_data_are() -> None:
 
 def test_a_codebook_without_averages_keeps_its_gradient_and_is_revived() -> None:
     model = small(codebook="gradient", revive=0.1)
-    drawn = model.draw(torch.rand(4, 1, 8, 8))
-    model.quantise(*drawn)["loss"].backward()
+    drawn = model.shared_forward(torch.rand(4, 1, 8, 8))
+    model.quantize(*drawn)["loss"].backward()
     z, k = drawn[1].detach(), drawn[2]
     # of equation 3's middle term alone: 2 Σ (e − z), over the batch
     wanted = torch.zeros_like(model.codebook.vectors)
@@ -132,7 +132,7 @@ def test_a_codebook_without_averages_keeps_its_gradient_and_is_revived() -> None
 def test_a_model_at_rest_does_not_follow() -> None:
     model = small().eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.follow(*model.draw(torch.rand(4, 1, 8, 8)))
+    model.follow(*model.shared_forward(torch.rand(4, 1, 8, 8)))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -144,9 +144,9 @@ def test_perplexity(tally: list[float], wanted: float) -> None:
 def test_the_gradient_goes_straight_past_the_rounding() -> None:
     """With β = 0 the encoder's output has the gradient that the decoder gives its input, the codes' vectors."""
     model = small(beta=0.0)
-    image, z, k = model.draw(torch.rand(3, 1, 8, 8))
+    image, z, k = model.shared_forward(torch.rand(3, 1, 8, 8))
     z = z.detach().requires_grad_()
-    model.quantise(image, z, k)["loss"].backward()
+    model.quantize(image, z, k)["loss"].backward()
     e = model.codebook(k).detach().requires_grad_()
     model.nll(model.decoder(e), image).mean().backward()
     assert z.grad is not None
@@ -160,9 +160,9 @@ def test_commitment_has_its_own_gradient() -> None:
     grads = []
     for beta in (0.0, 0.5):
         model = small(beta=beta)
-        image, z, k = model.draw(torch.linspace(0, 1, 128).view(2, 1, 8, 8))
+        image, z, k = model.shared_forward(torch.linspace(0, 1, 128).view(2, 1, 8, 8))
         z = z.detach().requires_grad_()
-        model.quantise(image, z, k)["loss"].backward()
+        model.quantize(image, z, k)["loss"].backward()
         assert z.grad is not None
         grads.append(z.grad)
     assert torch.allclose(grads[1] - grads[0], 2 * 0.5 * (z - model.codebook(k)).detach() / 2, atol=1e-5)
@@ -175,7 +175,7 @@ def test_the_prior_trains_last_and_touches_no_code() -> None:
     model = small(prior_share=0.25)
     windows = {phase.name: phase.window for phase in model.phases()}
     assert windows == {"codes": (0, 0.75), "codebook": (0, 0.75), "prior": (0.75, 1)}
-    model.predict(*model.draw(torch.rand(2, 1, 8, 8)))["loss"].backward()
+    model.predict(*model.shared_forward(torch.rand(2, 1, 8, 8)))["loss"].backward()
     assert all(p.grad is None for net in (model.encoder, model.decoder, model.codebook) for p in net.parameters())
 
 
@@ -186,7 +186,7 @@ def test_the_prior_trains_last_and_touches_no_code() -> None:
 @pytest.mark.parametrize("mean", [-0.2, 0.0, 0.4, 1.3])
 def test_256_levels_share_one_unit_of_probability(mean: float, log_scale: float) -> None:
     x = (torch.arange(256) / 255).view(-1, 1)
-    nll = discretised_logistic_nll(torch.full_like(x, mean), x, torch.tensor(log_scale))
+    nll = discretized_logistic_nll(torch.full_like(x, mean), x, torch.tensor(log_scale))
     assert float(nll.double().neg().exp().sum()) == pytest.approx(1, abs=1e-4)
     scale, edges = math.exp(log_scale), (torch.arange(255, dtype=torch.double) + 0.5) / 255
     below = torch.cat([torch.zeros(1), ((edges - mean) / scale).sigmoid(), torch.ones(1)])
@@ -202,14 +202,14 @@ def test_bits_per_dimension_by_hand() -> None:
     k = model.indices(image)
     mean, log_scale = model.decoder(model.codebook(k)).chunk(2, 1)
     law = model.law(k).log_softmax(1)
-    nats = discretised_logistic_nll(mean, image, log_scale) - law.gather(1, k[:, None]).sum((1, 2, 3))
-    said = dict(BitsPerDim(batch_size=4).run(model, Images(image)))  # type: ignore[arg-type]
+    nats = discretized_logistic_nll(mean, image, log_scale) - law.gather(1, k[:, None]).sum((1, 2, 3))
+    said = dict(BitsPerDimEvaluator(batch_size=4).run(model, Images(image)))  # type: ignore[arg-type]
     assert said["bits_per_dim"] == pytest.approx(float(nats.detach().mean()) / 64 / math.log(2), rel=1e-5)
     parts = said["bits_per_dim_image"] + said["bits_per_dim_code"]  # type: ignore[operator]
     assert said["bits_per_dim"] == pytest.approx(float(parts), rel=1e-9)  # type: ignore[arg-type]
     assert torch.allclose(model.score(image), nats, rtol=1e-5)
-    assert BitsPerDim().applies(model)
-    assert not BitsPerDim().applies(small())  # a density has no bits
+    assert BitsPerDimEvaluator().applies(model)
+    assert not BitsPerDimEvaluator().applies(small())  # a density has no bits
 
 
 # ---------------------------------------------------------------- evaluator
@@ -275,5 +275,5 @@ def test_without_a_learned_prior_all_codes_are_as_likely() -> None:
     rng.seed(0)
     drawn = model.draw_codes(2000)
     assert torch.allclose(drawn.flatten().bincount(minlength=8) / 8000, torch.full((8,), 1 / 8), atol=0.02)
-    elbo = float(model.quantise(*model.draw(image))["elbo"])
+    elbo = float(model.quantize(*model.shared_forward(image))["elbo"])
     assert elbo == pytest.approx(-float(model.score(image).detach().mean()), rel=1e-5)

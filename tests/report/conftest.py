@@ -74,7 +74,7 @@ class Players(Model):
         super().__init__()
         self.one, self.two = nn.Linear(1, 1), nn.Linear(1, 1)
 
-    def draw(self, *columns: Tensor) -> tuple[Tensor, ...]:
+    def shared_forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
         return columns[0], columns[0] * 2
 
     def phases(self) -> list[Phase]:

@@ -116,11 +116,11 @@ def test_evaluators_apply_to_what_a_model_can_do() -> None:
 def test_grid_places_enlarges_and_rounds() -> None:
     images = torch.tensor([0.0, 0.5, 2.0]).reshape(3, 1, 1, 1)
     pixels = image_grid(images, columns=2, gap=1, side=2).pixels[0]
-    white, grey = 255, 128
+    white, gray = 255, 128
     assert pixels.tolist() == [
         [white] * 7,
-        [white, 0, 0, white, grey, grey, white],
-        [white, 0, 0, white, grey, grey, white],
+        [white, 0, 0, white, gray, gray, white],
+        [white, 0, 0, white, gray, gray, white],
         [white] * 7,
         [white] * 7,  # the third image is white (2.0 is cut to 1) and the fourth place is empty
         [white] * 7,
@@ -151,9 +151,9 @@ def test_png_keeps_every_pixel_and_leaves_nothing_else(tmp_path, images: Tensor,
     assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["a.png"]
 
 
-def test_a_map_keeps_groups_of_codes_apart_and_colours_them() -> None:
+def test_a_map_keeps_groups_of_codes_apart_and_colors_them() -> None:
     from genlab.evaluation.evaluators.latent.tsne import TSNEMap
-    from genlab.reports.scatter import COLOURS
+    from genlab.reports.scatter import COLORS
 
     noise = torch.rand(60, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     label = torch.arange(60) % 2
@@ -162,8 +162,8 @@ def test_a_map_keeps_groups_of_codes_apart_and_colours_them() -> None:
     assert 0 <= found["kl_divergence"] < 2
     pixels = found["map"].pixels[:, :, 40:].permute(1, 2, 0)  # right of the legend
     places = []
-    for colour in COLOURS[:2]:
-        rgb = torch.tensor(list(bytes.fromhex(colour[1:])), dtype=torch.uint8)
+    for color in COLORS[:2]:
+        rgb = torch.tensor(list(bytes.fromhex(color[1:])), dtype=torch.uint8)
         places.append((pixels == rgb).all(2).nonzero().double())
     assert all(len(place) > 100 for place in places)
     apart = (places[0].mean(0) - places[1].mean(0)).norm()

@@ -43,8 +43,8 @@ class Draws(Model):
 def of_ring(*modes: int, deviation: float = 0.01, n: int = 800) -> Tensor:
     """n points spread evenly over some modes of the ring."""
     angle = torch.tensor(modes)[torch.arange(n) % len(modes)] * (math.pi / 4)
-    centres = torch.stack([angle.cos(), angle.sin()], 1)
-    return (centres + deviation * torch.randn(n, 2, generator=torch.Generator().manual_seed(0)))[:, :, None, None]
+    centers = torch.stack([angle.cos(), angle.sin()], 1)
+    return (centers + deviation * torch.randn(n, 2, generator=torch.Generator().manual_seed(0)))[:, :, None, None]
 
 
 def test_modes_and_quality_are_what_was_drawn() -> None:
@@ -58,11 +58,11 @@ def test_modes_and_quality_are_what_was_drawn() -> None:
     assert (two["modes"], two["mode_kl"]) == (2, pytest.approx(math.log(4), abs=1e-3))
     [said] = [value.sentence for _, value in found if isinstance(value, Diagnosis)]
     assert said.startswith("mode collapse, 2 of 8 modes are drawn")
-    assert said.endswith("model.stabilisers.pack.size=2")
+    assert said.endswith("model.regularizers.pack.size=2")
     packed = Draws(of_ring(1, 5))
-    packed.stabilisers = chosen({"pack": {"size": 2}})  # type: ignore[assignment]
+    packed.regularizers = chosen({"pack": {"size": 2}})  # type: ignore[assignment]
     [said] = [value.sentence for _, value in evaluate(Modes(n=800), packed, data, 0) if isinstance(value, Diagnosis)]
-    assert said.endswith("model.stabilisers.pack.size=4")  # which divides a batch that 2 divides, as a rule
+    assert said.endswith("model.regularizers.pack.size=4")  # which divides a batch that 2 divides, as a rule
     assert next(iter(two)) == "modes"  # what a table of runs shows comes first
     spread_out = evaluate(Modes(n=800), Draws(torch.zeros(800, 2, 1, 1)), data, 0)  # a beginning, no collapse
     none = numbers(spread_out)
@@ -91,11 +91,11 @@ def test_a_few_modes_that_are_missed_are_no_collapse() -> None:
 
 def test_near_and_nearest_by_brute_force() -> None:
     source = torch.Generator().manual_seed(1)
-    samples, centres = torch.randn(50, 2, generator=source), torch.randn(4, 2, generator=source).double()
-    near, tally = nearest(samples, centres, 0.7)
+    samples, centers = torch.randn(50, 2, generator=source), torch.randn(4, 2, generator=source).double()
+    near, tally = nearest(samples, centers, 0.7)
     counts = [0] * 4
     for sample, is_near in zip(samples.tolist(), near.tolist(), strict=True):
-        distances = [math.dist(sample, centre) for centre in centres.tolist()]
+        distances = [math.dist(sample, center) for center in centers.tolist()]
         assert is_near == (min(distances) < 0.7)
         counts[distances.index(min(distances))] += is_near
     assert tally.tolist() == counts
@@ -133,7 +133,7 @@ def gan(**changes: Any) -> Any:
 
 @pytest.mark.parametrize("pack", [1, 3])
 def test_samples_are_driven_up_the_logit_as_one_alone_would_be(pack: int) -> None:
-    model = gan(stabilisers={"pack": {"size": pack}} if pack > 1 else {})
+    model = gan(regularizers={"pack": {"size": pack}} if pack > 1 else {})
     slope = torch.arange(1.0, 2 * pack + 1)
     with torch.no_grad():
         model.discriminator[1].weight.copy_(slope)
@@ -169,7 +169,7 @@ def test_arrows_have_heads_and_marks_lie_on_top() -> None:
     assert marked.pixels[:, 58:63, 58:63].flatten(1).unique(dim=1).tolist() == [[200], [0], [0]]
 
 
-def test_colours_arrows_and_dots_are_where_they_belong() -> None:
+def test_colors_arrows_and_dots_are_where_they_belong() -> None:
     window = Window((-1.0, -1.0), (1.0, 1.0), side=120)
     right = torch.tensor([[0.5, 0.5]])
     shown = picture(window, lambda points: points[:, 0], None, [(right, (0, 0, 0), 3.0)])

@@ -20,7 +20,7 @@ from genlab.data.loader import Data, Split
 from genlab.data.store.table import Table
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.images.filters import Filters
-from genlab.evaluation.evaluators.latent.features import labelled
+from genlab.evaluation.evaluators.latent.features import labeled
 from genlab.evaluation.evaluators.latent.probe import Neighbours, Probe
 from genlab.evaluation.evaluators.latent.tsne import TSNEMap
 from genlab.evaluation.evaluators.reconstruction.reconstruction import Reconstruction, Subspace, largest_angle
@@ -173,7 +173,7 @@ def test_a_decoder_that_is_not_linear_is_refused(digits: Callable[[str], Split])
 
 
 def test_the_probe_is_scikit_learns_at_the_strength_that_validation_chooses(digits: Callable[[str], Split]) -> None:
-    values = found(Probe(regularisation=[1e-5, 0.1], iterations=1000), Pixels(), digits("test"))
+    values = found(Probe(regularization=[1e-5, 0.1], iterations=1000), Pixels(), digits("test"))
     (x, y), (valid_x, valid_y), (test_x, test_y) = (pixels(digits(name)) for name in SIZES)
     scale = StandardScaler().fit(x).transform
     fits = {c: LogisticRegression(C=c, max_iter=1000).fit(scale(x), y) for c in (1e-5, 0.1)}
@@ -182,7 +182,7 @@ def test_the_probe_is_scikit_learns_at_the_strength_that_validation_chooses(digi
     assert values["fitted"] == 1
     assert values["accuracy"] == pytest.approx(fits[best].score(scale(test_x), test_y), abs=0.005)
     assert values["accuracy"] + values["error"] == pytest.approx(1)
-    assert found(Probe(features="pixels", regularisation=[0.1]), Shrinker(), digits("test"))["accuracy"] > 0.85
+    assert found(Probe(features="pixels", regularization=[0.1]), Shrinker(), digits("test"))["accuracy"] > 0.85
 
 
 def test_the_probe_never_chooses_by_the_split_that_it_measures(digits: Callable[[str], Split]) -> None:
@@ -196,7 +196,7 @@ def test_labels_are_balanced_and_fixed_by_the_seed() -> None:
 
     def draw(seed: int, count: int) -> list[int]:
         rng.seed(seed)
-        return labelled(split, count).rows.tolist()
+        return labeled(split, count).rows.tolist()
 
     for count, shares in ((9, [3, 3, 3]), (10, [3, 3, 4]), (27, [9, 9, 9])):
         assert sorted(np.unique(label[draw(0, count)], return_counts=True)[1].tolist()) == shares
@@ -232,7 +232,7 @@ def test_fewer_labels_know_less(digits: Callable[[str], Split]) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_neighbours_vote_as_brute_force_does(digits: Callable[[str], Split], k: int) -> None:
+def test_neighbors_vote_as_brute_force_does(digits: Callable[[str], Split], k: int) -> None:
     values = found(Neighbours(k), Pixels(), digits("test"))
     (x, y), (test_x, test_y) = pixels(digits("train")), pixels(digits("test"))
     scale = StandardScaler().fit(x).transform
@@ -249,7 +249,7 @@ def test_attributes_are_no_classes(images: Tensor) -> None:
         found(Neighbours(), Shrinker(), data.split("test"))
 
 
-def test_filters_are_scaled_one_by_one_around_grey() -> None:
+def test_filters_are_scaled_one_by_one_around_gray() -> None:
     class Two(Model):
         def filters(self) -> Tensor:
             return torch.tensor([[[[2.0, -1.0]]], [[[0.0, -0.01]]], [[[5.0, 5.0]]]])

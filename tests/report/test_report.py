@@ -166,8 +166,8 @@ def test_next_commands_are_only_what_the_model_can_do(run: Path) -> None:
     ("can", "data", "told"),
     [
         (["Samples"], "digits", ["sample", "eval"]),
-        (["Samples", "Plays"], "ring", ["eval", "eval evaluator=modes"]),
-        (["Samples", "Plays"], "dirac", ["eval"]),
+        (["Samples", "HasGANLoss"], "ring", ["eval", "eval evaluator=modes"]),
+        (["Samples", "HasGANLoss"], "dirac", ["eval"]),
         (["Translates"], "facades", ["translate", "eval"]),
         (["Encodes", "Samples", "Reconstructs"], "digits", ["sample", "reconstruct", "eval"]),
     ],

@@ -30,5 +30,5 @@ def run(options: argparse.Namespace) -> int:
         keys = replace(keys, sigma=0.0 if keys.image else 0.3)
     corrupt = CORRUPTIONS.build({"name": "gaussian", "amount": keys.sigma}, "genlab denoise")
     name = drawing.named("denoised", keys, "sigma")
-    restore.restore(loaded, keys, name, corrupt, lambda spoilt, restored: restored)
+    restore.restore(loaded, keys, name, corrupt, lambda corrupted, restored: restored)
     return 0

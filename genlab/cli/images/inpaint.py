@@ -27,17 +27,17 @@ def parser() -> Parser:
 def run(options: argparse.Namespace) -> int:
     keys = restore.InpaintKeys(**keywords(restore.InpaintKeys, options.options))
     loaded = drawing.open_run(options)
-    from genlab.nn.augment.corruptions import GREY, box_mask
+    from genlab.nn.augment.corruptions import GRAY, box_mask
 
     unknown: Tensor
 
-    def spoil(image: Tensor) -> Tensor:
+    def corrupt(image: Tensor) -> Tensor:
         nonlocal unknown
         unknown = box_mask(image, keys.box)
-        return image.masked_fill(unknown, GREY)
+        return image.masked_fill(unknown, GRAY)
 
-    def fill(spoilt: Tensor, restored: Tensor) -> Tensor:
-        return restored.where(unknown, spoilt)
+    def fill(corrupted: Tensor, restored: Tensor) -> Tensor:
+        return restored.where(unknown, corrupted)
 
-    restore.restore(loaded, keys, drawing.named("inpainted", keys, "box"), spoil, fill)
+    restore.restore(loaded, keys, drawing.named("inpainted", keys, "box"), corrupt, fill)
     return 0

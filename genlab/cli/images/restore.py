@@ -1,4 +1,4 @@
-"""What `denoise` and `inpaint` share: images of the data set or of one's own, spoilt and restored."""
+"""What `denoise` and `inpaint` share: images of the data set or of one's own, corrupted and restored."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class InpaintKeys(Keys):
 
 
 def restore(
-    loaded: LoadedRun, keys: Keys, name: str, spoil: Callable[[Tensor], Tensor], paste: Callable[..., Tensor]
+    loaded: LoadedRun, keys: Keys, name: str, corrupt: Callable[[Tensor], Tensor], paste: Callable[..., Tensor]
 ) -> None:
-    """Rows of clean images, each above its row spoilt and its row restored, as one PNG.
+    """Rows of clean images, each above its row corrupted and its row restored, as one PNG.
 
-    `paste(spoilt, restored)` says what is shown of the two.
+    `paste(corrupted, restored)` says what is shown of the two.
     """
     import torch
 
@@ -65,9 +65,9 @@ def restore(
     rng.seed(keys.seed)
     with torch.no_grad():
         for image, *conditions in zip(*(column.split(columns) for column in given), strict=True):
-            spoilt = spoil(image)
-            made = paste(spoilt, loaded.model.reconstruct(spoilt, *conditions))
-            rows += [_filled(part.cpu(), columns) for part in (image, spoilt, made)]
+            corrupted = corrupt(image)
+            made = paste(corrupted, loaded.model.reconstruct(corrupted, *conditions))
+            rows += [_filled(part.cpu(), columns) for part in (image, corrupted, made)]
     drawing.save(path, image_grid(torch.cat(rows), columns))
 
 

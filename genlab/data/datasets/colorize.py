@@ -23,7 +23,7 @@ LUMA = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as Pillow's "L"
 CELEBA: dict[str, Any] = {"name": "celeba"}
 
 
-class GreyTable(Table):
+class GrayTable(Table):
     """A table whose pictures are column `b`, and their grey versions, in as many channels, `a` and `image`."""
 
     @property
@@ -49,18 +49,18 @@ class GreyTable(Table):
         sources = self.sources(columns)
         found = dict(zip(sources, super().finish(gathered, sources, memory_format), strict=True))
         if "image" in found:
-            found |= {"b": found["image"], "image": grey(found["image"])}
+            found |= {"b": found["image"], "image": gray(found["image"])}
             found["a"] = found["image"]
         return tuple(found[column] for column in columns)
 
 
-def grey(image: Tensor) -> Tensor:
+def gray(image: Tensor) -> Tensor:
     """Colour images (N, 3, H, W) to their luma, three times."""
     luma = (image * image.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     return torch.cat([luma] * 3, dim=1)
 
 
-def in_colour(facts: Facts | Data) -> None:
+def in_color(facts: Facts | Data) -> None:
     """ConfigError for a data set of grey images."""
     if facts.shape[0] != 3:
         raise ConfigError(
@@ -69,7 +69,7 @@ def in_colour(facts: Facts | Data) -> None:
 
 
 @DATASETS("colourise")
-class Colourise(Dataset):
+class Colorize(Dataset):
     """Any colour data set, `of`, with its own splits and labels. The keys beside `of` are laid over it."""
 
     name = "colourise"
@@ -89,7 +89,7 @@ class Colourise(Dataset):
         self.inner.vet = self.judge
 
     def judge(self, facts: Facts) -> None:
-        in_colour(facts)
+        in_color(facts)
         if self.vet:
             self.vet(replace(facts, name=self.name, columns=(*facts.columns, "a", "b")))
 
@@ -101,8 +101,8 @@ class Colourise(Dataset):
 
     def open(self, device: torch.device, show: Show | None = None) -> Data:
         data = self.inner.open(device, show)
-        in_colour(data)
+        in_color(data)
         own = data.split("train").table
-        table = GreyTable(self.name, own.columns, device, own.resident)
+        table = GrayTable(self.name, own.columns, device, own.resident)
         known = facts_hash({"colourise": data.fingerprint})
         return Data(table, split_rows(data), data.label_names, known, self.options.seed, self.options.flip)

@@ -27,13 +27,13 @@ from genlab.registry import DATASETS, NonNegativeFloat, NonNegativeInt, Positive
 
 
 class Points(Dataset):
-    """A mixture of Gaussians around `centres` (K, D), each mode as likely; drawn by seed when it is opened."""
+    """A mixture of Gaussians around `centers` (K, D), each mode as likely; drawn by seed when it is opened."""
 
     unfit = "holds points, not pictures"
 
-    def __init__(self, centres: Tensor, deviation: float, counts: dict[str, int], seed: int) -> None:
+    def __init__(self, centers: Tensor, deviation: float, counts: dict[str, int], seed: int) -> None:
         super().__init__(Options(None, None, {}, False, None, seed))
-        self.centres, self.deviation, self.counts = centres, deviation, counts
+        self.centers, self.deviation, self.counts = centers, deviation, counts
 
     def files(self) -> list[Path]:
         return []
@@ -51,7 +51,7 @@ class Points(Dataset):
         return Data(
             Table(self.name, columns, device, resident=True),
             dict(zip(self.counts, rows, strict=True)),
-            [str(mode) for mode in range(len(self.centres))],
+            [str(mode) for mode in range(len(self.centers))],
             self._hash(),
             self.options.seed,
             flip=False,
@@ -60,12 +60,12 @@ class Points(Dataset):
     def draw(self, n: int, split: str) -> tuple[Tensor, Tensor]:
         """n points (n, D) of a split and their modes (n,), int64."""
         source = generator(self.options.seed, self.name, split)
-        modes = torch.randint(len(self.centres), (n,), generator=source)
-        spread = torch.randn(n, self.centres.shape[1], generator=source)
-        return self.centres[modes] + self.deviation * spread, modes
+        modes = torch.randint(len(self.centers), (n,), generator=source)
+        spread = torch.randn(n, self.centers.shape[1], generator=source)
+        return self.centers[modes] + self.deviation * spread, modes
 
     def _hash(self) -> str:
-        facts = [self.name, self.centres.tolist(), self.deviation, self.counts, self.options.seed]
+        facts = [self.name, self.centers.tolist(), self.deviation, self.counts, self.options.seed]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -86,8 +86,8 @@ class Ring(Points):
         seed: int = 0,
     ) -> None:
         angle = torch.arange(modes) * (2 * math.pi / modes)
-        centres = radius * torch.stack([angle.cos(), angle.sin()], 1)
-        super().__init__(centres, deviation, {"train": n, "valid": valid, "test": test}, seed)
+        centers = radius * torch.stack([angle.cos(), angle.sin()], 1)
+        super().__init__(centers, deviation, {"train": n, "valid": valid, "test": test}, seed)
 
 
 @DATASETS("grid")

@@ -22,8 +22,8 @@ def _rows(of: Tensor, among: Tensor) -> tuple[Tensor, ...]:
 
 def radii(features: Tensor, k: int) -> Tensor:
     """The distance (N,) of each of N features to its k-th nearest among the others."""
-    centre = features.mean(0)  # distances are differences of squares: a far-off origin would cost digits
-    moved = features - centre
+    center = features.mean(0)  # distances are differences of squares: a far-off origin would cost digits
+    moved = features - center
     nearest = [torch.cdist(rows, moved).topk(k + 1, largest=False).values[:, -1] for rows in _rows(moved, moved)]
     return torch.cat(nearest)
 
@@ -36,11 +36,11 @@ def prdc(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
     fake lies, over k. coverage: the share of reals in whose ball some fake lies.
     """
     real_radii, fake_radii = radii(real, k), radii(fake, k)
-    centre = real.mean(0)
-    moved = fake - centre
+    center = real.mean(0)
+    moved = fake - center
     in_a_ball = torch.zeros(len(fake), dtype=torch.bool)
     balls, recalled, covered = 0, 0, 0
-    for rows, radius in zip(_rows(real - centre, fake), _rows(real_radii, fake), strict=True):
+    for rows, radius in zip(_rows(real - center, fake), _rows(real_radii, fake), strict=True):
         distance = torch.cdist(rows, moved)
         within = distance < radius[:, None]
         in_a_ball |= within.any(0)
@@ -58,8 +58,8 @@ def prdc(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
 
 def nearest(features: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
     """Of each row of `features` (N, D), the distance (N,) to the nearest of `among` (M, D), and which one that is."""
-    centre = among.mean(0)
-    parts = [torch.cdist(rows - centre, among - centre).min(1) for rows in _rows(features, among)]
+    center = among.mean(0)
+    parts = [torch.cdist(rows - center, among - center).min(1) for rows in _rows(features, among)]
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 

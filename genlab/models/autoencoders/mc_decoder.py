@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genlab.core import rng
 from genlab.core.model import Model, Shape
-from genlab.nn.losses.output_distribution import thrown
+from genlab.nn.losses.output_distribution import binarize
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, PositiveInt
 
 
@@ -46,7 +46,7 @@ class MonteCarloDecoder(Model):
 
     def observe(self, image: Tensor) -> Tensor:
         """What is modelled of images in [0, 1]: themselves, or pixels thrown black or white by their grey."""
-        return thrown(image) if self.binarize else image
+        return binarize(image) if self.binarize else image
 
     def log_weights(self, x: Tensor, samples: int) -> Tensor:
         """log p(x|z_k), (N, samples), of codes from the prior, which are their own proposal."""

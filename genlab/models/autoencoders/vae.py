@@ -16,7 +16,7 @@ from genlab.core import rng
 from genlab.core.model import Model, Shape
 from genlab.nn.losses.beta import BetaSpec, kl_penalty
 from genlab.nn.losses.divergences import kl_of_dimensions, kl_standard_normal
-from genlab.nn.losses.output_distribution import Likelihood, PixelLaw, Sigma, thrown
+from genlab.nn.losses.output_distribution import Likelihood, OutputDistribution, Sigma, binarize
 from genlab.nn.losses.perceptual import PERCEPTUAL, FeatureDistance, PerceptualSpec
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
 
@@ -46,7 +46,7 @@ class VAE(Model):
         super().__init__()
         self.latent_dim, self.binarize, self.beta = latent_dim, binarize, beta
         self.penalty = kl_penalty(beta_schedule, "model.beta_schedule")
-        self.law = PixelLaw(likelihood, sigma)
+        self.law = OutputDistribution(likelihood, sigma)
         self.perceptual: FeatureDistance | None = None
         if perceptual:
             self.perceptual = PERCEPTUAL.build(perceptual, "model.perceptual", image_shape=image_shape)
@@ -94,7 +94,7 @@ class VAE(Model):
 
     def observe(self, image: Tensor) -> Tensor:
         """What is modelled of images in [0, 1]: themselves, or pixels thrown black or white by their grey."""
-        return thrown(image) if self.binarize else image
+        return binarize(image) if self.binarize else image
 
     def posterior(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ² of q(z|x), each (N, latent_dim): eq. 9."""

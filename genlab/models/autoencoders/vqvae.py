@@ -25,8 +25,8 @@ from genlab.core import rng
 from genlab.core.model import Model, Phase, Shape
 from genlab.errors import ConfigError
 from genlab.nn.layers.vector_quantizer import Codebook, perplexity
-from genlab.nn.losses.likelihood import discretised_logistic_nll
-from genlab.nn.losses.output_distribution import PixelLaw
+from genlab.nn.losses.likelihood import discretized_logistic_nll
+from genlab.nn.losses.output_distribution import OutputDistribution
 from genlab.nn.networks.pixelcnn import PixelCNN
 from genlab.registry import MODELS, NETWORKS, Fraction, NetworkSpec, NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -69,14 +69,14 @@ class VQVAE(Model):
         height, width = (_halved(side, halvings, image_shape) for side in sides)
         self.codes, self.code_shape, self.beta, self.revive = codes, (code_dim, height, width), beta, revive
         self.discrete, self.prior_share = likelihood == "logistic", prior_share
-        self.gaussian = None if self.discrete else PixelLaw("gaussian", sigma)
+        self.gaussian = None if self.discrete else OutputDistribution("gaussian", sigma)
         output = (2 * channels if self.discrete else channels, *image_shape[1:])  # a mean, and a log scale
         self.encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=self.code_shape)
         self.codebook = Codebook(codes, code_dim, codebook == "ema", decay, revive)
         self.decoder = NETWORKS.build(network, "model.network", inp=self.code_shape, out=output)
         self.law = _law(prior, (codes, height, width))  # p(k)
 
-    def draw(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def shared_forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images, the encoder's map z_e(x), and the numbers k of the nearest codes: eq. 1."""
         z = self.encoder(image).float()
         return image, z, self.codebook.nearest(z)
@@ -85,14 +85,14 @@ class VQVAE(Model):
         end = 1 - self.prior_share if self.law else 1.0
         coding = (0.0, end)
         coder = nn.ModuleList([self.encoder, self.codebook, self.decoder])
-        phases = [Phase("codes", self.quantise, coder, window=coding)]
+        phases = [Phase("codes", self.quantize, coder, window=coding)]
         if self.codebook.ema or self.revive:
             phases.append(Phase("codebook", self.follow, None, window=coding))
         if self.law:
             phases.append(Phase("prior", self.predict, self.law, window=(end, 1.0)))
         return phases
 
-    def quantise(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
+    def quantize(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
         """Eq. 3, in nats and squares summed over places. `elbo` is the bound under the uniform prior of section 3.1."""
         e = self.codebook(k)
         z_q = z + (e - z).detach()  # eq. 2; the gradient goes past the rounding
@@ -134,11 +134,11 @@ class VQVAE(Model):
         if self.gaussian:
             return self.gaussian.nll(output, image)
         mean, log_scale = output.float().chunk(2, dim=1)
-        return discretised_logistic_nll(mean, image, log_scale.clamp(*SCALES))
+        return discretized_logistic_nll(mean, image, log_scale.clamp(*SCALES))
 
     def indices(self, image: Tensor) -> Tensor:
         """Images to the numbers of their codes, int64 (N, h, w), each in [0, `codes`)."""
-        k: Tensor = self.draw(image)[2]
+        k: Tensor = self.shared_forward(image)[2]
         return k
 
     def encode(self, image: Tensor) -> Tensor:

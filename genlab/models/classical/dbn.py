@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from genlab.core.model import Model, Phase, Shape
 from genlab.nn.layers.boltzmann import FIRST_STEP, Binarize, BoltzmannLayer, Pixels
-from genlab.nn.losses.boltzmann import Law, drawn
+from genlab.nn.losses.boltzmann import Distribution, drawn
 from genlab.registry import MODELS, PositiveFloat, PositiveInt
 
 
@@ -33,7 +33,7 @@ class DBN(Model):
         self,
         image_shape: Shape,
         hidden: Annotated[list[PositiveInt], MinLen(1)],
-        visible: Law = "binary",
+        visible: Distribution = "binary",
         sigma: PositiveFloat = 0.3,
         binarize: Binarize = "sampled",
         steps: PositiveInt = 1,
@@ -46,9 +46,9 @@ class DBN(Model):
         self.layers = nn.ModuleList()
         sizes = [self.data.count, *hidden]
         for depth, (below, above) in enumerate(itertools.pairwise(sizes)):
-            law = visible if depth == 0 else "binary"
+            distribution = visible if depth == 0 else "binary"
             kept = chains if depth == len(hidden) - 1 else None
-            self.layers.append(BoltzmannLayer(below, above, law, kept))
+            self.layers.append(BoltzmannLayer(below, above, distribution, kept))
 
     def phases(self) -> list[Phase]:
         """Greedy: layer k learns in its own share of the run, on what the layers below, by then at rest, make."""
@@ -96,7 +96,7 @@ class DBN(Model):
     def sample(self, n: int) -> Tensor:
         """`burn_in` Gibbs rounds in the top machine, then down, drawing every layer but the pixels."""
         *below, top = range(len(self.layers))
-        v = self.layer(top).dream(n, self.burn_in)
+        v = self.layer(top).gibbs_sample(n, self.burn_in)
         for depth in reversed(below):
             v = self.layer(depth).machine.visible_mean(drawn(v))
         return self.data.image(v)

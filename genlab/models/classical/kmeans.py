@@ -19,7 +19,7 @@ from genlab.core import rng
 from genlab.core.model import Model, Phase, Shape
 from genlab.errors import ConfigError
 from genlab.nn.layers.moments import Moments
-from genlab.nn.layers.patches import all_patches, normalise_contrast, random_patches, sum_quadrants
+from genlab.nn.layers.patches import all_patches, normalize_contrast, random_patches, sum_quadrants
 from genlab.registry import MODELS, Fraction, PositiveFloat, PositiveInt
 
 Share = Annotated[float, Gt(0), Lt(1)]
@@ -61,9 +61,9 @@ class KMeans(Model):
 
     # ------------------------------------------------------------------ learning
 
-    def draw(self, image: Tensor) -> tuple[Tensor]:
+    def shared_forward(self, image: Tensor) -> tuple[Tensor]:
         """Random patches (N·patches, pixels), each of normal contrast: section 3.2.1."""
-        return (normalise_contrast(random_patches(image, self.field, self.patches), self.contrast),)
+        return (normalize_contrast(random_patches(image, self.field, self.patches), self.contrast),)
 
     def phases(self) -> list[Phase]:
         return [
@@ -130,7 +130,7 @@ class KMeans(Model):
 
     def features(self, image: Tensor) -> Tensor:
         rows, places = all_patches(image, self.field, self.stride)
-        z = torch.cdist(self.whiten(normalise_contrast(rows, self.contrast)), self.centre)  # (N, places, K)
+        z = torch.cdist(self.whiten(normalize_contrast(rows, self.contrast)), self.centre)  # (N, places, K)
         triangle = (z.mean(-1, keepdim=True) - z).clamp(min=0)  # f_k = max(0, μ(z) − z_k)
         return sum_quadrants(triangle.unflatten(1, places))
 

@@ -19,7 +19,7 @@ from torch.nn.functional import softplus
 from genlab.core import rng
 from genlab.core.model import Model, Phase, Shape
 from genlab.nn.layers.boltzmann import FIRST_STEP, Binarize, BoltzmannLayer, Pixels
-from genlab.nn.losses.boltzmann import Law
+from genlab.nn.losses.boltzmann import Distribution
 from genlab.nn.losses.partition import LogPartition, annealed, enumerable, exact_log_partition
 from genlab.registry import MODELS, PositiveFloat, PositiveInt
 
@@ -32,7 +32,7 @@ class RBM(Model):
         self,
         image_shape: Shape,
         hidden: PositiveInt = 500,
-        visible: Law = "binary",
+        visible: Distribution = "binary",
         sigma: PositiveFloat = 0.3,
         binarize: Binarize = "sampled",
         steps: PositiveInt = 1,
@@ -63,7 +63,7 @@ class RBM(Model):
         with torch.no_grad():
             free_energy = self.layer.machine.free_energy(v)
             values["free_energy"] = free_energy.mean()
-            if self.data.law == "binary":
+            if self.data.distribution == "binary":
                 values["pseudo_nll"] = self.pseudo_nll(v, free_energy).mean()
             else:
                 values["squared_error"] = (self.reconstruct(image) - image).square().flatten(1).sum(1).mean()
@@ -88,7 +88,7 @@ class RBM(Model):
 
     def sample(self, n: int) -> Tensor:
         """Pixel probabilities after `burn_in` Gibbs rounds, from the persistent chains or from random pixels."""
-        return self.data.image(self.layer.dream(n, self.burn_in))
+        return self.data.image(self.layer.gibbs_sample(n, self.burn_in))
 
     def score(self, image: Tensor) -> Tensor:
         """The free energy, −log p up to a constant."""
@@ -98,16 +98,18 @@ class RBM(Model):
         """What each hidden unit looks for: the rows of W as images, (H, C, H, W)."""
         return self.layer.weight.detach().unflatten(1, self.data.shape)
 
-    def unnormalised(self, image: Tensor) -> Tensor:
+    def unnormalized(self, image: Tensor) -> Tensor:
         """log p(image) + log Z in nats, (N,); grey pixels are drawn where `binarize` says so."""
         v = self.data.units(image, draw=True)
-        density = v.shape[1] * math.log(self.data.sigma) if self.data.law == "gaussian" else 0.0  # of pixels, not of v
+        density = (
+            v.shape[1] * math.log(self.data.sigma) if self.data.distribution == "gaussian" else 0.0
+        )  # of pixels, not of v
         return -self.layer.machine.free_energy(v) - density
 
     def log_partition(self, mean_image: Tensor, chains: int, temperatures: int) -> LogPartition:
         """log Z, annealed from the machine that knows the mean image (C, H, W) of the training data alone."""
         mean = mean_image.flatten()
-        base = mean / self.data.sigma if self.data.law == "gaussian" else mean.clamp(0.01, 0.99).logit()
+        base = mean / self.data.sigma if self.data.distribution == "gaussian" else mean.clamp(0.01, 0.99).logit()
         return annealed(self.layer.machine, base, chains, temperatures)
 
     def exact_log_partition(self) -> float | None:

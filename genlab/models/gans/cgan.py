@@ -19,8 +19,8 @@ from genlab.core.model import Shape
 from genlab.errors import ConfigError
 from genlab.models.gans.gan import GAN
 from genlab.nn.layers.labels import in_turn, needed, one_hot
-from genlab.nn.losses.adversarial import GameName
-from genlab.nn.losses.regularizers import StabiliserSpecs
+from genlab.nn.losses.adversarial import GANLossName
+from genlab.nn.losses.regularizers import RegularizerSpecs
 from genlab.nn.networks.conditional import Auxiliary, Concatenated, Projection
 from genlab.registry import MODELS, NETWORKS, AugmentationSpec, NetworkSpec, NonNegativeFloat, PositiveInt
 
@@ -44,10 +44,10 @@ class ConditionalGAN(GAN):
         classifier_weight: NonNegativeFloat = 1.0,
         latent_dim: PositiveInt = 100,
         prior: Literal["uniform", "normal"] = "normal",
-        loss: GameName = "non_saturating",
+        loss: GANLossName = "non_saturating",
         critic_steps: PositiveInt = 1,
         augment: AugmentationSpec | None = None,
-        stabilisers: StabiliserSpecs | None = None,
+        regularizers: RegularizerSpecs | None = None,
     ) -> None:
         # the base asks for both networks, which are built by these
         self.num_classes, self.condition, self.classifier_weight = (
@@ -56,7 +56,7 @@ class ConditionalGAN(GAN):
             classifier_weight,
         )
         super().__init__(
-            image_shape, generator, discriminator, latent_dim, prior, loss, "tanh", critic_steps, augment, stabilisers
+            image_shape, generator, discriminator, latent_dim, prior, loss, "tanh", critic_steps, augment, regularizers
         )
         if condition == "classifier":
             self.refuse_lookahead()
@@ -64,11 +64,11 @@ class ConditionalGAN(GAN):
     def refuse_lookahead(self) -> None:
         """ConfigError for remedies that differentiate the game's losses alone, where D also descends the classes'."""
         for name in ("consensus", "unroll"):
-            if getattr(self.stabilisers, name):
+            if getattr(self.regularizers, name):
                 raise ConfigError(
                     f"{name} knows the game's own losses, and not the classes that the discriminator also learns",
-                    f"key model.stabilisers.{name}",
-                    f"use model.stabilisers.{name}=null, or model.condition=concat or projection",
+                    f"key model.regularizers.{name}",
+                    f"use model.regularizers.{name}=null, or model.condition=concat or projection",
                 )
 
     def build_generator(self, spec: dict[str, Any], image_shape: Shape) -> nn.Module:
@@ -80,11 +80,11 @@ class ConditionalGAN(GAN):
     def build_discriminator(self, spec: dict[str, Any], image_shape: Shape) -> nn.Module:
         return DISCRIMINATORS[self.condition](spec, image_shape, self.num_classes)
 
-    def discriminate(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
         if self.condition != "classifier":
-            return super().discriminate(real, fake, *given)
+            return super().discriminator_loss(real, fake, *given)
         (on_real, class_of_real), (on_fake, class_of_fake) = self.answers(real), self.answers(fake.detach())
-        values = self.charged(on_real, on_fake, real, fake, *given)  # −L_S, Odena et al., eq. 2
+        values = self.regularized(on_real, on_fake, real, fake, *given)  # −L_S, Odena et al., eq. 2
         likelihood = {"real": self.told(class_of_real, *given), "fake": self.told(class_of_fake, *given)}
         said = {f"{kind}_label_nll": each.detach() for kind, each in likelihood.items()}
         values["loss"] = values["loss"] + self.classifier_weight * (
@@ -92,17 +92,19 @@ class ConditionalGAN(GAN):
         )  # −L_C, eq. 3
         return values | said
 
-    def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
+    def generator_gan_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> Tensor:
         if self.condition != "classifier":
-            return super().generator_loss(real, fake, *given)
+            return super().generator_gan_loss(real, fake, *given)
         on_fake, class_of_fake = self.answers(fake)
-        game = self.game.generator(self.judge(real, *given) if self.game.relative else on_fake, on_fake)
+        game = self.gan_loss.generator(
+            self.discriminator_logits(real, *given) if self.gan_loss.relative else on_fake, on_fake
+        )
         return game + self.classifier_weight * self.told(class_of_fake, *given)
 
     def answers(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The logits of being real (N, 1) and of the classes (N, num_classes) of images in [-1, 1]."""
         assert isinstance(self.discriminator, Auxiliary)
-        return self.discriminator.answers(self.shown(images))
+        return self.discriminator.answers(self.augmented(images))
 
     @staticmethod
     def told(logits: Tensor, label: Tensor) -> Tensor:

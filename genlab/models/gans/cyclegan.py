@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from genlab.core.model import Model, Phase, Shape
 from genlab.nn.layers.image_pool import ImagePool
-from genlab.nn.losses.adversarial import GAMES, Contest
+from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, NonNegativeInt
 
-GAME = GAMES["least_squares"]
+GAN_LOSS = GAN_LOSSES["least_squares"]
 
 
 @MODELS("cyclegan")
@@ -54,7 +54,7 @@ class CycleGAN(Model):
         made: Tensor = self.generators["F"](y).tanh()
         return made
 
-    def draw(self, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    def shared_forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
         """x, y, F(y), G(x) in [-1, 1], and the numbers that decide which fakes the pools exchange."""
         x, y = 2 * a - 1, 2 * b - 1
         return x, y, self.F(y), self.G(x), ImagePool.chances(len(x), x), ImagePool.chances(len(x), x)
@@ -62,16 +62,18 @@ class CycleGAN(Model):
     def phases(self) -> list[Phase]:
         """Both generators move, then both discriminators; then the pools take in what was made."""
         players = [
-            Phase("generators", self.generate, self.generators),
-            Phase("discriminators", self.discriminate, self.discriminators),
+            Phase("generators", self.generator_loss, self.generators),
+            Phase("discriminators", self.discriminator_loss, self.discriminators),
         ]
         return [*players, Phase("pools", self.remember)] if self.pools else players
 
-    def generate(self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, *chances: Tensor) -> dict[str, Tensor]:
+    def generator_loss(
+        self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, *chances: Tensor
+    ) -> dict[str, Tensor]:
         """Equation 3 with least squares (section 4), and the identity loss of section 5.2."""
         on_x, on_y = self.discriminators["X"](fake_x), self.discriminators["Y"](fake_y)
         # E (D(G(x)) − 1)²: the paper's has no ½
-        gan = 2 * (GAME.generator(on_x, on_x) + GAME.generator(on_y, on_y))
+        gan = 2 * (GAN_LOSS.generator(on_x, on_x) + GAN_LOSS.generator(on_y, on_y))
         cycle = distance(self.F(fake_y), x) + distance(self.G(fake_x), y)  # equation 2
         loss = gan + self.cycle * cycle
         said = {"gan": gan.detach(), "cycle": cycle.detach()}
@@ -81,7 +83,7 @@ class CycleGAN(Model):
             said["identity"] = identity.detach()
         return {"loss": loss, **said}
 
-    def discriminate(
+    def discriminator_loss(
         self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, chances_x: Tensor, chances_y: Tensor
     ) -> dict[str, Tensor]:
         """½E (D(y) − 1)² + ½E D(G(x))², half of section 4's as section 7.1 has it, for each domain."""
@@ -89,16 +91,18 @@ class CycleGAN(Model):
         if self.pools and self.training:
             fake_x, fake_y = self.pool("X").show(fake_x, chances_x), self.pool("Y").show(fake_y, chances_y)
         loss, said = x.new_zeros(()), {}
-        for column, (_, on_real, on_fake) in self.contests(x, y, fake_x, fake_y).items():
-            loss = loss + GAME.discriminator(on_real, on_fake)
+        for column, (_, on_real, on_fake) in self.real_and_fake_logits(x, y, fake_x, fake_y).items():
+            loss = loss + GAN_LOSS.discriminator(on_real, on_fake)
             said[f"real_score_{column}"] = on_real.detach().float().mean()
             said[f"fake_score_{column}"] = on_fake.detach().float().mean()
         return {"loss": loss, **said}
 
-    def contests(self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, *chances: Tensor) -> dict[str, Contest]:
+    def real_and_fake_logits(
+        self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, *chances: Tensor
+    ) -> dict[str, Logits]:
         """By the columns of the two domains."""
         on_x, on_y = self.discriminators["X"], self.discriminators["Y"]
-        return {"a": Contest(GAME, on_x(x), on_x(fake_x)), "b": Contest(GAME, on_y(y), on_y(fake_y))}
+        return {"a": Logits(GAN_LOSS, on_x(x), on_x(fake_x)), "b": Logits(GAN_LOSS, on_y(y), on_y(fake_y))}
 
     def remember(
         self, x: Tensor, y: Tensor, fake_x: Tensor, fake_y: Tensor, chances_x: Tensor, chances_y: Tensor

@@ -22,9 +22,9 @@ from genlab.errors import ConfigError
 from genlab.models.gans.gan import GAN
 from genlab.nn.layers.labels import one_hot
 from genlab.nn.layers.stages import cut, shape_of
-from genlab.nn.losses.adversarial import GameName
+from genlab.nn.losses.adversarial import GANLossName
 from genlab.nn.losses.infogan_codes import LatentCodes
-from genlab.nn.losses.regularizers import StabiliserSpecs
+from genlab.nn.losses.regularizers import RegularizerSpecs
 from genlab.registry import (
     MODELS,
     NETWORKS,
@@ -56,9 +56,9 @@ class InfoGAN(GAN):
         continuous_weight: NonNegativeFloat = 0.1,
         latent_dim: PositiveInt = 62,
         prior: Literal["uniform", "normal"] = "uniform",
-        loss: GameName = "non_saturating",
+        loss: GANLossName = "non_saturating",
         augment: AugmentationSpec | None = None,
-        stabilisers: StabiliserSpecs | None = None,
+        regularizers: RegularizerSpecs | None = None,
     ) -> None:
         codes = LatentCodes(categories, continuous)
         super().__init__(
@@ -69,19 +69,19 @@ class InfoGAN(GAN):
             prior,
             loss,
             augment=augment,
-            stabilisers=stabilisers,
+            regularizers=regularizers,
         )
-        if self.stabilisers.unroll:
+        if self.regularizers.unroll:
             raise ConfigError(
                 "Q reads the discriminator as it is",
-                "key model.stabilisers.unroll",
-                "use model.stabilisers.unroll=null",
+                "key model.regularizers.unroll",
+                "use model.regularizers.unroll=null",
             )
-        if self.stabilisers.consensus:
+        if self.regularizers.consensus:
             raise ConfigError(
                 "consensus knows the game's own losses, and not the information that the generator also ascends",
-                "key model.stabilisers.consensus",
-                "use model.stabilisers.consensus=null",
+                "key model.regularizers.consensus",
+                "use model.regularizers.consensus=null",
             )
         self.latent_dim, self.codes, self.continuous = latent_dim, codes, continuous
         self.clusters = categories[0]  # the first category is what images are sorted by
@@ -90,10 +90,10 @@ class InfoGAN(GAN):
         features = math.prod(shape_of(body, image_shape))
         self.head = NETWORKS.build(head, "model.head", inp=features, out=codes.size)
 
-    def draw(self, image: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+    def shared_forward(self, image: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
         """The step's real images and as many fakes, as the discriminator takes them, and the codes c of the fakes."""
         code = self.prior(len(image))
-        return self.seen(image), self.fakes(code), code[:, self.latent_dim :]
+        return self.to_input(image), self.fakes(code), code[:, self.latent_dim :]
 
     def phases(self) -> list[Phase]:
         """Equation 6: Q moves with the generator, and reads what the discriminator looks for anyway."""
@@ -102,12 +102,12 @@ class InfoGAN(GAN):
             replace(phase, module=learns) if phase.module is self.generator else phase for phase in super().phases()
         ]
 
-    def generate(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
+    def generator_loss(self, real: Tensor, fake: Tensor, *given: Tensor) -> dict[str, Tensor]:
         """V(D, G) − λ L_I(G, Q), and L_I of each kind of code, in nats."""
-        on_fake, q = self.read(self.shown(fake))
+        on_fake, q = self.read(self.augmented(fake))
         (code,) = given
         bounds = self.codes.bounds(code, q)
-        game = self.game.generator(self.judge(real) if self.game.relative else on_fake, on_fake)
+        game = self.gan_loss.generator(self.discriminator_logits(real) if self.gan_loss.relative else on_fake, on_fake)
         told = {f"{kind}_information": bound.detach() for kind, bound in bounds.items()}
         return {"loss": game - self.weighed(bounds), "game": game.detach(), **told}
 
@@ -116,13 +116,13 @@ class InfoGAN(GAN):
         return torch.stack([self.weights[kind] * bound for kind, bound in bounds.items()]).sum()
 
     def read(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """The logit of being real (N, 1) and what Q says of the codes (N, size), of images that were `shown`."""
+        """The logit of being real (N, 1) and what Q says of the codes (N, size), of images that were `augmented`."""
         body, last = cut(self.discriminator, "model.discriminator")
         features = body(seen)
         return last(features), self.head(features.flatten(1))
 
-    def judge(self, images: Tensor, *given: Tensor) -> Tensor:
-        return super().judge(images)  # nobody tells the discriminator the code
+    def discriminator_logits(self, images: Tensor, *given: Tensor) -> Tensor:
+        return super().discriminator_logits(images)  # nobody tells the discriminator the code
 
     def fakes(self, code: Tensor, *given: Tensor) -> Tensor:
         return super().fakes(code)  # it is whole
@@ -134,7 +134,7 @@ class InfoGAN(GAN):
 
     def cluster(self, image: Tensor) -> Tensor:
         """The value of the first category that Q finds the most likely, (N,)."""
-        return self.read(self.seen(image))[1][:, : self.clusters].argmax(1)
+        return self.read(self.to_input(image))[1][:, : self.clusters].argmax(1)
 
     def walk(self, code: Tensor, which: int, values: Tensor) -> Tensor:
         """[z, c] for each value of the first category in turn, with continuous code `which` at each of `values`.

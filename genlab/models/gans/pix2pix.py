@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.model import Model, Phase, Shape
-from genlab.nn.losses.adversarial import GAMES, Contest, GameName
+from genlab.nn.losses.adversarial import GAN_LOSSES, GANLossName, Logits
 from genlab.nn.losses.image_similarity import psnr
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat
 
@@ -31,17 +31,17 @@ class Pix2Pix(Model):
         image_shape: Shape,
         generator: NetworkSpec,
         discriminator: NetworkSpec,
-        loss: GameName = "non_saturating",
+        loss: GANLossName = "non_saturating",
         l1: NonNegativeFloat = 100.0,
     ) -> None:
         super().__init__()
         channels, height, width = image_shape
-        self.game, self.l1 = GAMES[loss], l1
+        self.gan_loss, self.l1 = GAN_LOSSES[loss], l1
         self.generator = NETWORKS.build(generator, "model.generator", inp=image_shape, out=image_shape)
         seen = (2 * channels, height, width)  # a picture and its partner
         self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=seen, out=1)
 
-    def draw(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def shared_forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The step's pairs (x, y) and G(x, z), in [-1, 1]: one generator pass for both players."""
         x, y = 2 * a - 1, 2 * b - 1
         return x, y, self.generator(x).tanh()
@@ -49,29 +49,29 @@ class Pix2Pix(Model):
     def phases(self) -> list[Phase]:
         """Section 3.3: a step of D, then one of G against what D has become."""
         return [
-            Phase("discriminator", self.discriminate, self.discriminator),
-            Phase("generator", self.generate, self.generator),
+            Phase("discriminator", self.discriminator_loss, self.discriminator),
+            Phase("generator", self.generator_loss, self.generator),
         ]
 
-    def discriminate(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Equation 1 as D sees it, divided by 2, "which slows down the rate at which D learns" (section 3.3)."""
-        _, on_real, on_fake = self.contests(x, y, fake.detach())[""]
+        _, on_real, on_fake = self.real_and_fake_logits(x, y, fake.detach())[""]
         said = {"real": on_real.detach().float(), "fake": on_fake.detach().float()}
         scores = {f"{kind}_score": logits.mean() for kind, logits in said.items()}
-        return {"loss": self.game.discriminator(on_real, on_fake) / 2, **scores}
+        return {"loss": self.gan_loss.discriminator(on_real, on_fake) / 2, **scores}
 
-    def generate(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def generator_loss(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Equation 4: L_cGAN + λ L_L1. PSNR is that of pictures in [0, 1], in dB."""
-        on_fake = self.judge(x, fake)
-        gan = self.game.generator(self.judge(x, y) if self.game.relative else on_fake, on_fake)
+        on_fake = self.discriminator_logits(x, fake)
+        gan = self.gan_loss.generator(self.discriminator_logits(x, y) if self.gan_loss.relative else on_fake, on_fake)
         l1 = (y - fake.float()).abs().mean()  # equation 3
         made = psnr((y + 1) / 2, (fake.detach().float() + 1) / 2).mean()
         return {"loss": gan + self.l1 * l1, "gan": gan.detach(), "l1": l1.detach(), "psnr": made}
 
-    def contests(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Contest]:
-        return {"": Contest(self.game, self.judge(x, y), self.judge(x, fake))}
+    def real_and_fake_logits(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Logits]:
+        return {"": Logits(self.gan_loss, self.discriminator_logits(x, y), self.discriminator_logits(x, fake))}
 
-    def judge(self, x: Tensor, y: Tensor) -> Tensor:
+    def discriminator_logits(self, x: Tensor, y: Tensor) -> Tensor:
         """D's logits (N, 1, h, w), one for each patch, of inputs and what is said to be their partners."""
         return self.discriminator(torch.cat([x, y.to(x.dtype)], dim=1))
 

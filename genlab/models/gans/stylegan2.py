@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from genlab.core import rng
 from genlab.core.model import Model, Phase, Shape
 from genlab.distributed.batch_norm import global_mean
-from genlab.nn.losses.adversarial import GAMES, Contest
+from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
 from genlab.nn.losses.gradients import image_gradient, squared_gradient
 from genlab.nn.networks.stylegan2 import Discriminator, Mapping, Synthesis
 from genlab.registry import AUGMENTATIONS, MODELS, AugmentationSpec, Fraction, NonNegativeFloat, PositiveInt, Truncation
 
-GAME = GAMES["non_saturating"]
+GAN_LOSS = GAN_LOSSES["non_saturating"]
 R1_EVERY, PATH_EVERY = 16, 4  # lazy regularisation, section 3.1: a penalty so rare counts as much more
 W_RATE, PATH_RATE = 0.002, 0.01  # of the moving averages of w (the code of Karras et al. 2021; in 2020 0.005), and of a
 PATH_SHRINK = 2  # path lengths are measured on a part of a batch
@@ -73,8 +73,8 @@ class StyleGAN2(Model):
 
     def phases(self) -> list[Phase]:
         found = [
-            Phase("discriminator", self.discriminate, self.discriminator),
-            Phase("generator", self.generate, self.generator),
+            Phase("discriminator", self.discriminator_loss, self.discriminator),
+            Phase("generator", self.generator_loss, self.generator),
         ]
         if self.r1:
             found.append(Phase("r1", self.flatten_slope, self.discriminator, every=R1_EVERY))
@@ -82,22 +82,22 @@ class StyleGAN2(Model):
             found.append(Phase("path", self.even_paths, self.generator, every=PATH_EVERY))
         return found
 
-    def draw(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def shared_forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The step's real images and as many fakes."""
         return 2 * image - 1, self.generator.synthesis(self.mixed(len(image)))
 
-    def judge(self, image: Tensor) -> Tensor:
+    def discriminator_logits(self, image: Tensor) -> Tensor:
         """The discriminator's logits (N, 1) of images about [-1, 1], which it sees augmented."""
         logits: Tensor = self.discriminator(image if self.augment is None else self.augment(image))
         return logits
 
-    def contests(self, real: Tensor, fake: Tensor) -> dict[str, Contest]:
-        return {"": Contest(GAME, self.judge(real), self.judge(fake))}
+    def real_and_fake_logits(self, real: Tensor, fake: Tensor) -> dict[str, Logits]:
+        return {"": Logits(GAN_LOSS, self.discriminator_logits(real), self.discriminator_logits(fake))}
 
-    def discriminate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        _, on_real, on_fake = self.contests(real, fake.detach())[""]
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        _, on_real, on_fake = self.real_and_fake_logits(real, fake.detach())[""]
         said: dict[str, Tensor] = {
-            "loss": GAME.discriminator(on_real, on_fake),
+            "loss": GAN_LOSS.discriminator(on_real, on_fake),
             "real_sign": on_real.detach().float().sign().mean(),  # r_t: near 1, real images are known by heart
             "fake_sign": on_fake.detach().float().sign().mean(),
         }
@@ -106,13 +106,13 @@ class StyleGAN2(Model):
             said |= self.augment.said()
         return said
 
-    def generate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        on_fake = self.judge(fake)
-        return {"loss": GAME.generator(on_fake, on_fake)}
+    def generator_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        on_fake = self.discriminator_logits(fake)
+        return {"loss": GAN_LOSS.generator(on_fake, on_fake)}
 
     def flatten_slope(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """γ/2 E‖∇D(x)‖² at real images x: R1 of Mescheder et al. 2018."""
-        slope = squared_gradient(self.judge, real).mean()
+        slope = squared_gradient(self.discriminator_logits, real).mean()
         return {"loss": self.r1 / 2 * R1_EVERY * slope, "squared_slope": slope.detach()}
 
     def even_paths(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

@@ -15,11 +15,11 @@ from torch import Tensor
 from genlab.core import rng
 from genlab.core.model import Model, Phase, Shape
 from genlab.nn.layers.stages import cut
-from genlab.nn.losses.adversarial import GAMES, Contest
+from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
 from genlab.nn.losses.divergences import kl_standard_normal
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
 
-GAME = GAMES["non_saturating"]
+GAN_LOSS = GAN_LOSSES["non_saturating"]
 
 
 @MODELS("vaegan")
@@ -49,7 +49,7 @@ class VAEGAN(Model):
         self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=image_shape, out=1)
         cut(self.discriminator, "model.discriminator")  # a network without such features is refused now
 
-    def draw(self, image: Tensor) -> tuple[Tensor, ...]:
+    def shared_forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """x, the mean and log variance of q(z|x), and x̃, the image of a z drawn from it."""
         mean, log_variance = self.posterior(image)
         return 2 * image - 1, mean, log_variance, self.generate(self.drawn(mean, log_variance))
@@ -57,18 +57,18 @@ class VAEGAN(Model):
     def phases(self) -> list[Phase]:
         """Algorithm 1: each player descends its own part of L_prior + L_llike + L_GAN."""
         return [
-            Phase("discriminator", self.discriminate, self.discriminator),
+            Phase("discriminator", self.discriminator_loss, self.discriminator),
             Phase("encoder", self.infer, self.encoder),
             Phase("decoder", self.mislead, self.decoder),
         ]
 
-    def discriminate(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """θ_Dis: −L_GAN, whose fakes are reconstructions and draws from the prior (section 2.4).
 
         Algorithm 1 adds both kinds up; here each counts half, so that real and made images weigh alike.
         """
         on_real, on_rebuilt, on_fake = self.verdicts(x, rebuilt.detach())
-        loss = (GAME.discriminator(on_real, on_rebuilt) + GAME.discriminator(on_real, on_fake)) / 2
+        loss = (GAN_LOSS.discriminator(on_real, on_rebuilt) + GAN_LOSS.discriminator(on_real, on_fake)) / 2
         said = {"real": on_real, "rebuilt": on_rebuilt, "fake": on_fake}
         probabilities = {f"{name}_probability": each.detach().float().sigmoid().mean() for name, each in said.items()}
         return {"loss": loss, **probabilities}
@@ -77,11 +77,11 @@ class VAEGAN(Model):
         """The logits of real images, of reconstructions and of as many draws from the prior."""
         with torch.no_grad():
             x_p = self.generate(self.prior(len(x)))
-        return tuple(self.judge(each)[1] for each in (x, rebuilt, x_p))
+        return tuple(self.features_and_logit(each)[1] for each in (x, rebuilt, x_p))
 
-    def contests(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Contest]:
+    def real_and_fake_logits(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Logits]:
         on_real, *on_made = self.verdicts(x, rebuilt)
-        return {"": Contest(GAME, on_real, torch.cat(on_made))}
+        return {"": Logits(GAN_LOSS, on_real, torch.cat(on_made))}
 
     def infer(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """θ_Enc: L_prior + L_llike, in nats but for the Gaussian's constant."""
@@ -90,13 +90,15 @@ class VAEGAN(Model):
         return {"loss": self.beta * kl + likeness, "kl": kl, "feature_nll": likeness}
 
     def mislead(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-        """θ_Dec: γ·L_llike − L_GAN, non-saturating, with both kinds of fakes by half as in `discriminate`."""
-        rebuilt = self.generate(self.drawn(mean.detach(), log_variance.detach()))  # what `draw` made is the encoder's
-        seen, on_rebuilt = self.judge(rebuilt)
+        """θ_Dec: γ·L_llike − L_GAN, non-saturating, with both kinds of fakes by half as in `discriminator_loss`."""
+        rebuilt = self.generate(
+            self.drawn(mean.detach(), log_variance.detach())
+        )  # what `shared_forward` made is the encoder's
+        seen, on_rebuilt = self.features_and_logit(rebuilt)
         likeness = feature_nll(self.features(x), seen).mean()
-        on_fake = self.judge(self.generate(self.prior(len(x))))[1]
+        on_fake = self.features_and_logit(self.generate(self.prior(len(x))))[1]
         # a generator of this game does not look at the logits of real images
-        game = (GAME.generator(on_rebuilt, on_rebuilt) + GAME.generator(on_fake, on_fake)) / 2
+        game = (GAN_LOSS.generator(on_rebuilt, on_rebuilt) + GAN_LOSS.generator(on_fake, on_fake)) / 2
         return {"loss": self.gamma * likeness + game, "game": game}
 
     def features(self, x: Tensor) -> Tensor:
@@ -104,7 +106,7 @@ class VAEGAN(Model):
         first, _ = cut(self.discriminator, "model.discriminator", self.feature_stage)
         return first(x)
 
-    def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def features_and_logit(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Dis_l(x), and the logit of being real (N, 1), of images in [-1, 1]."""
         first, rest = cut(self.discriminator, "model.discriminator", self.feature_stage)
         seen = first(x)

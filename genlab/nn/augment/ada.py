@@ -47,11 +47,11 @@ class Adaptive(nn.Module):
         target: Annotated[float, Ge(-1), Le(1)] = 0.6,
         kimg: PositiveFloat = 500.0,
         start: Fraction = 0.0,
-        colour: bool = True,
+        color: bool = True,
     ) -> None:
         super().__init__()
         refuse_points(image_shape)
-        self.target, self.images, self.colour = target, 1000 * kimg, colour
+        self.target, self.images, self.color = target, 1000 * kimg, color
         self.square = image_shape[1] == image_shape[2]
         self.register_buffer("p", torch.tensor(float(start)))
         self.register_buffer("sure", torch.tensor(float(target)))  # r_t, smoothed
@@ -65,7 +65,7 @@ class Adaptive(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             matrix, spread = self.geometry(image)
             image = warp(image, matrix, "reflection", spread)
-            return self.recoloured(image) if self.colour else image
+            return self.recolored(image) if self.color else image
 
     @torch.no_grad()
     def observe(self, logits: Tensor, images: int) -> None:
@@ -75,9 +75,9 @@ class Adaptive(nn.Module):
         """
         if not self.training:
             return
-        world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        world_size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         self.sure.lerp_(global_mean(logits.detach().float().sign().flatten(), self.training), SMOOTHING)
-        self.p.add_((self.sure - self.target).sign() * (images * world / self.images)).clamp_(0, 1)
+        self.p.add_((self.sure - self.target).sign() * (images * world_size / self.images)).clamp_(0, 1)
 
     def said(self) -> dict[str, Tensor]:
         return {"ada_p": self.p.clone()}
@@ -104,7 +104,7 @@ class Adaptive(nn.Module):
         matrix = matrix @ _moving(g[:, 2] * (SHIFT * width) * part, g[:, 3] * (SHIFT * height) * part)
         return matrix[:, :2], (scale | before | stretch | after | part).float()
 
-    def recoloured(self, image: Tensor) -> Tensor:
+    def recolored(self, image: Tensor) -> Tensor:
         """Each transform of colours is a 4x4 matrix on (r, g, b, 1); their product is applied. Grey: r = g = b."""
         n, channels = image.shape[:2]
         u, g = rng.uniform(n, 7, like=image), rng.normal(n, 3, like=image)

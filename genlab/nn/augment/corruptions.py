@@ -1,4 +1,4 @@
-"""Ways to spoil an image: what a denoising autoencoder learns to undo, and what restoration is measured on.
+"""Ways to corrupt an image: what a denoising autoencoder learns to undo, and what restoration is measured on.
 
 Images are (N, C, H, W) in [0, 1] and stay so. `amount` is one number, or [low, high]: then each image draws its own,
 uniformly. Vincent et al., Stacked Denoising Autoencoders, JMLR 11 (2010), section 3.3; boxes: Pathak et al., Context
@@ -20,7 +20,7 @@ from genlab.registry import CORRUPTIONS, Fraction, NonNegativeFloat
 Corruption = Callable[[Tensor], Tensor]
 Level = NonNegativeFloat | Annotated[list[NonNegativeFloat], Len(2, 2)]
 Share = Fraction | Annotated[list[Fraction], Len(2, 2)]
-GREY = 0.5  # of a box: it can be seen on black and on white
+GRAY = 0.5  # of a box: it can be seen on black and on white
 
 
 @CORRUPTIONS("gaussian")
@@ -53,7 +53,7 @@ def salt_pepper(amount: Share) -> Corruption:
 def box(amount: Share) -> Corruption:
     """A grey square somewhere in the image, its side a share `amount` of the image's shorter one."""
     low, high = _range(amount)
-    return lambda image: image.masked_fill(box_mask(image, _drawn(low, high, image)), GREY)
+    return lambda image: image.masked_fill(box_mask(image, _drawn(low, high, image)), GRAY)
 
 
 def box_mask(image: Tensor, share: Tensor | float) -> Tensor:

@@ -44,7 +44,7 @@ class DiffAugment(nn.Module):
     ) -> None:
         super().__init__()
         refuse_points(image_shape)
-        self.ways = [{"colour": recolour, "translation": self.translate, "cutout": self.cut}[way] for way in policy]
+        self.ways = [{"colour": recolor, "translation": self.translate, "cutout": self.cut}[way] for way in policy]
         self.shift, self.hole = shift, hole
 
     def forward(self, image: Tensor) -> Tensor:
@@ -80,11 +80,11 @@ class DiffAugment(nn.Module):
         return (distance >= -half) & (distance < half)
 
 
-def recolour(image: Tensor) -> Tensor:
+def recolor(image: Tensor) -> Tensor:
     """Brightness by up to ±0.5, saturation by a factor in [0, 2), contrast by one in [0.5, 1.5)."""
     brightness, saturation, contrast = rng.uniform(len(image), 3, 1, 1, 1, like=image).unbind(1)
     image = image + brightness - 0.5
-    grey = image.mean(1, keepdim=True)
-    image = grey + (image - grey) * 2 * saturation
+    gray = image.mean(1, keepdim=True)
+    image = gray + (image - gray) * 2 * saturation
     middle = image.mean((1, 2, 3), keepdim=True)
     return middle + (image - middle) * (contrast + 0.5)

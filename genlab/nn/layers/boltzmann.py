@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genlab.core import rng
 from genlab.core.model import Shape
-from genlab.nn.losses.boltzmann import Law, Machine, contrast, drawn, gibbs
+from genlab.nn.losses.boltzmann import Distribution, Machine, contrast, drawn, gibbs
 
 Binarize = Literal["sampled", "threshold", "none"]
 FIRST_STEP = (0.0, 1e-9)  # a phase's window: of runs shorter than a milliard steps
@@ -25,7 +25,7 @@ class Pixels:
     """
 
     shape: Shape
-    law: Law
+    distribution: Distribution
     sigma: float
     binarize: Binarize
 
@@ -36,7 +36,7 @@ class Pixels:
     def units(self, image: Tensor, draw: bool = False) -> Tensor:
         """v of images; where grey is a probability, `draw` draws it and otherwise it stays one."""
         pixels = image.flatten(1).float()
-        if self.law == "gaussian":
+        if self.distribution == "gaussian":
             return pixels / self.sigma
         if self.binarize == "threshold":
             return (pixels >= 0.5).float()
@@ -44,7 +44,7 @@ class Pixels:
 
     def image(self, v: Tensor) -> Tensor:
         """Images in [0, 1] of visible units or their means."""
-        v = v * self.sigma if self.law == "gaussian" else v
+        v = v * self.sigma if self.distribution == "gaussian" else v
         return v.unflatten(1, self.shape).clamp(0, 1)
 
 
@@ -57,18 +57,22 @@ class BoltzmannLayer(nn.Module):
 
     chains: Tensor | None
 
-    def __init__(self, visible: int, hidden: int, law: Law = "binary", chains: int | None = None) -> None:
+    def __init__(
+        self, visible: int, hidden: int, distribution: Distribution = "binary", chains: int | None = None
+    ) -> None:
         super().__init__()
-        self.law: Law = law
+        self.distribution: Distribution = distribution
         self.weight = nn.Parameter(0.01 * torch.randn(hidden, visible))  # Hinton (2010), section 8.1
         self.visible_bias = nn.Parameter(torch.zeros(visible))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
         start = torch.randn(chains or 0, visible)
-        self.register_buffer("chains", (start if law == "gaussian" else (start > 0).float()) if chains else None)
+        self.register_buffer(
+            "chains", (start if distribution == "gaussian" else (start > 0).float()) if chains else None
+        )
 
     @property
     def machine(self) -> Machine:
-        return Machine(self.weight, self.visible_bias, self.hidden_bias, visible=self.law)
+        return Machine(self.weight, self.visible_bias, self.hidden_bias, visible=self.distribution)
 
     @torch.no_grad()
     def start(self, v: Tensor) -> dict[str, Tensor]:
@@ -77,7 +81,7 @@ class BoltzmannLayer(nn.Module):
         Else all hidden units learn that mean first, and stay alike (Hinton 2010, section 8.1).
         """
         mean = v.mean(0)
-        self.visible_bias.copy_(mean if self.law == "gaussian" else mean.clamp(0.01, 0.99).logit())
+        self.visible_bias.copy_(mean if self.distribution == "gaussian" else mean.clamp(0.01, 0.99).logit())
         return {}
 
     def loss(self, v: Tensor, steps: int) -> Tensor:
@@ -93,11 +97,11 @@ class BoltzmannLayer(nn.Module):
                 self.chains.copy_(gibbs(self.machine, self.chains, steps))
         return self.chains.clone()  # the next step may move the chains before this one's gradient is taken
 
-    def dream(self, n: int, steps: int) -> Tensor:
+    def gibbs_sample(self, n: int, steps: int) -> Tensor:
         """n visible states (n, D), `steps` Gibbs rounds from the chains or, without chains, from random units."""
         if self.chains is not None:
             start = self.chains[torch.arange(n, device=self.chains.device) % len(self.chains)]
         else:
             start = rng.normal(n, self.weight.shape[1], like=self.weight)
-            start = start if self.law == "gaussian" else (start > 0).float()
+            start = start if self.distribution == "gaussian" else (start > 0).float()
         return gibbs(self.machine, start, steps, mean=True)

@@ -9,7 +9,7 @@ from torch import nn
 ImageNorm = Literal["instance", "batch", "none"]
 
 
-def normalise(norm: ImageNorm, channels: int) -> list[nn.Module]:
+def normalize(norm: ImageNorm, channels: int) -> list[nn.Module]:
     """The layer, in a list; empty for none. Scale and shift are learned.
 
     Instance norm is batch norm of a batch of one image: Ulyanov, Vedaldi & Lempitsky, 2016 (arXiv:1607.08022).

@@ -29,10 +29,10 @@ def all_patches(image: Tensor, side: int, stride: int) -> tuple[Tensor, tuple[in
     return nn.functional.unfold(image, side, stride=stride).transpose(1, 2), (places[0], places[1])
 
 
-def normalise_contrast(patches: Tensor, floor: float) -> Tensor:
+def normalize_contrast(patches: Tensor, floor: float) -> Tensor:
     """Each row's mean taken away, then divided by √(its variance + floor), so that flat rows stay small."""
-    centred = patches - patches.mean(-1, keepdim=True)
-    return centred / (centred.square().sum(-1, keepdim=True) / (patches.shape[-1] - 1) + floor).sqrt()
+    centered = patches - patches.mean(-1, keepdim=True)
+    return centered / (centered.square().sum(-1, keepdim=True) / (patches.shape[-1] - 1) + floor).sqrt()
 
 
 def sum_quadrants(maps: Tensor) -> Tensor:

@@ -25,14 +25,14 @@ def _meant(name: object) -> object:
     return name
 
 
-GameName = Annotated[
+GANLossName = Annotated[
     Literal["non_saturating", "minimax", "least_squares", "hinge", "wasserstein", "relativistic"],
     BeforeValidator(_meant),
 ]
 
 
 @dataclass(frozen=True)
-class Game:
+class GANLoss:
     """The two losses, each of (real, fake) logits of any one shape; a generator need not look at the real ones."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
@@ -45,10 +45,10 @@ class Game:
     smoothing: Callable[[Tensor, float], Tensor] | None = None
 
 
-class Contest(NamedTuple):
+class Logits(NamedTuple):
     """A discriminator's game, and its logits of what is real and of what is made."""
 
-    game: Game
+    gan_loss: GANLoss
     real: Tensor
     made: Tensor
 
@@ -140,10 +140,10 @@ def relativistic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(real.float() - fake.float()).mean()
 
 
-GAMES: dict[GameName, Game] = {
-    "non_saturating": Game(discriminator_loss, non_saturating_generator_loss, real_loss, smoothing=smoothed),
-    "minimax": Game(discriminator_loss, minimax_generator_loss, real_loss, smoothing=smoothed),
-    "least_squares": Game(
+GAN_LOSSES: dict[GANLossName, GANLoss] = {
+    "non_saturating": GANLoss(discriminator_loss, non_saturating_generator_loss, real_loss, smoothing=smoothed),
+    "minimax": GANLoss(discriminator_loss, minimax_generator_loss, real_loss, smoothing=smoothed),
+    "least_squares": GANLoss(
         least_squares_discriminator_loss,
         least_squares_generator_loss,
         least_squares_real_loss,
@@ -151,7 +151,7 @@ GAMES: dict[GameName, Game] = {
         indifferent=0.5,
         smoothing=least_squares_smoothed,
     ),
-    "hinge": Game(hinge_discriminator_loss, critic_generator_loss, hinge_real_loss, probability=False),
-    "wasserstein": Game(critic_loss, critic_generator_loss, critic_real_loss, probability=False),
-    "relativistic": Game(relativistic_discriminator_loss, relativistic_generator_loss, None, relative=True),
+    "hinge": GANLoss(hinge_discriminator_loss, critic_generator_loss, hinge_real_loss, probability=False),
+    "wasserstein": GANLoss(critic_loss, critic_generator_loss, critic_real_loss, probability=False),
+    "relativistic": GANLoss(relativistic_discriminator_loss, relativistic_generator_loss, None, relative=True),
 }

@@ -24,7 +24,7 @@ from torch.nn.functional import linear, softplus
 
 from genlab.core import rng
 
-Law = Literal["binary", "gaussian"]
+Distribution = Literal["binary", "gaussian"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Machine:
     weight: Tensor
     visible_bias: Tensor
     hidden_bias: Tensor
-    visible: Law = "binary"
-    hidden: Law = "binary"
+    visible: Distribution = "binary"
+    hidden: Distribution = "binary"
 
     def hidden_mean(self, v: Tensor) -> Tensor:
         """E[h|v], (N, H), float32: probabilities of binary units."""
@@ -60,20 +60,20 @@ class Machine:
         return -visible_term(v, self.visible_bias, self.visible) - of_hidden
 
 
-def visible_term(v: Tensor, bias: Tensor, law: Law) -> Tensor:
+def visible_term(v: Tensor, bias: Tensor, distribution: Distribution) -> Tensor:
     """What the visible units alone add to −E, (N,): b·v, or −½|v − b|²."""
-    if law == "binary":
+    if distribution == "binary":
         return (v * bias).sum(1)  # no matrix product: autocast would round it
     return -0.5 * (v - bias).square().sum(1)
 
 
-def _mean(total: Tensor, law: Law) -> Tensor:
-    return total.float().sigmoid() if law == "binary" else total.float()
+def _mean(total: Tensor, distribution: Distribution) -> Tensor:
+    return total.float().sigmoid() if distribution == "binary" else total.float()
 
 
-def drawn(mean: Tensor, law: Law = "binary") -> Tensor:
+def drawn(mean: Tensor, distribution: Distribution = "binary") -> Tensor:
     """Units (N, K) of these means: 0 or 1, or normal with unit variance."""
-    if law == "binary":
+    if distribution == "binary":
         return (rng.uniform(*mean.shape, like=mean) < mean).float()
     return mean + rng.normal(*mean.shape, like=mean)
 

@@ -56,11 +56,11 @@ def gaussian_nll(mean: Tensor, x: Tensor, log_sigma: Tensor) -> Tensor:
     """
     squared_error = (x.float() - mean.float()).square().flatten(1).sum(1)
     log_sigma = log_sigma.float()
-    normaliser = x[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
-    return 0.5 * torch.exp(-2 * log_sigma) * squared_error + normaliser
+    normalizer = x[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
+    return 0.5 * torch.exp(-2 * log_sigma) * squared_error + normalizer
 
 
-def discretised_logistic_nll(mean: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
+def discretized_logistic_nll(mean: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
     """−log of the mass that a logistic law gives to the 1/255 wide bin around each pixel of images (N, ...).
 
     The bins of 0 and 1 reach to infinity, so that the 256 values have mass 1. `log_scale` is each pixel's, of any shape
@@ -69,8 +69,8 @@ def discretised_logistic_nll(mean: Tensor, x: Tensor, log_scale: Tensor) -> Tens
     """
     x, half = x.float(), 0.5 / 255
     inverse = torch.exp(-log_scale.float())
-    centred = (x - mean.float()) * inverse
-    above, below = logsigmoid(centred + half * inverse), logsigmoid(half * inverse - centred)
+    centered = (x - mean.float()) * inverse
+    above, below = logsigmoid(centered + half * inverse), logsigmoid(half * inverse - centered)
     width = torch.log(-torch.expm1(-2 * half * inverse))
     inside = above + below + width
     log_mass = torch.where(x < half, above, torch.where(x > 1 - half, below, inside))

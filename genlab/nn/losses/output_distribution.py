@@ -14,19 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core import rng
-from genlab.nn.losses.likelihood import bernoulli_nll, discretised_logistic_nll, gaussian_nll
+from genlab.nn.losses.likelihood import bernoulli_nll, discretized_logistic_nll, gaussian_nll
 from genlab.registry import PositiveFloat
 
 Likelihood = Literal["bernoulli", "gaussian", "logistic"]
 Sigma = PositiveFloat | Literal["learned"]
 
 
-def thrown(image: Tensor) -> Tensor:
+def binarize(image: Tensor) -> Tensor:
     """Pixels thrown black or white, 0 or 1, each white with its grey in [0, 1] as the probability."""
     return (rng.uniform(*image.shape, like=image) < image).float()
 
 
-class PixelLaw(nn.Module):
+class OutputDistribution(nn.Module):
     """Pixels are independent given z, their mean is sigmoid(logits), and one scale holds for all of them.
 
     `sigma` is that scale: the Gaussian's standard deviation, the logistic's s, in units of the range [0, 1]; the
@@ -52,7 +52,7 @@ class PixelLaw(nn.Module):
             return bernoulli_nll(logits, image)
         if self.likelihood == "gaussian":
             return gaussian_nll(self.mean(logits), image, self.log_sigma)
-        return discretised_logistic_nll(self.mean(logits), image, self.log_sigma)
+        return discretized_logistic_nll(self.mean(logits), image, self.log_sigma)
 
     @staticmethod
     def mean(logits: Tensor) -> Tensor:

@@ -49,11 +49,11 @@ def exact_log_partition(machine: Machine) -> float:
     w, b, c = machine.weight.double(), machine.visible_bias.double(), machine.hidden_bias.double()
     units, inputs = w.shape
     by_hidden = machine.hidden == "binary" and (units <= inputs or machine.visible == "gaussian")
-    mine, other, law = (c, b, machine.visible) if by_hidden else (b, c, machine.hidden)
+    mine, other, distribution = (c, b, machine.visible) if by_hidden else (b, c, machine.hidden)
     to_other = w if by_hidden else w.t()
     total = torch.tensor(-math.inf, dtype=torch.float64, device=w.device)
     for states in _states(len(mine), w):
-        log_p = states @ mine + _summed_out(states @ to_other, other, law)
+        log_p = states @ mine + _summed_out(states @ to_other, other, distribution)
         total = torch.logaddexp(total, log_p.logsumexp(0))
     return float(total)
 
@@ -65,9 +65,9 @@ def _states(units: int, like: Tensor) -> list[Tensor]:
     return [(block[:, None] >> bits & 1).to(like.dtype) for block in blocks]
 
 
-def _summed_out(field: Tensor, bias: Tensor, law: str) -> Tensor:
+def _summed_out(field: Tensor, bias: Tensor, distribution: str) -> Tensor:
     """log ∑ exp(−E) over units in the field (N, K) of the other layer: (N,)."""
-    if law == "binary":
+    if distribution == "binary":
         return softplus(field + bias).sum(1)
     return (0.5 * field.square() + field * bias).sum(1) + 0.5 * len(bias) * math.log(2 * math.pi)
 
@@ -83,20 +83,25 @@ def annealed(machine: Machine, base: Tensor, chains: int, temperatures: int) -> 
     """
     if machine.hidden != "binary":
         raise ValueError("annealing is for binary hidden units")
-    w, b, c, law = machine.weight.float(), machine.visible_bias.float(), machine.hidden_bias.float(), machine.visible
+    w, b, c, distribution = (
+        machine.weight.float(),
+        machine.visible_bias.float(),
+        machine.hidden_bias.float(),
+        machine.visible,
+    )
     base = base.to(b)
     schedule = ladder(temperatures)
-    v = drawn(_base_mean(base, law).expand(chains, -1), law)
+    v = drawn(_base_mean(base, distribution).expand(chains, -1), distribution)
     log_w = torch.zeros(chains, dtype=torch.float64, device=w.device)
     for before, beta in itertools.pairwise(schedule):
         total = linear(v, w, c)
         change = softplus(beta * total).sum(1) - softplus(before * total).sum(1)
-        tilt = visible_term(v, b, law) - visible_term(v, base, law)
+        tilt = visible_term(v, b, distribution) - visible_term(v, base, distribution)
         log_w += change.double() + (beta - before) * tilt.double()
         h = drawn((beta * total).sigmoid())
         field = (1 - beta) * base + beta * linear(h, w.t(), b)
-        v = drawn(field.sigmoid() if law == "binary" else field, law)
-    return _interval(log_w, _base_log_partition(base.double(), len(c), law))
+        v = drawn(field.sigmoid() if distribution == "binary" else field, distribution)
+    return _interval(log_w, _base_log_partition(base.double(), len(c), distribution))
 
 
 def ladder(temperatures: int) -> list[float]:
@@ -114,12 +119,12 @@ def ladder(temperatures: int) -> list[float]:
     return betas
 
 
-def _base_mean(base: Tensor, law: str) -> Tensor:
-    return base.sigmoid() if law == "binary" else base
+def _base_mean(base: Tensor, distribution: str) -> Tensor:
+    return base.sigmoid() if distribution == "binary" else base
 
 
-def _base_log_partition(base: Tensor, hidden: int, law: str) -> float:
-    of_visible = softplus(base).sum() if law == "binary" else 0.5 * len(base) * math.log(2 * math.pi)
+def _base_log_partition(base: Tensor, hidden: int, distribution: str) -> float:
+    of_visible = softplus(base).sum() if distribution == "binary" else 0.5 * len(base) * math.log(2 * math.pi)
     return float(of_visible) + hidden * math.log(2)
 
 

@@ -1,6 +1,6 @@
 """What makes a GAN's game converge: one small object for each remedy, by the name that YAML gives it.
 
-`stabilisers: {r1: {weight: 10, every: 16}, instance_noise: {}}` names those in use, each with the numbers that are not
+`regularizers: {r1: {weight: 10, every: 16}, instance_noise: {}}` names those in use, each with the numbers that are not
 its defaults; null switches one off. `gan` and what is built on it take them (`cgan`, `acgan` and `infogan` but for
 those that do not go with labels or codes, and say so); other adversarial families have their paper's own.
 """
@@ -22,51 +22,51 @@ from genlab.errors import ConfigError, nearest
 from genlab.nn.losses.gradients import Critic, gradient_norm, logits_and_gradient, squared_gradient, squared_norms
 from genlab.registry import SELF, NonNegativeFloat, PositiveFloat, PositiveInt, Registry
 
-STABILISERS = Registry("stabiliser")
+REGULARIZERS = Registry("regularizer")
 T = TypeVar("T")
 Share = Annotated[float, Gt(0), Lt(1)]
 
 
 def _checked(specs: Any) -> Any:
-    """ValueError for what does not say, name by name, which stabilisers are meant and what their numbers are."""
+    """ValueError for what does not say, name by name, which regularizers are meant and what their numbers are."""
     if isinstance(specs, str):
         _known(specs)
-        raise ValueError(f"'{SELF}' holds stabilisers by name; got '{specs}' alone; use {SELF}.{specs}={{}}")
+        raise ValueError(f"'{SELF}' holds regularizers by name; got '{specs}' alone; use {SELF}.{specs}={{}}")
     for name, numbers in specs.items() if isinstance(specs, Mapping) else ():
         _known(name)
         if not isinstance(numbers, Mapping | None):
-            [first, *_] = STABILISERS.schema(name).model_fields
+            [first, *_] = REGULARIZERS.schema(name).model_fields
             given, key = json.dumps(numbers)[:40], f"{SELF}.{name}"
             raise ValueError(f"'{key}' takes its numbers by name; got {given}; use {key}.{first}=...")
         try:
-            STABILISERS.check({"name": name, **(numbers or {})}, f"{SELF}.{name}")
+            REGULARIZERS.check({"name": name, **(numbers or {})}, f"{SELF}.{name}")
         except ConfigError as error:
             raise ValueError(str(error)) from None
     return specs
 
 
 def _known(name: str) -> None:
-    if name not in STABILISERS:
-        close = nearest(name, STABILISERS.names())
-        raise ValueError(f"unknown stabiliser '{name[:40]}'; key {SELF}.{name[:40]}; {close}")
+    if name not in REGULARIZERS:
+        close = nearest(name, REGULARIZERS.names())
+        raise ValueError(f"unknown regularizer '{name[:40]}'; key {SELF}.{name[:40]}; {close}")
 
 
 # the annotation of a constructor's parameter that holds them
-StabiliserSpecs = Annotated[dict[str, dict[str, Any] | None], BeforeValidator(_checked)]
+RegularizerSpecs = Annotated[dict[str, dict[str, Any] | None], BeforeValidator(_checked)]
 
 
-def chosen(specs: Mapping[str, Mapping[str, Any] | None], where: str = "model.stabilisers") -> Stabilisers:
-    """The stabilisers that `specs` names."""
-    return Stabilisers(
+def chosen(specs: Mapping[str, Mapping[str, Any] | None], where: str = "model.regularizers") -> Regularizers:
+    """The regularizers that `specs` names."""
+    return Regularizers(
         {
-            name: STABILISERS.build({"name": name, **numbers}, f"{where}.{name}")
+            name: REGULARIZERS.build({"name": name, **numbers}, f"{where}.{name}")
             for name, numbers in specs.items()
             if numbers is not None
         }
     )
 
 
-class Stabilisers:
+class Regularizers:
     """Those in use, by kind."""
 
     def __init__(self, named: Mapping[str, Any]) -> None:
@@ -110,7 +110,7 @@ class Penalty:
         raise NotImplementedError
 
 
-@STABILISERS("r1")
+@REGULARIZERS("r1")
 class R1(Penalty):
     """½E ‖∇D(x)‖² at real images; `weight` is γ. Mescheder, Geiger & Nowozin, ICML 2018 (arXiv:1801.04406), eq. 9."""
 
@@ -118,7 +118,7 @@ class R1(Penalty):
         return 0.5 * squared_gradient(play.critic, play.real).mean()
 
 
-@STABILISERS("r2")
+@REGULARIZERS("r2")
 class R2(Penalty):
     """½E ‖∇D(G(z))‖² at the generator's images: equation 10 there."""
 
@@ -126,7 +126,7 @@ class R2(Penalty):
         return 0.5 * squared_gradient(play.critic, play.fake).mean()
 
 
-@STABILISERS("roth")
+@REGULARIZERS("roth")
 class Roth(Penalty):
     """½E (1 − φ(x))² ‖∇ψ(x)‖² + ½E φ(G(z))² ‖∇ψ(G(z))‖², φ the probability of logit ψ; γ falls to `decay` of itself.
 
@@ -146,7 +146,7 @@ class Roth(Penalty):
         return 0.5 * self.decay**play.progress * (unsure.mean() + fooled.mean())
 
 
-@STABILISERS("gradient_penalty")
+@REGULARIZERS("gradient_penalty")
 class GradientPenalty(Penalty):
     """E (‖∇D(x̂)‖ − 1)², x̂ anywhere between a real image and a fake one; `weight` is λ.
 
@@ -167,7 +167,7 @@ def between(real: Tensor, fake: Tensor) -> Tensor:
 # ---------------------------------------------------------------------- what the discriminator sees
 
 
-@STABILISERS("instance_noise")
+@REGULARIZERS("instance_noise")
 class InstanceNoise:
     """Gaussian noise on all that the discriminator sees, its deviation falling from `sigma` to 0 over the run.
 
@@ -183,7 +183,7 @@ class InstanceNoise:
         return images + sigma * rng.normal(*images.shape, like=images)
 
 
-@STABILISERS("pack")
+@REGULARIZERS("pack")
 class Pack:
     """m images at once, as channels: a discriminator of packs sees that all are alike.
 
@@ -198,7 +198,7 @@ class Pack:
         if rows % self.size:
             raise ConfigError(
                 f"{rows} images at a time cannot be packed by {self.size}",
-                "keys trainer.batch_size and model.stabilisers.pack.size",
+                "keys trainer.batch_size and model.regularizers.pack.size",
                 f"let each process (and part of trainer.accumulate) have a multiple of {self.size} images",
             )
 
@@ -213,7 +213,7 @@ class Pack:
 # ---------------------------------------------------------------------- how the players move
 
 
-@STABILISERS("smoothing")
+@REGULARIZERS("smoothing")
 class Smoothing:
     """The discriminator's target for real images is 1 − `amount`: Salimans et al. 2016 (arXiv:1606.03498), 3.4."""
 
@@ -221,7 +221,7 @@ class Smoothing:
         self.amount = amount
 
 
-@STABILISERS("clip")
+@REGULARIZERS("clip")
 class Clip:
     """Each weight of the critic is kept within ±`bound`: Arjovsky, Chintala & Bottou, ICML 2017, algorithm 1."""
 
@@ -235,7 +235,7 @@ class Clip:
         return {"share": held.sum() / sum(p.numel() for p in module.parameters())}
 
 
-@STABILISERS("consensus")
+@REGULARIZERS("consensus")
 class Consensus:
     """Both players also descend γ·½‖v‖², v the gradients of each loss in that player's own weights; `weight` is γ.
 
@@ -246,7 +246,7 @@ class Consensus:
         self.weight = weight
 
 
-@STABILISERS("unroll")
+@REGULARIZERS("unroll")
 class Unroll:
     """The generator plays against what `steps` gradient steps of size `rate` would make of the discriminator.
 

@@ -81,5 +81,5 @@ def _stride(large: tuple[int, int], small: tuple[int, int]) -> int:
 
 
 def _block_end(channels: int, norm: Norm, activation: Activation) -> list[nn.Module]:
-    normalise: list[nn.Module] = [nn.BatchNorm2d(channels)] if norm == "batch" else []
-    return [*normalise, ACTIVATIONS[activation]()]
+    normalize: list[nn.Module] = [nn.BatchNorm2d(channels)] if norm == "batch" else []
+    return [*normalize, ACTIVATIONS[activation]()]

@@ -50,7 +50,7 @@ def dcgan_generator(inp: Size, out: Size, width: PositiveInt = 64, hidden: Seque
     layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
     # no batch norm on the generator's output layer
     layers.append(nn.ConvTranspose2d(width, out[0], 4, 2, padding=1, bias=False))
-    return _initialised(nn.Sequential(*layers))
+    return _initialized(nn.Sequential(*layers))
 
 
 @NETWORKS("dcgan_discriminator")
@@ -79,7 +79,7 @@ def dcgan_discriminator(
     for a, b in pairwise(widths):
         layers += [
             nn.Conv2d(a, b, 4, 2, padding=1, bias=norm in ("none", "spectral")),
-            *_normalising(norm, b),
+            *_normalizing(norm, b),
             nn.LeakyReLU(0.2, inplace=True),
         ]
     if minibatch == "none" and not hidden:
@@ -90,15 +90,15 @@ def dcgan_discriminator(
         for a, b in pairwise(features):
             layers += [
                 nn.Linear(a, b, bias=norm in ("none", "spectral")),
-                *_normalising(norm, b, nn.BatchNorm1d),
+                *_normalizing(norm, b, nn.BatchNorm1d),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         layers += judge_head(features[-1], out, minibatch)
-    network = _initialised(nn.Sequential(*layers))
+    network = _initialized(nn.Sequential(*layers))
     return spectral(network) if norm == "spectral" else network
 
 
-def _normalising(norm: str, channels: int, batch: type[nn.Module] = nn.BatchNorm2d) -> list[nn.Module]:
+def _normalizing(norm: str, channels: int, batch: type[nn.Module] = nn.BatchNorm2d) -> list[nn.Module]:
     """What stands after a layer; layer norm is over an image's channels and places."""
     if norm == "batch":
         return [batch(channels)]
@@ -110,7 +110,7 @@ def smallest_map(network: str, image: Image) -> tuple[tuple[int, int], int]:
     return shapes.smallest_map(network, image, LARGEST_BASE, least=4)
 
 
-def _initialised(network: nn.Sequential) -> nn.Sequential:
+def _initialized(network: nn.Sequential) -> nn.Sequential:
     """Weights from N(0, 0.02) (section 4); batch norm's scale from N(1, 0.02), shift 0 (authors' code)."""
     for module in network:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

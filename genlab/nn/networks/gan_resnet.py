@@ -35,7 +35,7 @@ def resnet_generator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Sequen
         nn.ReLU(inplace=True),
         nn.Conv2d(width, out[0], 3, padding=1),
     ]
-    return _initialised(nn.Sequential(*layers))
+    return _initialized(nn.Sequential(*layers))
 
 
 @NETWORKS("resnet_discriminator")
@@ -59,7 +59,7 @@ def resnet_discriminator(
         Sum(),
         *judge_head(widths[-1], out, minibatch),
     ]
-    network = _initialised(nn.Sequential(*layers))
+    network = _initialized(nn.Sequential(*layers))
     return spectral(network) if norm == "spectral" else network
 
 
@@ -98,7 +98,7 @@ class Sum(nn.Module):
         return x.sum((2, 3))
 
 
-def _initialised(network: nn.Sequential) -> nn.Sequential:
+def _initialized(network: nn.Sequential) -> nn.Sequential:
     """Glorot's uniform law, √2 times as wide for the 3x3 convolutions inside blocks (the SNGAN authors' code)."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):

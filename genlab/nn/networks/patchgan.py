@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from genlab.nn.layers.norms import ImageNorm, normal_weights, normalise
+from genlab.nn.layers.norms import ImageNorm, normal_weights, normalize
 from genlab.nn.layers.shapes import Size, misfit
 from genlab.registry import NETWORKS, PositiveInt
 
@@ -34,7 +34,7 @@ def patchgan(
         stride = 2 if i < halved else 1
         # no norm on the first layer
         modules += [nn.Conv2d(widths[i - 1] if i else inp[0], b, 4, stride, padding=1)]
-        modules += [*(normalise(norm, b) if i else []), nn.LeakyReLU(0.2)]
+        modules += [*(normalize(norm, b) if i else []), nn.LeakyReLU(0.2)]
     network = nn.Sequential(*modules, nn.Conv2d(widths[-1], out, 4, padding=1))
     normal_weights(network)
     return network

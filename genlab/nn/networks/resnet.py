@@ -90,8 +90,8 @@ def _stage(inp: int, out: int, blocks: int, norm: Norm, activation: Activation) 
 
 def _before(channels: int, norm: Norm, activation: Activation) -> list[nn.Module]:
     """What stands before a convolution; not in place, for what it reads is also carried past it."""
-    normalise: list[nn.Module] = [nn.BatchNorm2d(channels)] if norm == "batch" else []
+    normalize: list[nn.Module] = [nn.BatchNorm2d(channels)] if norm == "batch" else []
     active = ACTIVATIONS[activation]()
     if norm == "none" and isinstance(active, nn.ReLU | nn.LeakyReLU):
         active.inplace = False
-    return [*normalise, active]
+    return [*normalize, active]

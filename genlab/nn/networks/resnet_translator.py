@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from genlab.errors import ConfigError
-from genlab.nn.layers.norms import ImageNorm, normal_weights, normalise
+from genlab.nn.layers.norms import ImageNorm, normal_weights, normalize
 from genlab.nn.layers.shapes import Size, misfit
 from genlab.registry import NETWORKS, PositiveInt
 
@@ -33,11 +33,11 @@ def resnet_translator(
         )
     modules = _wide(inp[0], width, norm)
     for a in (width, 2 * width):
-        modules += [nn.Conv2d(a, 2 * a, 3, 2, padding=1), *normalise(norm, 2 * a), nn.ReLU()]
+        modules += [nn.Conv2d(a, 2 * a, 3, 2, padding=1), *normalize(norm, 2 * a), nn.ReLU()]
     modules += [Block(4 * width, norm) for _ in range(blocks)]
     for a in (4 * width, 2 * width):
         modules += [nn.ConvTranspose2d(a, a // 2, 3, 2, padding=1, output_padding=1)]
-        modules += [*normalise(norm, a // 2), nn.ReLU()]
+        modules += [*normalize(norm, a // 2), nn.ReLU()]
     network = nn.Sequential(*modules, nn.ReflectionPad2d(3), nn.Conv2d(width, out[0], 7))
     normal_weights(network)
     return network
@@ -49,8 +49,8 @@ class Block(nn.Module):
     def __init__(self, width: int, norm: ImageNorm) -> None:
         super().__init__()
         self.change = nn.Sequential(
-            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), *normalise(norm, width), nn.ReLU(),
-            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), *normalise(norm, width),
+            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), *normalize(norm, width), nn.ReLU(),
+            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), *normalize(norm, width),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,4 +59,4 @@ class Block(nn.Module):
 
 
 def _wide(a: int, b: int, norm: ImageNorm) -> list[nn.Module]:
-    return [nn.ReflectionPad2d(3), nn.Conv2d(a, b, 7), *normalise(norm, b), nn.ReLU()]
+    return [nn.ReflectionPad2d(3), nn.Conv2d(a, b, 7), *normalize(norm, b), nn.ReLU()]

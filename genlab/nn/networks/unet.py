@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core import rng
-from genlab.nn.layers.norms import ImageNorm, normal_weights, normalise
+from genlab.nn.layers.norms import ImageNorm, normal_weights, normalize
 from genlab.nn.layers.shapes import Size, misfit, smallest_map
 from genlab.registry import NETWORKS, Fraction, PositiveInt
 
@@ -49,12 +49,12 @@ class UNet(nn.Module):
             last = i == depth - 1  # without a norm: it would have one pixel to look at
             layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if i else []
             layers.append(nn.Conv2d(widths[i - 1] if i else inp[0], b, 4, 2, padding=1))
-            self.down.append(nn.Sequential(*layers, *(normalise(norm, b) if i and not last else [])))
+            self.down.append(nn.Sequential(*layers, *(normalize(norm, b) if i and not last else [])))
         for i in reversed(range(depth)):
             a = widths[i] if i == depth - 1 else 2 * widths[i]  # all but the innermost see their mirror image too
             layers = [nn.ReLU(), nn.ConvTranspose2d(a, widths[i - 1] if i else out[0], 4, 2, padding=1)]
             if i:
-                layers += normalise(norm, widths[i - 1])
+                layers += normalize(norm, widths[i - 1])
                 layers += [Noise(dropout)] if dropout and i >= depth - NOISY else []
             self.up.append(nn.Sequential(*layers))
         normal_weights(self)

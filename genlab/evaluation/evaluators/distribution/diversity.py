@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
 LINE, LEGEND = 18, 150  # pixels of a line of text in a histogram, and of its legend
-GREYS = (0, 170)  # of the model and of the data
+GRAYS = (0, 170)  # of the model and of the data
 PAIRS = 500  # of images whose structural similarity is averaged
 
 
@@ -118,13 +118,13 @@ def bars(shares: Tensor, others: Tensor, height: int = 128, width: int = 12) -> 
     image = Image.new("L", (max(LEGEND, len(shares) * 3 * width), LINE + height + LINE), 255)
     draw = ImageDraw.Draw(image)
     for k, pair in enumerate(zip(shares.tolist(), others.tolist(), strict=True)):
-        for place, (value, grey) in enumerate(zip(pair, GREYS, strict=True)):
+        for place, (value, gray) in enumerate(zip(pair, GRAYS, strict=True)):
             left, high = (3 * k + place) * width + width // 2, round(value / top * height)
             if high:
-                draw.rectangle((left, LINE + height - high, left + width - 1, LINE + height - 1), fill=grey)
+                draw.rectangle((left, LINE + height - high, left + width - 1, LINE + height - 1), fill=gray)
         draw.text(((3 * k + 1) * width + width // 2, LINE + height + 3), str(k), fill=0, anchor="mt")
-    for left, grey, text in zip((4, LEGEND // 2), GREYS, ("samples", "data"), strict=True):
-        draw.rectangle((left, 4, left + 8, 12), fill=grey)
+    for left, gray, text in zip((4, LEGEND // 2), GRAYS, ("samples", "data"), strict=True):
+        draw.rectangle((left, 4, left + 8, 12), fill=gray)
         draw.text((left + 13, 3), text, fill=0, anchor="lt")
     draw.text((image.width - 4, 3), f"up to {top:.3g}", fill=0, anchor="rt")
     return Picture(torch.from_numpy(np.asarray(image).copy())[None])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @EVALUATORS("memorisation")
-class Memorisation:
+class Memorization:
     """`nearer_than_real_<extractor>`: the share of samples that lie nearer to a training image than all but a
     `quantile` of the split's images do; a model of the law itself scores `quantile`, one that copies 1.
 

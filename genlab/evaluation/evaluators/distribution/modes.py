@@ -55,10 +55,10 @@ class Modes:
         quality: float | None = None
         if split.points:
             samples = drawn(model, self.n or POINTS).flatten(1)
-            centres, deviation = clusters(split.sibling("train"))
+            centers, deviation = clusters(split.sibling("train"))
             if not deviation:  # one point again and again: nothing lies near it
                 raise unknown()
-            near, tally = nearest(samples.cpu(), centres, self.deviations * deviation)
+            near, tally = nearest(samples.cpu(), centers, self.deviations * deviation)
             quality = float(near.double().mean())
         else:
             tally = spelled(drawn(model, self.n or STACKS)).bincount(minlength=1000)
@@ -95,15 +95,15 @@ def clusters(split: Split) -> tuple[Tensor, float]:
     points, label = (column.cpu() for column in split.first(len(split), ("image", "label")))
     points = points.flatten(1).double()
     sums = torch.zeros(int(label.max()) + 1, points.shape[1], dtype=torch.float64).index_add_(0, label, points)
-    centres = sums / label.bincount()[:, None]
-    return centres, float((points - centres[label]).square().mean().sqrt())
+    centers = sums / label.bincount()[:, None]
+    return centers, float((points - centers[label]).square().mean().sqrt())
 
 
-def nearest(samples: Tensor, centres: Tensor, reach: float) -> tuple[Tensor, Tensor]:
+def nearest(samples: Tensor, centers: Tensor, reach: float) -> tuple[Tensor, Tensor]:
     """Which samples (N, D) lie within `reach` of a centre (K, D), (N,), and how many of these are nearest to each."""
-    distance, mode = torch.cdist(samples.double(), centres).min(1)
+    distance, mode = torch.cdist(samples.double(), centers).min(1)
     near = distance < reach
-    return near, mode[near].bincount(minlength=len(centres))
+    return near, mode[near].bincount(minlength=len(centers))
 
 
 def spelled(images: Tensor) -> Tensor:
@@ -121,9 +121,9 @@ def kl_to_even(tally: Tensor) -> float:
 
 
 def _sentence(model: Model, found: int, total: int) -> str:
-    pack = getattr(getattr(model, "stabilisers", None), "pack", None)
+    pack = getattr(getattr(model, "regularizers", None), "pack", None)
     size = 2 * pack.size if pack else 2
     return (
         f"mode collapse, {found} of {total} modes are drawn; "
-        f"let the discriminator judge {size} samples at once: model.stabilisers.pack.size={size}"
+        f"let the discriminator judge {size} samples at once: model.regularizers.pack.size={size}"
     )

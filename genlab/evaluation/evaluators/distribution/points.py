@@ -45,7 +45,11 @@ class PointsPicture:
         samples = model.sample(self.n)
         window = Window.around(data.flatten(1).cpu())
         value = arrows = None
-        if callable(getattr(model, "judge", None)) and not model.conditions and model.inputs == ("image",):
+        if (
+            callable(getattr(model, "discriminator_logits", None))
+            and not model.conditions
+            and model.inputs == ("image",)
+        ):
             logit = alone(model, data)
             value, arrows = scaled(logit), lambda points: drive(model, logit, points)
         dots = [(data.flatten(1), DATA, 1.5), (samples.flatten(1), SAMPLES, 1.5)]
@@ -57,7 +61,7 @@ class PointsPicture:
 
 def alone(model: Any, data: Tensor) -> Judge:
     """The logit (N,) of points (N, 2), as a function; a discriminator of packs sees each beside points of `data`."""
-    packed = model.stabilisers.pack
+    packed = model.regularizers.pack
 
     def logit(points: Tensor) -> Tensor:
         seen = points.to(data)[:, :, None, None]
@@ -65,7 +69,7 @@ def alone(model: Any, data: Tensor) -> Judge:
             others = data.repeat(-(-len(seen) * (packed.size - 1) // len(data)), 1, 1, 1)
             beside = others[: len(seen) * (packed.size - 1)].unflatten(0, (len(seen), packed.size - 1))
             seen = torch.cat([seen[:, None], beside], 1).flatten(0, 1)
-        return model.judge(seen).flatten().float()
+        return model.discriminator_logits(seen).flatten().float()
 
     return logit
 
@@ -86,6 +90,6 @@ def drive(model: Any, logit: Judge, points: Tensor) -> Tensor:
     with torch.enable_grad():
         x = points.detach().requires_grad_()
         on_fake = logit(x)
-        loss = model.game.generator(on_fake.detach(), on_fake) * len(x)
+        loss = model.gan_loss.generator(on_fake.detach(), on_fake) * len(x)
         [gradient] = torch.autograd.grad(loss, x)
     return -gradient

@@ -59,21 +59,21 @@ class Sharpness:
         }
 
 
-def grey(image: Tensor) -> Tensor:
+def gray(image: Tensor) -> Tensor:
     """Images (N, C, H, W) to the mean of their channels, (N, H, W)."""
     return image.float().mean(1)
 
 
 def edges(image: Tensor) -> Tensor:
     """The mean length of the gradient, (N,): √(dx² + dy²) of differences to the right and lower neighbour."""
-    x = grey(image)
+    x = gray(image)
     dx, dy = x[:, :-1, 1:] - x[:, :-1, :-1], x[:, 1:, :-1] - x[:, :-1, :-1]
     return torch.hypot(dx, dy).flatten(1).mean(1)
 
 
 def detail(image: Tensor) -> Tensor:
     """The mean square, (N,), of what waves shorter than four pixels (along x or y) give to the image."""
-    x = grey(image)
+    x = gray(image)
     spectrum = torch.fft.fft2(x, norm="ortho").abs().square()
     high = [torch.fft.fftfreq(side, device=x.device).abs() > 0.25 for side in x.shape[1:]]  # in waves a pixel
     return (spectrum * (high[0][:, None] | high[1])).flatten(1).mean(1)

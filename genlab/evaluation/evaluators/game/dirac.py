@@ -17,7 +17,7 @@ from genlab.core import rng
 from genlab.core.model import Model, Phase
 from genlab.core.values import Value
 from genlab.errors import ConfigError
-from genlab.nn.losses.adversarial import GAMES
+from genlab.nn.losses.adversarial import GAN_LOSSES
 from genlab.nn.networks.dirac import DiracDiscriminator, DiracGenerator
 from genlab.registry import EVALUATORS, Duration, NonNegativeInt, PositiveFloat, PositiveInt
 from genlab.reports.vector_field import Window, picture
@@ -70,7 +70,7 @@ class DiracEvaluator:
         game = Players(model, point)
         theta, psi = game.place()
         yield from (("theta", theta), ("psi", psi), ("distance", abs(complex(theta, psi))))
-        if "gradient_penalty" not in game.model.stabilisers.penalties:  # (|ψ| − 1)² has no derivative at 0
+        if "gradient_penalty" not in game.model.regularizers.penalties:  # (|ψ| − 1)² has no derivative at 0
             yield from named("eigenvalue", eigenvalues(game.jacobian(self.n)))
         if known := theory(model):
             yield from named("theory", known)
@@ -111,7 +111,7 @@ class Players:
         """v (2,): what a step of rate 1 would change (θ, ψ) by, on average over steps."""
         moved = torch.zeros(2)
         with torch.enable_grad():
-            drawn = self.model.draw(self.point.expand(BATCH, *self.point.shape[1:]))
+            drawn = self.model.shared_forward(self.point.expand(BATCH, *self.point.shape[1:]))
             for phase in self.model.phases():
                 if phase.module is not None:
                     moved -= self.gradient(phase.objective(*drawn)["loss"], phase.module) / phase.every
@@ -158,7 +158,7 @@ class Players:
 
     def _step(self, step: int, rate: float) -> None:
         with torch.enable_grad():
-            drawn = self.model.draw(self.point.expand(BATCH, *self.point.shape[1:]))
+            drawn = self.model.shared_forward(self.point.expand(BATCH, *self.point.shape[1:]))
         for phase in self.model.phases():
             if (step + 1) % phase.every:
                 continue
@@ -195,8 +195,8 @@ def theory(model: Any) -> list[complex] | None:
     any the roots are imaginary. Consensus optimisation has J − γ'JᵀJ in place of J (Mescheder, Nowozin & Geiger 2017):
     of the losses as they are without penalties, and the generator descends it when it moves.
     """
-    name = next(name for name, game in GAMES.items() if game is model.game)
-    used = model.stabilisers
+    name = next(name for name, game in GAN_LOSSES.items() if game is model.gan_loss)
+    used = model.regularizers
     others = used.smoothing or used.pack or used.clip or used.unroll or model.augment
     if name not in SLOPES or used.penalties.keys() - {"r1", "r2"} or others:
         return None

@@ -20,8 +20,8 @@ from genlab.evaluation.evaluators.distribution.diversity import entropy, pair_di
 from genlab.evaluation.extraction import choose, own, some
 from genlab.evaluation.extractors.classifiers import SmallClassifier
 from genlab.evaluation.metrics.neighbors import radii
-from genlab.nn.capabilities import Opposes, Plays
-from genlab.nn.losses.adversarial import Contest
+from genlab.nn.capabilities import HasDiscriminator, HasGANLoss
+from genlab.nn.losses.adversarial import Logits
 from genlab.nn.losses.gradients import gradient_norm
 from genlab.registry import EVALUATORS, Cadence
 
@@ -73,8 +73,8 @@ class GameDiagnosis:
     `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
     data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
     `critic_loss_share`: its loss over that of a guess, 1 if it cannot tell; both with each batch's own statistics, as
-    in training, of `batch_size` images or fewer large ones. It is all that is looked at where there are no stabilisers,
-    which is what the other advice is about.
+    in training, of `batch_size` images or fewer large ones. It is all that is looked at where there are no
+    regularizers, which is what the other advice is about.
     `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
     last evaluation, as a total variation. While training, both players are as they learn, not averaged over steps. Of
     data that are all alike nothing is said.
@@ -93,16 +93,16 @@ class GameDiagnosis:
         self.memory: dict[str, Any] = {}  # of earlier evaluations of the same run: kept in its checkpoints
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, Opposes)
+        return isinstance(model, HasDiscriminator)
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         columns = some(split, self.images).first(self.images, model.inputs)
         if (columns[0] == columns[0][:1]).all():
             return
-        if not (isinstance(model, Plays) and isinstance(model, Samples)):
-            contests, _ = self._critic(model, columns)
-            yield from _won(model, contests)
+        if not (isinstance(model, HasGANLoss) and isinstance(model, Samples)):
+            real_and_fake_logits, _ = self._critic(model, columns)
+            yield from _won(model, real_and_fake_logits)
             return
         real, fake = columns[0].cpu(), self._samples(model, len(columns[0]))
         kinds, classified = _kinds(split, real, fake)
@@ -111,28 +111,28 @@ class GameDiagnosis:
         yield "sample_spacing", found.spacing
         if found.collapsed:
             yield "mode_collapse", _of_samples(f"modes are missing: {found.text}; {more_modes(model)}", model)
-        contests, norm = self._critic(model, columns)
-        yield from _won(model, contests)
-        yield from _steadied(model, contests[""], norm, gap(real, fake))
+        real_and_fake_logits, norm = self._critic(model, columns)
+        yield from _won(model, real_and_fake_logits)
+        yield from _steadied(model, real_and_fake_logits[""], norm, gap(real, fake))
         yield from self._shift(model, kinds[1])
 
     def _samples(self, model: Any, n: int) -> Tensor:
         parts = in_parts(n, self.batch_size, classes_in_turn(model))
         return torch.cat([model.sample(part).cpu() for part in parts])
 
-    def _critic(self, model: Any, columns: tuple[Tensor, ...]) -> tuple[dict[str, Contest], float]:
+    def _critic(self, model: Any, columns: tuple[Tensor, ...]) -> tuple[dict[str, Logits], float]:
         """Each discriminator's logits; the mean norm of their gradient at real images, if a penalty may be on it."""
-        found: list[dict[str, Contest]] = []
+        found: list[dict[str, Logits]] = []
         norms: list[Tensor] = []
         parts = parts_of(columns[0], self.batch_size)
         for part in zip(*(column.tensor_split(parts) for column in columns), strict=True):
             with batch_statistics(model):  # the discriminator as the generator meets it
-                drawn = model.draw(*part)
-                found.append(model.contests(*drawn))
-                if isinstance(model, Plays):
+                drawn = model.shared_forward(*part)
+                found.append(model.real_and_fake_logits(*drawn))
+                if isinstance(model, HasGANLoss):
                     norms.append(gradient_norm(partial(_judged, model, drawn[2:]), drawn[0]).cpu())
-        contests = {name: _joined([each[name] for each in found]) for name in found[0]}
-        return contests, float(torch.cat(norms).mean()) if norms else math.nan
+        real_and_fake_logits = {name: _joined([each[name] for each in found]) for name in found[0]}
+        return real_and_fake_logits, float(torch.cat(norms).mean()) if norms else math.nan
 
     def _shift(self, model: Any, shares: Tensor) -> Iterator[tuple[str, Value]]:
         before, moved = self.memory.get("shares", []), self.memory.get("moved", 0.0)
@@ -169,14 +169,14 @@ def _of_critic(sentence: str) -> Diagnosis:
     return Diagnosis(sentence, EARLY, UNTAUGHT)
 
 
-def _joined(parts: list[Contest]) -> Contest:
+def _joined(parts: list[Logits]) -> Logits:
     real = torch.cat([part.real.float().cpu() for part in parts])
     made = torch.cat([part.made.float().cpu() for part in parts])
-    return Contest(parts[0].game, real, made)
+    return Logits(parts[0].gan_loss, real, made)
 
 
 def _judged(model: Any, given: Sequence[Tensor], images: Tensor) -> Tensor:
-    logits: Tensor = model.judge(images, *given)
+    logits: Tensor = model.discriminator_logits(images, *given)
     return logits
 
 
@@ -216,9 +216,9 @@ def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tens
     return (shares[0], shares[1]), False
 
 
-def _won(model: Any, contests: dict[str, Contest]) -> Iterator[tuple[str, Value]]:
+def _won(model: Any, real_and_fake_logits: dict[str, Logits]) -> Iterator[tuple[str, Value]]:
     """What each discriminator's loss says of it, beside that of a guess."""
-    for name, (game, real, made) in contests.items():
+    for name, (game, real, made) in real_and_fake_logits.items():
         unsure = (torch.full_like(logits, game.indifferent) for logits in (real, made))
         loss, guess = float(game.discriminator(real, made)), float(game.discriminator(*unsure))
         if guess <= 0:  # of a Wasserstein critic any score is a guess
@@ -230,13 +230,13 @@ def _won(model: Any, contests: dict[str, Contest]) -> Iterator[tuple[str, Value]
             yield f"discriminator_won{ending}", _of_critic(f"{said}, and teaches little; {weaker(model)}")
 
 
-def _steadied(model: Any, contest: Contest, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
+def _steadied(model: Any, contest: Logits, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
     """What the gradient's norm, and logits (N, 1) that hardly differ, say of what steadies the discriminator."""
     yield "critic_gradient", norm
-    penalty = model.stabilisers.penalties.get("gradient_penalty")
+    penalty = model.regularizers.penalties.get("gradient_penalty")
     if penalty and not HELD[0] < norm < HELD[1]:
         said = f"the gradient penalty does not hold, the critic's gradient is {norm:.2g} at images where it is to be 1"
-        treated = f"model.stabilisers.gradient_penalty.weight={10 * max(penalty.weight, 1):g}"
+        treated = f"model.regularizers.gradient_penalty.weight={10 * max(penalty.weight, 1):g}"
         yield "gradient_penalty", _of_critic(f"{said}; {treated}")
     spread = float(torch.cat([contest.real, contest.made]).std())
     if spread < FLAT and apart > APART:
@@ -248,20 +248,20 @@ def more_modes(model: Any) -> str:
     """The override against mode collapse: the discriminator sees several images at once."""
     if not getattr(model, "packs", True):
         return calmer(model)
-    pack = model.stabilisers.pack
-    return f"model.stabilisers.pack.size={2 * pack.size if pack else 2}"
+    pack = model.regularizers.pack
+    return f"model.regularizers.pack.size={2 * pack.size if pack else 2}"
 
 
 def calmer(model: Any) -> str:
     """The override against going round in circles: a penalty on the gradient at real images."""
-    return "trainer.ema=0.999" if "r1" in model.stabilisers.penalties else "model.stabilisers.r1.weight=10"
+    return "trainer.ema=0.999" if "r1" in model.regularizers.penalties else "model.regularizers.r1.weight=10"
 
 
 def weaker(model: Any) -> str:
     """What holds the discriminator back: the override of R1's weight where there is such, else the key of its rate."""
-    if isinstance(model, Plays):
-        r1 = model.stabilisers.penalties.get("r1")
-        return f"model.stabilisers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
+    if isinstance(model, HasGANLoss):
+        r1 = model.regularizers.penalties.get("r1")
+        return f"model.regularizers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
     if hasattr(model, "r1"):
         return f"model.r1={2 * model.r1 or 0.01:g}"
     names = [phase.name for phase in model.phases() if phase.name.startswith("discriminator")]
@@ -270,9 +270,9 @@ def weaker(model: Any) -> str:
 
 def sharper(model: Any) -> str:
     """The override that gives the discriminator its slope back."""
-    for name, penalty in model.stabilisers.penalties.items():
+    for name, penalty in model.regularizers.penalties.items():
         if name != "gradient_penalty" and penalty.weight:
-            return f"model.stabilisers.{name}.weight={penalty.weight / 10:g}"
-    if model.stabilisers.clip:
-        return f"model.stabilisers.clip.bound={10 * model.stabilisers.clip.bound:g}"
+            return f"model.regularizers.{name}.weight={penalty.weight / 10:g}"
+    if model.regularizers.clip:
+        return f"model.regularizers.clip.bound={10 * model.regularizers.clip.bound:g}"
     return "optimizer.phases.discriminator.lr=4e-4"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genlab.core.model import Clusters, Model, WalksCodes
+from genlab.core.model import Clusterer, Model, TraversesCodes
 from genlab.core.values import Value
 from genlab.evaluation.evaluators.latent.features import labels
 from genlab.registry import EVALUATORS, Cadence, Count, Duration, PositiveFloat, PositiveInt
@@ -36,7 +36,7 @@ class CodeAgreement:
         self.batch_size, self.every = batch_size, every
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, Clusters)
+        return isinstance(model, Clusterer)
 
     def check(self, split: Split) -> None:
         labels(split)
@@ -94,10 +94,10 @@ class CodeWalks:
         self.columns, self.reach, self.every = columns, reach, every
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, WalksCodes) and model.continuous > 0
+        return isinstance(model, TraversesCodes) and model.continuous > 0
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert isinstance(model, WalksCodes)
+        assert isinstance(model, TraversesCodes)
         base = model.prior(1)
         for code in range(model.continuous):
             walk = model.walk(base, code, torch.linspace(-self.reach, self.reach, self.columns, device=base.device))

@@ -40,7 +40,7 @@ def labels(split: Split) -> NDArray[np.int64]:
     return classes.numpy()
 
 
-def labelled(split: Split, count: int | None) -> Split:
+def labeled(split: Split, count: int | None) -> Split:
     """`count` images of a split, as many of each class, drawn by the evaluation's seed; all of them if None.
 
     ConfigError where they are all of one class: there is nothing for a classifier to learn.
@@ -63,7 +63,7 @@ def check_kind(model: Model, kind: Kind) -> bool:
     return kind == "pixels" or (isinstance(model, Encodes) and not model.conditions)
 
 
-def standardised(train: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
+def standardized(train: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
     """All of them, in place, less the mean of `train`, over its deviation, by feature; constant ones become 0."""
     from sklearn.preprocessing import StandardScaler
 

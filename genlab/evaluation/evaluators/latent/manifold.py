@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genlab.core.model import Decodes, HasPrior, Model, Weighs
+from genlab.core.model import Decodes, HasPrior, ImportanceSampled, Model
 from genlab.core.values import Value
 from genlab.registry import EVALUATORS, Count, Duration
 from genlab.reports.grid import are_pictures, image_grid
@@ -28,7 +28,7 @@ class Manifold:
 
     def applies(self, model: Model) -> bool:
         # a model that weighs codes against a normal prior; a label in its code would need a choice
-        normal = isinstance(model, Weighs) and isinstance(model, HasPrior) and isinstance(model, Decodes)
+        normal = isinstance(model, ImportanceSampled) and isinstance(model, HasPrior) and isinstance(model, Decodes)
         return normal and getattr(model, "latent_dim", 0) == 2 and not model.conditions
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:

@@ -10,7 +10,7 @@ from annotated_types import MinLen
 
 from genlab.core.model import Model
 from genlab.core.values import Value
-from genlab.evaluation.evaluators.latent.features import Kind, check_kind, features, labelled, labels, standardised
+from genlab.evaluation.evaluators.latent.features import Kind, check_kind, features, labeled, labels, standardized
 from genlab.registry import EVALUATORS, Duration, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Frozen:
 
     def read(self, model: Model, *splits: Split) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """Standardised features and labels of each split; the first is what standardises them all."""
-        found = standardised(*(features(model, split, self.features, self.batch_size) for split in splits))
+        found = standardized(*(features(model, split, self.features, self.batch_size) for split in splits))
         return [(each, labels(split)) for each, split in zip(found, splits, strict=True)]
 
     def protocol(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Frozen:
 
 @EVALUATORS("probe")
 class Probe(Frozen):
-    """Multinomial logistic regression on frozen features. Each of the `regularisation` strengths C is tried, the
+    """Multinomial logistic regression on frozen features. Each of the `regularization` strengths C is tried, the
     smallest first; the one with the fewest errors on the validation split is kept, whatever split is then measured.
 
     `accuracy` and `error` are shares of 1; `C` is the strength kept; `fitted` is 1 if the fit converged.
@@ -56,20 +56,20 @@ class Probe(Frozen):
         self,
         features: Kind = "code",
         labels: PositiveInt | None = None,
-        regularisation: Annotated[list[PositiveFloat], MinLen(1)] = [0.001, 0.01, 0.1, 1.0],  # noqa: B006
+        regularization: Annotated[list[PositiveFloat], MinLen(1)] = [0.001, 0.01, 0.1, 1.0],  # noqa: B006
         iterations: PositiveInt = 300,
         batch_size: PositiveInt = 500,
         every: Duration | None = None,
     ) -> None:
         super().__init__(features, labels, batch_size)
-        self.regularisation, self.iterations, self.every = sorted(regularisation), iterations, every
+        self.regularization, self.iterations, self.every = sorted(regularization), iterations, every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
-        drawn = labelled(split.sibling("train"), self.labels)  # before the model may draw noise of its own
+        drawn = labeled(split.sibling("train"), self.labels)  # before the model may draw noise of its own
         train, valid, judged = self.read(model, drawn, split.sibling("valid"), split)
         best: tuple[float, float, Any] | None = None
-        for strength in self.regularisation:
+        for strength in self.regularization:
             classifier = self.fit(strength, *train, start=best[2] if best else None)
             correct = classifier.score(*valid)
             if best is None or correct > best[0]:  # a tie goes to the stronger regularisation
@@ -100,7 +100,7 @@ class Probe(Frozen):
         return {
             **super().protocol(),
             "classifier": "multinomial logistic regression",
-            "C": f"of {self.regularisation}, by validation error",
+            "C": f"of {self.regularization}, by validation error",
             "iterations": self.iterations,
         }
 
@@ -124,7 +124,7 @@ class Neighbours(Frozen):
         from sklearn.neighbors import KNeighborsClassifier
 
         assert split is not None
-        train, judged = self.read(model, labelled(split.sibling("train"), self.labels), split)
+        train, judged = self.read(model, labeled(split.sibling("train"), self.labels), split)
         classifier = KNeighborsClassifier(min(self.k, len(train[0])), algorithm="brute").fit(*train)
         accuracy = float(classifier.score(*judged))
         yield "accuracy", accuracy

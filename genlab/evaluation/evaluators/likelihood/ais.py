@@ -45,8 +45,8 @@ class AnnealedLikelihood:
     def applies(self, model: Model) -> bool:
         """Not for binary units that are shown greys: of those log p is no likelihood."""
         data = getattr(model, "data", None)
-        greys = isinstance(data, Pixels) and (data.law, data.binarize) == ("binary", "none")
-        return isinstance(model, HasPartition) and not greys
+        grays = isinstance(data, Pixels) and (data.distribution, data.binarize) == ("binary", "none")
+        return isinstance(model, HasPartition) and not grays
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
@@ -57,7 +57,7 @@ class AnnealedLikelihood:
         total = torch.zeros((), dtype=torch.float64)
         for index, (image,) in enumerate(split.batches(("image",), self.batch_size)):
             rng.branch(1 + index)
-            total += model.unnormalised(image).double().sum().cpu()
+            total += model.unnormalized(image).double().sum().cpu()
         mean = float(total) / len(split)
         yield "nll", z.value - mean
         if z.low > -math.inf:
@@ -90,6 +90,6 @@ def pixels_of(model: object) -> str:
     data = getattr(model, "data", None)
     if not isinstance(data, Pixels):
         return "as they are"
-    if data.law == "gaussian":
+    if data.distribution == "gaussian":
         return f"as they are, with sigma {data.sigma:g}; log p is a density"
     return {"sampled": "binarised, each by its grey", "threshold": "binarised at 0.5", "none": "grey"}[data.binarize]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from genlab.core.model import CountsBits, HasCodebook, Model
+from genlab.core.model import BitsPerDim, HasCodebook, Model
 from genlab.core.values import UNTAUGHT, Diagnosis, Picture, Value
 from genlab.nn.layers.vector_quantizer import perplexity
 from genlab.registry import EVALUATORS, Cadence, Duration, Fraction, PositiveInt
@@ -73,7 +73,7 @@ def histogram(tally: Tensor) -> Picture:
 
 
 @EVALUATORS("bits_per_dim")
-class BitsPerDim:
+class BitsPerDimEvaluator:
     """The mean over a split of what an image of 256 levels costs, in bits for each number of it.
 
     For a VQ-VAE an upper bound on the model's −log₂ p(x): −log₂ p(x|k) − log₂ p(k), k the codes that its deterministic
@@ -86,20 +86,20 @@ class BitsPerDim:
         self.batch_size, self.every = batch_size, every
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, CountsBits) and model.discrete
+        return isinstance(model, BitsPerDim) and model.discrete
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         totals, rows = self.sums(model, split, 0, 1)
         yield from ((name, total / rows) for name, total in totals.items())
 
-    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
+    def sums(self, model: Model, split: Split, rank: int, world_size: int) -> tuple[dict[str, Tensor], int]:
         """The sums over the images of this rank's batches, and how many images these are."""
-        assert isinstance(model, CountsBits)
+        assert isinstance(model, BitsPerDim)
         names = ("image", *model.conditions) if isinstance(model, Model) else ("image",)
         totals: dict[str, Tensor] = {}
         rows = 0
-        for image, *conditions in split.batches(names, self.batch_size, rank, world):
+        for image, *conditions in split.batches(names, self.batch_size, rank, world_size):
             rows += len(image)
             reconstruction, code = (
                 part.double().sum() / image[0].numel() / math.log(2) for part in model.bound(image, *conditions)

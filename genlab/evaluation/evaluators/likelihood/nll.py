@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from genlab.core import rng
-from genlab.core.model import Model, Weighs
+from genlab.core.model import ImportanceSampled, Model
 from genlab.core.values import Value
-from genlab.nn.losses.output_distribution import PixelLaw
+from genlab.nn.losses.output_distribution import OutputDistribution
 from genlab.registry import EVALUATORS, Cadence, PositiveInt
 
 if TYPE_CHECKING:
@@ -53,20 +53,20 @@ class ImportanceSampledNLL:
         self.seen: dict[str, Any] = {}  # what the last measurement was of
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, Weighs)
+        return isinstance(model, ImportanceSampled)
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         totals, rows = self.sums(model, split, 0, 1)
         yield from self.figures({name: float(total) for name, total in totals.items()}, rows)
 
-    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
+    def sums(self, model: Model, split: Split, rank: int, world_size: int) -> tuple[dict[str, Tensor], int]:
         """Over the images of this rank's blocks: the sums of −log p(x), its square and its bits; how many these are."""
         totals: dict[str, Tensor] = {}
         rows = 0
-        for each, dimensions in self.blocks(model, split, rank, world):
+        for each, dimensions in self.blocks(model, split, rank, world_size):
             found = {"nll": each, "square": each.square()}
-            if law_of(model) == "logistic":
+            if output_distribution_of(model) == "logistic":
                 found["bits_per_dim"] = each / math.log(2) / dimensions
             totals = {name: totals.get(name, 0) + values.sum() for name, values in found.items()}
             rows += len(each)
@@ -79,25 +79,27 @@ class ImportanceSampledNLL:
         yield from means.items()
         yield "nll_error", math.sqrt(variance / rows)
 
-    def blocks(self, model: Model, split: Split, rank: int, world: int) -> Iterator[tuple[Tensor, int]]:
+    def blocks(self, model: Model, split: Split, rank: int, world_size: int) -> Iterator[tuple[Tensor, int]]:
         """−log p(x) of each image of a block, float64, and the number of an image's pixels and channels."""
-        assert isinstance(model, Weighs)
+        assert isinstance(model, ImportanceSampled)
         assert isinstance(model, Model)
         wanted = min(self.images or len(split), len(split))
-        for index, (image, *conditions) in enumerate(split.batches(("image", *model.conditions), BLOCK, rank, world)):
-            block = rank + index * world
+        for index, (image, *conditions) in enumerate(
+            split.batches(("image", *model.conditions), BLOCK, rank, world_size)
+        ):
+            block = rank + index * world_size
             left = wanted - block * BLOCK
             if left <= 0:
                 break
             rng.branch(2 * block)
             x = model.observe(image)
-            self.note(model, x, binarised=x is not image)
+            self.note(model, x, binarized=x is not image)
             rng.branch(2 * block + 1)  # the codes' own noise: how many are drawn changes no pixel
             columns = [column[:left].split(max(1, self.chunk // self.samples)) for column in (x, *conditions)]
             nll = [-self.log_likelihood(model, *part) for part in zip(*columns, strict=True)]
             yield torch.cat(nll), x[0].numel()
 
-    def log_likelihood(self, model: Weighs, x: Tensor, *conditions: Tensor) -> Tensor:
+    def log_likelihood(self, model: ImportanceSampled, x: Tensor, *conditions: Tensor) -> Tensor:
         """log 1/K Σ w_k of each image (N,), float64, the samples drawn a chunk at a time."""
         total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
         left = self.samples
@@ -108,13 +110,13 @@ class ImportanceSampledNLL:
             left -= part
         return total - math.log(self.samples)
 
-    def note(self, model: Model, x: Tensor, binarised: bool) -> None:
+    def note(self, model: Model, x: Tensor, binarized: bool) -> None:
         """What a reader of the figures must know of the model and of the images `x` that it judged."""
-        law = law_of(model)
-        grey = law == "bernoulli" and bool(((x > 0) & (x < 1)).any())
-        meaning = MEANING["grey" if grey else law]
+        distribution = output_distribution_of(model)
+        gray = distribution == "bernoulli" and bool(((x > 0) & (x < 1)).any())
+        meaning = MEANING["grey" if gray else distribution]
         given = {"given": list(model.conditions)} if model.conditions else {}
-        pixels = f"binarised once, each by its grey, in blocks of {BLOCK} images" if binarised else "as they are"
+        pixels = f"binarised once, each by its grey, in blocks of {BLOCK} images" if binarized else "as they are"
         self.seen = {"pixels": pixels, "nll": meaning, **given}
 
     def protocol(self) -> dict[str, Any]:
@@ -128,7 +130,7 @@ class ImportanceSampledNLL:
         }
 
 
-def law_of(model: Model) -> str:
+def output_distribution_of(model: Model) -> str:
     """The law of a pixel; a model that names none has Bernoulli pixels."""
-    law = getattr(model, "law", None)
-    return law.likelihood if isinstance(law, PixelLaw) else "bernoulli"
+    distribution = getattr(model, "law", None)
+    return distribution.likelihood if isinstance(distribution, OutputDistribution) else "bernoulli"

@@ -44,15 +44,15 @@ class Objective:
             means = (torch.stack(list(totals.values())) / rows).tolist()  # the one wait for the device
             yield from zip(totals, means, strict=True)
 
-    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
-        """The sums over the images of this rank's batches, every `world`-th one, and how many images these are."""
+    def sums(self, model: Model, split: Split, rank: int, world_size: int) -> tuple[dict[str, Tensor], int]:
+        """The sums over the images of this rank's batches, every `world_size`-th one, and how many images these are."""
         totals: dict[str, Tensor] = {}
         rows = 0
-        for index, columns in enumerate(split.batches(model.inputs, self.batch_size, rank, world)):
-            rng.branch(rank + index * world)  # a batch has its own noise, whoever evaluates it
+        for index, columns in enumerate(split.batches(model.inputs, self.batch_size, rank, world_size)):
+            rng.branch(rank + index * world_size)  # a batch has its own noise, whoever evaluates it
             n = len(columns[0])
             rows += n
-            drawn = model.draw(*columns)
+            drawn = model.shared_forward(*columns)
             for prefix, phase in _objectives(model):
                 for name, value in phase.objective(*drawn).items():
                     total = value.detach().double() * n

@@ -42,13 +42,13 @@ class Reconstruction:
         totals, rows = self.sums(model, split, 0, 1)
         yield from ((name, total / rows) for name, total in totals.items())
 
-    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
+    def sums(self, model: Model, split: Split, rank: int, world_size: int) -> tuple[dict[str, Tensor], int]:
         """The sums over the images of this rank's batches, and how many images these are."""
         columns = ("image", *model.conditions)
         baseline = principal_components(split.sibling("train"), self.components(model, split)) if self.pca else None
         totals: dict[str, Tensor] = {}
         rows = 0
-        for image, *conditions in split.batches(columns, self.batch_size, rank, world):
+        for image, *conditions in split.batches(columns, self.batch_size, rank, world_size):
             rows += len(image)
             assert isinstance(model, Reconstructs)
             found = errors(model.reconstruct(image, *conditions), image)

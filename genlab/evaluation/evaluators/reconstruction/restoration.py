@@ -1,4 +1,4 @@
-"""How much of a spoilt image a model gives back: PSNR and SSIM against the clean one, at several levels."""
+"""How much of a corrupted image a model gives back: PSNR and SSIM against the clean one, at several levels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genlab.core.values import Value
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.reconstruction.reconstruction import principal_components
 from genlab.models.classical.pca import LARGEST, PCA
-from genlab.nn.augment.corruptions import GREY, box_mask
+from genlab.nn.augment.corruptions import GRAY, box_mask
 from genlab.nn.losses.image_similarity import psnr, ssim
 from genlab.registry import CORRUPTIONS, EVALUATORS, Duration, Fraction, NonNegativeFloat, PositiveInt
 from genlab.reports.grid import image_grid
@@ -23,23 +23,25 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
 BATCH = 250
-Spoil = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # the spoilt images, and where they are unknown
+Corrupt = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # the corrupted images, and where they are unknown
 Restore = Callable[..., Tensor]
 
 
 class Restoration:
-    """What `denoise` and `inpaint` share; `levels` are ways to spoil an image, by their amount.
+    """What `denoise` and `inpaint` share; `levels` are ways to corrupt an image, by their amount.
 
-    The names are psnr/WHO/AMOUNT and ssim/WHO/AMOUNT, WHO being the spoilt image itself, the model (restored), the
+    The names are psnr/WHO/AMOUNT and ssim/WHO/AMOUNT, WHO being the corrupted image itself, the model (restored), the
     projection (pca) on as many principal components of the training images as the model's code has numbers, or, as
-    pca_best, on the number of them that gives back most of spoilt validation images, components/pca_best/AMOUNT. There
-    is no PCA of images that are too large for a covariance, and no best number without validation images.
+    pca_best, on the number of them that gives back most of corrupted validation images, components/pca_best/AMOUNT.
+    There is no PCA of images that are too large for a covariance, and no best number without validation images.
     """
 
     split: str | None = "valid"
 
-    def __init__(self, spoilt: str, levels: dict[float, Spoil], n: int, columns: int, every: Duration | None) -> None:
-        self.spoilt, self.levels = spoilt, levels
+    def __init__(
+        self, corrupted: str, levels: dict[float, Corrupt], n: int, columns: int, every: Duration | None
+    ) -> None:
+        self.corrupted, self.levels = corrupted, levels
         self.n, self.columns, self.every = n, columns, every
 
     def applies(self, model: Model) -> bool:
@@ -48,7 +50,7 @@ class Restoration:
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         assert isinstance(model, Reconstructs)
-        ways: dict[str, Restore] = {self.spoilt: lambda spoilt, *_: spoilt, "restored": model.reconstruct}
+        ways: dict[str, Restore] = {self.corrupted: lambda corrupted, *_: corrupted, "restored": model.reconstruct}
         given = split.first(self.n, ("image", *model.conditions))
         pca, valid = None, None
         if isinstance(model, Encodes) and given[0][0].numel() <= LARGEST:
@@ -57,22 +59,22 @@ class Restoration:
             ways["pca"] = projection(pca, length)
             valid = _validation(split, self.n)
         rows = []
-        for amount, spoil in self.levels.items():
+        for amount, corrupt in self.levels.items():
             totals: dict[str, Tensor] = {}
             if pca is not None and valid is not None:
-                count = best_count(pca, valid, *spoil(valid))
+                count = best_count(pca, valid, *corrupt(valid))
                 ways["pca_best"] = projection(pca, count)
                 yield f"components/pca_best/{amount:g}", count
             for index, columns in enumerate(zip(*(column.split(BATCH) for column in given), strict=True)):
                 image, *conditions = columns
-                spoilt, unknown = spoil(image)
-                made = {who: _made(way, spoilt, unknown, conditions) for who, way in ways.items()}
+                corrupted, unknown = corrupt(image)
+                made = {who: _made(way, corrupted, unknown, conditions) for who, way in ways.items()}
                 for who, images in made.items():
                     for name, measure in (("psnr", psnr), ("ssim", ssim)):
                         key = f"{name}/{who}/{amount:g}"
                         totals[key] = totals.get(key, 0) + measure(image, images).double().sum()
                 if index == 0:
-                    rows += [x[: self.columns] for x in (image, spoilt, made["restored"])]
+                    rows += [x[: self.columns] for x in (image, corrupted, made["restored"])]
             yield from ((key, total / len(given[0])) for key, total in totals.items())
         yield "restored", image_grid(torch.cat(rows), min(self.columns, len(given[0])))
 
@@ -82,7 +84,7 @@ class Restoration:
             "psnr": "dB, mean over images; clean and restored images in [0, 1]",
             "ssim": "window 11, σ 1.5 (Wang et al. 2004)",
             "pca": "fitted on train, as many components as the code has numbers",
-            "pca_best": "a power of two of components, or all: the highest PSNR on spoilt validation images",
+            "pca_best": "a power of two of components, or all: the highest PSNR on corrupted validation images",
         }
 
 
@@ -103,7 +105,7 @@ class Denoise(Restoration):
         self.corruption = corruption
 
     @staticmethod
-    def _level(corruption: str, amount: float) -> Spoil:
+    def _level(corruption: str, amount: float) -> Corrupt:
         corrupt = CORRUPTIONS.build({"name": corruption, "amount": amount}, "evaluator denoise")
         return lambda image: (corrupt(image), None)
 
@@ -129,12 +131,12 @@ class Inpaint(Restoration):
         super().__init__("masked", levels, n, columns, every)
 
     @staticmethod
-    def _level(box: float) -> Spoil:
-        def spoil(image: Tensor) -> tuple[Tensor, Tensor]:
+    def _level(box: float) -> Corrupt:
+        def corrupt(image: Tensor) -> tuple[Tensor, Tensor]:
             unknown = box_mask(image, box)
-            return image.masked_fill(unknown, GREY), unknown
+            return image.masked_fill(unknown, GRAY), unknown
 
-        return spoil
+        return corrupt
 
 
 def _validation(split: Split, n: int) -> Tensor | None:
@@ -150,17 +152,17 @@ def projection(pca: PCA, count: int) -> Restore:
     return lambda image, *conditions: pca.decode(pca.encode(image) * kept)
 
 
-def best_count(pca: PCA, clean: Tensor, spoilt: Tensor, unknown: Tensor | None) -> int:
+def best_count(pca: PCA, clean: Tensor, corrupted: Tensor, unknown: Tensor | None) -> int:
     """The number of components, a power of two or all of them, whose projection gives back most, by PSNR."""
     counts = [2**power for power in range(pca.latent_dim.bit_length()) if 2**power < pca.latent_dim]
     counts.append(pca.latent_dim)
 
     def quality(count: int) -> float:
-        return float(psnr(clean, _made(projection(pca, count), spoilt, unknown, [])).mean())
+        return float(psnr(clean, _made(projection(pca, count), corrupted, unknown, [])).mean())
 
     return max(counts, key=quality)
 
 
-def _made(way: Restore, spoilt: Tensor, unknown: Tensor | None, conditions: list[Tensor]) -> Tensor:
-    restored = way(spoilt, *conditions)
-    return restored if unknown is None else torch.where(unknown, restored, spoilt)
+def _made(way: Restore, corrupted: Tensor, unknown: Tensor | None, conditions: list[Tensor]) -> Tensor:
+    restored = way(corrupted, *conditions)
+    return restored if unknown is None else torch.where(unknown, restored, corrupted)

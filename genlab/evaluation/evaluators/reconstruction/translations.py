@@ -81,13 +81,13 @@ class Translation:
         totals, rows = self.sums(model, split, 0, 1)
         yield from ((name, total / rows) for name, total in totals.items())
 
-    def sums(self, model: Model, split: Split, rank: int, world: int) -> tuple[dict[str, Tensor], int]:
+    def sums(self, model: Model, split: Split, rank: int, world_size: int) -> tuple[dict[str, Tensor], int]:
         """The sums over the pictures of this rank's batches, and how many pictures these are."""
         assert isinstance(model, Translates)
         self.check(split)
         totals: dict[str, Tensor] = {}
         rows = 0
-        for a, b in split.batches(COLUMNS, self.batch_size, rank, world):
+        for a, b in split.batches(COLUMNS, self.batch_size, rank, world_size):
             rows += len(a)
             for prefix, made in (("", model.translate(a)), ("input_", a)):
                 for name, each in differences(made, b).items():
