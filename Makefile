@@ -27,8 +27,8 @@ check: $(VENV)/.test  ## lint, format, types, import direction, links
 	$(BIN)/python scripts/check_links.py
 
 coverage: $(VENV)/.test  ## the tests, and how much of the code they run
-	$(BIN)/pip install --quiet 'pytest-cov>=6.0'
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov=genlab --cov-report=term:skip-covered --cov-report=html
+	$(BIN)/pip install --quiet 'pytest-cov>=7.0' 'coverage>=7.10'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term --cov-report=html
 
 docs: $(VENV)/.docs  ## the documentation site, with search and the API reference, into site/
 	$(VENV)-docs/bin/mkdocs build --strict

@@ -1,6 +1,7 @@
-"""Every relative link and image of the documentation leads somewhere: file, and heading within a page.
+"""Checks every relative link and image of the Markdown that people read: the file is there, and so is its heading.
 
-python scripts/check_links.py [ROOT]
+`python scripts/check_links.py [FOLDER]` prints `file:line: broken link X` for each that leads nowhere, and exits 1.
+Links to the web are not followed.
 """
 
 from __future__ import annotations
@@ -9,35 +10,89 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
-LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-PAGES = ("*.md", "docs/*.md", ".github/*.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/*.md")
+FENCE = re.compile(r"^\s*(```+|~~~+)")
+CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)")
+# [text](target), ![text](target "title"), [text](<target>); and [label]: target at the start of a line
+INLINE = re.compile(r"\]\(\s*(?:<([^>]*)>|([^\s)]+))(?:\s+[\"'(][^)]*)?\s*\)")
+REFERENCE = re.compile(r"^\s{0,3}\[[^\]]+\]:\s*<?([^\s>]+)")
+HTML = re.compile(r"<(?:a|img)\b[^>]*?\b(?:href|src)=[\"']([^\"']+)[\"']")
+HEADING = re.compile(r"^\s{0,3}#{1,6}\s+(.+?)\s*#*\s*$")
+ANCHOR = re.compile(r"<\w+\b[^>]*?\b(?:id|name)=[\"']([^\"']+)[\"']")
+ELSEWHERE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:|//)", re.IGNORECASE)
+
+
+def prose(page: Path) -> Iterator[tuple[int, str]]:
+    """The lines outside fenced code, numbered from 1."""
+    fence = ""
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        marker = FENCE.match(line)
+        if fence:
+            if marker and marker[1].startswith(fence) and not line.strip(" `~"):
+                fence = ""
+        elif marker:
+            fence = marker[1]
+        else:
+            yield number, line
+
+
+def links(page: Path) -> Iterator[tuple[int, str]]:
+    """Each target with its line; what stands in code is none."""
+    for number, line in prose(page):
+        text = CODE.sub("", line)
+        for match in INLINE.finditer(text):
+            yield number, match[1] or match[2]
+        for pattern in (REFERENCE, HTML):
+            for match in pattern.finditer(text):
+                yield number, match[1]
+
+
+def slug(heading: str) -> str:
+    """A heading's anchor as the code host makes it: lower case, no punctuation, a hyphen for each space."""
+    shown = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+    return re.sub(r"[^\w\- ]", "", shown.strip().lower()).replace(" ", "-")
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as Markdown hosts make them."""
-    headings = re.findall(r"^#+\s+(.*?)\s*$", page.read_text("utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    """Every anchor of a page; a heading that repeats has -1, -2 and so on behind it."""
+    found: set[str] = set()
+    for _, line in prose(page):
+        found.update(ANCHOR.findall(line))
+        heading = HEADING.match(line)
+        if heading:
+            name, again = slug(heading[1]), 0
+            while (f"{name}-{again}" if again else name) in found:
+                again += 1
+            found.add(f"{name}-{again}" if again else name)
+    return found
+
+
+def leads_somewhere(page: Path, target: str, root: Path) -> bool:
+    path, _, fragment = unquote(target).partition("#")
+    path = path.partition("?")[0]
+    there = (page.parent / path).resolve() if path else page.resolve()
+    if not there.exists() or not there.is_relative_to(root.resolve()):
+        return False
+    return not fragment or there.suffix != ".md" or fragment in anchors(there)
 
 
 def broken(root: Path) -> Iterator[str]:
-    """A line `file:line: broken link TARGET` for each link that leads nowhere."""
-    for page in sorted(page for pattern in PAGES for page in root.glob(pattern)):
-        for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
-            for target in LINK.findall(line):
-                name, _, anchor = target.partition("#")
-                if ":" in name:  # another site
-                    continue
-                other = page.parent / name if name else page
-                if not other.exists() or (anchor and other.suffix == ".md" and anchor not in anchors(other)):
+    """One line for each link below `root` that leads nowhere."""
+    for pattern in PAGES:
+        for page in sorted(root.glob(pattern)):
+            for number, target in links(page):
+                if not ELSEWHERE.match(target) and not leads_somewhere(page, target, root):
                     yield f"{page.relative_to(root)}:{number}: broken link {target}"
 
 
-def main() -> int:
-    found = list(broken(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1]))
-    print("\n".join(found) or "all links lead somewhere")
+def main(arguments: list[str]) -> int:
+    root = Path(arguments[0]) if arguments else Path(__file__).resolve().parents[1]
+    found = list(broken(root))
+    print(*found, sep="\n", end="\n" if found else "")
     return 1 if found else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
