@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 # What a run with the shipped loggers and evaluators imports when it first needs it; a test keeps the list whole.
-FIRST_USES = ("genlab.workflows.train", "genlab.distributed.launcher",
+FIRST_USES = ("genlab.workflows.train", "genlab.distributed.launcher", "genlab.utils.tables",
               "torch.nested._internal.nested_tensor", "rich.live", "rich.progress", "rich.table",
               "numpy.ma", "numpy.ctypeslib", "torch.utils.tensorboard.summary",
               "tensorboard.compat.proto.event_pb2", "tensorboard.plugins.hparams.metadata",

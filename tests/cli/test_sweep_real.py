@@ -28,7 +28,7 @@ MAIN = "import sys; from genlab.cli import main; sys.exit(main.main(sys.argv[1:]
 PLUGIN = """
 import atexit, ctypes, os, random, signal, tempfile
 import numpy, torch
-from genlab.models.autoencoder import Autoencoder
+from genlab.models.autoencoders.autoencoder import Autoencoder
 from genlab.registry import MODELS, NetworkSpec
 
 atexit.register(print, "the sweep's own end")

@@ -17,7 +17,7 @@ SMALL = [synthetic.encoded(synthetic.photo(seed, 10, 8)) for seed in range(5)]
 MEASURE = """
 import json, resource, sys, threading, time
 from pathlib import Path
-from genlab.data import isolate
+from genlab.data.store import isolate
 
 peaks = {"children": 0}  # VmHWM of each child, looked at until it ends: ru_maxrss would begin with the parent's
 def watch(pid):
@@ -45,7 +45,8 @@ def own():
 
 def rows(source, size):
     import torch
-    from genlab.data import lsun, table
+    from genlab.data.datasets import lsun
+    from genlab.data.store import table
     table.fits = lambda nbytes, device: False
     import genlab.data.dataset
     genlab.data.dataset.fits = table.fits

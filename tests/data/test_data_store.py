@@ -123,7 +123,7 @@ def test_rows_are_the_pictures_in_order(tmp_path: Path) -> None:
 
 BUILD = """
 import sys
-from genlab.data.folder import Folder
+from genlab.data.datasets.folder import Folder
 print(Folder(sys.argv[1], size=8).prepare(lambda done, total: print("built", file=sys.stderr)).path)
 """
 

@@ -9,7 +9,7 @@ import pytest
 
 COUNT = """
 import resource, sys, torch
-from genlab import allocator
+from genlab.distributed import allocator
 if sys.argv[1] == "kept":
     allocator.keep_freed_memory()
 def faults():
