@@ -2,6 +2,10 @@
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
+# $(call add,PYTHON,EXTRA): what an extra of pyproject.toml adds to an environment, genlab itself left out
+extra = $(shell python3 -c "import tomllib; print(*map(repr, tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['$(1)']))")
+add = if command -v uv >/dev/null; then uv pip install --quiet --python $(1) $(call extra,$(2)); \
+	else $(1) -m pip install --quiet --disable-pip-version-check $(call extra,$(2)); fi
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,15 +31,15 @@ check: $(VENV)/.test  ## lint, format, types, import direction, links
 	$(BIN)/python scripts/check_links.py
 
 coverage: $(VENV)/.test  ## the tests, and how much of the code they run
-	$(BIN)/pip install --quiet 'pytest-cov>=7.0' 'coverage>=7.10'
+	$(call add,$(BIN)/python,coverage)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term --cov-report=html
 
-docs: $(VENV)/.docs  ## the documentation site, with search and the API reference, into site/
+docs: $(VENV)-docs/.made  ## the documentation site, with search and the API reference, into site/
 	$(VENV)-docs/bin/mkdocs build --strict
 
-$(VENV)/.docs: pyproject.toml  # read from the source alone: the site needs no torch
-	python3 -m venv $(VENV)-docs && mkdir -p $(VENV)
-	$(VENV)-docs/bin/pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.6' 'mkdocstrings[python]>=0.29'
+$(VENV)-docs/.made: pyproject.toml  # read from the source alone: the site needs no torch
+	python3 -m venv $(VENV)-docs
+	$(call add,$(VENV)-docs/bin/python,docs)
 	touch $@
 
 bench: $(VENV)/.demo  ## time every workload beside its floor loop; the table goes into docs/performance.md (about an hour)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from genlab.core.model import Model
-    from genlab.workflows.train import Result
+    from genlab.workflows.session import Result
 
 __version__ = "0.1.0"
 

@@ -53,9 +53,8 @@ class Stepper:
         self._moving: set[str] | None = None
         self._bad = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
         self._graphs: Graphs | None = None
-        self._uncompiled: list[
-            Callable[..., Any]
-        ] = []  # shared_forward and the objectives, while others stand in their places
+        # shared_forward and the objectives, while compiled ones stand in their places
+        self._uncompiled: list[Callable[..., Any]] = []
         self._tried: set[tuple[str, ...]] = set()  # kinds of steps: which players move in them
         if runtime.device.type == "cuda" and settings.graphs:
             self._record_if_possible()

@@ -1,4 +1,4 @@
-"""The loop: step after step (stepping.py), and what comes between them: logs, evaluations, checkpoints, a stop."""
+"""The loop: step after step (step.py), and what comes between them: logs, evaluations, checkpoints, a stop."""
 
 from __future__ import annotations
 

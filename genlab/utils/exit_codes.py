@@ -32,8 +32,8 @@ class ExitCode:
         if error is None:
             try:
                 sys.stdout.flush()
-            except BrokenPipeError as broken:
-                error = broken
+            except OSError as failed:  # buffered output meets a closed pipe or a full disk only now
+                error = failed
         if isinstance(error, BrokenPipeError):  # `genlab list | head`: nobody reads on
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.code = 128 + 13

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from genlab.workflows.train import Job
+    from genlab.workflows.session import Job
 
 
 @dataclass(frozen=True)

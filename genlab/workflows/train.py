@@ -1,46 +1,20 @@
-"""The one entrypoint: configuration → objects → fit, in a run folder that can be stopped and gone on with."""
+"""The one entrypoint: configuration → objects → fit, in a run folder that can be stopped and resumed."""
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from genlab.checkpoint import manager
-from genlab.checkpoint.async_writer import BackgroundLogger, Worker
-from genlab.checkpoint.saving import Saver
 from genlab.config import compose
-from genlab.config.settings import Settings
-from genlab.core.values import Logger
 from genlab.distributed import runtime as runtimes
-from genlab.errors import ConfigError, GenlabError, PeerError, Stopped, resource_error
-from genlab.reports.report import closing_table, plugin_words, write_report
-from genlab.runs import provenance, run_folder
-from genlab.utils.files import write_atomic
-from genlab.utils.progress import say
+from genlab.runs import run_folder
 from genlab.utils.signals import StopRequest
-from genlab.workflows import resume_check, warm_start
-from genlab.workflows.build import build_data, build_loggers, build_model, build_trainer, load_registry, read_stored
+from genlab.workflows import warm_start
+from genlab.workflows.build import load_registry, read_stored
 from genlab.workflows.dry_run import rehearse
-
-if TYPE_CHECKING:
-    from genlab.core.model import Model
-    from genlab.data.dataset import Data
-    from genlab.distributed.runtime import Runtime
-    from genlab.engine.trainer import Save, Trainer
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished run: its folder (None after a dry run) and its last metrics by name (`valid/elbo`, ...)."""
-
-    run_dir: Path | None
-    metrics: dict[str, float]
+from genlab.workflows.session import Job, Result, Session, Watch, start_runtime
 
 
 def train(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), allow_change: bool = False) -> Result:
@@ -49,9 +23,6 @@ def train(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), allow_
     Raises GenlabError; `allow_change` accepts a changed configuration or data set when going on.
     """
     return run(compose.compose(overrides, config_dirs), allow_change)
-
-
-Watch = Callable[[int], bool]  # told of each step that is done; answers whether that is enough
 
 
 def run(composed: compose.Composed, allow_change: bool = False, watch: Watch = lambda step: False) -> Result:
@@ -63,7 +34,7 @@ def run(composed: compose.Composed, allow_change: bool = False, watch: Watch = l
             return _dry_run(composed.config)
         folders = [word for folder in composed.config_dirs for word in ("--config-dir", folder)]
         command = shlex.join(["genlab", "train", *folders, *composed.overrides])
-        runtime = _runtime(composed.config)
+        runtime = start_runtime(composed.config)
         where = composed.run_dir
         with Session(command, stop, allow_change) as session:
             if where is not None and runtime.broadcast(run_folder.is_run(where)):  # one answer for all ranks
@@ -71,7 +42,7 @@ def run(composed: compose.Composed, allow_change: bool = False, watch: Watch = l
                 session.resume(where, warm_start.continued(composed.config, stored), stored)
             else:
                 settings = warm_start.settled(composed.config, runtime)
-                session.start(where or composed.default_dir, settings, exact=where is not None)
+                session.start(where or composed.default_dir, settings, runtime, exact=where is not None)
             return session.fit(watch)
 
 
@@ -90,37 +61,8 @@ def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = 
             return session.fit()
 
 
-# ---------------------------------------------------------------------- starting and going on
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything of a run but its folder: built first, so that what is wrong leaves no folder behind."""
-
-    config: dict[str, Any]
-    runtime: Runtime
-    data: Data
-    model: Model
-    trainer: Trainer
-
-    @classmethod
-    def build(cls, settings: dict[str, Any], runtime: Runtime, new: bool = True) -> Job:
-        """`new`: the weights are not those of a checkpoint of this run, and may be inherited from another."""
-        data = build_data(settings, runtime)
-        model = build_model(settings, data, runtime)
-        if new:
-            warm_start.inherit(model, settings, data, warn=runtime.is_main)
-            warm_start.read_features(model)
-        return cls(settings, runtime, data, model, build_trainer(settings, data, model, runtime))
-
-
-def _runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime:
-    keys = Settings(**settings["trainer"])
-    return runtimes.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
-
-
 def _dry_run(settings: dict[str, Any]) -> Result:
-    runtime = _runtime(settings)
+    runtime = start_runtime(settings)
     try:
         report = rehearse(Job.build(warm_start.settled(settings, runtime), runtime))
         if runtime.is_main:
@@ -128,179 +70,3 @@ def _dry_run(settings: dict[str, Any]) -> Result:
         return Result(None, {"images_per_second": settings["trainer"]["batch_size"] / report.step_seconds})
     finally:
         runtimes.stop()
-
-
-class Session:
-    """A run in this process: prepared by `start` or `resume`, then `fit`. Leaving it frees the folder and the ranks."""
-
-    def __init__(self, command: str, stop: StopRequest, allow_change: bool = False) -> None:
-        self.command, self.stop, self.allow_change = command, stop, allow_change
-        self.folder: run_folder.RunFolder | None = None  # in the process that writes it
-        self.resumed_at: int | None = None
-        self.finished: Result | None = None  # of a run that had nothing left to do
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.folder:
-            self.folder.release()
-        runtimes.stop()
-
-    # ------------------------------------------------------------------ preparing
-
-    def start(self, where: Path, config: dict[str, Any], exact: bool) -> None:
-        """A new run in `where`, or beside it unless `exact`."""
-        runtime = _runtime(config)
-        job = Job.build(config, runtime)
-        manager.check_space(where, job.trainer.state_bytes() * config["checkpoint"]["keep"])
-        self.folder = run_folder.RunFolder.claim(where, exact) if runtime.is_main else None
-        path, taken = runtime.broadcast((self.folder.path, bool(self.folder.record)) if self.folder else None)
-        if taken:  # another process has made this very run since we looked
-            if self.folder:
-                self.folder.release()
-                self.folder = None
-            self.allow_change = False
-            self.resume(path, config, read_stored(path))
-            return
-        self._write_down(job, started=time.time())
-        self.job, self.path = job, path
-
-    def resume(self, path: Path, config: dict[str, Any], stored: dict[str, Any]) -> None:
-        """The run in `path` from its newest whole checkpoint; `stored` is the configuration that it had."""
-        record = run_folder.read_record(path)
-        runtime = _runtime(config, record.get("threads"))
-        self.folder = run_folder.RunFolder.open(path) if runtime.is_main else None
-        record = runtime.broadcast(record | self.folder.record if self.folder else None)  # now nobody else writes it
-        resume_check.refuse_changes(path, stored, config, record, runtime, self.allow_change)
-        if record["status"] == "done" and config["trainer"] == stored["trainer"]:
-            self.finished = _finished(path, record, runtime)
-            return
-        found = resume_check.newest(path, runtime)
-        job = Job.build(config, runtime, new=found is None)
-        if not self.allow_change:
-            resume_check.refuse_other_data(path, record, job.data)
-        if found:
-            job.trainer.restore(found.tensors, found.state)
-            self.resumed_at = found.step
-        self._write_down(job, code=None, error=None, ended=None, resumed=[*record.get("resumed", []), time.time()])
-        self.job, self.path = job, path
-
-    def _write_down(self, job: Job, **more: Any) -> None:
-        if self.folder:
-            self.folder.write_config(job.config)
-            known = resume_check.facts(job.config, job.data, job.model, job.runtime)
-            self.folder.update(command=self.command, **more, **known)
-
-    # ------------------------------------------------------------------ running
-
-    def fit(self, watch: Watch = lambda step: False) -> Result:
-        """Train, and write down how it ended, whatever happens; `watch` as in `Trainer.fit`."""
-        if self.finished:
-            return self.finished
-        trainer = self.job.trainer
-        self.stop.armed = True
-        with self._recorded():
-            with self._output() as (logger, save, signum):
-                metrics = trainer.fit(logger, save, signum, watch)
-                logger.hparams(self.job.config, metrics)
-            done = trainer.step == trainer.total  # if not, `watch` has ended it: somebody's measurement
-            if self.folder:
-                self.folder.update(status="done" if done else "stopped", code=0, step=trainer.step, metrics=metrics,
-                                   best=trainer.best, diagnoses=list(trainer.diagnoses), ended=time.time())  # fmt: skip
-        if self.folder and done:
-            _show(self.path, self.folder.record, self.job.config)
-        return Result(self.path, metrics)
-
-    @contextlib.contextmanager
-    def _recorded(self) -> Iterator[None]:
-        """An exception is written into the run's record, and raised as one with an exit code."""
-        try:
-            yield
-        except BaseException as error:
-            problem = _as_problem(_asked(error, self.stop), self.job.config, self.path)
-            if self.folder:
-                status = "stopped" if isinstance(problem, Stopped) else "failed"
-                self.folder.update(status=status, code=problem.code, error=str(problem), ended=time.time())
-            raise problem from error
-
-    @contextlib.contextmanager
-    def _output(self) -> Iterator[tuple[Logger, Save, Callable[[], int]]]:
-        """What the trainer logs to, saves with and asks for a signal.
-
-        In the process that has the folder, a thread beside training writes everything, and has ended on leaving.
-        """
-        if self.folder is None:
-            yield Logger(), lambda *_: None, lambda: self.stop.signum
-            return
-        folder, job, trainer = self.folder, self.job, self.job.trainer
-        keeper = manager.Checkpoints(self.path / "ckpt", job.config["checkpoint"]["keep"])
-        keeper.sweep()
-        folder.update(steps=trainer.total)
-        say(f"{'training in' if self.resumed_at is None else 'resuming in'} {self.path}")
-        facts = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
-        loggers, worker = build_loggers(job.config, self.path, self.resumed_at), Worker()
-        saver = Saver(keeper, folder, worker, facts)
-
-        def save(step: int, objects: Mapping[str, Any], state: dict[str, Any]) -> None:
-            saver.save(step, objects, state, trainer.seconds())
-
-        def signum() -> int:
-            worker.check()  # a full disk ends the run at its next step
-            return self.stop.signum
-
-        try:
-            yield BackgroundLogger(loggers, worker), save, signum
-        finally:
-            try:
-                worker.close()  # an error of its own takes the place of training's: it concerns earlier steps
-            finally:
-                loggers.close()
-                folder.record["time"] = saver.times(trainer.seconds())  # written with the status
-
-
-def _finished(path: Path, record: dict[str, Any], runtime: Runtime) -> Result:
-    if runtime.is_main:
-        say(f"this run is finished ({record['step']} steps): {path}")
-        closing_table(path, record)
-    return Result(path, record["metrics"])
-
-
-def _asked(error: BaseException, stop: StopRequest) -> BaseException:
-    """A signal that another rank had obeyed before this one was at a step where it could."""
-    if stop.signum and isinstance(resource_error(error), PeerError):
-        return Stopped(stop.signum, "stopped before all processes were training", "nothing new was saved")
-    return error
-
-
-def _show(path: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """The report and the closing table. The run is done and saved: nothing here may fail it."""
-    try:
-        write_report(path, record, settings)
-        closing_table(path, record)
-    except (Exception, SystemExit) as error:  # a full disk, `| head`, a strange record
-        say(f"warning: the report could not be shown ({type(error).__name__}: {error})")
-
-
-def _as_problem(error: BaseException, settings: Mapping[str, Any], path: Path) -> GenlabError:
-    """Any exception as one with an exit code; an unknown one leaves its traceback in the run folder."""
-    go_on = f"resume with: genlab resume {shlex.quote(str(path))}{plugin_words(settings)}"
-    kept = any((path / "ckpt").glob("step-*"))
-    if isinstance(error, GenlabError):
-        error.args = ("; ".join([str(error), *([go_on] if kept else [])]),)
-        return error
-    if isinstance(error, KeyboardInterrupt):
-        return Stopped(2, "stopped at once", f"run {path}", go_on if kept else "nothing was saved yet")
-    known = resource_error(error, settings["trainer"]["batch_size"])
-    if known:
-        return _as_problem(known, settings, path)
-    if settings["trainer"]["deterministic"] and "deterministic" in str(error):
-        said = str(error).splitlines()[0][:120]
-        return ConfigError(
-            f"an operation of this model has no deterministic form ({said})",
-            "key trainer.deterministic",
-            "use trainer.deterministic=false",
-        )
-    log = path / "error.log"
-    write_atomic(log, traceback.format_exc().encode())
-    return GenlabError(f"a bug in genlab: {type(error).__name__}: {error}", f"the traceback is in {log}", "report it")

@@ -194,3 +194,19 @@ def _raiser(error: BaseException) -> Callable[[SimpleNamespace], int]:
         raise error
 
     return fail
+
+
+def test_a_full_disk_that_shows_in_the_last_flush_has_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Output that is buffered meets the full disk only when the command is done."""
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stdout, "flush", full)
+        with ExitCode() as ending:
+            print("a line that stays in the buffer")
+    assert ending.code == 5
+    assert "out of disk space" in capsys.readouterr().err

@@ -4,7 +4,7 @@ The encoder gives a Gaussian over codes, q(z|x); the decoder a law over images, 
 bound on log p(x), differentiated through the sample z = μ + σ⊙ε.
 
 Kingma & Welling, Auto-Encoding Variational Bayes, ICLR 2014 (arXiv:1312.6114): equations below are theirs.
-β: Higgins et al., β-VAE, ICLR 2017; how it changes over training: losses/beta.py.
+β: Higgins et al., β-VAE, ICLR 2017; how it changes over training: nn/losses/beta.py.
 """
 
 from __future__ import annotations

@@ -90,8 +90,8 @@ class GAN(Model):
                 "key model.regularizers.smoothing",
                 "use model.loss=non_saturating, minimax or least_squares",
             )
-        # Not so the layers of networks/minibatch.py: Karras et al. 2018 have deviation beside this penalty. Its norm is
-        # then of the gradient of the scores of a group, summed.
+        # Not so the layers of nn/layers/minibatch.py: Karras et al. 2018 have deviation beside this penalty. Its norm
+        # is then of the gradient of the scores of a group, summed.
         normed = any(isinstance(layer, _BatchNorm) for layer in self.discriminator.modules())
         if normed and "gradient_penalty" in self.regularizers.penalties:
             raise ConfigError(

@@ -230,7 +230,7 @@ def _won(model: Any, real_and_fake_logits: dict[str, Logits]) -> Iterator[tuple[
             yield f"discriminator_won{ending}", _of_critic(f"{said}, and teaches little; {weaker(model)}")
 
 
-def _steadied(model: Any, contest: Logits, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
+def _steadied(model: Any, logits: Logits, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
     """What the gradient's norm, and logits (N, 1) that hardly differ, say of what steadies the discriminator."""
     yield "critic_gradient", norm
     penalty = model.regularizers.penalties.get("gradient_penalty")
@@ -238,7 +238,7 @@ def _steadied(model: Any, contest: Logits, norm: float, apart: float) -> Iterato
         said = f"the gradient penalty does not hold, the critic's gradient is {norm:.2g} at images where it is to be 1"
         treated = f"model.regularizers.gradient_penalty.weight={10 * max(penalty.weight, 1):g}"
         yield "gradient_penalty", _of_critic(f"{said}; {treated}")
-    spread = float(torch.cat([contest.real, contest.made]).std())
+    spread = float(torch.cat([logits.real, logits.made]).std())
     if spread < FLAT and apart > APART:
         said = f"the discriminator says the same of every image, logits spread by {spread:.1g}, gradient {norm:.1g}"
         yield "flat_discriminator", _of_critic(f"{said}; {sharper(model)}")
