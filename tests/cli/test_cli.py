@@ -17,6 +17,7 @@ import pytest
 import genlab
 from genlab import errors
 from genlab.cli import listing, main
+from genlab.utils.exit_codes import ExitCode
 
 ROOT = str(Path(genlab.__file__).parents[1])
 RAISED = [
