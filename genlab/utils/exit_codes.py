@@ -21,12 +21,17 @@ class ExitCode:
 
     def __init__(self, debug: bool = False) -> None:
         self.debug, self.code = debug, 0
+        self._signum = 0
 
     def __enter__(self) -> ExitCode:
         with contextlib.suppress(ValueError):  # only the main thread may; a run replaces this by its own while it lasts
             for each in SIGNALS:
-                signal.signal(each, lambda signum, frame: interrupt(signum))
+                signal.signal(each, self._interrupt)
         return self
+
+    def _interrupt(self, signum: int, frame: object) -> None:
+        self._signum = signum
+        interrupt(signum)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if error is None:
@@ -40,6 +45,10 @@ class ExitCode:
         elif error is not None:
             if self.debug:
                 traceback.print_exception(error)
+            if self._signum and not isinstance(
+                error, GenlabError
+            ):  # a rank that is ended for its own mistake says that
+                error = Interrupted(self._signum)  # whatever a library has made of it on its way here
             self.code = _report(error, self.debug)
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -211,3 +212,18 @@ def test_a_full_disk_that_shows_in_the_last_flush_has_its_code(
             print("a line that stays in the buffer")
     assert ending.code == 5
     assert "out of disk space" in capsys.readouterr().err
+
+
+def test_an_interrupt_that_a_library_turns_into_its_own_error_is_still_a_stop() -> None:
+    """OmegaConf does, when a signal comes while it restores its flags."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with ExitCode() as ending:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except BaseException:
+                raise AttributeError("'NoneType' object has no attribute '_invalidate_flags_cache'") from None
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert ending.code == 143
