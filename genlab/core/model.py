@@ -162,11 +162,11 @@ class HasFilters(Protocol):
 
 @runtime_checkable
 class HasCodebook(Protocol):
-    codes: int  # in the codebook
-    revive: float  # codes used less than this share of an even use get a new place; 0: never
+    num_embeddings: int  # vectors in the codebook
+    dead_code_threshold: float  # codes used less than this fraction of uniform use are replaced; 0: never
 
     def indices(self, image: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] to the numbers of their codes, int64 (N, ...), each in [0, codes)."""
+        """Images (N, C, H, W) in [0, 1] to code indices, int64 (N, ...), each in [0, num_embeddings)."""
 
 
 @runtime_checkable

@@ -25,8 +25,9 @@ LARGE_SHAPES = [(3, 128, 128), (1, 256, 256)]
 LISTS = ("hidden", "channels")  # keys whose lists are widths
 # keys that are widths, counts or lengths, and what they become
 SMALL = {
-    "width": 2, "latent_dim": 5, "hidden": 6, "chains": 3, "burn_in": 2, "blocks": 1, "residual_width": 2, "codes": 8,
-    "code_dim": 3, "layers": 2, "centroids": 6, "mapping_layers": 1, "channel_base": 64, "channel_max": 4, "pool": 3,
+    "width": 2, "latent_dim": 5, "hidden": 6, "chains": 3, "burn_in": 2, "blocks": 1, "base_channels": 2,
+    "residual_channels": 2, "channels": 2, "num_embeddings": 8, "embedding_dim": 3, "layers": 2, "centroids": 6,
+    "mapping_layers": 1, "channel_base": 64, "channel_max": 4, "pool": 3,
 }  # fmt: skip
 
 

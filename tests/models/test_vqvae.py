@@ -44,7 +44,7 @@ class Images:
 
 
 def test_nearest_is_the_smallest_distance() -> None:
-    book = Codebook(7, 3, ema=False, decay=0.9, revive=0)
+    book = Codebook(7, 3, ema=False, decay=0.9, dead_code_threshold=0)
     torch.nn.init.normal_(book.vectors)
     z = torch.randn(2, 3, 4, 5)
     distance = torch.cdist(z.movedim(1, -1).flatten(0, -2).double(), book.vectors.double())
@@ -58,7 +58,7 @@ def test_nearest_is_the_smallest_distance() -> None:
 def test_the_averages_are_those_of_the_appendix() -> None:
     """Against a loop over codes and batches."""
     decay, codes = 0.8, 3
-    book = Codebook(codes, 2, ema=True, decay=decay, revive=0)
+    book = Codebook(codes, 2, ema=True, decay=decay, dead_code_threshold=0)
     torch.nn.init.normal_(book.vectors)
     counts, sums = torch.zeros(codes), torch.zeros(codes, 2)
     for _ in range(4):
@@ -70,20 +70,20 @@ def test_the_averages_are_those_of_the_appendix() -> None:
             found = rows[index == code]
             counts[code] = decay * counts[code] + (1 - decay) * len(found)
             sums[code] = decay * sums[code] + (1 - decay) * found.sum(0)
-        book.follow(z, index)
+        book.update(z, index)
         assert torch.allclose(book.vectors, sums / counts[:, None], atol=1e-4)
     assert torch.allclose(book.counts, counts)
 
 
 def test_without_revival_a_code_that_stands_for_nothing_keeps_its_place() -> None:
-    book = Codebook(3, 2, ema=True, decay=0.5, revive=0)
+    book = Codebook(3, 2, ema=True, decay=0.5, dead_code_threshold=0)
     before = book.vectors.clone()
     z = torch.full((1, 2, 2, 2), 5.0)
-    book.follow(z, torch.zeros(1, 2, 2, dtype=torch.long))
+    book.update(z, torch.zeros(1, 2, 2, dtype=torch.long))
     assert torch.equal(book.vectors[1:], before[1:])
     assert torch.allclose(book.vectors[0], torch.tensor([5.0, 5.0]))  # a mean of the data alone, not of the start
     for _ in range(200):  # far beyond where its average count is no float any more
-        book.follow(z, torch.ones(1, 2, 2, dtype=torch.long))
+        book.update(z, torch.ones(1, 2, 2, dtype=torch.long))
     assert torch.allclose(book.vectors[:2], torch.tensor(5.0))
     assert torch.equal(book.vectors[2], before[2])
 
@@ -92,29 +92,29 @@ def test_revival_brings_codes_into_use() -> None:
     """Sixteen narrow clusters and as many codes, which start together: nearly all are found."""
     rng.seed(0)
     torch.manual_seed(0)
-    book = Codebook(16, 2, ema=True, decay=0.9, revive=0.1)
+    book = Codebook(16, 2, ema=True, decay=0.9, dead_code_threshold=0.1)
     centers = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)) - 1.5
     for _ in range(100):
         z = (centers[torch.randint(16, (256,))] + 0.05 * torch.randn(256, 2)).view(1, 16, 16, 2).movedim(-1, 1)
-        book.follow(z, book.nearest(z))
+        book.update(z, book.nearest(z))
     assert float(perplexity(book.tally(book.nearest(z)))) > 12
 
 
 def test_dead_codes_are_put_where_the_data_are() -> None:
-    book = Codebook(6, 2, ema=True, decay=0.5, revive=0.5)
+    book = Codebook(6, 2, ema=True, decay=0.5, dead_code_threshold=0.5)
     z = torch.stack([torch.full((4, 4), 10.0), torch.full((4, 4), -7.0)])[None] + 0.1 * torch.rand(1, 2, 4, 4)
     rng.seed(0)
-    book.follow(z, book.nearest(z))
+    book.update(z, book.nearest(z))
     rows = {tuple(row) for row in z.movedim(1, -1).flatten(0, -2).tolist()}
     seeded = [tuple(vector) in rows for vector in book.vectors.tolist()]
     assert sum(seeded) >= 5  # one code may have stood for all of them
     alive = book.counts.clone()
-    book.follow(z, torch.zeros(1, 4, 4, dtype=torch.long))
+    book.update(z, torch.zeros(1, 4, 4, dtype=torch.long))
     assert (book.counts[1:] < alive[1:]).all()  # a code with a new place has some time to be found
 
 
 def test_a_codebook_without_averages_keeps_its_gradient_and_is_revived() -> None:
-    model = small(codebook="gradient", revive=0.1)
+    model = small(codebook="gradient", dead_code_threshold=0.1)
     drawn = model.shared_forward(torch.rand(4, 1, 8, 8))
     model.quantize(*drawn)["loss"].backward()
     z, k = drawn[1].detach(), drawn[2]
@@ -125,14 +125,14 @@ def test_a_codebook_without_averages_keeps_its_gradient_and_is_revived() -> None
     assert model.codebook.vectors.grad is not None
     assert torch.allclose(model.codebook.vectors.grad, wanted, atol=1e-5)
     before = model.codebook.vectors.detach().clone()
-    model.follow(*drawn)
+    model.update_codebook(*drawn)
     assert not torch.equal(before, model.codebook.vectors)
 
 
 def test_a_model_at_rest_does_not_follow() -> None:
     model = small().eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.follow(*model.shared_forward(torch.rand(4, 1, 8, 8)))
+    model.update_codebook(*model.shared_forward(torch.rand(4, 1, 8, 8)))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -172,10 +172,10 @@ def test_commitment_has_its_own_gradient() -> None:
 
 
 def test_the_prior_trains_last_and_touches_no_code() -> None:
-    model = small(prior_share=0.25)
+    model = small(prior_fraction=0.25)
     windows = {phase.name: phase.window for phase in model.phases()}
     assert windows == {"codes": (0, 0.75), "codebook": (0, 0.75), "prior": (0.75, 1)}
-    model.predict(*model.shared_forward(torch.rand(2, 1, 8, 8)))["loss"].backward()
+    model.prior_loss(*model.shared_forward(torch.rand(2, 1, 8, 8)))["loss"].backward()
     assert all(p.grad is None for net in (model.encoder, model.decoder, model.codebook) for p in net.parameters())
 
 
@@ -201,8 +201,8 @@ def test_bits_per_dimension_by_hand() -> None:
     image = torch.randint(0, 256, (6, 1, 8, 8)) / 255
     k = model.indices(image)
     mean, log_scale = model.decoder(model.codebook(k)).chunk(2, 1)
-    law = model.law(k).log_softmax(1)
-    nats = discretized_logistic_nll(mean, image, log_scale) - law.gather(1, k[:, None]).sum((1, 2, 3))
+    prior = model.code_prior(k).log_softmax(1)
+    nats = discretized_logistic_nll(mean, image, log_scale) - prior.gather(1, k[:, None]).sum((1, 2, 3))
     said = dict(BitsPerDimEvaluator(batch_size=4).run(model, Images(image)))  # type: ignore[arg-type]
     assert said["bits_per_dim"] == pytest.approx(float(nats.detach().mean()) / 64 / math.log(2), rel=1e-5)
     parts = said["bits_per_dim_image"] + said["bits_per_dim_code"]  # type: ignore[operator]
@@ -218,17 +218,19 @@ def test_bits_per_dimension_by_hand() -> None:
 class Fixed(VQVAE):
     """Codes 0, 0, 1 of the four whatever the image."""
 
-    def __init__(self, revive: float) -> None:
+    def __init__(self, threshold: float) -> None:
         torch.nn.Module.__init__(self)
-        self.codes, self.revive = 4, revive
+        self.num_embeddings, self.dead_code_threshold = 4, threshold
 
     def indices(self, image: Tensor) -> Tensor:
         return torch.tensor([0, 0, 1]).repeat(len(image), 1)
 
 
-@pytest.mark.parametrize(("revive", "treatment"), [(0.0, "model.revive=0.1"), (0.1, "model.codes=2")])
-def test_use_perplexity_and_the_diagnosis(revive: float, treatment: str) -> None:
-    model, images = Fixed(revive), Images(torch.rand(5, 1, 2, 2))
+@pytest.mark.parametrize(
+    ("threshold", "treatment"), [(0.0, "model.dead_code_threshold=0.1"), (0.1, "model.num_embeddings=2")]
+)
+def test_use_perplexity_and_the_diagnosis(threshold: float, treatment: str) -> None:
+    model, images = Fixed(threshold), Images(torch.rand(5, 1, 2, 2))
     said = dict(CodebookUse(batch_size=2).run(model, images))  # type: ignore[arg-type]
     assert said["code_use"] == 0.5
     assert said["code_perplexity"] == pytest.approx(3 / 2 ** (2 / 3))  # exp(H(2/3, 1/3))
@@ -273,7 +275,7 @@ def test_without_a_learned_prior_all_codes_are_as_likely() -> None:
     image = torch.rand(3, 1, 8, 8)
     assert torch.allclose(model.bound(image)[1], torch.full((3,), 4 * math.log(8)))
     rng.seed(0)
-    drawn = model.draw_codes(2000)
+    drawn = model.sample_codes(2000)
     assert torch.allclose(drawn.flatten().bincount(minlength=8) / 8000, torch.full((8,), 1 / 8), atol=0.02)
     elbo = float(model.quantize(*model.shared_forward(image))["elbo"])
     assert elbo == pytest.approx(-float(model.score(image).detach().mean()), rel=1e-5)

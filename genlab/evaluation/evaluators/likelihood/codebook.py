@@ -25,8 +25,8 @@ EARLY = 0.25  # share of training up to which codes that nothing needs yet may s
 class CodebookUse:
     """Over every image of a split: the share of codes that stand for something, the perplexity, a histogram.
 
-    Perplexity is exp of the entropy of the codes' frequencies: `codes` when all are used alike. A split of few places
-    cannot use all codes: the diagnosis compares with what an even use would reach in as many places.
+    Perplexity is exp of the entropy of the codes' frequencies: `num_embeddings` under uniform use. A split of few
+    positions cannot use all codes: the diagnosis compares with what an even use would reach in as many places.
     """
 
     split: str | None = "valid"
@@ -40,15 +40,15 @@ class CodebookUse:
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         assert isinstance(model, HasCodebook)
-        tally = torch.zeros(model.codes, dtype=torch.float64)
+        tally = torch.zeros(model.num_embeddings, dtype=torch.float64)
         for (image,) in split.batches(("image",), self.batch_size):
-            tally += model.indices(image).flatten().cpu().bincount(minlength=model.codes)
+            tally += model.indices(image).flatten().cpu().bincount(minlength=model.num_embeddings)
         used, spread = int((tally > 0).sum()), float(perplexity(tally))
-        yield "code_use", used / model.codes
+        yield "code_use", used / model.num_embeddings
         yield "code_perplexity", spread
         yield "code_histogram", histogram(tally)
         places = float(tally.sum())
-        reachable = model.codes * -math.expm1(places * math.log1p(-1 / model.codes))
+        reachable = model.num_embeddings * -math.expm1(places * math.log1p(-1 / model.num_embeddings))
         if used < self.least * reachable:
             yield "codebook", Diagnosis(_sentence(model, used, spread), EARLY, UNTAUGHT)
 
@@ -57,10 +57,12 @@ class CodebookUse:
 
 
 def _sentence(model: HasCodebook, used: int, spread: float) -> str:
-    treatment = "give unused codes new places sooner: model.revive=0.1"
-    if model.revive >= 0.1:
-        treatment = f"ask for fewer: model.codes={max(2, 2 ** math.ceil(math.log2(used)))}"
-    return f"the codebook dies, {used} of {model.codes} codes are in use (perplexity {spread:.1f}); {treatment}"
+    treatment = "give unused codes new places sooner: model.dead_code_threshold=0.1"
+    if model.dead_code_threshold >= 0.1:
+        treatment = f"ask for fewer: model.num_embeddings={max(2, 2 ** math.ceil(math.log2(used)))}"
+    return (
+        f"the codebook dies, {used} of {model.num_embeddings} codes are in use (perplexity {spread:.1f}); {treatment}"
+    )
 
 
 def histogram(tally: Tensor) -> Picture:
