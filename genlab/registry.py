@@ -1,9 +1,9 @@
 """Names to constructors.
 
-A spec is a mapping `{"name": ..., **kwargs}`. The constructor's signature is its schema: types, bounds
-(`Annotated[int, Gt(0)]`) and choices (`Literal[...]`) are read by pydantic, so a key is checked in one place,
-before anything is built. Facts known only at run time (an image's shape, a parameter list) are named when the
-registry is made, never stand in YAML, and are passed by the caller of `build`.
+A spec is a mapping `{"name": ..., **kwargs}`, or the bare name where every other key has a default. The constructor's
+signature is its schema: pydantic reads types, bounds (`Annotated[int, Gt(0)]`) and choices (`Literal[...]`), so each
+key is checked in one place, before anything is built. Values known only at run time (an image's shape, a parameter
+list) are declared when the registry is made, never appear in YAML, and are passed by the caller of `build`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -147,46 +146,46 @@ class Registry:
     def schema(self, name: str) -> type[BaseModel]:
         return signature_schema(self.get(name), self.runtime)
 
-    def check(self, spec: Spec, where: str = "") -> dict[str, Any]:
-        """The keyword arguments of `spec`, checked against its constructor; builds nothing."""
+    def _call(self, spec: Spec | str, where: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+        """The constructor that `spec` names and its keyword arguments, checked."""
         where = where or self.kind
+        spec = {"name": spec} if isinstance(spec, str) else spec
         if not isinstance(spec, Mapping) or "name" not in spec:
             raise ConfigError(
-                f"'{where}' does not say which {self.kind} it is",
+                f"'{where}' does not name the {self.kind}",
                 f"key {where}.name",
                 f"choose one of: {', '.join(self.names())}",
             )
-        self.get(spec["name"], where)
+        target = self.get(spec["name"], where)
         values = {key: value for key, value in spec.items() if key != "name"}
-        return check_keywords(self.schema(spec["name"]), values, where)
+        return target, check_keywords(self.schema(spec["name"]), values, where)
 
-    def build(self, spec: Spec, where: str = "", **runtime: Any) -> Any:
-        """Check `spec`, then call its constructor with it and those `runtime` facts that it takes."""
-        keywords = self.check(spec, where)
-        target = self.get(spec["name"])
+    def check(self, spec: Spec | str, where: str = "") -> dict[str, Any]:
+        """`spec` as it is stored: every bare name, also of a spec inside it, is a mapping. Builds nothing."""
+        _, checked = self._call(spec, where)
+        given = {"name": spec} if isinstance(spec, str) else spec
+        nested = {key: value for key, value in checked.items() if isinstance(value, dict)}
+        return {**given, **nested}
+
+    def build(self, spec: Spec | str, where: str = "", **runtime: Any) -> Any:
+        """Check `spec`, then call its constructor with it and those `runtime` values that it takes."""
+        target, keywords = self._call(spec, where)
         accepted = inspect.signature(target).parameters
         return target(**keywords, **{key: value for key, value in runtime.items() if key in accepted})
 
     def spec_type(self) -> Any:
         """The annotation of a parameter that holds a spec of this registry, checked along with its owner."""
 
-        def no_bare_name(spec: Any) -> Any:
-            if isinstance(spec, str) and spec not in self:
-                raise ValueError(str(unknown_name(self.kind, spec[:40], SELF, self._entries)))
-            if not isinstance(spec, Mapping):
-                name = spec if isinstance(spec, str) else "NAME"
-                given = json.dumps(spec, default=str)[:40]
-                raise ValueError(f"'{SELF}' takes a name and its numbers, not {given}; use '{SELF}={{name: {name}}}'")
-            return spec
-
-        def check(spec: dict[str, Any]) -> dict[str, Any]:
+        def normalized(spec: Any) -> dict[str, Any]:
+            if not isinstance(spec, Mapping | str):
+                shown = json.dumps(spec, default=str)[:40]
+                raise ValueError(f"'{SELF}' names a registered {self.kind}, not {shown}; use {SELF}=NAME")
             try:
-                self.check(spec, SELF)
+                return self.check(spec, SELF)
             except ConfigError as error:
                 raise ValueError(str(error)) from None
-            return spec
 
-        return Annotated[dict[str, Any], BeforeValidator(no_bare_name), AfterValidator(check)]
+        return Annotated[dict[str, Any], BeforeValidator(normalized)]
 
 
 MODELS = Registry("model", runtime=("image_shape", "num_classes"))

@@ -59,10 +59,10 @@ def run(given: argparse.Namespace) -> int:
     compose.precheck(composed.config)
     discover()
     load_plugins(composed.plugins)
-    compose.check(composed.config)
+    config = compose.check(composed.config)
     notes = comments(files[option])
     print(f"{group}={option}: {first_comment(files[option])}\n")
-    section = composed.config[group]
+    section = config[group]
     if group in ("evaluator", "logger"):
         for key in sorted(section):
             if section[key]:

@@ -29,11 +29,11 @@ def run(options: argparse.Namespace) -> int:
     compose.precheck(composed.config)
     discover()
     load_plugins(composed.plugins)
-    compose.check(composed.config)
-    dataset = DATASETS.build(composed.config["dataset"], "dataset", seed=composed.config["seed"])
+    config = compose.check(composed.config)
+    dataset = DATASETS.build(config["dataset"], "dataset", seed=config["seed"])
     dataset.check()
     began = time.perf_counter()
     with store_progress() as show:
         dataset.prepare(show)
-    print(f"{composed.config['dataset']['name']} is ready ({time.perf_counter() - began:.1f} s)")
+    print(f"{config['dataset']['name']} is ready ({time.perf_counter() - began:.1f} s)")
     return 0

@@ -85,11 +85,11 @@ class Composer:
         )
 
 
-def check(config: Mapping[str, Any]) -> None:
-    """Check every section against its constructor's signature; see `genlab.config.schema.check`."""
+def check(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` as it is stored, each section checked against its constructor; see `genlab.config.schema.check`."""
     from genlab.config.schema import check as check_sections
 
-    check_sections(config)
+    return check_sections(config)
 
 
 def precheck(config: Mapping[str, Any]) -> None:

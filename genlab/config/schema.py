@@ -49,19 +49,22 @@ def check_frame(config: Mapping[str, Any]) -> None:
     check_keywords(signature_schema(Saving), config["checkpoint"], "checkpoint")
 
 
-def check(config: Mapping[str, Any]) -> None:
-    """ConfigError names the key, what it may be, and the nearest name. Call `registry.discover()` first."""
+def check(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` with every bare name written as a mapping, so that both spellings have one hash.
+
+    ConfigError names the key, the valid values, and the nearest name. Call `registry.discover()` first.
+    """
     check_frame(config)
-    MODELS.check(config["model"], "model")
-    DATASETS.check(config["dataset"], "dataset")
-    SCHEDULES.check(config["schedule"], "schedule")
+    checked = dict(config)
+    for section, registry in (("model", MODELS), ("dataset", DATASETS), ("schedule", SCHEDULES)):
+        checked[section] = registry.check(config[section], section)
     if not isinstance(config["optimizer"].get("phases", {}), dict):
         raise ConfigError("bad value for 'optimizer.phases'", "it holds a mapping", "give optimizer.phases.NAME.lr=...")
     check_optimizer(config["optimizer"])
     for section, registry in (("evaluator", EVALUATORS), ("logger", LOGGERS)):
-        for entry, spec in config[section].items():
-            if spec is not None:
-                registry.check(spec, f"{section}.{entry}")
+        entries = config[section].items()
+        checked[section] = {key: spec and registry.check(spec, f"{section}.{key}") for key, spec in entries}
+    return checked
 
 
 def phase_spec(spec: Spec, phase: str) -> dict[str, Any]:

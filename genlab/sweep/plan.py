@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 MAX_JOBS = 10_000
+Combination = Sequence[tuple[str, bool]]  # the overrides of one job, and whether each varies within the sweep
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: its own overrides, which of them vary, and a hash of its resolved configuration."""
+    """One run of a sweep: its own overrides, which of them vary, and a hash of its checked configuration."""
 
     overrides: list[str]
     varies: list[str]
@@ -50,13 +51,10 @@ def plan(arguments: Sequence[str], config_dirs: Sequence[str]) -> Plan:
     choices = [_values(override, composer.groups) for override in parsed]
     if math.prod(len(values) for values in choices) > MAX_JOBS:
         raise _too_many()
-    jobs = [_job(combination, composer) for combination in itertools.product(*choices)]
-    for job in jobs:
-        compose.precheck(job.composed.config)
+    planned = [_composed(combination, composer) for combination in itertools.product(*choices)]
     discover()
-    load_plugins(jobs[0].composed.plugins)
-    for job in jobs:
-        compose.check(job.composed.config)
+    load_plugins(planned[0][1].plugins)
+    jobs = [_job(*each) for each in planned]
     named = any(o.key_or_group == "hydra.sweep.dir" for o in parsed)
     return Plan(jobs, jobs[0].composed.sweep_dir.absolute(), named)
 
@@ -75,14 +73,20 @@ def _too_many() -> ConfigError:
     return ConfigError(f"more than {MAX_JOBS} jobs", "command line", "sweep over fewer values")
 
 
-def _job(combination: Sequence[tuple[str, bool]], composer: compose.Composer) -> Job:
-    texts = [text for text, _ in combination]
-    composed = composer.compose(texts)
+def _composed(combination: Combination, composer: compose.Composer) -> tuple[Combination, compose.Composed]:
+    composed = composer.compose([text for text, _ in combination])
     if composed.config.get("dry_run"):
         raise ConfigError(
             "a sweep is not rehearsed", "key dry_run", "see its jobs with -m --cfg job, or rehearse one of them"
         )
-    return Job(texts, [text for text, varies in combination if varies], _hash(composed.config), composed)
+    compose.precheck(composed.config)
+    return combination, composed
+
+
+def _job(combination: Combination, composed: compose.Composed) -> Job:
+    config = compose.check(composed.config)
+    varying = [text for text, varies in combination if varies]
+    return Job([text for text, _ in combination], varying, _hash(config), replace(composed, config=config))
 
 
 def _values(override: Override, groups: overrides.Groups) -> list[tuple[str, bool]]:

@@ -175,14 +175,13 @@ def read_stored(path: Path) -> dict[str, Any]:
     """A run's own configuration, checked like any other; CheckpointError if it is damaged."""
     stored = run_folder.read_config(path)
     try:
-        compose.check(stored)
+        return compose.check(stored)
     except ConfigError as error:
         raise CheckpointError(
             f"the run's configuration does not hold: {error}",
             str(path / run_folder.CONFIG),
             "restore it; a plug-in's model needs plugins=[...]",
         ) from None
-    return stored
 
 
 def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] = ()) -> LoadedRun:

@@ -53,7 +53,7 @@ def start(overrides: Sequence[str]) -> dict[str, float]:
     from genlab.workflows import build
 
     build.load_registry()
-    compose.check(composed)
+    composed = compose.check(composed)
     runtime = start_runtime(composed["trainer"]["device"], composed["trainer"]["precision"], False, None)
     mark("import genlab")
     data = build.build_data(composed, runtime)

@@ -29,20 +29,20 @@ def run(composed: compose.Composed, allow_change: bool = False, watch: Watch = l
     """As `train`, from a composed configuration; `watch` as in `Trainer.fit`."""
     with StopRequest() as stop:
         load_registry(composed.plugins)
-        compose.check(composed.config)
-        if composed.config["dry_run"]:
-            return _dry_run(composed.config)
+        config = compose.check(composed.config)
+        if config["dry_run"]:
+            return _dry_run(config)
         folders = [word for folder in composed.config_dirs for word in ("--config-dir", folder)]
         command = shlex.join(["genlab", "train", *folders, *composed.overrides])
-        runtime = start_runtime(composed.config)
+        runtime = start_runtime(config)
         where = composed.run_dir
         with Session(command, stop, allow_change) as session:
             if where is not None and runtime.broadcast(run_folder.is_run(where)):  # one answer for all ranks
                 stored = read_stored(where)
-                session.resume(where, warm_start.continued(composed.config, stored), stored)
+                session.resume(where, warm_start.continued(config, stored), stored)
             else:
-                settings = warm_start.settled(composed.config, runtime)
-                session.start(where or composed.default_dir, settings, runtime, exact=where is not None)
+                config = warm_start.settled(config, runtime)
+                session.start(where or composed.default_dir, config, runtime, exact=where is not None)
             return session.fit(watch)
 
 
@@ -53,8 +53,7 @@ def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = 
         keys = [item for item in overrides if not item.startswith("plugins=")]
         load_registry(compose.plugin_names(overrides))
         stored = read_stored(path)
-        changed = compose.override_stored(stored, keys)
-        compose.check(changed)
+        changed = compose.check(compose.override_stored(stored, keys))
         command = shlex.join(["genlab", "resume", str(run), *overrides])
         with Session(command, stop, allow_change) as session:
             session.resume(path, changed, stored)

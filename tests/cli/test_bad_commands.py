@@ -187,9 +187,8 @@ OF_A_GAN = {
     "model.regularizers.r3=5": "unknown regularizer 'r3'",
     "model.regularizers.r1.weihgt=5": "unknown key 'model.regularizers.r1.weihgt'; .*; did you mean 'weight'",
     "~model.regularizers.r1": "unknown key 'model.regularizers.r1'",
-    "model.augment=ada": "use 'model.augment={name: ada}'",
     "model.augment=adaa": "unknown augmentation 'adaa'; key model.augment.name; did you mean 'ada'",
-    "model.augment=[ada]": "'model.augment' takes a name and its numbers",
+    "model.augment=[ada]": "'model.augment' names a registered augmentation, not .*ada",
     "model.discriminator.hiden=[8]": "unknown key 'model.discriminator.hiden'; .*; did you mean 'hidden'",
     "model.generator={name: mlp, hiden: [8]}": "unknown key 'model.generator.hiden'; .*; did you mean '.*hidden'",
 }

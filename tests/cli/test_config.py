@@ -57,6 +57,26 @@ def test_a_network_takes_keys_that_its_models_file_does_not_name() -> None:
     assert composed["model"]["discriminator"] == {"name": "dcgan_discriminator", "width": 64, "norm": "spectral"}
 
 
+@pytest.mark.parametrize(
+    ("words", "bare", "mapping"),
+    [
+        (["model=dcgan"], "model.augment=ada", "model.augment={name: ada}"),
+        (["model=vae"], "model.beta_schedule=linear", "model.beta_schedule={name: linear}"),
+        (["model=cyclegan", "dataset=unpaired"], "dataset.of=mnist", "dataset.of={name: mnist}"),
+    ],
+)
+def test_a_bare_name_is_stored_as_the_mapping_that_it_stands_for(words: list[str], bare: str, mapping: str) -> None:
+    first, second = (plan([*words, word], []).jobs[0] for word in (bare, mapping))
+    section, key = bare.partition("=")[0].split(".")
+    assert first.composed.config[section][key] == {"name": bare.partition("=")[2]}
+    assert (first.composed.config, first.key) == (second.composed.config, second.key)
+
+
+def test_a_bare_name_is_refused_where_another_key_is_needed() -> None:
+    with pytest.raises(ConfigError, match=r"missing value for 'model\.decoder\.hidden'"):
+        plan(["model=vae", "model.decoder=mlp"], [])
+
+
 @pytest.mark.parametrize("model", ["pix2pix", "cyclegan", "cyclegan_unet"])
 def test_translation_takes_a_picture_a_step_whatever_the_data(model: str) -> None:
     for dataset in ("facades", "paired", "unpaired", "colourise"):
@@ -169,7 +189,6 @@ def test_a_run_that_goes_on_can_leave_an_evaluator_out() -> None:
     ("override", "said"),
     [
         ("model.regularizers=r1", r"use model\.regularizers\.r1=\{\}"),
-        ("model.augment=ada", r"use 'model\.augment=\{name: ada\}'"),
         ("model.loss=wgan", "did you mean 'wasserstein'"),
         ("model.loss=bce", "did you mean 'non_saturating'"),
         ("model.loss=hing", "did you mean 'hinge'"),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genlab.core import rng
 from genlab.models.autoencoders.vae import VAE
-from genlab.nn.losses.beta import BETAS, kl_penalty
+from genlab.nn.losses.beta import BETAS
 from genlab.nn.losses.divergences import kl_of_dimensions, kl_standard_normal
 from genlab.nn.losses.likelihood import discretized_logistic_nll
 from genlab.nn.losses.output_distribution import OutputDistribution
@@ -78,7 +78,7 @@ KL = torch.tensor([[0.1, 0.6], [2.0, 30.0]])
 
 def weights(spec: Any, *moments: float) -> list[float]:
     """What multiplies an image's KL at these shares of training."""
-    penalty = kl_penalty(spec, "model.beta_schedule")
+    penalty = BETAS.build(spec, "model.beta_schedule")
     return [(penalty(KL, torch.tensor(t)) / KL.sum(1)).tolist()[1] for t in moments]
 
 
@@ -92,20 +92,20 @@ def test_schedules_are_those_of_the_papers() -> None:
 
 def gradient(spec: Any, kl: Tensor, progress: float = 1.0) -> Tensor:
     kl = kl.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(kl_penalty(spec, "").__call__(kl, torch.tensor(progress)).sum(), kl)
+    (slope,) = torch.autograd.grad(BETAS.build(spec, "").__call__(kl, torch.tensor(progress)).sum(), kl)
     return slope
 
 
 def test_free_bits_press_only_on_what_says_more() -> None:
     spec = {"name": "free_bits", "nats": 0.5}
     assert gradient(spec, KL).tolist() == [[0, 1], [1, 1]]
-    assert kl_penalty(spec, "")(KL, torch.tensor(0.0)).tolist() == pytest.approx([1.1, 32])
+    assert BETAS.build(spec, "")(KL, torch.tensor(0.0)).tolist() == pytest.approx([1.1, 32])
 
 
 def test_capacity_pulls_the_kl_to_a_rising_value() -> None:
     spec = {"name": "capacity", "nats": 20.0, "warmup": 0.5}
     assert gradient(spec, KL).tolist() == [[-1, -1], [1, 1]]  # 0.7 nats are too few, 32 too many
-    assert kl_penalty(spec, "")(KL, torch.tensor(0.25)).tolist() == pytest.approx([9.3, 22])
+    assert BETAS.build(spec, "")(KL, torch.tensor(0.25)).tolist() == pytest.approx([9.3, 22])
 
 
 @pytest.mark.parametrize("name", BETAS.names())
@@ -118,7 +118,7 @@ def test_every_schedule_moves_the_loss_and_leaves_the_bound(name: str) -> None:
             model.progress.fill_(progress)
         rng.seed(0)
         said.append(model.loss(image))
-    expected = kl_penalty(name, "")(kl_of_dimensions(*model.posterior(image)), torch.tensor(1.0)).mean()
+    expected = BETAS.build(name, "")(kl_of_dimensions(*model.posterior(image)), torch.tensor(1.0)).mean()
     torch.testing.assert_close(said[1]["loss"], said[1]["reconstruction"] + 2 * expected)
     assert said[0]["elbo"] == said[1]["elbo"]
     assert (said[0]["loss"] == said[1]["loss"]) == (name in ("constant", "free_bits"))

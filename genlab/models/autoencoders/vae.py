@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genlab.core import rng
 from genlab.core.model import Model, Shape
-from genlab.nn.losses.beta import BetaSpec, kl_penalty
+from genlab.nn.losses.beta import BETAS, BetaSpec, Penalty
 from genlab.nn.losses.divergences import kl_of_dimensions, kl_standard_normal
 from genlab.nn.losses.output_distribution import Likelihood, OutputDistribution, Sigma, binarize
 from genlab.nn.losses.perceptual import PERCEPTUAL, FeatureDistance, PerceptualSpec
@@ -45,7 +45,7 @@ class VAE(Model):
     ) -> None:
         super().__init__()
         self.latent_dim, self.binarize, self.beta = latent_dim, binarize, beta
-        self.penalty = kl_penalty(beta_schedule, "model.beta_schedule")
+        self.penalty: Penalty = BETAS.build(beta_schedule, "model.beta_schedule")
         self.law = OutputDistribution(likelihood, sigma)
         self.perceptual: FeatureDistance | None = None
         if perceptual:

@@ -7,12 +7,11 @@ sums over an image's own KL, so that they do not depend on how many processes sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Gt, Le
-from pydantic import BeforeValidator
 from torch import Tensor
 
 from genlab.registry import NonNegativeFloat, PositiveInt, Registry
@@ -20,6 +19,7 @@ from genlab.registry import NonNegativeFloat, PositiveInt, Registry
 Share = Annotated[float, Gt(0), Le(1)]
 
 BETAS = Registry("β schedule")
+BetaSpec = BETAS.spec_type()
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,6 @@ class Penalty:
 
     def __call__(self, kl: Tensor, progress: Tensor) -> Tensor:
         return self.of(kl, progress) if self.of else kl.sum(1)
-
-
-def _spelt_out(spec: Any) -> Any:
-    return {"name": spec} if isinstance(spec, str) else spec
-
-
-def _spec_type() -> Any:
-    return Annotated[BETAS.spec_type(), BeforeValidator(_spelt_out)]
-
-
-BetaSpec = _spec_type()  # the annotation of a parameter that holds one
-
-
-def kl_penalty(spec: str | Mapping[str, Any], where: str) -> Penalty:
-    """The schedule that `spec`, a name or a mapping with one, means."""
-    penalty: Penalty = BETAS.build(_spelt_out(spec), where)
-    return penalty
 
 
 @BETAS("constant")
