@@ -22,7 +22,7 @@ EXAMPLES = """\
   genlab eval last                                  the model's objective on the test split
   genlab eval last evaluator=objective split=valid
   genlab eval last evaluator=samples n=100          an evaluator's own keys follow
-  genlab eval last evaluator=probe labels=1000 name=probe_1000    a name of its own beside evaluator=probe
+  genlab eval last evaluator=probe num_labels=1000 name=probe_1000    a name of its own beside evaluator=probe
 """
 
 

@@ -28,7 +28,7 @@ __all__ = ["Data", "Dataset", "Options", "Split"]
 class Options:
     """The keys that data sets have in common. `held` is what to carve from train for splits that lack.
 
-    `classes` are those to train on, `labels` how many labelled images; both only where images have a class each.
+    `classes` are those to train on, `num_labels` how many labelled images; both only where images have a class each.
     """
 
     root: str | None
@@ -38,7 +38,7 @@ class Options:
     limit: int | None
     seed: int
     form: dict[str, Any] = field(default_factory=dict)  # what else decides about pixels
-    labels: int | None = None
+    num_labels: int | None = None
     classes: Classes | None = None
 
 
@@ -110,7 +110,7 @@ class Dataset:
         options = self.options
         splits = carve(opened.parts, opened.labels, options.held, options.seed, self.contiguous, self.key)
         splits = of_classes(splits, opened.labels, options.classes, self.key("classes"))
-        train = balanced(splits["train"], opened.labels, options.labels, options.seed, self.key("labels"))
+        train = balanced(splits["train"], opened.labels, options.num_labels, options.seed, self.key("num_labels"))
         return {**splits, "train": limited(train, options.limit, options.seed)}
 
     def _facts(self) -> dict[str, Any]:
@@ -123,6 +123,6 @@ class Dataset:
         """A hash of what decides about the images that training sees, wherever the files lie."""
         options = self.options
         facts = {**facts, "held": options.held, "limit": options.limit, "seed": options.seed, "flip": options.flip}
-        choices = {"labels": options.labels, "classes": options.classes and sorted(set(options.classes))}
+        choices = {"num_labels": options.num_labels, "classes": options.classes and sorted(set(options.classes))}
         facts |= {key: value for key, value in choices.items() if value is not None}  # null is as if there were no key
         return facts_hash(facts)

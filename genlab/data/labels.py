@@ -41,7 +41,9 @@ def of_classes(
     return {**splits, **kept, OUTSIDE: splits["valid"][~inside["valid"]]}
 
 
-def balanced(train: Rows, labels: NDArray[Any] | None, n: int | None, seed: int, key: str = "dataset.labels") -> Rows:
+def balanced(
+    train: Rows, labels: NDArray[Any] | None, n: int | None, seed: int, key: str = "dataset.num_labels"
+) -> Rows:
     """`n` rows of train with equally many of each class, drawn by seed; a smaller draw lies within a larger one.
 
     Where `n` is no multiple of the number of classes, some have one more. ConfigError, naming the `key` at fault, where

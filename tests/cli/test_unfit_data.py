@@ -66,7 +66,7 @@ def test_what_cannot_be_made_of_another_data_set(words: list[str], said: str, re
     ("words", "said"),
     [
         (["model=dcgan", "+evaluator.fid={name: fid}"], "no extractor of its own for data set 'digits'"),
-        (["model=dcgan", "+evaluator.copies={name: memorisation}"], "no extractor of its own"),
+        (["model=dcgan", "+evaluator.copies={name: memorization}"], "no extractor of its own"),
         (["model=gan", "+evaluator.modes={name: modes}"], "use dataset=ring, grid or stacked_mnist"),
         (["model=vae", "dataset=celeba", "+evaluator.knn={name: knn}"], "several attributes an image"),
         (

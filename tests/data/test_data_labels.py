@@ -37,7 +37,7 @@ def test_few_labels_lie_within_more_and_the_seed_decides() -> None:
 
 @pytest.mark.parametrize("n", [4, 31, 10_000])
 def test_a_number_that_cannot_be_is_answered_with_those_that_can(n: int) -> None:
-    with pytest.raises(ConfigError, match=r"dataset.labels; 5 classes, the smallest of 6 .*from 5 to 30"):
+    with pytest.raises(ConfigError, match=r"dataset.num_labels; 5 classes, the smallest of 6 .*from 5 to 30"):
         balanced(TRAIN, LABELS, n, seed=0)
 
 
@@ -65,13 +65,19 @@ def test_classes_that_are_not_there_or_cannot_be() -> None:
 
 @pytest.mark.usefixtures("fresh")
 def test_a_data_set_of_two_classes_and_few_labels() -> None:
-    plain, chosen = Digits().open(CPU), Digits(classes=[7, 1], labels=10).open(CPU)
+    plain, chosen = Digits().open(CPU), Digits(classes=[7, 1], num_labels=10).open(CPU)
     assert sorted(chosen.split("train").classes().tolist()) == [1] * 5 + [7] * 5
     assert set(chosen.split("valid").classes().tolist()) == {1, 7}
     assert set(chosen.split("outside").classes().tolist()) == set(range(10)) - {1, 7}
     assert torch.equal(chosen.split("test").rows, plain.split("test").rows)
     assert chosen.num_classes == 10
-    others = [Digits(), Digits(classes=[7, 1]), Digits(labels=10), Digits(labels=20), Digits(classes=[1], labels=10)]
+    others = [
+        Digits(),
+        Digits(classes=[7, 1]),
+        Digits(num_labels=10),
+        Digits(num_labels=20),
+        Digits(classes=[1], num_labels=10),
+    ]
     prints = [each.open(CPU).fingerprint for each in others] + [chosen.fingerprint]
     assert len(set(prints)) == len(prints)
     assert Digits(classes=[1, 7]).open(CPU).fingerprint == prints[1]

@@ -1,4 +1,4 @@
-"""fid, kid, prdc, diversity, memorisation over data and models of which the answer is known."""
+"""fid, kid, prdc, diversity, memorization over data and models of which the answer is known."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def test_fid_refuses_fewer_images_than_twice_the_features(noise_images: Data) ->
 
 
 def test_reconstructions_are_compared_with_their_images(noise_images: Data) -> None:
-    judge = FrechetDistance(extractor="pixels", of="reconstructions")
+    judge = FrechetDistance(extractor="pixels", source="reconstructions")
     found = dict(evaluate(judge, Fixed(fresh(1)), noise_images, seed=0))
     real = split_images(noise_images, "valid")
     assert found["fid_pixels"] == pytest.approx(fid((real + 0.1).clamp(max=1).flatten(1), real.flatten(1)))
-    assert not FrechetDistance(of="translations").applies(Fixed(fresh(1)))
+    assert not FrechetDistance(source="translations").applies(Fixed(fresh(1)))
 
 
 def test_translations_of_a_are_compared_with_b(noise_images: Data) -> None:
@@ -76,7 +76,7 @@ def test_translations_of_a_are_compared_with_b(noise_images: Data) -> None:
     table = Table("pairs", {"image": a, "a": a, "b": b}, torch.device("cpu"), True)
     rows = torch.arange(200)
     data = Data(table, {"train": rows[:100], "valid": rows[100:], "test": rows[:0]}, None, "f" * 64, 0, False)
-    judge = FrechetDistance(extractor="pixels", of="translations")
+    judge = FrechetDistance(extractor="pixels", source="translations")
     assert judge.applies(Brighter())
     found = dict(evaluate(judge, Brighter(), data, seed=0))
     expected = fid((a[100:] / 255 * 1.5).clamp(max=1).flatten(1), (b[100:] / 255).flatten(1))
@@ -120,7 +120,7 @@ def test_the_class_histogram_is_the_classifiers(real_data: object) -> None:
     sevens = image[label == 7]
     judge = Diversity(images=100)
     found = dict(evaluate(judge, Fixed(sevens), data, seed=0))
-    assert found["class_share_mnist/7"] > 0.95
+    assert found["class_fraction_mnist/7"] > 0.95
     assert judge.protocol()["floor_images"] == "100 of train, which the extractor has learned from"
     assert found["class_entropy_mnist"] < 0.3 < 2 < found["class_entropy_mnist_real"] <= math.log(10)
     assert found["class_distance_mnist"] == pytest.approx(1 - float((label == 7).double().mean()), abs=0.06)

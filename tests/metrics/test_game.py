@@ -141,7 +141,7 @@ def test_a_discriminator_that_has_won_is_diagnosed(noise_images: Data) -> None:
     dark = 0.2 * HEALTHY
     for loss in ("non_saturating", "hinge", "relativistic"):
         found = said(Oracle(dark, loss=loss), noise_images)
-        assert found["critic_loss_share"] < 0.02
+        assert found["critic_loss_ratio"] < 0.02
         assert "has won" in sentences(found)["discriminator_won"]
         assert sentences(found)["discriminator_won"].endswith("model.regularizers.r1.weight=10")
     stronger = said(Oracle(dark, r1={"weight": 10}), noise_images)
@@ -153,7 +153,7 @@ def test_a_discriminator_that_has_won_is_diagnosed(noise_images: Data) -> None:
 def test_the_loss_of_a_discriminator_that_knows_nothing_is_that_of_a_guess(loss: str, noise_images: Data) -> None:
     bias = 0.5 if loss == "least_squares" else 0.0
     found = said(Match(HEALTHY, slope=0, bias=bias, loss=loss), noise_images)
-    assert found.get("critic_loss_share") == (None if loss == "wasserstein" else pytest.approx(1))
+    assert found.get("critic_loss_ratio") == (None if loss == "wasserstein" else pytest.approx(1))
 
 
 class Knows(nn.Module):
@@ -204,9 +204,9 @@ def test_any_discriminator_that_has_won_is_diagnosed(name: str) -> None:
     with torch.no_grad():
         found = dict(GameDiagnosis(batch_size=8).run(family(name), split))
         won = dict(GameDiagnosis(batch_size=8).run(beaten(name), split))
-    assert found.keys() == {f"critic_loss_share{ending}" for ending in endings}  # untaught, it has not won
+    assert found.keys() == {f"critic_loss_ratio{ending}" for ending in endings}  # untaught, it has not won
     for ending in endings:
-        assert won[f"critic_loss_share{ending}"] < 1e-3
+        assert won[f"critic_loss_ratio{ending}"] < 1e-3
         assert won[f"discriminator_won{ending}"].sentence.endswith(f"; {CURES[name]}")
 
 

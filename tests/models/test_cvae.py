@@ -12,7 +12,7 @@ from torch import Tensor
 from genlab.core import rng
 from genlab.distributed.runtime import Runtime
 from genlab.errors import ConfigError
-from genlab.evaluation.evaluators.distribution.conditional_accuracy import LabelAgreement
+from genlab.evaluation.evaluators.distribution.conditional_accuracy import ConditionalAccuracy
 from genlab.models.autoencoders.cvae import CVAE
 from genlab.models.autoencoders.vae import VAE
 from genlab.workflows.build import build_model
@@ -76,13 +76,13 @@ def painted(label: Tensor) -> Tensor:
     return image
 
 
-def test_label_agreement_counts_samples_that_obey() -> None:
+def test_conditional_accuracy_counts_samples_that_obey() -> None:
     torch.manual_seed(0)
     label = torch.arange(300) % 3
     split: Any = MemorySplit(painted(label), label)
     split.sibling = lambda name: split
     model = Painter(SHAPE, 3, SMALL)
-    judge = LabelAgreement(images=60, hidden=16, epochs=60)
+    judge = ConditionalAccuracy(images=60, hidden=16, epochs=60)
     assert judge.applies(model)
     assert not judge.applies(VAE(SHAPE, SMALL))
     one: Any = MemorySplit(painted(label * 0), label * 0)
@@ -91,8 +91,8 @@ def test_label_agreement_counts_samples_that_obey() -> None:
         dict(judge.run(model, one))
     values = dict(judge.run(model, split))
     assert values["classifier_accuracy"] == 1
-    assert values["label_agreement"] == 1
+    assert values["conditional_accuracy"] == 1
     model.confused = True
     values = dict(judge.run(model, split))
-    assert values["label_agreement"] == pytest.approx(1 / 3)
-    assert values["label_agreement_worst_class"] == 0
+    assert values["conditional_accuracy"] == pytest.approx(1 / 3)
+    assert values["conditional_accuracy_worst_class"] == 0

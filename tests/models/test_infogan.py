@@ -12,7 +12,12 @@ from torch import Tensor
 
 from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.evaluation.evaluators.latent.clustering_accuracy import CodeAgreement, CodeWalks, error, one_to_one
+from genlab.evaluation.evaluators.latent.clustering_accuracy import (
+    ClusteringAccuracy,
+    CodeTraversals,
+    error,
+    one_to_one,
+)
 from genlab.models.gans.infogan import InfoGAN
 from genlab.nn.losses.infogan_codes import LatentCodes
 from tests.report.conftest import MemorySplit
@@ -127,9 +132,9 @@ def test_a_walk_changes_one_code_and_takes_every_category() -> None:
     assert walk[:, 5:9].argmax(1).tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
     assert torch.equal(walk[:, 9:11], code[:, 9:11].expand(12, 2))  # the further category stands still
     assert walk[:, 11:].tolist() == [[0, value, 0] for value in (-2, 0, 2)] * 4
-    pictures = dict(CodeWalks(columns=5).run(model.eval(), None))
-    assert sorted(pictures) == ["code_walks_1", "code_walks_2", "code_walks_3"]
-    assert not CodeWalks().applies(infogan(continuous=0))
+    pictures = dict(CodeTraversals(columns=5).run(model.eval(), None))
+    assert sorted(pictures) == ["code_traversals_1", "code_traversals_2", "code_traversals_3"]
+    assert not CodeTraversals().applies(infogan(continuous=0))
 
 
 class Sorter:
@@ -141,13 +146,13 @@ class Sorter:
         return image.flatten(1).argmax(1) % 4
 
 
-def test_code_agreement_names_categories_by_training_images() -> None:
+def test_clustering_accuracy_names_categories_by_training_images() -> None:
     category = torch.tensor([0, 0, 0, 1, 1, 2, 2, 3])
     label = torch.tensor([2, 2, 1, 0, 0, 1, 1, 1])  # category 3 is a second one of class 1
     image = torch.eye(64)[category].view(8, *SHAPE)
     split: Any = MemorySplit(image, label)
     split.sibling = lambda _: split
-    judge = CodeAgreement()
+    judge = ClusteringAccuracy()
     assert judge.applies(infogan())
     found = dict(judge.run(Sorter(), split))  # type: ignore[arg-type]
     assert found["error"] == pytest.approx(2 / 8)  # one 1 in category 0, and category 3, which no class is left for

@@ -203,7 +203,7 @@ def test_labels_are_balanced_and_fixed_by_the_seed() -> None:
     assert len(set(draw(0, 27))) == 27
     assert draw(0, 9) == draw(0, 9) != draw(1, 9)
     for count in (30, 1):
-        with pytest.raises(ConfigError, match=r"key labels; 3 classes.*from 3 to 27"):
+        with pytest.raises(ConfigError, match=r"key num_labels; 3 classes.*from 3 to 27"):
             draw(0, count)
 
 
@@ -227,7 +227,7 @@ def test_codes_that_hold_the_label_are_not_probed() -> None:
 
 
 def test_fewer_labels_know_less(digits: Callable[[str], Split]) -> None:
-    few = found(Probe(labels=20), Pixels(), digits("test"))["accuracy"]
+    few = found(Probe(num_labels=20), Pixels(), digits("test"))["accuracy"]
     assert 0.4 < few < found(Probe(), Pixels(), digits("test"))["accuracy"] - 0.05
 
 

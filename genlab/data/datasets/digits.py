@@ -30,12 +30,14 @@ class Digits(Dataset):
         test: Held = 0.1,
         flip: bool = False,
         limit: PositiveInt | None = None,
-        labels: PositiveInt | None = None,
+        num_labels: PositiveInt | None = None,
         classes: Classes | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
-            Options(root, size, {"valid": valid, "test": test}, flip, limit, seed, labels=labels, classes=classes)
+            Options(
+                root, size, {"valid": valid, "test": test}, flip, limit, seed, num_labels=num_labels, classes=classes
+            )
         )
 
     def files(self) -> list[Path]:

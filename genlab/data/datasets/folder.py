@@ -42,7 +42,7 @@ class Folder(Dataset):
         test: Held = 0.1,
         flip: bool = False,
         limit: PositiveInt | None = None,
-        labels: PositiveInt | None = None,
+        num_labels: PositiveInt | None = None,
         classes: Classes | None = None,
         on_error: Literal["error", "skip"] = "error",
         seed: int = 0,
@@ -50,7 +50,9 @@ class Folder(Dataset):
         self.on_error = on_error
         self.form = Form(size, channels)
         facts = {"on_error": on_error, **asdict(self.form)}
-        super().__init__(Options(root, size, {"valid": valid, "test": test}, flip, limit, seed, facts, labels, classes))
+        super().__init__(
+            Options(root, size, {"valid": valid, "test": test}, flip, limit, seed, facts, num_labels, classes)
+        )
 
     def files(self) -> list[Path]:
         if self.options.root is None:

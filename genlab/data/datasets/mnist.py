@@ -41,11 +41,13 @@ class _IDX(Dataset):
         valid: Held = 5000,
         flip: bool = False,
         limit: PositiveInt | None = None,
-        labels: PositiveInt | None = None,
+        num_labels: PositiveInt | None = None,
         classes: Classes | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(Options(root, size, {"valid": valid}, flip, limit, seed, labels=labels, classes=classes))
+        super().__init__(
+            Options(root, size, {"valid": valid}, flip, limit, seed, num_labels=num_labels, classes=classes)
+        )
 
     def files(self) -> list[Path]:
         return [self._file(name) for name in self.md5]

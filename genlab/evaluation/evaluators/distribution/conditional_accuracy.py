@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Predict = Callable[[Tensor], Any]  # images (N, C, H, W) in [0, 1] to classes (N,), a numpy array
 
 
-@EVALUATORS("label_agreement")
-class LabelAgreement:
+@EVALUATORS("conditional_accuracy")
+class ConditionalAccuracy:
     """The share of `images` samples, each class as often, that a classifier gives the class that was asked for.
 
     The classifier (`auto`) is the one that comes with genlab for this data set, if there is one; else, or by `mlp`,
@@ -66,8 +66,8 @@ class LabelAgreement:
         each = -(-self.images // len(classes))
         right = [self._agreement(predict, model, each, label) for label in classes]
         found = [predict(image) for (image,) in split.batches(("image",), 500)]
-        yield "label_agreement", sum(right) / len(right)
-        yield "label_agreement_worst_class", min(right)
+        yield "conditional_accuracy", sum(right) / len(right)
+        yield "conditional_accuracy_worst_class", min(right)
         yield "classifier_accuracy", float((np.concatenate(found) == real.numpy()).mean())
 
     def _judge(self, split: Split) -> Predict:
@@ -109,6 +109,6 @@ def _classes(split: Split) -> Tensor:
     classes = split.classes()
     if classes is None:
         raise ConfigError(
-            "label_agreement needs one class an image", "the data set has no such labels", "choose another"
+            "conditional_accuracy needs one class an image", "the data set has no such labels", "choose another"
         )
     return classes

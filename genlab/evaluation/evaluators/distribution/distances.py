@@ -9,7 +9,7 @@ from annotated_types import Gt
 
 from genlab.core.model import Model
 from genlab.core.values import Value
-from genlab.evaluation.evaluators.distribution.feature_sets import SAFE, Clouds, Of
+from genlab.evaluation.evaluators.distribution.feature_sets import SAFE, FeatureSets, Source
 from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName
 from genlab.evaluation.metrics.frechet import fid, kid
 from genlab.evaluation.metrics.neighbors import prdc
@@ -22,7 +22,7 @@ SEVERAL = Annotated[int, Gt(1)]
 
 
 @EVALUATORS("fid")
-class FrechetDistance(Clouds):
+class FrechetDistance(FeatureSets):
     """`fid_<extractor>`: the Fréchet distance of features (Heusel et al. 2017); `_floor` is that of real images.
 
     Where there are fewer training images than samples, `_at_floor` is of as few samples, to compare with the floor. It
@@ -33,21 +33,21 @@ class FrechetDistance(Clouds):
         self,
         images: SEVERAL = 10_000,
         extractor: ExtractorName = AUTO,
-        of: Of = "samples",
+        source: Source = "samples",
         batch_size: PositiveInt = BATCH,
         truncation: Truncation | None = None,
         every: Cadence = None,
     ) -> None:
-        super().__init__(images, extractor, of, batch_size, truncation)
+        super().__init__(images, extractor, source, batch_size, truncation)
         self.every = every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         name, fake, real, floor = self.read(model, split)
         least = 2 * real.shape[1]
-        clouds = {"generated": fake, split.name: real, "training": floor}
+        sets = {"generated": fake, split.name: real, "training": floor}
         why = f"the covariance of {real.shape[1]} features needs twice as many"
-        self.enough(clouds, least, why, f"evaluator=kid subset_size={min(map(len, clouds.values()))}")
+        self.enough(sets, least, why, f"evaluator=kid subset_size={min(map(len, sets.values()))}")
         yield f"fid_{name}", fid(fake, real)
         yield f"fid_{name}_floor", fid(floor, real)
         if len(floor) < len(fake):
@@ -60,7 +60,7 @@ class FrechetDistance(Clouds):
 
 
 @EVALUATORS("kid")
-class KernelDistance(Clouds):
+class KernelDistance(FeatureSets):
     """`kid_<extractor>`: the unbiased squared MMD by a cubic kernel (Bińkowski et al. 2018), mean over random subsets.
 
     `_sd` is its standard deviation over the subsets, `_floor` the mean of real training images in place of the model's.
@@ -72,20 +72,20 @@ class KernelDistance(Clouds):
         subsets: PositiveInt = 100,
         subset_size: SEVERAL = 1000,
         extractor: ExtractorName = AUTO,
-        of: Of = "samples",
+        source: Source = "samples",
         batch_size: PositiveInt = BATCH,
         truncation: Truncation | None = None,
         every: Cadence = None,
     ) -> None:
-        super().__init__(images, extractor, of, batch_size, truncation)
+        super().__init__(images, extractor, source, batch_size, truncation)
         self.subsets, self.size, self.every = subsets, subset_size, every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         name, fake, real, floor = self.read(model, split)
-        clouds = {"generated": fake, split.name: real, "training": floor}
-        smaller = f"subset_size={min(map(len, clouds.values()))}"
-        self.enough(clouds, self.size, f"a subset has subset_size={self.size}", smaller)
+        sets = {"generated": fake, split.name: real, "training": floor}
+        smaller = f"subset_size={min(map(len, sets.values()))}"
+        self.enough(sets, self.size, f"a subset has subset_size={self.size}", smaller)
         mean, deviation = kid(fake, real, self.subsets, self.size)
         yield f"kid_{name}", mean
         yield f"kid_{name}_sd", deviation
@@ -96,7 +96,7 @@ class KernelDistance(Clouds):
 
 
 @EVALUATORS("prdc")
-class Coverage(Clouds):
+class Coverage(FeatureSets):
     """`precision_<extractor>`, `recall_`, `density_` and `coverage_`, from the k nearest neighbours of features.
 
     As many of the model's images as of the split's, at most `images`. `_real` is what training images score.
@@ -107,20 +107,20 @@ class Coverage(Clouds):
         images: SEVERAL = 10_000,
         k: PositiveInt = 5,
         extractor: ExtractorName = AUTO,
-        of: Of = "samples",
+        source: Source = "samples",
         batch_size: PositiveInt = BATCH,
         truncation: Truncation | None = None,
         every: Cadence = None,
     ) -> None:
-        super().__init__(images, extractor, of, batch_size, truncation)
+        super().__init__(images, extractor, source, batch_size, truncation)
         self.k, self.every = k, every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
         name, fake, real, floor = self.read(model, split, min(self.images, len(split)))
-        clouds = {"generated": fake, split.name: real, "training": floor}
-        smaller = f"k={max(1, min(map(len, clouds.values())) // 2)}"
-        self.enough(clouds, 2 * self.k, f"k={self.k} neighbours need twice as many", smaller)
+        sets = {"generated": fake, split.name: real, "training": floor}
+        smaller = f"k={max(1, min(map(len, sets.values())) // 2)}"
+        self.enough(sets, 2 * self.k, f"k={self.k} neighbours need twice as many", smaller)
         yield from ((f"{key}_{name}", value) for key, value in prdc(real, fake, self.k).items())
         yield from ((f"{key}_{name}_real", value) for key, value in prdc(real, floor, self.k).items())
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core.model import Model
 from genlab.core.values import Picture, Value
-from genlab.evaluation.evaluators.distribution.feature_sets import Clouds, Of
+from genlab.evaluation.evaluators.distribution.feature_sets import FeatureSets, Source
 from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName, choose, some
 from genlab.evaluation.extractors.classifiers import SmallClassifier
 from genlab.nn.losses.image_similarity import ssim
@@ -27,11 +27,11 @@ PAIRS = 500  # of images whose structural similarity is averaged
 
 
 @EVALUATORS("diversity")
-class Diversity(Clouds):
+class Diversity(FeatureSets):
     """`distance_of_pairs_<extractor>`: how far apart two of the model's images lie on average, over the same of the
     data's (1: as far); `ssim_of_pairs`, how alike they look, beside `_real`.
 
-    By a classifier also the share of each class (`class_share_<extractor>/0`, ...), the entropy of these shares in nats
+    By a classifier also the fraction of each class (`class_fraction_<extractor>/0`, ...), their entropy in nats
     and their total variation from the data's, in [0, 1]; both by the same classifier's verdict. `_real` is the split's
     entropy, `_floor` the distance of training images.
     """
@@ -40,12 +40,12 @@ class Diversity(Clouds):
         self,
         images: Annotated[int, Gt(1)] = 10_000,
         extractor: ExtractorName = AUTO,
-        of: Of = "samples",
+        source: Source = "samples",
         batch_size: PositiveInt = BATCH,
         truncation: Truncation | None = None,
         every: Cadence = None,
     ) -> None:
-        super().__init__(images, extractor, of, batch_size, truncation)
+        super().__init__(images, extractor, source, batch_size, truncation)
         self.every = every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
@@ -55,7 +55,7 @@ class Diversity(Clouds):
         yield from self._likeness(model, split)
         extractor = choose(self.extractor, split)
         if isinstance(extractor, SmallClassifier):
-            shares = [extractor.shares(cloud) for cloud in (fake, real, floor)]
+            shares = [extractor.shares(features) for features in (fake, real, floor)]
             yield from self._classes(name, *shares)
 
     def _likeness(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
@@ -70,7 +70,7 @@ class Diversity(Clouds):
         yield f"class_entropy_{name}_real", entropy(real)
         yield f"class_distance_{name}", total_variation(fake, real)
         yield f"class_distance_{name}_floor", total_variation(floor, real)
-        yield from ((f"class_share_{name}/{k}", share) for k, share in enumerate(fake.tolist()))
+        yield from ((f"class_fraction_{name}/{k}", share) for k, share in enumerate(fake.tolist()))
         yield "classes_of_samples_beside_the_data", bars(fake, real)
 
     def protocol(self) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from genlab.evaluation.extraction import BATCH, Extractor, choose, features, fea
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
-Of = Literal["samples", "reconstructions", "translations"]
+Source = Literal["samples", "reconstructions", "translations"]
 CAPABILITY: dict[str, type] = {"samples": Samples, "reconstructions": Reconstructs, "translations": Translates}
 REAL = "real"  # a split of real training images, of data sets whose training split holds others too
 SAFE = 10_000  # images from which on a Fréchet distance hardly depends on their number
 
 
-class Clouds:
-    """`images` of the model's images (`of`) against as many of the split's as there are, at most `images`.
+class FeatureSets:
+    """`images` of the model's images (`source`) against as many of the split's as there are, at most `images`.
 
     `samples` are drawn, of a conditional model each class as often; `reconstructions` are of the split's own images;
     `translations` of its column `a`, compared with its column `b`.
@@ -31,18 +31,20 @@ class Clouds:
 
     split: str | None = "valid"
 
-    def __init__(self, images: int, extractor: str, of: Of, batch_size: int, truncation: float | None) -> None:
-        self.images, self.extractor, self.of, self.batch_size = images, extractor, of, batch_size
+    def __init__(self, images: int, extractor: str, source: Source, batch_size: int, truncation: float | None) -> None:
+        self.images, self.extractor, self.source, self.batch_size = images, extractor, source, batch_size
         self.sampling = {} if truncation is None else {"truncation": truncation}
         self._said: dict[str, Any] = {}
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, CAPABILITY[self.of])
+        return isinstance(model, CAPABILITY[self.source])
 
     @staticmethod
     def instead(model: Model) -> str | None:
         """The option with which this applies to a model to which it does not by default."""
-        return next((f"of={of}" for of, able in reversed(CAPABILITY.items()) if isinstance(model, able)), None)
+        return next(
+            (f"source={source}" for source, able in reversed(CAPABILITY.items()) if isinstance(model, able)), None
+        )
 
     def check(self, split: Split) -> None:
         choose(self.extractor, split)
@@ -65,12 +67,12 @@ class Clouds:
 
     def made(self, model: Model, split: Split, n: int) -> Iterator[Tensor]:
         """The model's images in batches: n samples, or one for each image of the split."""
-        if isinstance(model, Samples) and self.of == "samples":
+        if isinstance(model, Samples) and self.source == "samples":
             yield from samples(model, n, self.batch_size, **self.sampling)
             return
-        columns = ("a",) if self.of == "translations" else ("image", *model.conditions)
+        columns = ("a",) if self.source == "translations" else ("image", *model.conditions)
         for image, *conditions in split.batches(columns, self.batch_size):
-            if self.of == "translations":
+            if self.source == "translations":
                 assert isinstance(model, Translates)
                 yield model.translate(image)
             else:
@@ -80,7 +82,7 @@ class Clouds:
     @property
     def column(self) -> str:
         """The column that the model's images are to be like."""
-        return "b" if self.of == "translations" else "image"
+        return "b" if self.source == "translations" else "image"
 
     def _note(
         self, extractor: Extractor, model: Model, fake: Tensor, real: Tensor, floor: Tensor, train: Split
@@ -91,28 +93,28 @@ class Clouds:
             "extractor_sha256": extractor.digest,
             "resize": extractor.resize,
             "features": real.shape[1],
-            "of": self.of,
+            "source": self.source,
             "generated_images": len(fake),
             "real_images": len(real),
             "floor_images": f"{len(floor)} of {train.name}{taught(extractor, train)}",
             **self.sampling,
-            **({"labels": labels} if labels and self.of == "samples" else {}),
+            **({"labels": labels} if labels and self.source == "samples" else {}),
         }
 
-    def enough(self, clouds: dict[str, Tensor], least: int, why: str, instead: str) -> None:
+    def enough(self, sets: dict[str, Tensor], least: int, why: str, instead: str) -> None:
         """ConfigError if there are fewer than `least` images of a kind; `instead` is what helps but more images."""
-        for what, cloud in clouds.items():
-            if len(cloud) >= least:
+        for what, found in sets.items():
+            if len(found) >= least:
                 continue
             asked = self.images < least
             raise ConfigError(
-                f"{len(cloud)} {what} images are too few, {why}",
+                f"{len(found)} {what} images are too few, {why}",
                 f"key images={self.images}" if asked else f"key images={self.images}, but there are no more",
                 (f"use images={least} or more, or {instead}" if asked else f"use {instead}"),
             )
 
     def protocol(self) -> dict[str, Any]:
-        return self._said or {"extractor": self.extractor, "of": self.of, "images": self.images}
+        return self._said or {"extractor": self.extractor, "source": self.source, "images": self.images}
 
 
 def samples(model: Samples, n: int, batch_size: int = BATCH, **sampling: float) -> Iterator[Tensor]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
 
-@EVALUATORS("memorisation")
+@EVALUATORS("memorization")
 class Memorization:
     """`nearer_than_real_<extractor>`: the share of samples that lie nearer to a training image than all but a
     `quantile` of the split's images do; a model of the law itself scores `quantile`, one that copies 1.

@@ -72,7 +72,7 @@ class GameDiagnosis:
 
     `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
     data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
-    `critic_loss_share`: its loss over that of a guess, 1 if it cannot tell; both with each batch's own statistics, as
+    `critic_loss_ratio`: its loss over that of a guess, 1 if it cannot tell; both with each batch's own statistics, as
     in training, of `batch_size` images or fewer large ones. It is all that is looked at where there are no
     regularizers, which is what the other advice is about.
     `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
@@ -224,7 +224,7 @@ def _won(model: Any, real_and_fake_logits: dict[str, Logits]) -> Iterator[tuple[
         if guess <= 0:  # of a Wasserstein critic any score is a guess
             continue
         ending, which = (f"_{name}", f" of {name}") if name else ("", "")
-        yield f"critic_loss_share{ending}", loss / guess
+        yield f"critic_loss_ratio{ending}", loss / guess
         if loss < WON * guess:
             said = f"the discriminator{which} has won, its loss is {loss:.2g} where a guess costs {guess:.2g}"
             yield f"discriminator_won{ending}", _of_critic(f"{said}, and teaches little; {weaker(model)}")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Counts = NDArray[np.int64]
 
 
-@EVALUATORS("code_agreement")
-class CodeAgreement:
+@EVALUATORS("clustering_accuracy")
+class ClusteringAccuracy:
     """The error of a model's categories as a classifier, once each has been given a class by the training images.
 
     `error`: no two categories have the same class, and the assignment is the best such one (Hungarian method).
@@ -81,8 +81,8 @@ def error(counts: Counts, assigned: Counts) -> float:
     return 1 - right / int(counts.sum())
 
 
-@EVALUATORS("code_walks")
-class CodeWalks:
+@EVALUATORS("code_traversals")
+class CodeTraversals:
     """For each continuous code a picture: a row for each category, along which this code alone changes.
 
     It goes from −`reach` to `reach`, beyond the law in [-1, 1] that training knows; all images share their noise.
@@ -101,7 +101,7 @@ class CodeWalks:
         base = model.prior(1)
         for code in range(model.continuous):
             walk = model.walk(base, code, torch.linspace(-self.reach, self.reach, self.columns, device=base.device))
-            yield f"code_walks_{code + 1}", image_grid(model.decode(walk), self.columns)
+            yield f"code_traversals_{code + 1}", image_grid(model.decode(walk), self.columns)
 
     def protocol(self) -> dict[str, Any]:
         return {"columns": self.columns, "reach": self.reach}

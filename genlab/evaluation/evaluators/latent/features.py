@@ -54,7 +54,7 @@ def labeled(split: Split, count: int | None) -> Split:
         )
     if count is None:
         return split
-    chosen = balanced(np.arange(len(split)), classes, count, int(torch.randint(2**31, ())), "labels")
+    chosen = balanced(np.arange(len(split)), classes, count, int(torch.randint(2**31, ())), "num_labels")
     return replace(split, rows=split.rows[torch.from_numpy(chosen).to(split.rows.device)])
 
 

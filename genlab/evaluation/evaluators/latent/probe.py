@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Frozen:
-    """What both share: features of the training images (`labels` of them, or all), the validation ones, and a split."""
+    """What both share: features of `num_labels` training images (None: all), of the validation images, and a split."""
 
     split: str | None = "valid"
 
     def __init__(
-        self, features: Kind = "code", labels: PositiveInt | None = None, batch_size: PositiveInt = 500
+        self, features: Kind = "code", num_labels: PositiveInt | None = None, batch_size: PositiveInt = 500
     ) -> None:
-        self.features, self.labels, self.batch_size = features, labels, batch_size
+        self.features, self.num_labels, self.batch_size = features, num_labels, batch_size
 
     def applies(self, model: Model) -> bool:
         return check_kind(model, self.features)
@@ -41,7 +41,7 @@ class Frozen:
         return [(each, labels(split)) for each, split in zip(found, splits, strict=True)]
 
     def protocol(self) -> dict[str, Any]:
-        return {"features": f"{self.features}, standardised", "labels": self.labels or "all of train"}
+        return {"features": f"{self.features}, standardised", "num_labels": self.num_labels or "all of train"}
 
 
 @EVALUATORS("probe")
@@ -55,18 +55,18 @@ class Probe(Frozen):
     def __init__(
         self,
         features: Kind = "code",
-        labels: PositiveInt | None = None,
+        num_labels: PositiveInt | None = None,
         regularization: Annotated[list[PositiveFloat], MinLen(1)] = [0.001, 0.01, 0.1, 1.0],  # noqa: B006
         iterations: PositiveInt = 300,
         batch_size: PositiveInt = 500,
         every: Duration | None = None,
     ) -> None:
-        super().__init__(features, labels, batch_size)
+        super().__init__(features, num_labels, batch_size)
         self.regularization, self.iterations, self.every = sorted(regularization), iterations, every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         assert split is not None
-        drawn = labeled(split.sibling("train"), self.labels)  # before the model may draw noise of its own
+        drawn = labeled(split.sibling("train"), self.num_labels)  # before the model may draw noise of its own
         train, valid, judged = self.read(model, drawn, split.sibling("valid"), split)
         best: tuple[float, float, Any] | None = None
         for strength in self.regularization:
@@ -113,18 +113,18 @@ class Neighbours(Frozen):
         self,
         k: PositiveInt = 5,
         features: Kind = "code",
-        labels: PositiveInt | None = None,
+        num_labels: PositiveInt | None = None,
         batch_size: PositiveInt = 500,
         every: Duration | None = None,
     ) -> None:
-        super().__init__(features, labels, batch_size)
+        super().__init__(features, num_labels, batch_size)
         self.k, self.every = k, every
 
     def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
         from sklearn.neighbors import KNeighborsClassifier
 
         assert split is not None
-        train, judged = self.read(model, labeled(split.sibling("train"), self.labels), split)
+        train, judged = self.read(model, labeled(split.sibling("train"), self.num_labels), split)
         classifier = KNeighborsClassifier(min(self.k, len(train[0])), algorithm="brute").fit(*train)
         accuracy = float(classifier.score(*judged))
         yield "accuracy", accuracy
