@@ -6,6 +6,7 @@ Importing this package loads neither torch nor torchvision.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from genlab.workflows.session import Result
 
 __version__ = "0.1.0"
+
+# torch reads this when it is imported: operations that an Apple GPU lacks run on the CPU instead of failing
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 
 def train(overrides: Sequence[str] = ()) -> Result:

@@ -34,11 +34,11 @@ CHOICES = {
     "between": ["auto", "prior", "data"],
     "score": ["auto", "reconstruction"],
 }
-VALUES = {"trainer.device": ["auto", "cpu", "cuda"], "trainer.precision": ["auto", "fp32", "bf16", "fp16"],
+VALUES = {"trainer.device": ["auto", "cpu", "cuda", "mps"], "trainer.precision": ["auto", "fp32", "bf16", "fp16"],
           "trainer.deterministic": ["true", "false"], "trainer.compile": ["true", "false"],
           "trainer.layout": ["auto", "nchw", "nhwc"], "trainer.graphs": ["true", "false"],
           "dry_run": ["true", "false"]}  # fmt: skip
-FLAG_VALUES = {"device": ["auto", "cpu", "cuda"]}
+FLAG_VALUES = {"device": ["auto", "cpu", "cuda", "mps"]}
 
 
 def parser() -> Parser:

@@ -82,7 +82,12 @@ def _devices() -> Rows:
         facts = torch.cuda.get_device_properties(index)
         yield f"cuda:{index}", f"{facts.name}, {_size(facts.total_memory)}, compute {facts.major}.{facts.minor}"
     if not torch.cuda.is_available():
-        yield "cuda", f"none (torch is built for {torch.version.cuda or 'the CPU only'})"
+        yield (
+            "cuda",
+            f"none (torch is built {f'for CUDA {torch.version.cuda}' if torch.version.cuda else 'without it'})",
+        )
+    if torch.backends.mps.is_available():
+        yield "mps", f"{torch.backends.mps.get_name()}, {torch.backends.mps.get_core_count()} cores"
 
 
 def _folders() -> Rows:

@@ -59,6 +59,8 @@ def _apply(numbers: tuple[int, ...]) -> None:
     # torch.manual_seed would do both, but notes a stack trace for a device not yet in use: 0.1 ms at every step
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(own)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(own)
     for generator in (_common or {}).values():
         generator.manual_seed(_value)
 

@@ -37,7 +37,7 @@ class Runtime:
 
     @property
     def asynchronous(self) -> bool:
-        """Whether the host runs ahead of the device, so that looking at a value makes it wait."""
+        """Whether steps are queued on the device without waiting for values: on CUDA only."""
         return self.device.type == "cuda"
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -49,22 +49,25 @@ class Runtime:
     def layout(self, wanted: str, model: nn.Module) -> str:
         """`nhwc` (channels last) or `nchw`: how images lie in memory.
 
-        `auto` is nhwc for a model with convolutions, on a CPU (benchmarks/) and in half precision on a GPU; in float32
-        cuDNN has its best kernels for nchw.
+        `auto` is nhwc for a model with convolutions, on a CPU (benchmarks/) and in half precision on CUDA; in float32
+        cuDNN has its best kernels for nchw, and so has Metal.
         """
         if wanted != "auto":
             return wanted
         convolves = any(isinstance(module, nn.Conv2d | nn.ConvTranspose2d) for module in model.modules())
-        return "nhwc" if convolves and (self.device.type == "cpu" or self.precision != "fp32") else "nchw"
+        faster = self.device.type == "cpu" or (self.device.type == "cuda" and self.precision != "fp32")
+        return "nhwc" if convolves and faster else "nchw"
 
     def scaler(self) -> torch.amp.GradScaler | None:
         """A loss scaler of its own for each optimiser under fp16, whose gradients underflow; else None."""
         return torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
 
     def synchronize(self) -> None:
-        """Wait until the device has done what it was given: only where a measurement or a log needs it."""
+        """Wait until the device has finished its queue: only where a measurement or a log needs it."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
 
     def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, flat: Tensor | None) -> tuple[Tensor, Tensor]:
         """Replace gradients by their mean over ranks, in one all-reduce of a flat buffer: the mean loss, the buffer.
@@ -133,7 +136,7 @@ def start(device: str, precision: str, deterministic: bool, threads: int | None,
     """
     check_ranks(device, devices)
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
+    chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)), world_size)
     if threads:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
@@ -181,13 +184,28 @@ def check_ranks(device: str, devices: int) -> None:
         )
 
 
-def choose_device(device: str, local_rank: int = 0) -> torch.device:
-    """`auto` is CUDA where there is one (each rank its own), else the CPU; ConfigError if it is not there."""
+def choose_device(device: str, local_rank: int = 0, world_size: int = 1) -> torch.device:
+    """`auto` is CUDA (each rank its own GPU), else an Apple GPU, else the CPU; ConfigError if a device is missing.
+
+    An Apple GPU serves one process: with several ranks `auto` skips it.
+    """
     if device == "auto":
-        device = f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise ConfigError(f"unknown device '{device}'", "key trainer.device", "choose one of: auto, cpu, cuda, cuda:N")
+        apple = "mps" if torch.backends.mps.is_available() and world_size == 1 else "cpu"
+        device = f"cuda:{local_rank}" if torch.cuda.is_available() else apple
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
+        raise ConfigError(
+            f"unknown device '{device}'", "key trainer.device", "choose one of: auto, cpu, mps, cuda, cuda:N"
+        )
     chosen = torch.device(device)
+    if chosen.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise ConfigError(
+                "this machine has no Apple GPU that torch can use", "key trainer.device", "use trainer.device=auto"
+            )
+        if world_size > 1:
+            raise ConfigError(
+                f"{world_size} processes cannot share mps", "key trainer.device", "use trainer.device=cpu"
+            )
     if chosen.type == "cuda":
         if not torch.cuda.is_available():
             raise ConfigError(
@@ -206,13 +224,15 @@ def choose_device(device: str, local_rank: int = 0) -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """`auto` is bf16 on a GPU that has it, else fp16 on a GPU, else fp32."""
+    """`auto` is bf16 on a CUDA GPU that has it, fp16 on another, and fp32 on an Apple GPU or a CPU."""
     if precision == "auto":
-        if device.type == "cpu":
+        if device.type != "cuda":
             return "fp32"
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("fp16 has no use on a CPU", "key trainer.precision", "use bf16 or fp32")
+    if precision == "bf16" and device.type == "mps" and not torch.backends.mps.is_macos_or_newer(14, 0):
+        raise ConfigError("bf16 on an Apple GPU needs macOS 14", "key trainer.precision", "use fp16 or fp32")
     return precision
 
 

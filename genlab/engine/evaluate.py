@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
 from genlab.core import rng
 from genlab.core.values import Picture, Value
+from genlab.distributed.float64 import float64_on_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +89,8 @@ def evaluate(
     name = split or evaluator.split
     rows = data.split(name) if evaluator.split is not None and name else None
     try:
-        with rng.alone():  # and no autocast: a figure must not depend on the precision of training
+        # no autocast: a figure must not depend on the precision of training
+        with rng.alone(), float64_on_host(next(itertools.chain(model.parameters(), model.buffers())).device):
             rng.seed(seed, EVALUATION_STREAM)
             if runtime and runtime.world_size > 1:
                 return _among_ranks(evaluator, model, rows, runtime)

@@ -13,6 +13,7 @@ from genlab.checkpoint import manager
 from genlab.config.settings import Saving, Settings, cadence, in_steps
 from genlab.core.model import Model
 from genlab.core.values import Diagnosis, Embedding, Logger, Picture
+from genlab.distributed.float64 import float64_on_host
 from genlab.distributed.runtime import Runtime
 from genlab.distributed.stop_sync import Agreement
 from genlab.engine.evaluate import Evaluator, Remembers, evaluate, numbers
@@ -201,7 +202,8 @@ class Trainer:
         for player in self.players:
             player.check_scale(self.step)
         means = self.runtime.mean(values)
-        stacked = torch.stack([value.double() for value in means.values()]) if means else torch.empty(0)
+        with float64_on_host(self.runtime.device):
+            stacked = torch.stack([value.double() for value in means.values()]) if means else torch.empty(0)
         said = dict(zip(means, stacked.tolist(), strict=True))  # one transfer for all
         rates = [player.optimizer.param_groups[0]["lr"] for player in self.players if player.optimizer]
         if rates:

@@ -18,6 +18,7 @@ from genlab.core.data_spec import Facts
 from genlab.core.model import Model
 from genlab.core.values import Loggers
 from genlab.distributed.batch_norm import synchronize
+from genlab.distributed.float64 import check_float64
 from genlab.distributed.runtime import Runtime, choose_device
 from genlab.engine.evaluate import Checks
 from genlab.engine.trainer import Trainer
@@ -70,6 +71,7 @@ def build_model(settings: Mapping[str, Any], data: Data | Facts, runtime: Runtim
             "choose one with classes: genlab list datasets",
         )
     check_phases(settings["optimizer"], {id(phase.module): phase.name for phase in reversed(model.phases())}.values())
+    check_float64(model, runtime.device)
     if runtime.world_size > 1:
         synchronize(model)
     return model.to(runtime.device)
@@ -192,12 +194,12 @@ def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] 
     found = manager.Checkpoints(path / "ckpt").newest()
     if found is None:
         raise CheckpointError("the run has no checkpoint yet", f"run {path}", "train it further: genlab resume")
-    chosen = choose_device(device)
-    runtime = Runtime(chosen)
+    runtime = Runtime(choose_device(device))
     facts = run_folder.data_facts(record, path)
     model = MODELS.build(stored["model"], "model", image_shape=tuple(facts["shape"]), num_classes=facts["num_classes"])
     weights = "ema" if "ema" in found.state["structure"] else "model"
     manager.unpack({weights: model}, found.tensors, {weights: found.state["structure"][weights]})
+    check_float64(model, runtime.device)
     model = model.to(runtime.device).eval().requires_grad_(False)
     label = "ema" if weights == "ema" else "raw"
     return LoadedRun(path, model, stored, record, runtime, found.step, label)

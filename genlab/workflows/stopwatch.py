@@ -48,6 +48,7 @@ class Stopwatch:
         """What was measured, under the names that every entry of a comparison uses; bytes and seconds."""
         torch, images = sys.modules["torch"], (self.last - self.first) * batch
         on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+        on_apple = torch.backends.mps.is_available() and torch.mps.current_allocated_memory() > 0
         found = {
             "batch": batch,
             "steps": self.last - self.first,
@@ -57,15 +58,17 @@ class Stopwatch:
             "peak_rss": self._figures["peak_rss"],
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
-            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+            "device": torch.cuda.get_device_name() if on_gpu else "mps" if on_apple else "cpu",
         }
         return {**found, "peak_gpu": torch.cuda.max_memory_allocated()} if on_gpu else found
 
 
 def _synchronize() -> None:
-    cuda = sys.modules["torch"].cuda
-    if cuda.is_available() and cuda.is_initialized():
-        cuda.synchronize()
+    torch = sys.modules["torch"]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    elif torch.backends.mps.is_available():
+        torch.mps.synchronize()
 
 
 def _cpu_seconds() -> float:

@@ -35,7 +35,7 @@ def picture_parser(verb: str, about: str, keys: str, examples: str) -> Parser:
 
 
 def add_loading(parse: Parser) -> None:
-    parse.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parse.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:N")
     parse.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="outside code the run needs")
 
 

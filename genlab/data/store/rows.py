@@ -64,7 +64,7 @@ class StoredRows:
             if event:
                 event.synchronize()  # the buffer is free once its last content has arrived
             self._fill(here.numpy(), start)
-            there.copy_(here, non_blocking=True)
+            there.copy_(here, non_blocking=device.type == "cuda")
             if device.type == "cuda":
                 sent[turn % 2] = torch.cuda.current_stream(device).record_event()
         return whole

@@ -88,7 +88,8 @@ class Table:
     ) -> Gathered:
         """Gathered columns on the device in the form that models take; images in `memory_format`."""
         if not self.resident:
-            gathered = tuple(column.to(self.device, non_blocking=True) for column in gathered)
+            pinned = self.device.type == "cuda"
+            gathered = tuple(column.to(self.device, non_blocking=pinned) for column in gathered)
         flips = gathered[len(columns)] if len(gathered) > len(columns) else None
         return tuple(
             _picture(raw, flips, memory_format) if raw.ndim == 4 else _label(raw)
