@@ -34,26 +34,29 @@ EVALUATORS = ("prdc", "fid")
 COLORS = ("#c2410c", "#7e22ce", "#2563eb", "#15803d")
 HEAD = """# Model collapse
 
-A model learns from images, the next from its samples, the next from the samples of that one. What is lost is lost: rare
-kinds first, then the variety within kinds. Real images among those of every generation slow it; new ones each time,
-if they are enough, stop it ([Alemohammad et al. 2024](https://arxiv.org/abs/2307.01850), Shumailov et al., Nature 631,
-2024). Here the real images are the same at every generation: their loop with fixed real data. One seed.
+This page shows what happens when models learn from the samples of other models, and how much real images help.
 
-`python scripts/model_collapse.py` makes the runs, this page and its figure. Every generation is a model of
-[`experiment=model_collapse`](../configs/experiment/model_collapse.yaml), trained anew on 55,000 images of MNIST's size.
-All have seed 0, hence the same initial weights and the same noise at each step: they differ by their images alone.
-Figures are against the 10,000 test images, by the features of the MNIST classifier
-([evaluation](evaluation.md)); real training images score a precision of {precision} and a recall of {recall}.
+A model learns from real images, the next one from its samples, the next from the samples of that one, and so on. What
+is lost never returns: first rare classes, then variety within classes. Real images in the training set of every
+generation slow this down. Enough new real images in each generation stop it
+([Alemohammad et al. 2024](https://arxiv.org/abs/2307.01850), Shumailov et al., Nature 631, 2024). Here the real images
+are the same in every generation (the "fixed real data" loop of Alemohammad et al.). One seed.
+
+`python scripts/model_collapse.py` makes the runs, this page and its figure. Every generation is a new model of
+`experiment=model_collapse`, trained on 55,000 images of MNIST's size. All runs have seed 0, so initial weights and the
+noise at each step are equal: the runs differ only in their images. All numbers are measured against the 10,000 test
+images with the features of the MNIST classifier ([evaluation](evaluation.md)). Real training images score a precision
+of {precision} and a recall of {recall}.
 
 ![precision and recall by generation](images/model-collapse.svg)
 
-Samples of generation 0, then of generation {last} with {shares} real images, from above:
+Samples of generation 0 (top), then of generation {last} with {shares} real images:
 
 ![samples](images/model-collapse-samples.png)
 
 """
 TAIL = """
-The data set is `dataset=generated`, for any model and any real set:
+`dataset=generated` does this for any model and any real data set:
 
 ```bash
 genlab sample last n=55000 out=samples.npy
@@ -141,7 +144,7 @@ def save_samples(runs: Sequence[Path]) -> None:
 
 
 def table(measured: dict[float, dict[int, dict[str, float]]]) -> Iterator[str]:
-    yield "| share of real images | generation | precision | recall | density | coverage | FID (mnist) |"
+    yield "| fraction of real images | generation | precision | recall | density | coverage | FID (mnist) |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for share, series in measured.items():
         for generation, found in series.items():
