@@ -90,7 +90,7 @@ def main() -> int:
             lines.append(f"{'':<12} {pca_error(32):.2f} squared_error of PCA with 32 components (scikit-learn)")
     if options.kills:
         for arguments in (["--kills", "200"], ["--kills", "20", "--command"]):
-            subprocess.run([sys.executable, "-m", "tests.faults.kills", *arguments], check=True, cwd=ROOT)
+            subprocess.run([sys.executable, "-m", "tests.support.kills", *arguments], check=True, cwd=ROOT)
     print("\n".join(lines))
     return min(missed, 1)
 

@@ -9,6 +9,11 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+pytest_plugins = [
+    f"tests.support.{name}"
+    for name in ("checkpoints", "commands", "data", "evaluated", "in_memory", "models", "trainers")
+]
+
 DATA = os.environ.get("GENLAB_DATA")
 BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from genlab.cli import main
-from tests.cli.conftest import Refused
+from tests.support.commands import Refused
 
 GRAMMAR = [
     "", " ", "=", "=x", "==", "a=b=c", "seed", "model", "vae", "seed=1 2=3 ,", "seed='1", 'seed="1', "seed=[1",

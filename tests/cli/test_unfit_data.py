@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from genlab.cli import main
-from tests.cli.conftest import Refused
-from tests.data import synthetic
+from tests.support import synthetic
+from tests.support.commands import Refused
 
 DIGITS = "dataset.of={name: digits}"
 ZERO_ONE = "dataset.classes=[0,1]"

@@ -11,9 +11,9 @@ import torch
 from genlab.checkpoint import manager
 from genlab.distributed.runtime import Runtime
 from genlab.engine.trainer import Trainer
-from tests.engine.conftest import MakeTrainer
-from tests.engine.gloo import among
-from tests.models.conftest import PRESETS
+from tests.support.gloo import among
+from tests.support.models import PRESETS
+from tests.support.trainers import MakeTrainer
 
 # Smaller steps where each would multiply rounding errors by hundreds: CycleGAN's gradient goes through two generators,
 # one after the other, whose small weights are normalised away; under plain gradient descent it is as large as they are.

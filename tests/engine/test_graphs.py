@@ -16,7 +16,7 @@ from genlab.engine.cuda_graphs import WARM_UP, Graphs, why_not_capturable
 from genlab.engine.phase_state import PhaseState
 from genlab.engine.trainer import Trainer
 from genlab.errors import DivergedError
-from tests.engine.conftest import FAMILIES, MakeTrainer
+from tests.support.trainers import FAMILIES, MakeTrainer
 
 CHANGING = ["schedule=cosine", "trainer.ema=0.9", "trainer.steps=100"]  # what a recorded step must follow
 

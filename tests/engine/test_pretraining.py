@@ -12,8 +12,8 @@ from genlab.checkpoint import manager
 from genlab.distributed.runtime import Runtime
 from genlab.engine.trainer import Trainer
 from genlab.models.autoencoders.autoencoder import Autoencoder
-from tests.engine.conftest import MakeTrainer
-from tests.engine.gloo import among
+from tests.support.gloo import among
+from tests.support.trainers import MakeTrainer
 
 WORDS = ["model.network.hidden=[16,8]", "model.latent_dim=3", "model.network.activation=sigmoid",
          "model.pretrain_share=0.75", "trainer.batch_size=32"]  # fmt: skip

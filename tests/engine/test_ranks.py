@@ -25,8 +25,8 @@ from genlab.engine.trainer import Trainer
 from genlab.errors import CheckpointError, Stopped
 from genlab.evaluation.evaluators.likelihood.objective import Objective
 from genlab.workflows import resume_check
-from tests.engine.conftest import FAMILIES, MakeTrainer
-from tests.engine.gloo import among
+from tests.support.gloo import among
+from tests.support.trainers import FAMILIES, MakeTrainer
 
 STEPS = ["dataset=digits", "trainer.steps=20", "trainer.batch_size=32", "trainer.log_every=5", "trainer.device=cpu",
          "evaluator=objective", "logger=jsonl"]  # fmt: skip

@@ -11,8 +11,8 @@ from torch import Tensor
 from genlab.checkpoint import manager
 from genlab.distributed.runtime import Runtime
 from genlab.engine.trainer import Trainer
-from tests.engine.conftest import MakeTrainer
-from tests.engine.gloo import among
+from tests.support.gloo import among
+from tests.support.trainers import MakeTrainer
 
 ADA = "model.augment={name: ada, kimg: 2, target: 0.0, start: 0.3}"
 

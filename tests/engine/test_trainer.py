@@ -17,7 +17,7 @@ from genlab.distributed.runtime import Runtime
 from genlab.engine.phase_state import PhaseState
 from genlab.engine.trainer import Trainer
 from genlab.errors import CheckpointError, ConfigError, DivergedError, Stopped
-from tests.engine.conftest import FAMILIES, MakeTrainer, fit, same, snapshot
+from tests.support.trainers import FAMILIES, MakeTrainer, fit, same, snapshot
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

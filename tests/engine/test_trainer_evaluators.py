@@ -12,7 +12,7 @@ from genlab.core.model import Model
 from genlab.core.values import Diagnosis, Logger, Value
 from genlab.engine.trainer import Trainer
 from genlab.errors import ConfigError
-from tests.engine.conftest import MakeTrainer, fit, same, snapshot
+from tests.support.trainers import MakeTrainer, fit, same, snapshot
 
 
 class Suspicious:

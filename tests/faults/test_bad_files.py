@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from genlab.cli import main
-from tests.data.synthetic import mnist
+from tests.support.synthetic import mnist
 
 TRAIN = ["train", "trainer.steps=2", "trainer.batch_size=4", "logger=jsonl", "evaluator=none"]
 Refused = Callable[..., str]

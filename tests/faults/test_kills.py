@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genlab.workflows.build import load_registry
-from tests.faults.kills import FAMILIES, command, fork, trial
+from tests.support.kills import FAMILIES, command, fork, trial
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -16,7 +16,7 @@ import pytest
 from genlab.checkpoint.manager import Checkpoints
 from genlab.utils.signals import Interrupted, StopRequest
 from genlab.workflows.build import load_registry
-from tests.faults.kills import COMMON, FAMILIES, fingerprint, fork, wait
+from tests.support.kills import COMMON, FAMILIES, fingerprint, fork, wait
 
 RUN = [*COMMON, *FAMILIES["vae"], "trainer.steps=150", "checkpoint.every=1000", "trainer.log_every=5",
        "evaluator.objective.every=50"]  # fmt: skip

@@ -17,7 +17,7 @@ from genlab.distributed.runtime import Runtime
 from genlab.errors import ConfigError
 from genlab.registry import MODELS
 from genlab.workflows import warm_start
-from tests.models.conftest import spec_of
+from tests.support.models import spec_of
 
 SHAPE = (1, 8, 8)
 BODY = {"name": "vae", "latent_dim": 3, "network": {"name": "mlp", "hidden": [7]}}

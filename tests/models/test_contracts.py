@@ -30,8 +30,8 @@ from genlab.core.model import (
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.likelihood.objective import Objective
 from genlab.registry import MODELS
-from tests.models.conftest import CONFIGS, LARGE_SHAPES, SHAPES, spec_of
-from tests.report.conftest import MemorySplit
+from tests.support.evaluated import MemorySplit
+from tests.support.models import CONFIGS, LARGE_SHAPES, SHAPES, spec_of
 
 Build = Callable[[Shape], Model]
 N = 4

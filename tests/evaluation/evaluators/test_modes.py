@@ -1,0 +1,183 @@
+"""Modes and points: counts that are known beforehand, and pictures whose colours say what they should."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genlab.core.model import Model
+from genlab.core.values import Diagnosis, Picture
+from genlab.data.datasets.digits import Digits
+from genlab.data.datasets.toy import Dirac, Grid, Ring
+from genlab.engine.evaluate import evaluate, numbers
+from genlab.errors import ConfigError
+from genlab.evaluation.evaluators.distribution import modes
+from genlab.evaluation.evaluators.distribution.modes import Modes, kl_to_even, nearest, spelled
+from genlab.evaluation.evaluators.distribution.points import PointsPicture, alone, drive
+from genlab.evaluation.evaluators.images.samples import SamplesGrid
+from genlab.nn.losses.regularizers import chosen
+from genlab.registry import MODELS, discover
+from genlab.reports.vector_field import Window, picture
+from tests.support.models import spec_of
+
+discover()
+CPU = torch.device("cpu")
+
+
+class Draws(Model):
+    """A model whose samples are given."""
+
+    def __init__(self, samples: Tensor) -> None:
+        super().__init__()
+        self.samples, self.at = samples, 0
+
+    def sample(self, n: int) -> Tensor:
+        self.at += n
+        return self.samples[self.at - n : self.at]
+
+
+def of_ring(*modes: int, deviation: float = 0.01, n: int = 800) -> Tensor:
+    """n points spread evenly over some modes of the ring."""
+    angle = torch.tensor(modes)[torch.arange(n) % len(modes)] * (math.pi / 4)
+    centers = torch.stack([angle.cos(), angle.sin()], 1)
+    return (centers + deviation * torch.randn(n, 2, generator=torch.Generator().manual_seed(0)))[:, :, None, None]
+
+
+def test_modes_and_quality_are_what_was_drawn() -> None:
+    data = Ring(n=20_000).open(CPU)
+    all_eight = numbers(evaluate(Modes(n=800), Draws(of_ring(*range(8))), data, 0))
+    assert (all_eight["modes"], all_eight["mode_kl"]) == (8, pytest.approx(0, abs=1e-3))
+    # within three deviations in the plane: 1 - exp(-9/2)
+    assert all_eight["high_quality"] == pytest.approx(1 - math.exp(-4.5), abs=0.01)
+    found = evaluate(Modes(n=800), Draws(of_ring(1, 5)), data, 0)
+    two = numbers(found)
+    assert (two["modes"], two["mode_kl"]) == (2, pytest.approx(math.log(4), abs=1e-3))
+    [said] = [value.sentence for _, value in found if isinstance(value, Diagnosis)]
+    assert said.startswith("mode collapse, 2 of 8 modes are drawn")
+    assert said.endswith("model.regularizers.pack.size=2")
+    packed = Draws(of_ring(1, 5))
+    packed.regularizers = chosen({"pack": {"size": 2}})  # type: ignore[assignment]
+    [said] = [value.sentence for _, value in evaluate(Modes(n=800), packed, data, 0) if isinstance(value, Diagnosis)]
+    assert said.endswith("model.regularizers.pack.size=4")  # which divides a batch that 2 divides, as a rule
+    assert next(iter(two)) == "modes"  # what a table of runs shows comes first
+    spread_out = evaluate(Modes(n=800), Draws(torch.zeros(800, 2, 1, 1)), data, 0)  # a beginning, no collapse
+    none = numbers(spread_out)
+    assert not [value for _, value in spread_out if isinstance(value, Diagnosis)]
+    assert none == {"high_quality": 0, "modes": 0, "mode_kl": math.log(8)}
+
+
+def test_the_grid_has_twenty_five_modes_and_real_points_find_them() -> None:
+    data = Grid().open(CPU)
+    [real] = data.split("test").first(2500, ("image",))
+    said = numbers(evaluate(Modes(), Draws(real), data, 0))
+    assert said["modes"] == 25
+    assert said["mode_kl"] == pytest.approx(24 / 5000, rel=0.6)  # the bias of a count
+    assert said["high_quality"] == pytest.approx(1 - math.exp(-4.5), abs=0.01)
+
+
+def test_a_few_modes_that_are_missed_are_no_collapse() -> None:
+    data = Grid().open(CPU)
+    image, label = data.split("test").first(1000, ("image", "label"))
+    for missed, collapsed in ((2, False), (3, True)):
+        real = image[label >= missed]
+        found = evaluate(Modes(n=len(real)), Draws(real), data, 0)
+        assert numbers(found)["modes"] == 25 - missed
+        assert any(isinstance(value, Diagnosis) for _, value in found) == collapsed
+
+
+def test_near_and_nearest_by_brute_force() -> None:
+    source = torch.Generator().manual_seed(1)
+    samples, centers = torch.randn(50, 2, generator=source), torch.randn(4, 2, generator=source).double()
+    near, tally = nearest(samples, centers, 0.7)
+    counts = [0] * 4
+    for sample, is_near in zip(samples.tolist(), near.tolist(), strict=True):
+        distances = [math.dist(sample, center) for center in centers.tolist()]
+        assert is_near == (min(distances) < 0.7)
+        counts[distances.index(min(distances))] += is_near
+    assert tally.tolist() == counts
+
+
+def test_divergence_from_an_even_use() -> None:
+    assert kl_to_even(torch.tensor([5, 5])) == pytest.approx(0)
+    assert kl_to_even(torch.tensor([9, 0, 0])) == pytest.approx(math.log(3))
+    assert kl_to_even(torch.tensor([3, 1])) == pytest.approx(0.75 * math.log(1.5) + 0.25 * math.log(0.5))
+
+
+def test_stacks_are_read_channel_by_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Brightness(nn.Module):
+        def predict(self, images: Tensor) -> Tensor:
+            assert images.shape[1] == 1
+            return (images.amax((1, 2, 3)) * 10).round().long()
+
+    monkeypatch.setattr(modes.EXTRACTORS, "build", lambda spec, where: Brightness())
+    images = torch.tensor([[0.1, 0.2, 0.3], [0.9, 0.0, 0.7]])[:, :, None, None].expand(-1, -1, 4, 4)
+    assert spelled(images).tolist() == [123, 907]
+
+
+def test_modes_of_other_data_are_not_known() -> None:
+    with pytest.raises(ConfigError, match="use dataset=ring"):
+        evaluate(Modes(), Draws(torch.zeros(9, 1, 8, 8)), Digits().open(CPU), 0)
+    with pytest.raises(ConfigError, match="use dataset=ring"):  # one point, and no deviation to be near it by
+        evaluate(Modes(n=9), Draws(torch.zeros(9, 1, 1, 1)), Dirac(n=90).open(CPU), 0)
+
+
+def gan(**changes: Any) -> Any:
+    spec = spec_of("gan") | {"output": "linear", "latent_dim": 2} | changes
+    spec["generator"], spec["discriminator"] = {"name": "mlp", "hidden": []}, {"name": "mlp", "hidden": []}
+    return MODELS.build(spec, "model", image_shape=(2, 1, 1))
+
+
+@pytest.mark.parametrize("pack", [1, 3])
+def test_samples_are_driven_up_the_logit_as_one_alone_would_be(pack: int) -> None:
+    model = gan(regularizers={"pack": {"size": pack}} if pack > 1 else {})
+    slope = torch.arange(1.0, 2 * pack + 1)
+    with torch.no_grad():
+        model.discriminator[1].weight.copy_(slope)
+        model.discriminator[1].bias.zero_()
+    points, data = torch.tensor([[0.5, -1.0], [2.0, 0.1]]), torch.zeros(5, 2, 1, 1)
+    logit = alone(model, data)
+    expected = points @ torch.tensor([1.0, 2.0])  # the others are at 0
+    assert torch.allclose(logit(points), expected)
+    force = torch.sigmoid(-expected)[:, None] * torch.tensor([1.0, 2.0])  # −∇softplus(−D)
+    assert torch.allclose(drive(model, logit, points), force, atol=1e-6)
+
+
+def test_points_are_shown_by_their_own_evaluator_alone() -> None:
+    data = Ring(n=100, valid=50).open(CPU)
+    [(name, shown)] = evaluate(PointsPicture(n=20), gan(), data, 0)
+    assert name == "points"
+    assert isinstance(shown, Picture)
+    assert shown.pixels.shape == (3, 480, 480)
+    assert evaluate(SamplesGrid(n=4), gan(), data, 0) == []
+    assert evaluate(PointsPicture(n=4), Draws(torch.zeros(4, 1, 8, 8)), Digits().open(CPU), 0) == []
+
+
+def test_arrows_have_heads_and_marks_lie_on_top() -> None:
+    """One arrow to the right, along the middle: thick near its end; a mark under which path and arrow vanish."""
+    window = Window((-1.0, -1.0), (1.0, 1.0), side=120)
+    right = lambda points: torch.tensor([[1.0, 0.0]]).expand(len(points), 2)  # noqa: E731
+    path = torch.tensor([[0.0, -0.4], [0.0, 0.4]])
+    plain = picture(window, None, right, grid=1).pixels.amin(0)
+    ink = (plain[50:71] < 200).sum(0)  # of each column, away from the numbers
+    assert ink[20] == 1
+    assert ink[108:114].max() >= 4
+    marked = picture(window, None, right, path=path, marks=[(torch.zeros(1, 2), (200, 0, 0), 4.0)], grid=1)
+    assert marked.pixels[:, 58:63, 58:63].flatten(1).unique(dim=1).tolist() == [[200], [0], [0]]
+
+
+def test_colors_arrows_and_dots_are_where_they_belong() -> None:
+    window = Window((-1.0, -1.0), (1.0, 1.0), side=120)
+    right = torch.tensor([[0.5, 0.5]])
+    shown = picture(window, lambda points: points[:, 0], None, [(right, (0, 0, 0), 3.0)])
+    red, _, blue = shown.pixels.int()
+    assert red[60, 115] > blue[60, 115]  # real on the right
+    assert blue[60, 4] > red[60, 4]
+    assert shown.pixels[:, 30, 90].tolist() == [0, 0, 0]  # up is up
+    assert shown.pixels[:, 90, 90].tolist() != [0, 0, 0]
+    drawn = shown.pixels[:, 100:, :30], shown.pixels[:, 100:, -30:], shown.pixels[:, :20, :30]
+    assert all((part.amin(0) < 90).any() for part in drawn)  # the limits of the axes
+    assert window.lattice(2).tolist() == [[-0.5, 0.5], [0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]]

@@ -1,0 +1,101 @@
+"""Small trainers on the built-in digits, for the tests of the loop and the promises of every YAML."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genlab.checkpoint import manager
+from genlab.config import compose
+from genlab.core.model import Model
+from genlab.core.values import Logger
+from genlab.distributed.runtime import Runtime
+from genlab.engine.trainer import Trainer
+from genlab.errors import Stopped
+from genlab.registry import MODELS
+from genlab.workflows.build import build_data, build_model, build_trainer, load_registry
+from tests.support.models import shrunk, spec_of
+
+TINY = ["dataset=digits", "evaluator=none", "trainer.batch_size=16", "trainer.steps=12", "trainer.log_every=1"]
+FAMILIES = {
+    "vae": ["model=vae", "model.network.hidden=[16]", "model.latent_dim=3"],
+    "autoencoder": ["model=autoencoder", "model.network.hidden=[16]", "model.latent_dim=3"],
+    "dcgan": ["model=dcgan", "model.generator.width=8", "model.discriminator.width=8", "model.latent_dim=4"],
+}
+DOMAINS = ["dataset=unpaired", "dataset.of={name: digits}", "dataset.classes=[0,1]", "dataset.size=null"]
+MakeTrainer = Callable[..., Trainer]
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures that are two beside each other, 8 pixels high."""
+    folder, draw = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(draw.integers(0, 256, (8, 16), dtype=np.uint8)).save(folder / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture
+def make_trainer(pairs: Path) -> MakeTrainer:
+    """`make_trainer("vae", "trainer.ema=0.9", ...)`: a trainer that logs to nobody.
+
+    A name that is not one of FAMILIES is a file of configs/model, with every width made small.
+    """
+    load_registry()
+
+    def make(family: str, *overrides: str, runtime: Runtime | None = None) -> Trainer:
+        words = FAMILIES.get(family, [f"model={family}"])
+        target: Any = MODELS.get(spec_of(family)["name"]) if family not in FAMILIES else Model
+        if target.partners:
+            words += ["dataset=paired", f"dataset.root={pairs}", "dataset.size=8", "dataset.channels=1"]
+        elif {"a", "b"} <= set(target.inputs):
+            words += DOMAINS
+        settings: dict[str, Any] = compose.compose([*TINY, *words, *overrides]).config
+        if family not in FAMILIES:
+            settings["model"] = shrunk(settings["model"])
+        compose.check(settings)
+        runtime = runtime or Runtime(torch.device("cpu"), settings["trainer"]["precision"].replace("auto", "fp32"))
+        data = build_data(settings, runtime)
+        return build_trainer(settings, data, build_model(settings, data, runtime), runtime)
+
+    return make
+
+
+class Recorder(Logger):
+    """Keeps what was logged, wall-clock figures left out."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[int, str, dict[str, float]]] = []
+
+    def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        self.records.append((step, split, {k: v for k, v in values.items() if k != "images_per_second"}))
+
+
+def snapshot(trainer: Trainer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    tensors, structure = manager.pack(trainer.objects())
+    return {k: v.clone() for k, v in tensors.items()}, {**trainer.state(), "structure": structure}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def fit(trainer: Trainer, stop_at: int | None = None) -> tuple[Recorder, dict[int, Any]]:
+    recorder, saved = Recorder(), {}
+
+    def save(step: int, objects: Mapping[str, Any], state: dict[str, Any]) -> None:
+        saved[step] = snapshot(trainer)
+
+    expected = pytest.raises(Stopped) if stop_at else contextlib.nullcontext()
+    with expected as stopped:
+        trainer.fit(recorder, save, lambda: 15 if trainer.step == stop_at else 0)
+    if stop_at:
+        assert (stopped.value.code, trainer.step) == (143, stop_at)
+    return recorder, saved
