@@ -10,7 +10,7 @@ import tempfile
 import traceback
 
 from genlab.errors import LAUNCHED, PEER_GONE, GenlabError, PeerError, Stopped, resource_error
-from genlab.utils.signals import SIGNALS, Interrupted, interrupt
+from genlab.utils.signals import SIGNALS, Interrupted, as_interrupt, forget_interrupt, interrupt
 
 
 class ExitCode:
@@ -21,17 +21,13 @@ class ExitCode:
 
     def __init__(self, debug: bool = False) -> None:
         self.debug, self.code = debug, 0
-        self._signum = 0
 
     def __enter__(self) -> ExitCode:
+        forget_interrupt()
         with contextlib.suppress(ValueError):  # only the main thread may; a run replaces this by its own while it lasts
             for each in SIGNALS:
-                signal.signal(each, self._interrupt)
+                signal.signal(each, lambda signum, frame: interrupt(signum))
         return self
-
-    def _interrupt(self, signum: int, frame: object) -> None:
-        self._signum = signum
-        interrupt(signum)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if error is None:
@@ -45,11 +41,7 @@ class ExitCode:
         elif error is not None:
             if self.debug:
                 traceback.print_exception(error)
-            if self._signum and not isinstance(
-                error, GenlabError
-            ):  # a rank that is ended for its own mistake says that
-                error = Interrupted(self._signum)  # whatever a library has made of it on its way here
-            self.code = _report(error, self.debug)
+            self.code = _report(as_interrupt(error) or error, self.debug)
         return True
 
 

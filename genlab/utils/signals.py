@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from genlab.errors import GenlabError, Stopped
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_pending = 0  # the signal for which `interrupt` raised last, until `forget_interrupt`
 
 
 class Interrupted(KeyboardInterrupt):
@@ -23,13 +26,34 @@ class Interrupted(KeyboardInterrupt):
 
 
 def interrupt(signum: int) -> None:
-    """End the command by Interrupted; at once while torch is being imported, whose C code would swallow that."""
+    """Raise Interrupted; while torch is being imported, whose C code would swallow that, exit at once."""
+    global _pending
+    _pending = signum
     spec = getattr(sys.modules.get("torch"), "__spec__", None)
     if getattr(spec, "_initializing", False):  # there is nothing yet to clean up
         if os.environ.get("RANK", "0") == "0":
             os.write(2, b"genlab: stopped: by a signal; start it again; a run goes on with: genlab resume RUN\n")
         os._exit(128 + signum)
     raise Interrupted(signum)
+
+
+def forget_interrupt() -> None:
+    """Start anew: no signal is pending."""
+    global _pending
+    _pending = 0
+
+
+def as_interrupt(error: BaseException | None) -> BaseException | None:
+    """The pending Interrupted if a library swallowed it (None) or turned it into another error; else `error`.
+
+    A GenlabError that was not raised on the way of the interrupt stays: a rank that is ended for its own mistake
+    reports the mistake.
+    """
+    cause = error
+    while cause is not None and not isinstance(cause, Interrupted):
+        cause = cause.__context__
+    own = isinstance(error, Stopped) or (isinstance(error, GenlabError) and cause is None)
+    return Interrupted(_pending) if _pending and not own else error
 
 
 @contextlib.contextmanager
@@ -47,25 +71,33 @@ def noted() -> Iterator[list[int]]:
 class StopRequest:
     """While entered, `signum` is the first SIGINT or SIGTERM received, else 0; the loop polls it.
 
-    Until `armed` there is nothing to save: a signal raises Interrupted there and then.
+    Until `arm` there is nothing to save: a signal raises Interrupted at once, and again in `arm` if a library (an
+    import, a finalizer) swallowed it.
     """
 
     def __init__(self) -> None:
         self.signum = 0
-        self.armed = False
+        self._armed = False
         self._before: dict[int, Any] = {}
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self.signum:  # the second
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
-        if not self.armed:
+        if not self._armed:
             interrupt(signum)
         self.signum = signum
         if os.environ.get("RANK", "0") != "0":
             return
         with contextlib.suppress(OSError):  # written past Python's buffers, which may be in use just now
             os.write(2, b"\ngenlab: stopping after this step; a second signal stops at once\n")
+
+    def arm(self) -> None:
+        """From now on a signal asks for a clean stop."""
+        swallowed = as_interrupt(None)
+        if swallowed:
+            raise swallowed
+        self._armed = True
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # Python delivers signals to no other
@@ -77,3 +109,7 @@ class StopRequest:
     ) -> None:
         for each, handler in self._before.items():
             signal.signal(each, handler)
+        found = as_interrupt(error)
+        forget_interrupt()
+        if error and found and found is not error:
+            raise found from error

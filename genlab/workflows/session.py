@@ -139,7 +139,7 @@ class Session:
         if self.finished:
             return self.finished
         trainer = self.job.trainer
-        self.stop.armed = True
+        self.stop.arm()
         with self._recorded():
             with self._output() as (logger, save, signum):
                 metrics = trainer.fit(logger, save, signum, watch)

@@ -214,16 +214,26 @@ def test_a_full_disk_that_shows_in_the_last_flush_has_its_code(
     assert "out of disk space" in capsys.readouterr().err
 
 
-def test_an_interrupt_that_a_library_turns_into_its_own_error_is_still_a_stop() -> None:
-    """OmegaConf does, when a signal comes while it restores its flags."""
+def _compose_failed() -> None:
+    try:
+        raise AttributeError("'NoneType' object has no attribute '_invalidate_flags_cache'")
+    except AttributeError as error:
+        raise errors.ConfigError("the configuration cannot be composed") from error
+
+
+@pytest.mark.parametrize(("turned", "code"), [(True, 143), (False, 2)])
+def test_an_interrupt_that_a_library_turns_into_its_own_error_is_still_a_stop(turned: bool, code: int) -> None:
+    """OmegaConf does, when a signal comes while it restores its flags; an error of the run itself stays."""
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         with ExitCode() as ending:
             try:
                 signal.raise_signal(signal.SIGTERM)
             except BaseException:
-                raise AttributeError("'NoneType' object has no attribute '_invalidate_flags_cache'") from None
+                if turned:
+                    _compose_failed()
+            _compose_failed()
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-    assert ending.code == 143
+    assert ending.code == code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -49,6 +50,37 @@ def test_a_signal_before_training_stops_there_and_then(signum: int) -> None:
         signal.raise_signal(signum)
     assert caught.value.signum == signum
     assert signal.getsignal(signum) is before
+
+
+def test_a_signal_that_a_library_swallows_stops_the_run_before_its_first_step() -> None:
+    """Python drops an exception that is raised in a finalizer, as do some modules while they are imported."""
+    with StopRequest() as stop:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Interrupted) as caught:
+            stop.arm()
+    assert caught.value.signum == signal.SIGTERM
+    with StopRequest() as later:
+        later.arm()  # the next run of this process is asked for nothing
+
+
+def test_a_signal_that_is_swallowed_before_the_run_takes_over_stops_it_too(tmp_path: Path) -> None:
+    code = """
+import contextlib, signal, sys
+from genlab.cli import main
+from genlab.config import compose
+composed = compose.compose
+def swallowing(*arguments):
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(signal.SIGTERM)
+    return composed(*arguments)
+compose.compose = swallowing
+sys.exit(main.main(sys.argv[1:]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", *RUN], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert (done.returncode, done.stderr.count("genlab: stopped")) == (143, 1), done.stderr
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.3, 1.0])
