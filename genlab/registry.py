@@ -23,6 +23,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     StringConstraints,
     ValidationError,
     create_model,
@@ -40,7 +41,8 @@ NonNegativeInt = Annotated[int, Ge(0), Lt(2**31)]
 PositiveFloat = Annotated[float, Gt(0), Lt(1e30)]
 NonNegativeFloat = Annotated[float, Ge(0), Lt(1e30)]
 Fraction = Annotated[float, Ge(0), Le(1)]
-Truncation = Annotated[float, Ge(0), Le(2)]  # ψ: styles keep this share of their way from the mean style
+Truncation = Annotated[float, Ge(0), Le(2), Field(description="ψ; below 1: better and less varied, 0: the mean style")]
+ClassLabel = Annotated[NonNegativeInt | None, Field(description="a class; null: every class in turn")]
 # A length of training: an integer counts optimiser steps; "2ep" epochs; "5%" a share of the whole run.
 DURATION = r"^\d+(\.\d+)?(%|ep|epochs?)$"
 Duration = PositiveInt | Annotated[str, StringConstraints(pattern=DURATION)]

@@ -1,22 +1,26 @@
-"""One small module per command: `parser()` says what it takes, `run(options)` does it."""
+"""Commands: each is a module, or an object `module:NAME`, with `parser()` for its arguments and `run(arguments)`."""
 
-# command: module below genlab.cli, what it does
+from __future__ import annotations
+
+from typing import Any
+
+# command: where it is below genlab.cli, what it does
 COMMANDS = {
     "train": ("train", "train a model, or a sweep of them (-m)"),
     "resume": ("resume", "go on with a run that was stopped"),
     "eval": ("evaluate", "measure a trained model on the test split"),
-    "sample": ("images.sample", "draw images from a trained model"),
-    "reconstruct": ("images.reconstruct", "images and what a trained model makes of them"),
-    "denoise": ("images.denoise", "noisy images and what a trained model makes of them"),
-    "inpaint": ("images.inpaint", "images with a square missing, filled by a trained model"),
-    "translate": ("images.translate", "pictures and what a trained model turns them into"),
-    "interpolate": ("images.interpolate", "walk between codes of a trained model"),
-    "walk": ("images.walk", "a walk through codes as an animation, GIF or WebP"),
-    "project": ("images.project", "find the code whose image is most like a picture"),
-    "traverse": ("images.traverse", "what each number of a code does to the image"),
-    "arithmetic": ("images.arithmetic", "add an attribute to images, as a direction among codes"),
-    "anomaly": ("images.anomaly", "score images, and mark the strange ones"),
-    "encode": ("encode", "write the codes of a data set as a NumPy file"),
+    "sample": ("images.sample:COMMAND", "draw images from a trained model"),
+    "reconstruct": ("images.reconstruct:COMMAND", "images and what a trained model makes of them"),
+    "denoise": ("images.restore:DENOISE_COMMAND", "noisy images and what a trained model makes of them"),
+    "inpaint": ("images.restore:INPAINT_COMMAND", "images with a square missing, filled by a trained model"),
+    "translate": ("images.translate:COMMAND", "pictures and what a trained model turns them into"),
+    "interpolate": ("images.interpolate:COMMAND", "walk between codes of a trained model"),
+    "walk": ("images.interpolate:WALK_COMMAND", "a walk through codes as an animation, GIF or WebP"),
+    "project": ("images.project:COMMAND", "find the code whose image is most like a picture"),
+    "traverse": ("images.traverse:COMMAND", "what each number of a code does to the image"),
+    "arithmetic": ("images.arithmetic:COMMAND", "add an attribute to images, as a direction among codes"),
+    "anomaly": ("images.anomaly:COMMAND", "score images, and mark the strange ones"),
+    "encode": ("images.encode:COMMAND", "write the codes of a data set as a NumPy file"),
     "runs": ("runs_table", "a table of runs: status, step, best metric"),
     "list": ("listing", "models, datasets, optimizers, experiments, ..."),
     "info": ("info", "one model, data set, ...: paper, parameters, losses"),
@@ -26,3 +30,12 @@ COMMANDS = {
     "completion": ("completion", "a completion script for bash, zsh or fish"),
 }
 HIDDEN = {"__complete": ("complete", "candidates for the shell")}
+
+
+def load_command(name: str) -> Any:
+    """The module or object of the command `name`; importing it loads neither torch nor Hydra."""
+    from importlib import import_module
+
+    module, _, attribute = (COMMANDS | HIDDEN)[name][0].partition(":")
+    command = import_module(f"genlab.cli.{module}")
+    return getattr(command, attribute) if attribute else command

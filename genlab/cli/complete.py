@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
+import contextlib
 from pathlib import Path
 from typing import Any
 
-from genlab.cli import COMMANDS
+from genlab.cli import COMMANDS, load_command
 from genlab.cli.options import Parser
 from genlab.config.yaml_comments import KINDS, options, values
+from genlab.errors import GenlabError
 
 COMPOSING = ("train", "prepare", "info")
-KEYS = {  # key=value options of the verbs that take a RUN
-    "sample": ["n=", "seed=", "label=", "truncation=", "columns=", "out="],
-    "denoise": ["sigma=", "n=", "split=", "columns=", "seed=", "image=", "out="],
-    "inpaint": ["box=", "n=", "split=", "columns=", "seed=", "image=", "out="],
-    "reconstruct": ["n=", "split=", "columns=", "seed=", "out="],
-    "interpolate": ["n=", "steps=", "mode=", "between=", "seed=", "out="],
-    "walk": ["n=", "stops=", "steps=", "fps=", "mode=", "seed=", "out="],
-    "project": ["image=", "space=", "steps=", "rate=", "seed=", "out="],
-    "traverse": ["n=", "dimensions=", "columns=", "reach=", "split=", "out="],
-    "arithmetic": ["attribute=", "n=", "steps=", "strength=", "images=", "out="],
-    "anomaly": ["image=", "score=", "quantile=", "n=", "columns=", "seed=", "out="],
-    "encode": ["out=", "split=", "seed="],
-    "eval": ["evaluator=", "split=", "seed="],
-    "resume": ["trainer.steps=", "trainer.epochs="],
-}
-CHOICES = {
-    "split": ["train", "valid", "test"],
-    "mode": ["lerp", "slerp", "both"],
-    "space": ["auto", "z", "w", "w+"],
-    "between": ["auto", "prior", "data"],
-    "score": ["auto", "reconstruction"],
-}
-VALUES = {"trainer.device": ["auto", "cpu", "cuda", "mps"], "trainer.precision": ["auto", "fp32", "bf16", "fp16"],
-          "trainer.deterministic": ["true", "false"], "trainer.compile": ["true", "false"],
-          "trainer.layout": ["auto", "nchw", "nhwc"], "trainer.graphs": ["true", "false"],
-          "dry_run": ["true", "false"]}  # fmt: skip
 FLAG_VALUES = {"device": ["auto", "cpu", "cuda", "mps"]}
 
 
@@ -77,14 +52,14 @@ def _possible(words: list[str], last: str) -> list[str]:
         return flags + list(KINDS)
     if verb == "completion":
         return [*flags, "bash", "zsh", "fish"]
-    if verb in KEYS:  # the RUN comes first, its options follow
-        return flags + (_run_options(verb, last) if given else _runs())
-    return flags
+    if verb in ("runs", "doctor"):
+        return flags
+    return flags + (_run_options(verb, given[0], last) if given else _runs())
 
 
 def _actions(verb: str) -> dict[str, argparse.Action]:
     """The flags of a verb, from its own parser."""
-    return dict(import_module(f"genlab.cli.{COMMANDS[verb][0]}").parser()._option_string_actions)
+    return dict(load_command(verb).parser()._option_string_actions)
 
 
 def _positional(verb: str, given: list[str]) -> tuple[list[str], argparse.Action | None]:
@@ -111,7 +86,7 @@ def _overrides(given: list[str], last: str) -> list[str]:
     groups = [path.name for path in folder.iterdir() if path.is_dir()]
     group, equals, value = last.partition("=")
     if equals:
-        names = list(options(group, [folder])) if group in groups else VALUES.get(group, [])
+        names = list(options(group, [folder])) if group in groups else _values(group)
         before = value[: max(value.rfind(","), value.rfind("[")) + 1]  # values of a sweep, or of a list
         return [f"{group}={before}{name}" for name in names if name not in before.strip("[").split(",")]
     root = values(folder / "train.yaml")
@@ -160,7 +135,7 @@ def _bench_options(given: list[str], last: str) -> list[str]:
 
     key, equals, _ = last.partition("=")
     if equals and key in SHORT:
-        return [f"{key}={value}" for value in VALUES.get(SHORT[key], [])]
+        return [f"{key}={value}" for value in _values(SHORT[key])]
     return [f"{key}=" for key in (*OWN, *SHORT)] + _overrides(given[1:], last)
 
 
@@ -170,10 +145,44 @@ def _runs() -> list[str]:
     return ["last", *(str(record["path"]) for record in run_folder.scan(Path("outputs")))]
 
 
-def _run_options(verb: str, last: str) -> list[str]:
+def _run_options(verb: str, run: str, last: str) -> list[str]:
+    """`key=` of a command that takes a RUN, from its own schema; after `key=` the values that it may have."""
     key, equals, _ = last.partition("=")
     if equals and key == "evaluator":
         from genlab.config.compose import search_path
 
         return [f"evaluator={name}" for name in options("evaluator", [search_path()])]
-    return [f"{key}={value}" for value in CHOICES.get(key, [])] if equals else KEYS[verb]
+    choices = _choices(verb, run)
+    return [f"{key}={value}" for value in choices.get(key, [])] if equals else [f"{key}=" for key in choices]
+
+
+def _choices(verb: str, run: str) -> dict[str, list[str]]:
+    """The keys of a command and what each may be, with the options of the run's own model as its record has them."""
+    if verb == "resume":
+        return {f"trainer.{key}": _values(f"trainer.{key}") for key in ("steps", "epochs")}
+    command = load_command(verb)
+    found = _fields(getattr(command, "keys", None) or command.Keys)
+    if getattr(command, "options_of", ""):
+        from genlab.runs import run_folder
+
+        with contextlib.suppress(GenlabError):
+            found |= (run_folder.read_record(run_folder.find(run))["model"] or {}).get("sample_options", {})
+    return found
+
+
+def _fields(target: Any) -> dict[str, list[str]]:
+    """The keyword parameters of a class and the few values that each may have."""
+    from genlab.config.parameters import parameters
+    from genlab.registry import signature_schema
+
+    return {each.name: each.choices for each in parameters(signature_schema(target))}
+
+
+def _values(key: str) -> list[str]:
+    """The values that a key of `genlab train` may have, if they are few."""
+    from genlab.config.settings import Settings
+
+    section, _, name = key.partition(".")
+    if key == "dry_run":
+        return ["true", "false"]
+    return _fields(Settings).get(name) or FLAG_VALUES.get(name, []) if section == "trainer" else []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import StringConstraints
 
-from genlab.cli.images import drawing
+from genlab.cli.images import image_command
 from genlab.cli.options import Parser, keywords, run_argument
 from genlab.errors import ConfigError
 from genlab.registry import EVALUATORS, NonNegativeInt
@@ -45,7 +45,7 @@ def parser() -> Parser:
         metavar="KEY=VALUE",
         help="evaluator: name (objective); split: train, valid or test; seed; name of the file; evaluator's keys",
     )
-    drawing.add_loading(parse)
+    image_command.add_loading(parse)
     return parse
 
 
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     for item in others:
         if "=" not in item:
             raise ConfigError(f"{item[:60]!r} is no option", "genlab eval", "write key=value, e.g. split=valid")
-    measure(drawing.open_run(options), keys, others)
+    measure(image_command.open_run(options), keys, others)
     return 0
 
 
@@ -139,4 +139,4 @@ def _save_pictures(values: list[tuple[str, Value]], loaded: LoadedRun, stem: str
 
     for name, value in values:
         if isinstance(value, Picture):
-            drawing.save(loaded.path / "eval" / f"{stem}-{name.replace('/', '-')}.png", value)
+            image_command.write(loaded.path / "eval" / f"{stem}-{name.replace('/', '-')}.png", value.png)

@@ -1,4 +1,4 @@
-"""genlab info: one model, data set, optimiser, ...: where it comes from, its parameters, what it can do."""
+"""genlab info: one model, data set, run, ...: where it comes from, its parameters, what it can do."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from genlab.cli.options import Parser
+from genlab.config.parameters import parameters
 from genlab.config.yaml_comments import comments, first_comment, options
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.utils.tables import show
 
 if TYPE_CHECKING:
+    from genlab.core.model import Model
     from genlab.registry import Registry
 
 EXAMPLES = """\
@@ -23,6 +25,7 @@ EXAMPLES = """\
   genlab info dataset=celeba
   genlab info optimizer=adamw
   genlab info experiment=vae_mnist
+  genlab info last                      the model of a run: its parameters, and what genlab sample takes
 """
 SHOWN = ("model", "dataset", "optimizer", "schedule", "evaluator", "logger")
 FILES = ("experiment", "sweep", "workload", "trainer", "recipe", "debug")  # their files say it all
@@ -30,8 +33,8 @@ SHAPES = ((1, 32, 32), (3, 64, 64))  # small images on which a model is built to
 
 
 def parser() -> Parser:
-    parse = Parser("info", "Describe one thing that can be chosen.", EXAMPLES)
-    parse.add_argument("overrides", nargs="+", metavar="GROUP=NAME")
+    parse = Parser("info", "Describe one thing that can be chosen, or the model of a run.", EXAMPLES)
+    parse.add_argument("overrides", nargs="+", metavar="GROUP=NAME | RUN")
     parse.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own groups")
     return parse
 
@@ -40,8 +43,10 @@ def run(given: argparse.Namespace) -> int:
     from genlab.config import compose
     from genlab.registry import discover, load_plugins
 
-    group, _, option = given.overrides[0].partition("=")
+    group, equals, option = given.overrides[0].partition("=")
     known = (*SHOWN, *FILES)
+    if not equals and group not in known:
+        return _run(group, given.overrides[1:])
     if group not in known or not option:
         raise ConfigError(
             f"'{given.overrides[0][:60]}' does not say what to describe",
@@ -76,6 +81,23 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
+def _run(run: str, overrides: list[str]) -> int:
+    """The model of a run, with the run's own values."""
+    from genlab.config import compose
+    from genlab.runs import run_folder
+
+    path = run_folder.find(run)
+    from genlab.workflows.build import load
+
+    loaded = load(path, device="cpu", plugins=compose.plugin_names(overrides))
+    files = options("model", [compose.search_path()])
+    name = loaded.config["name"]
+    print(f"run {path}: model {name}, step {loaded.step}\n")
+    _describe("model", loaded.config["model"], "model", comments(files[name]) if name in files else {})
+    _abilities(loaded.model)
+    return 0
+
+
 def _registries() -> dict[str, Registry]:
     from genlab.registry import DATASETS, EVALUATORS, LOGGERS, MODELS, OPTIMIZERS, SCHEDULES
 
@@ -102,7 +124,7 @@ def _rows(spec: Mapping[str, Any], where: str, path: str, table: Any, notes: Map
     """A line per parameter; the own parameters of a network, a corruption or a penalty follow the key that holds it."""
     from genlab.registry import CORRUPTIONS, NETWORKS, PENALTIES
 
-    allowed = _allowed(table.schema(spec["name"]))
+    allowed = {each.name: each.allowed for each in parameters(table.schema(spec["name"]))}
     for key, value in spec.items():
         if key == "name" and not path:
             continue
@@ -113,42 +135,12 @@ def _rows(spec: Mapping[str, Any], where: str, path: str, table: Any, notes: Map
             yield [f"{where}.{inner}", named, f"a {own.kind}", notes.get(inner, "")]
             yield from _rows(value, where, f"{inner}.", own, notes)
         elif key != "name":
-            yield [f"{where}.{inner}", _value(value), allowed.get(key, ""), notes.get(inner, "")]
-
-
-def _value(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _allowed(schema: Any) -> dict[str, str]:
-    described = schema.model_json_schema()
-    return {key: _kind(prop, described.get("$defs", {})) for key, prop in described["properties"].items()}
-
-
-def _kind(prop: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    """A JSON schema in a few words: `integer > 0`, `bernoulli | gaussian`, `[number, number]`."""
-    if "$ref" in prop:
-        prop = definitions[prop["$ref"].rpartition("/")[2]]
-    if "anyOf" in prop:
-        return " or ".join(dict.fromkeys(_kind(item, definitions) for item in prop["anyOf"]))
-    if "enum" in prop or "const" in prop:
-        return " | ".join(str(item) for item in prop.get("enum", [prop.get("const")]))
-    kind = str(prop.get("type", "any"))
-    if kind == "array":
-        items = prop.get("prefixItems") or [prop.get("items", {})]
-        return f"[{', '.join(_kind(item, definitions) for item in items)}{'' if 'prefixItems' in prop else ', ...'}]"
-    if kind == "string" and "pattern" in prop:
-        return 'a length such as "5%" or "2ep"' if "%|ep" in prop["pattern"] else f"text like {prop['pattern']}"
-    words = {"string": "text", "object": "keys: name, ...", "boolean": "true | false"}
-    bounds = [(">", "exclusiveMinimum"), ("≥", "minimum"), ("<", "exclusiveMaximum"), ("≤", "maximum")]
-    limits = [f"{sign} {prop[name]:g}" for sign, name in bounds if name in prop and abs(prop[name]) < 2**31]
-    return " ".join([words.get(kind, kind), *limits])
+            text = json.dumps(value, ensure_ascii=False)
+            yield [f"{where}.{inner}", text, allowed.get(key, ""), notes.get(inner, "")]
 
 
 def _model(spec: Mapping[str, Any]) -> None:
-    """Build it on a small shape: its networks, its players and what each logs, what it can do."""
-    from genlab.core.model import capabilities
-
+    """Build it on a small shape: its networks, its phases and what each logs, what it can do."""
     model, shape = _built(spec)
     if model is None:
         return
@@ -158,9 +150,22 @@ def _model(spec: Mapping[str, Any]) -> None:
     rows += [
         [f"  phase {phase.name}", f"logs {', '.join(logged) or 'nothing'}"] for phase, logged in _phases(model, shape)
     ]
-    rows += [["  can do", ", ".join(capabilities(model)) or "nothing yet"], ["  reads", ", ".join(model.inputs)]]
     width = max(len(row[0]) for row in rows)
     print("\n".join(f"{name:<{width}}  {what}" for name, what in rows))
+    _abilities(model)
+
+
+def _abilities(model: Model) -> None:
+    """What the model reads and can do, and the options of its samples."""
+    from genlab.core.model import Samples, capabilities
+    from genlab.core.sampling import sample_options
+
+    print(f"reads   {', '.join(model.inputs)}\ncan do  {', '.join(capabilities(model)) or 'nothing yet'}")
+    found = parameters(sample_options(model)) if isinstance(model, Samples) else []
+    if found:
+        print()
+        rows = [[f"{each.name}=", each.default, each.allowed, each.meaning] for each in found]
+        show(["genlab sample RUN", "default", "may be", "meaning"], rows)
 
 
 def _built(spec: Mapping[str, Any]) -> tuple[Any, tuple[int, int, int]]:
@@ -177,7 +182,7 @@ def _built(spec: Mapping[str, Any]) -> tuple[Any, tuple[int, int, int]]:
 
 
 def _phases(model: Any, shape: tuple[int, int, int]) -> list[tuple[Any, list[str]]]:
-    """Each player with the names of what it logs, found by one step on noise."""
+    """Each phase with the names of what it logs, found by one step on noise."""
     import torch
 
     columns = {name: torch.rand(8, *shape) for name in ("image", "a", "b")} | {"label": torch.arange(8)}

@@ -5,14 +5,13 @@ Importing this module, and `genlab --help`, load neither torch nor Hydra nor ric
 
 from __future__ import annotations
 
-import importlib
 import io
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from typing import Any
 
 from genlab import __version__
-from genlab.cli import COMMANDS, HIDDEN
+from genlab.cli import COMMANDS, HIDDEN, load_command
 from genlab.errors import ConfigError, nearest
 from genlab.utils.exit_codes import ExitCode
 
@@ -53,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit.code
 
 
-def _command(words: list[str]) -> ModuleType | None:
-    """The module of the command that is asked for; None where --help or --version has been answered."""
+def _command(words: list[str]) -> Any:
+    """The command that is asked for, as `load_command` returns it; None where --help or --version has been answered."""
     name = words[0] if words else "--help"
     if name in ("-h", "--help", "help"):
         print(HELP.format(commands="\n".join(f"  {name:<12} {what}" for name, (_, what) in COMMANDS.items())))
@@ -64,4 +63,4 @@ def _command(words: list[str]) -> ModuleType | None:
         return None
     if name not in COMMANDS | HIDDEN:
         raise ConfigError(f"unknown command {name[:60]!r}", "command line", nearest(name, COMMANDS))
-    return importlib.import_module(f"genlab.cli.{(COMMANDS | HIDDEN)[name][0]}")
+    return load_command(name)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from genlab.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 class Parser(argparse.ArgumentParser):
     """argparse with one-line errors, flags anywhere among the arguments, and examples below the help."""
 
-    def __init__(self, verb: str, about: str, examples: str = "") -> None:
+    def __init__(self, verb: str, about: str, examples: str = "", keys: str = "") -> None:
+        parts = (f"{title}:\n{text}" for title, text in (("keys", keys), ("examples", examples)) if text)
         super().__init__(
-            f"genlab {verb}", description=about, epilog=f"examples:\n{examples}" if examples else None,
+            f"genlab {verb}", description=about, epilog="\n".join(parts),
             formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
         )  # fmt: skip
         self.verb = verb
@@ -46,15 +50,18 @@ def run_argument(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder, or 'last'")
 
 
-def keywords(target: Callable[..., Any], arguments: Sequence[str]) -> dict[str, Any]:
-    """`["n=64", "mode=lerp"]` as keyword arguments of a class or function.
+def keywords(
+    target: Callable[..., Any] | type[BaseModel], arguments: Sequence[str], where: str = "this command"
+) -> dict[str, Any]:
+    """`["n=64", "mode=lerp"]` as keyword arguments of a class or function, or as fields of a schema.
 
-    ConfigError for an unknown key or a value that the signature does not allow.
+    ConfigError for a key that `where` does not take, or a value that the schema does not allow.
     """
     from genlab.config import safety
     from genlab.registry import check_keywords, signature_schema
 
-    schema, values = signature_schema(target), dict[str, Any]()
+    schema: Any = target if hasattr(target, "model_fields") else signature_schema(target)
+    values: dict[str, Any] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
         safety.text(argument, f"argument {argument[:60]!r}")
@@ -63,6 +70,9 @@ def keywords(target: Callable[..., Any], arguments: Sequence[str]) -> dict[str, 
         last = key.rpartition(".")[2]
         if last != key and last in schema.model_fields:  # a key as the configuration has it
             raise ConfigError(f"unknown key '{key[:60]}'", "keys have no path here", f"write {last}={value[:40]}")
+        if key not in schema.model_fields:
+            hint = nearest(key, schema.model_fields)
+            raise ConfigError(f"unknown key '{key[:60]}'", f"{where} has no such key", hint)
         values[key] = _scalar(value)
     return check_keywords(schema, values, "")
 

@@ -1,20 +1,33 @@
-"""Drawing many samples in parts that fit in memory, such that each class is drawn as often."""
+"""A model's samples: the options that it takes, and many of them in batches that fit in memory."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from torch import Tensor
 
 from genlab.core.model import Model, Samples
+from genlab.registry import signature_schema
+
+
+def sample_options(model: Samples) -> type[BaseModel]:
+    """The schema of what a model's `sample` takes after `n`: the options of `genlab sample RUN key=value`."""
+    function = type(model).sample
+    return signature_schema(function, tuple(inspect.signature(function).parameters)[:2])
 
 
 def classes_in_turn(model: Model) -> int | None:
-    """How many classes a model's samples go through, from the first on in every call; None: it is told no class."""
-    classes = getattr(model, "num_classes", None)
-    told = isinstance(model, Samples) and "label" in inspect.signature(model.sample).parameters
-    return int(classes) if told and classes else None
+    """How many classes a model's samples go through, from the first on in every call; None: it takes no class."""
+    takes_label = isinstance(model, Samples) and "label" in sample_options(model).model_fields
+    return getattr(model, "num_classes", None) or None if takes_label else None
 
 
-def in_parts(count: int, most: int, turn: int | None = None) -> list[int]:
-    """`count` samples in parts of about `most`, each but the last of whole turns: [256, 256, 88]."""
-    part = max(1, most // (turn or 1)) * (turn or 1)
-    return [min(part, count - done) for done in range(0, count, part)]
+def sample_batches(model: Samples, n: int, batch_size: int, **options: Any) -> Iterator[Tensor]:
+    """`n` samples in batches of about `batch_size`, all but the last whole turns of the classes: 256, 256, 88."""
+    turn = (classes_in_turn(model) if isinstance(model, Model) else None) or 1
+    size = max(1, batch_size // turn) * turn
+    for start in range(0, n, size):
+        yield model.sample(min(size, n - start), **options)

@@ -27,6 +27,10 @@ class DataFacts(Part):
     fingerprint: str
 
 
+class ModelFacts(Part):
+    sample_options: dict[str, list[str]] = {}  # what `genlab sample RUN` takes: the few values that each may have
+
+
 class Best(Part):
     metric: str
     value: float | None
@@ -57,6 +61,7 @@ class Record(Part):
     diagnoses: list[Diagnosed] = []
     error: str | None = None
     data: DataFacts | None = None
+    model: ModelFacts | None = None
 
 
 def checked(record: Mapping[str, Any]) -> dict[str, Any]:

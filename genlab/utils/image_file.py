@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genlab.errors import ConfigError, DataError, resource_error
+from genlab.errors import DataError
 from genlab.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -23,29 +23,19 @@ def as_bytes(images: Tensor) -> Tensor:
 
 
 def write(path: Path, images: Tensor) -> None:
-    """Write uint8 images (N, C, H, W) as the file's ending says; the file appears whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            _write(temporary, path.suffix.lower(), images)
-    except OSError as error:
-        raise resource_error(error) or ConfigError(
-            f"cannot write it ({error.strerror})", f"file {path}", "give another out=..."
-        ) from None
-
-
-def _write(path: Path, kind: str, images: Tensor) -> None:
+    """Write uint8 images (N, C, H, W) in the format of the suffix, whole or not at all. Raises OSError."""
     import numpy as np
     from safetensors.torch import save_file
 
-    if kind == ".safetensors":
-        save_file({KEY: images.contiguous()}, path)
-        return
-    with path.open("wb") as file:  # to a name without the ending numpy would add it
-        if kind == ".npy":
-            np.save(file, images.numpy())
-        else:
-            np.savez(file, image=images.numpy())
+    with replacing(path) as temporary:
+        if path.suffix.lower() == ".safetensors":
+            save_file({KEY: images.contiguous()}, temporary)
+            return
+        with temporary.open("wb") as file:  # numpy would add its suffix to a name without it
+            if path.suffix.lower() == ".npy":
+                np.save(file, images.numpy())
+            else:
+                np.savez(file, image=images.numpy())
 
 
 def read(path: Path) -> Tensor:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genlab.checkpoint import manager
-from genlab.core.model import capabilities
+from genlab.config.parameters import parameters
+from genlab.core.model import Samples, capabilities
+from genlab.core.sampling import sample_options
 from genlab.errors import CheckpointError
 from genlab.runs import provenance, run_folder
 from genlab.utils.progress import say
@@ -55,9 +57,16 @@ def facts(settings: Mapping[str, Any], data: Data, model: Model, runtime: Runtim
             "family": settings["model"]["name"],
             "parameters": parameter_counts(model),
             "can": capabilities(model),
+            "sample_options": _sample_options(model),
         },
         **provenance.process_facts(),
     }
+
+
+def _sample_options(model: Model) -> dict[str, list[str]]:
+    """What `genlab sample RUN` takes of this model, for shell completion, which must not load torch."""
+    found = parameters(sample_options(model)) if isinstance(model, Samples) else []
+    return {each.name: each.choices for each in found}
 
 
 def refuse_changes(

@@ -106,7 +106,7 @@ def test_plugins_are_named_alike_everywhere() -> None:
     from genlab.cli import evaluate
     from genlab.cli.images import sample
 
-    for verb in (sample, evaluate):
+    for verb in (sample.COMMAND, evaluate):
         given = verb.parser().parse(["last", "plugins=[one,two]", "seed=3", "--plugin", "three"])
         assert given.plugin == ["three", "one", "two"]
         assert given.options == ["seed=3"]

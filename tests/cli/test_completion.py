@@ -56,11 +56,15 @@ def test_every_key_offered_is_accepted() -> None:
 def test_runs_and_their_options(tmp_path: Path) -> None:
     run = tmp_path / "outputs" / "vae-digits" / "now"
     run.mkdir(parents=True)
-    (run / "run.json").write_text(json.dumps({"status": "done"}))
+    options = {"steps": [], "solver": ["euler", "heun"]}
+    (run / "run.json").write_text(json.dumps({"status": "done", "model": {"sample_options": options}}))
     assert candidates("genlab sample ") == ["last", "outputs/vae-digits/now"]
     assert candidates("genlab resume outputs/v") == ["outputs/vae-digits/now"]
     assert candidates("genlab interpolate last mode=s") == ["mode=slerp"]
     assert candidates("genlab sample last n") == ["n="]
+    assert candidates("genlab sample outputs/vae-digits/now s") == ["seed=", "solver=", "steps="]  # the model's own
+    assert candidates("genlab sample outputs/vae-digits/now solver=h") == ["solver=heun"]
+    assert candidates("genlab traverse last split=t") == ["split=test", "split=train"]
     assert "evaluator=objective" in candidates("genlab eval last evaluator=")
 
 
@@ -92,7 +96,8 @@ def test_every_flag_is_offered(verb: str, capsys: pytest.CaptureFixture[str]) ->
 def test_without_torch() -> None:
     code = (
         "import sys; from genlab.cli.complete import candidates; "
-        "candidates('genlab eval --device cpu '); candidates('genlab train --'); sys.exit('torch' in sys.modules)"
+        "candidates('genlab eval --device cpu '); candidates('genlab train --'); "
+        "candidates('genlab sample last '); sys.exit('torch' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(genlab.__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from annotated_types import Gt, Lt
+from pydantic import Field
 
-from genlab.cli.images import drawing
-from genlab.cli.options import Parser, keywords
+from genlab.cli.images.image_command import ImageCommand, PNGFile, Save, Steps, decoded, grid
 from genlab.errors import ConfigError, DataError, nearest
 from genlab.registry import Count, PositiveFloat, PositiveInt
 
@@ -19,12 +17,9 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Data
     from genlab.workflows.build import LoadedRun
 
-Steps = Annotated[int, Gt(1), Lt(1000)]
-KEYS = drawing.keys_text(
-    attribute="its name, or a class (required)", n="images, one a row (8)", steps="codes in a row (6)",
-    strength="how often the last one has the direction added (1.5)", images="training images that are averaged (5000)",
-    out="PNG file",
-)  # fmt: skip
+ABOUT = """\
+Rows: a test image without the attribute, then decoded codes with more and more of it.
+The direction is the mean code of training images with the attribute minus that of those without."""
 EXAMPLES = """\
   genlab arithmetic RUN attribute=Smiling              faces of CelebA
   genlab arithmetic RUN attribute=7 n=4 strength=1     digits towards sevens
@@ -33,50 +28,26 @@ EXAMPLES = """\
 
 @dataclass(frozen=True)
 class Keys:
-    """What may be given as key=value."""
-
-    attribute: str | int
-    n: Count = 8
-    steps: Steps = 6
-    strength: PositiveFloat = 1.5
-    images: PositiveInt = 5000
-    out: str | None = None
+    attribute: Annotated[str | int, Field(description="name of an attribute or class, e.g. Smiling")]
+    n: Annotated[Count, Field(description="images, one a row")] = 8
+    steps: Annotated[Steps, Field(description="codes in a row")] = 6
+    strength: Annotated[PositiveFloat, Field(description="multiple of the direction that the last code adds")] = 1.5
+    images: Annotated[PositiveInt, Field(description="training images that are averaged")] = 5000
+    out: PNGFile = None
 
 
-def parser() -> Parser:
-    about = (
-        "Rows: a test image without the attribute, then decoded codes with more and more of it.\n"
-        "The direction is the mean code of training images with the attribute minus that of those without."
-    )
-    return drawing.picture_parser("arithmetic", about, KEYS, EXAMPLES)
-
-
-def run(options: argparse.Namespace) -> int:
-    if not any(item.startswith("attribute=") for item in options.options):
-        raise ConfigError("which attribute?", "genlab arithmetic", "give attribute=NAME, e.g. attribute=Smiling")
-    keys = Keys(**keywords(Keys, options.options))
-    arithmetic(drawing.open_run(options), keys)
-    return 0
-
-
-def arithmetic(loaded: LoadedRun, keys: Keys) -> None:
+def arithmetic(loaded: LoadedRun, keys: Keys) -> Save:
     """The first n test images without the attribute, each before its decoded codes, from none to `strength` times."""
     import torch
 
-    from genlab.core.model import Decodes, Encodes
-    from genlab.reports.grid import image_grid
-
-    path = drawing.destination(keys.out, loaded, drawing.named("arithmetic", keys, "attribute"))
-    drawing.require(loaded, Encodes, Decodes)
     data = loaded.data()
     number = _number(data, str(keys.attribute))
-    with torch.no_grad():
-        towards = direction(loaded, data, number, keys.images)
-        image, code = _without(loaded, data, number, keys.n)
-        amounts = torch.linspace(0, keys.strength, keys.steps)[None, :, None]
-        made = drawing.decoded(loaded, (code[:, None] + amounts * towards).flatten(0, 1))
+    towards = direction(loaded, data, number, keys.images)
+    image, code = _without(loaded, data, number, keys.n)
+    amounts = torch.linspace(0, keys.strength, keys.steps)[None, :, None]
+    made = decoded(loaded, (code[:, None] + amounts * towards).flatten(0, 1))
     rows = torch.cat([image[:, None], made.unflatten(0, (len(image), keys.steps))], dim=1)
-    drawing.save(path, image_grid(rows.flatten(0, 1), keys.steps + 1))
+    return grid(rows.flatten(0, 1), keys.steps + 1)
 
 
 def direction(loaded: LoadedRun, data: Data, number: int, images: int) -> Tensor:
@@ -99,7 +70,7 @@ def direction(loaded: LoadedRun, data: Data, number: int, images: int) -> Tensor
 def _number(data: Data, attribute: str) -> int:
     names = {name.casefold(): index for index, name in enumerate(data.label_names or [])}
     if not names:
-        raise ConfigError(f"data set '{data.name}' has no labels", "key attribute", "use a run on a labelled data set")
+        raise ConfigError(f"data set '{data.name}' has no labels", "key attribute", "use a run on a labeled data set")
     if attribute.casefold() not in names:
         known = data.label_names or []
         raise ConfigError(f"unknown attribute '{attribute[:60]}'", f"data set {data.name}", nearest(attribute, known))
@@ -131,3 +102,8 @@ def _without(loaded: LoadedRun, data: Data, number: int, n: int) -> tuple[Tensor
     if not codes:
         raise DataError("every test image has this attribute", f"run {loaded.path}", "give another attribute")
     return torch.cat(images)[:n], torch.cat(codes)[:n]
+
+
+COMMAND = ImageCommand(
+    "arithmetic", ABOUT, EXAMPLES, Keys, arithmetic, "arithmetic attribute", needs=("Encodes", "Decodes")
+)

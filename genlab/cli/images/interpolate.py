@@ -1,99 +1,106 @@
-"""genlab interpolate: walk from code to code, in a straight line (lerp) or along a great circle (slerp)."""
+"""genlab interpolate and genlab walk: images along a path from code to code, as a grid or as an animation.
+
+The path is a straight line (lerp) or a great circle (slerp).
+"""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Gt, Lt
+from pydantic import Field
 
-from genlab.cli.images import drawing
-from genlab.cli.options import Parser, keywords
+from genlab.cli.images.image_command import ImageCommand, PNGFile, Save, Seed, Steps, decoded, grid, write
 from genlab.errors import ConfigError
-from genlab.registry import Count, NonNegativeInt
+from genlab.registry import Count
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from genlab.workflows.build import LoadedRun
 
-Steps = Annotated[int, Gt(1), Lt(1000)]
-KEYS = drawing.keys_text(n="walks, one a row (8)", steps="images a walk (10)", mode="lerp, slerp or both",
-                          between="prior (random codes) or data (codes of test images)", seed="of the noise (0)",
-                          out="PNG file")  # fmt: skip
-EXAMPLES = """\
-  genlab interpolate last                              both ways, row under row
+INTERPOLATE = """\
+  genlab interpolate last                              both modes, row under row
   genlab interpolate last mode=slerp n=5 steps=12
-  genlab interpolate last between=data out=walk.png
+  genlab interpolate last between=data out=path.png
 """
+WALK = """\
+  genlab walk last
+  genlab walk last n=1 stops=8 steps=30 fps=25 out=walk.webp
+"""
+BETWEEN = "prior: random codes; data: codes of test images; auto: prior if the model has one"
+MODE = "style: straight lines among styles; auto: style if the model has styles, else slerp"
+# a GIF counts hundredths of a second, and viewers slow down frames shorter than two
+Rate = Annotated[int, Gt(0), Lt(51), Field(description="frames a second")]
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What may be given as key=value."""
-
-    n: Count = 8
-    steps: Steps = 10
-    mode: Literal["lerp", "slerp", "both"] = "both"
-    between: Literal["auto", "prior", "data"] = "auto"
-    seed: NonNegativeInt = 0
-    out: str | None = None
+    n: Annotated[Count, Field(description="pairs of codes, one a row")] = 8
+    steps: Annotated[Steps, Field(description="images from one code to the other")] = 10
+    mode: Annotated[Literal["lerp", "slerp", "both"], Field(description="path between codes")] = "both"
+    between: Annotated[Literal["auto", "prior", "data"], Field(description=BETWEEN)] = "auto"
+    seed: Seed = 0
+    out: PNGFile = None
 
 
-def parser() -> Parser:
-    return drawing.picture_parser("interpolate", "Images along walks between codes.", KEYS, EXAMPLES)
+@dataclass(frozen=True)
+class WalkKeys:
+    n: Annotated[Count, Field(description="walks, side by side")] = 9
+    stops: Annotated[Steps, Field(description="codes that a walk passes before it is back")] = 4
+    steps: Annotated[Steps, Field(description="frames from one code to the next")] = 15
+    fps: Rate = 15
+    mode: Annotated[Literal["auto", "lerp", "slerp", "style"], Field(description=MODE)] = "auto"
+    seed: Seed = 0
+    out: Annotated[str | None, Field(description="GIF or WebP file; null: RUN/images/...")] = None
 
 
-def run(options: argparse.Namespace) -> int:
-    keys = Keys(**keywords(Keys, options.options))
-    interpolate(drawing.open_run(options), keys)
-    return 0
-
-
-def interpolate(loaded: LoadedRun, keys: Keys) -> None:
-    """`n` walks of `steps` images, ends included; under "both", each lerp row above the slerp row of the same ends."""
+def interpolate(loaded: LoadedRun, keys: Keys) -> Save:
+    """`n` paths of `steps` images, ends included; under "both", each lerp row above the slerp row of the same ends."""
     import torch
 
-    from genlab.core import rng
-    from genlab.core.model import Decodes
-    from genlab.reports.grid import image_grid
+    start, end = _ends(loaded, keys.n, keys.between)
+    modes = {"lerp": lerp, "slerp": slerp}
+    paths = [path(start, end, keys.steps) for mode, path in modes.items() if keys.mode in (mode, "both")]
+    codes = torch.stack(paths, dim=1).flatten(0, 2)  # pair by pair, lerp before slerp, step by step
+    return grid(decoded(loaded, codes), keys.steps)
 
-    path = drawing.destination(keys.out, loaded, drawing.named("interpolation", keys, "mode", "seed"))
-    drawing.require(loaded, Decodes)
-    rng.seed(keys.seed)
-    with torch.no_grad():
-        start, end = _ends(loaded, keys.n, keys.between)
-        ways = {"lerp": lerp, "slerp": slerp}
-        walks = [walk(start, end, keys.steps) for name, walk in ways.items() if keys.mode in (name, "both")]
-        codes = torch.stack(walks, dim=1).flatten(0, 2)  # walk by walk, lerp before slerp, step by step
-        images = drawing.decoded(loaded, codes)
-    drawing.save(path, image_grid(images, keys.steps))
+
+def walk(loaded: LoadedRun, keys: WalkKeys) -> Save:
+    """Each frame a grid of `n` images; after stops · steps frames every walk is back where it began."""
+    import torch
+
+    from genlab.reports.grid import animation, image_grid
+
+    images = torch.stack([_walk_images(loaded, keys) for _ in range(keys.n)], dim=1)
+    frames = [image_grid(frame) for frame in images]
+    return lambda path: write(path, animation(frames, keys.fps, path.suffix[1:].lower()))
 
 
 def lerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
     """Codes (N, D) and (N, D) to (N, steps, D) on the straight line between them, ends included."""
-    share = _shares(start, steps)
-    return (1 - share) * start[:, None] + share * end[:, None]
+    t = _times(start, steps)
+    return (1 - t) * start[:, None] + t * end[:, None]
 
 
 def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
     """The same along the great circle (Shoemake 1985): (sin((1−t)Ω) a + sin(tΩ) b) / sin Ω, Ω the angle of a and b.
 
-    Codes that point the same or opposite ways have no such circle: there the straight line is taken.
+    Codes in the same or in opposite directions have no such circle: there the straight line is taken.
     """
     import torch
 
-    share = _shares(start, steps)
+    t = _times(start, steps)
     cosine = torch.nn.functional.cosine_similarity(start, end, dim=1).clamp(-1, 1)
     angle = torch.acos(cosine)[:, None, None]
     sine = torch.sin(angle)
     safe = torch.where(sine.abs() < 1e-4, torch.ones_like(sine), sine)
-    arc = (torch.sin((1 - share) * angle) * start[:, None] + torch.sin(share * angle) * end[:, None]) / safe
+    arc = (torch.sin((1 - t) * angle) * start[:, None] + torch.sin(t * angle) * end[:, None]) / safe
     return torch.where(sine.abs() < 1e-4, lerp(start, end, steps), arc)
 
 
-def _shares(like: Tensor, steps: int) -> Tensor:
+def _times(like: Tensor, steps: int) -> Tensor:
     import torch
 
     return torch.linspace(0, 1, steps, device=like.device, dtype=like.dtype)[None, :, None]
@@ -110,10 +117,42 @@ def _ends(loaded: LoadedRun, n: int, between: str) -> tuple[Tensor, Tensor]:
         codes = model.encode(*loaded.data().split("test").first(2 * n, ("image", *loaded.model.conditions)))
     else:
         raise ConfigError(
-            f"model '{loaded.config['name']}' has no codes from {between}",
-            f"run {loaded.path}",
-            "try between=auto",
+            f"model '{loaded.config['name']}' has no codes from {between}", f"run {loaded.path}", "try between=auto"
         )
     if len(codes) < 2:
         raise ConfigError("fewer than two test images", f"run {loaded.path}", "try between=prior")
     return codes[0::2][: len(codes) // 2], codes[1::2]
+
+
+def _walk_images(loaded: LoadedRun, keys: WalkKeys) -> Tensor:
+    """One walk's images (stops · steps, C, H, W), on the host."""
+    import torch
+
+    from genlab.core.model import HasPrior, MixesStyles
+
+    model = loaded.model
+    assert isinstance(model, HasPrior)
+    codes = model.prior(keys.stops)
+    if not isinstance(model, MixesStyles) or keys.mode in ("lerp", "slerp"):
+        if keys.mode == "style":
+            raise ConfigError(f"model '{loaded.config['name']}' has no styles", "key mode=style", "try mode=slerp")
+        return decoded(loaded, _closed(codes, keys.steps, straight=keys.mode == "lerp"))
+    styles = model.styles(codes)
+    path = _closed(styles.flatten(1), keys.steps, straight=True).unflatten(1, styles.shape[1:])
+    return torch.cat([model.render(part).cpu() for part in path.split(256)])
+
+
+def _closed(codes: Tensor, steps: int, straight: bool) -> Tensor:
+    """From each code (K, D) to the next, and from the last to the first: (K · steps, D), each code once."""
+    paths = (lerp if straight else slerp)(codes, codes.roll(-1, 0), steps + 1)
+    return paths[:, :-1].flatten(0, 1)
+
+
+COMMAND = ImageCommand(
+    "interpolate", "Images along paths between codes.", INTERPOLATE, Keys, interpolate, "interpolation mode seed",
+    needs=("Decodes",),
+)  # fmt: skip
+WALK_COMMAND = ImageCommand(
+    "walk", "A closed path through codes as an endless animation.", WALK, WalkKeys, walk, "walk mode seed",
+    needs=("Decodes", "HasPrior"), suffixes=(".gif", ".webp"),
+)  # fmt: skip

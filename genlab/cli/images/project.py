@@ -1,30 +1,27 @@
-"""genlab project: the image of a generator that is most like a picture, found by a search among its codes."""
+"""genlab project: the image of a generator that is most like a given image, found by a search among its codes."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from genlab.cli.images import drawing, user_images
-from genlab.cli.options import Parser, keywords
+from pydantic import Field
+
+from genlab.cli.images import user_images
+from genlab.cli.images.image_command import ImageCommand, PNGFile, Save, Seed, grid
 from genlab.errors import ConfigError
-from genlab.registry import Count, NonNegativeInt, PositiveFloat
+from genlab.registry import Count, PositiveFloat
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from genlab.workflows.build import LoadedRun
 
-CODES = 1000  # drawn to know where codes lie
-GAP = 10  # pixels between what was given and what was found, so that they are not taken for one picture
+CODES = 1000  # sampled to know where codes lie
+GAP = 10  # pixels between the given images and those found
 Space = Literal["auto", "z", "w", "w+"]
-KEYS = drawing.keys_text(
-    image="a picture, or a folder of them", steps="of the search (500)", rate="of Adam (0.1)",
-    space="z: codes; of a StyleGAN2 also w: one style, w+: one for each layer; auto: w+, else z",
-    seed="of the noise (0)", out="PNG file",
-)  # fmt: skip
+SPACE = "z: codes; of a StyleGAN2 also w: one style, w+: one style a layer; auto: w+, else z"
 EXAMPLES = """\
   genlab project last image=shoe.png
   genlab project last image=shoe.png space=w steps=1000 out=found.png
@@ -33,58 +30,31 @@ EXAMPLES = """\
 
 @dataclass(frozen=True)
 class Keys:
-    """What may be given as key=value."""
-
-    image: str
-    steps: Count = 500
-    rate: PositiveFloat = 0.1
-    space: Space = "auto"
-    seed: NonNegativeInt = 0
-    out: str | None = None
+    image: Annotated[str, Field(description="an image, or a folder of them")]
+    steps: Annotated[Count, Field(description="of the search")] = 500
+    rate: Annotated[PositiveFloat, Field(description="step size of Adam")] = 0.1
+    space: Annotated[Space, Field(description=SPACE)] = "auto"
+    seed: Seed = 0
+    out: PNGFile = None
 
 
-def parser() -> Parser:
-    return drawing.picture_parser(
-        "project", "Pictures, each above the image of a generator that is most like it.", KEYS, EXAMPLES
-    )
-
-
-def run(options: argparse.Namespace) -> int:
-    keys = Keys(**keywords(Keys, options.options))
-    files = user_images.files_at(keys.image)
-    loaded = drawing.open_run(options)
-    from genlab.core.model import Decodes, HasPrior
-    from genlab.runs import run_folder
-
-    drawing.require(loaded, Decodes, HasPrior)
-    shape = tuple(run_folder.data_facts(loaded.record, loaded.path)["shape"])
-    target = user_images.read(files, shape).to(loaded.runtime.device)
-    project(loaded, keys, target)
-    return 0
-
-
-def project(loaded: LoadedRun, keys: Keys, target: Tensor) -> None:
-    """The pictures (N, C, H, W) in [0, 1], above what was found; and how near that is."""
+def project(loaded: LoadedRun, keys: Keys) -> Save:
+    """The given images above those found; prints how near they are."""
     import torch
 
-    from genlab.core import rng
-    from genlab.reports.grid import image_grid
     from genlab.workflows import projection
 
-    path = drawing.destination(keys.out, loaded, drawing.named("projection", keys, "image", "space", "seed"))
-    rng.seed(keys.seed)
-    with torch.no_grad():
-        draw, start, spread = _search(loaded, keys.space, target)
-        code = projection.project(draw, start, spread, target, keys.steps, keys.rate)
-        found = draw(code)
-    near = projection.psnr(found, target)
-    mean = f", mean of {len(near)}" if len(near) > 1 else ""
-    print(f"PSNR {float(near.mean()):.2f} dB{mean}; above: the given, below: the found")
-    drawing.save(path, image_grid(torch.cat([target, found]).cpu(), len(target), gap=GAP))
+    target = user_images.for_model(loaded, user_images.files_at(keys.image))
+    decode, start, spread = _search(loaded, keys.space, target)
+    found = decode(projection.project(decode, start, spread, target, keys.steps, keys.rate))
+    psnr = projection.psnr(found, target)
+    mean = f", mean of {len(psnr)}" if len(psnr) > 1 else ""
+    print(f"PSNR {float(psnr.mean()):.2f} dB{mean}; above: given, below: found")
+    return grid(torch.cat([target, found]).cpu(), len(target), gap=GAP)
 
 
 def _search(loaded: LoadedRun, space: Space, target: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor, float]:
-    """What draws an image, where the search begins, and how far codes lie apart."""
+    """The function from codes to images, the codes to start from, and the standard deviation of codes."""
     from genlab.core.model import Decodes, HasPrior, MixesStyles
 
     model = loaded.model
@@ -107,8 +77,14 @@ def _search(loaded: LoadedRun, space: Space, target: Tensor) -> tuple[Callable[[
 
 
 def _nearest(decode: Callable[[Tensor], Tensor], codes: Tensor, target: Tensor) -> Tensor:
-    """For each picture, that of the codes whose image is nearest: a search from one place often ends in a poor one."""
+    """For each image, the code whose image is nearest: a search from one place often ends in a poor optimum."""
     import torch
 
     images = torch.cat([decode(part) for part in codes.split(250)]).flatten(1)
     return codes[torch.cdist(target.flatten(1), images).argmin(1)]
+
+
+COMMAND = ImageCommand(
+    "project", "Images, each above the image of a generator that is most like it.", EXAMPLES, Keys, project,
+    "projection image space seed", needs=("Decodes", "HasPrior"),
+)  # fmt: skip

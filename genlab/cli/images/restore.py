@@ -1,98 +1,117 @@
-"""What `denoise` and `inpaint` share: images of the data set or of one's own, corrupted and restored."""
+"""genlab denoise and genlab inpaint: corrupted images, restored by a trained model's reconstruction."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from genlab.cli.images import drawing, user_images
+from pydantic import Field
+
+from genlab.cli.images import user_images
+from genlab.cli.images.image_command import (
+    Columns,
+    ImageCommand,
+    OwnImages,
+    PNGFile,
+    Save,
+    Seed,
+    SplitName,
+    rows_above,
+)
 from genlab.errors import ConfigError
-from genlab.registry import Count, Fraction, NonNegativeFloat, NonNegativeInt
+from genlab.registry import CORRUPTIONS, Count, Fraction, NonNegativeFloat
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from genlab.workflows.build import LoadedRun
 
-COMMON = {
-    "n": "how many (16)", "split": "train, valid or test", "columns": "per row (8)", "seed": "of the noise (0)",
-    "image": "a picture of your own, or a folder of them", "out": "PNG file",
-}  # fmt: skip
+DENOISE = """\
+  genlab denoise last
+  genlab denoise last sigma=0.5 n=32
+  genlab denoise last image=scan.png out=clean.png
+"""
+INPAINT = """\
+  genlab inpaint last
+  genlab inpaint last box=0.25 n=32 seed=1
+  genlab inpaint last image=face.png out=filled.png
+"""
+SIGMA = "of the Gaussian noise that is added; null: 0.3, or 0 with image=, which is taken to be noisy"
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What both verbs take as key=value."""
-
-    n: Count = 16
-    split: Literal["train", "valid", "test"] = "test"
-    columns: Count = 8
-    seed: NonNegativeInt = 0
-    image: str | None = None
-    out: str | None = None
+    n: Annotated[Count, Field(description="how many")] = 16
+    split: SplitName = "test"
+    columns: Columns = 8
+    seed: Seed = 0
+    image: OwnImages = None
+    out: PNGFile = None
 
 
 @dataclass(frozen=True)
 class DenoiseKeys(Keys):
-    sigma: NonNegativeFloat | None = None
+    sigma: Annotated[NonNegativeFloat | None, Field(description=SIGMA)] = None
 
 
 @dataclass(frozen=True)
 class InpaintKeys(Keys):
-    box: Fraction = 0.4
+    box: Annotated[Fraction, Field(description="side of the missing square, as a fraction of the shorter side")] = 0.4
 
 
-def restore(
-    loaded: LoadedRun, keys: Keys, name: str, corrupt: Callable[[Tensor], Tensor], paste: Callable[..., Tensor]
-) -> None:
-    """Rows of clean images, each above its row corrupted and its row restored, as one PNG.
+def denoise(loaded: LoadedRun, keys: DenoiseKeys) -> Save:
+    """Rows of images, above them with noise, above denoised."""
+    sigma = keys.sigma if keys.sigma is not None else 0.0 if keys.image else 0.3
+    corrupt = CORRUPTIONS.build({"name": "gaussian", "amount": sigma}, "genlab denoise")
+    return _restored(loaded, keys, lambda image: (corrupt(image), None))
 
-    `paste(corrupted, restored)` says what is shown of the two.
-    """
+
+def inpaint(loaded: LoadedRun, keys: InpaintKeys) -> Save:
+    """Rows of images, above them with a square missing, above filled: known pixels stay."""
+    from genlab.nn.augment.corruptions import GRAY, box_mask
+
+    def corrupt(image: Tensor) -> tuple[Tensor, Tensor]:
+        unknown = box_mask(image, keys.box)
+        return image.masked_fill(unknown, GRAY), unknown
+
+    return _restored(loaded, keys, corrupt)
+
+
+def _restored(loaded: LoadedRun, keys: Keys, corrupt: Callable[[Tensor], tuple[Tensor, Tensor | None]]) -> Save:
+    """`corrupt` gives the corrupted images and a mask of the pixels to be replaced, or None for all of them."""
     import torch
 
-    from genlab.core import rng
     from genlab.core.model import Reconstructs
-    from genlab.reports.grid import image_grid
 
-    path = drawing.destination(keys.out, loaded, name)
-    drawing.require(loaded, Reconstructs)
     assert isinstance(loaded.model, Reconstructs)
-    given = chosen(loaded, keys)
-    columns = min(keys.columns, len(given[0]))
-    rows = []
-    rng.seed(keys.seed)
-    with torch.no_grad():
-        for image, *conditions in zip(*(column.split(columns) for column in given), strict=True):
-            corrupted = corrupt(image)
-            made = paste(corrupted, loaded.model.reconstruct(corrupted, *conditions))
-            rows += [_filled(part.cpu(), columns) for part in (image, corrupted, made)]
-    drawing.save(path, image_grid(torch.cat(rows), columns))
+    columns = _chosen(loaded, keys)
+    found = []
+    for image, *conditions in zip(*(column.split(keys.columns) for column in columns), strict=True):
+        corrupted, unknown = corrupt(image)
+        made = loaded.model.reconstruct(corrupted, *conditions)
+        found.append((image, corrupted, made if unknown is None else made.where(unknown, corrupted)))
+    return rows_above(*(torch.cat(stack) for stack in zip(*found, strict=True)), columns=keys.columns)
 
 
-def _filled(row: Tensor, columns: int) -> Tensor:
-    """A last, shorter row with white images at its end."""
-    return row if len(row) == columns else row.new_ones(columns, *row.shape[1:]).index_copy(0, _index(row), row)
-
-
-def _index(row: Tensor) -> Tensor:
-    import torch
-
-    return torch.arange(len(row))
-
-
-def chosen(loaded: LoadedRun, keys: Keys) -> tuple[Tensor, ...]:
-    """The images, with what the model's methods take beside them: the user's pictures, or the first of a split."""
-    from genlab.runs import run_folder
-
+def _chosen(loaded: LoadedRun, keys: Keys) -> tuple[Tensor, ...]:
+    """The user's images, or the first of a split with the columns that the model's methods take after the image."""
     if keys.image is None:
         return loaded.data().split(keys.split).first(keys.n, ("image", *loaded.model.conditions))
     if loaded.model.conditions:
         raise ConfigError(
-            f"a picture alone has no {' or '.join(loaded.model.conditions)}, which this model takes",
+            f"an image of your own has no {' or '.join(loaded.model.conditions)}, which this model needs",
             "key image",
             "leave it out: images of the data set have it",
         )
-    shape = tuple(run_folder.data_facts(loaded.record, loaded.path)["shape"])
-    return (user_images.read(user_images.files_at(keys.image)[: keys.n], shape).to(loaded.runtime.device),)
+    return (user_images.for_model(loaded, user_images.files_at(keys.image)[: keys.n]),)
+
+
+DENOISE_COMMAND = ImageCommand(
+    "denoise", "Rows of images, above them with noise, above denoised.", DENOISE, DenoiseKeys, denoise,
+    "denoised sigma", needs=("Reconstructs",),
+)  # fmt: skip
+INPAINT_COMMAND = ImageCommand(
+    "inpaint", "Rows of images, above them with a square missing, above filled.", INPAINT, InpaintKeys, inpaint,
+    "inpainted box", needs=("Reconstructs",),
+)  # fmt: skip

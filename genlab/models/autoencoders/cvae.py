@@ -19,7 +19,7 @@ from genlab.models.autoencoders.vae import VAE
 from genlab.nn.layers.labels import in_turn, needed, one_hot
 from genlab.nn.losses.beta import BetaSpec
 from genlab.nn.losses.output_distribution import Likelihood, Sigma
-from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
+from genlab.registry import MODELS, NETWORKS, ClassLabel, NetworkSpec, NonNegativeFloat, PositiveInt
 
 
 @MODELS("cvae")
@@ -67,7 +67,7 @@ class CVAE(VAE):
         z = super().prior(n)
         return self.code(z, (rng.uniform(n, like=z) * self.num_classes).long())
 
-    def sample(self, n: int, label: int | None = None) -> Tensor:
+    def sample(self, n: int, label: ClassLabel = None) -> Tensor:
         """n images of class `label` (0 to num_classes − 1), or of all classes in turn."""
         z = super().prior(n)
         return self.decode(self.code(z, in_turn(n, self.num_classes, label, like=z)))

@@ -22,7 +22,7 @@ from genlab.nn.layers.labels import in_turn, needed, one_hot
 from genlab.nn.losses.adversarial import GANLossName
 from genlab.nn.losses.regularizers import RegularizerSpecs
 from genlab.nn.networks.conditional import Auxiliary, Concatenated, Projection
-from genlab.registry import MODELS, NETWORKS, AugmentationSpec, NetworkSpec, NonNegativeFloat, PositiveInt
+from genlab.registry import MODELS, NETWORKS, AugmentationSpec, ClassLabel, NetworkSpec, NonNegativeFloat, PositiveInt
 
 DISCRIMINATORS = {"concat": Concatenated, "projection": Projection, "classifier": Auxiliary}
 
@@ -124,7 +124,7 @@ class ConditionalGAN(GAN):
         z = super().prior(n)
         return self.code(z, (rng.uniform(n, like=z) * self.num_classes).long())
 
-    def sample(self, n: int, label: int | None = None) -> Tensor:
+    def sample(self, n: int, label: ClassLabel = None) -> Tensor:
         """n images of class `label` (0 to num_classes − 1), or of all classes in turn."""
         z = super().prior(n)
         return self.decode(self.code(z, in_turn(n, self.num_classes, label, like=z)))

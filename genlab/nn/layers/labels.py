@@ -20,7 +20,12 @@ def with_planes(image: Tensor, label: Tensor, classes: int) -> Tensor:
 
 
 def in_turn(n: int, classes: int, label: int | None, like: Tensor) -> Tensor:
-    """n labels (n,) where `like` lives: all of them `label`, or, if that is None, every class in turn."""
+    """n labels (n,) where `like` lives: all of them `label`, or, if that is None, every class in turn.
+
+    ConfigError for a label outside [0, classes).
+    """
+    if label is not None and not 0 <= label < classes:
+        raise ConfigError(f"there is no class {label}", "key label", f"give a label from 0 to {classes - 1}")
     count = torch.arange(n, device=like.device)
     return count % classes if label is None else torch.full_like(count, label)
 

@@ -127,14 +127,14 @@ def test_own_pictures_are_upright_cropped_and_gray_where_the_model_is(tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "line", "code"),
     [
-        (["arithmetic", "{run}"], "which attribute", 2),
+        (["arithmetic", "{run}"], "missing value for 'attribute'", 2),
         (["arithmetic", "{run}", "attribute=Smiling"], "unknown attribute 'Smiling'; data set digits", 2),
-        (["encode", "{run}", "out=codes.csv"], "'codes.csv' is no NumPy archive", 2),
-        (["encode", "{run}", "out=no/such/folder.npz"], "cannot write it", 2),
+        (["encode", "{run}", "out=codes.csv"], "give a name ending in .npz", 2),
+        (["encode", "{run}", "out=/proc/nowhere/codes.npz"], "cannot write it", 2),
         (["traverse", "{run}", "dimension=3"], "unknown key 'dimension'", 2),
         (["anomaly", "{run}", "image=nowhere"], "'nowhere' is not there; key image", 3),
         (["anomaly", "{run}", "image={run}/config.yaml"], "config.yaml cannot be read", 3),
-        (["anomaly", "{run}", "image={run}"], "holds no pictures", 3),
+        (["anomaly", "{run}", "image={run}"], "holds no images", 3),
         (["anomaly", "{run}", "quantile=1"], "bad value 1 for 'quantile'", 2),
     ],
 )

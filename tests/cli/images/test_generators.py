@@ -54,7 +54,7 @@ def test_truncation_makes_samples_alike(capsys: pytest.CaptureFixture[str], refu
     assert spread[0.0] < spread[1.0]
     [path] = said(capsys, "sample", "style/a", "n=4", "truncation=0.5")
     assert path.endswith("truncation0.5.png")
-    assert "takes no truncation" in refused("sample", "gan/b", "truncation=0.5")
+    assert "unknown key 'truncation'" in refused("sample", "gan/b", "truncation=0.5")
     assert "truncation" in refused("sample", "style/a", "truncation=3")
 
 
@@ -83,7 +83,7 @@ def test_a_picture_is_projected_and_the_seed_decides(capsys: pytest.CaptureFixtu
         for attempt in range(2):
             words = ["image=one.png", f"space={space}", "steps=60", f"out={tmp_path / f'p{attempt}.png'}"]
             line, path = said(capsys, "project", "style/a", *words)
-            near = re.fullmatch(r"PSNR (-?\d+\.\d\d) dB; above: the given, below: the found", line)
+            near = re.fullmatch(r"PSNR (-?\d+\.\d\d) dB; above: given, below: found", line)
             found[space, attempt] = float(near[1])  # type: ignore[index]
         assert (tmp_path / "p0.png").read_bytes() == (tmp_path / "p1.png").read_bytes()
     assert found["w+", 0] > found["w", 0]  # eight styles reach further than one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -51,15 +52,15 @@ def outputs(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["sample", "outputs/gan/a", "n=6", "columns=3"], 2, 3),
         (["sample", "vae/b", "n=300", "columns=30"], 10, 30),  # more than one part
         (["reconstruct", "last", "n=8", "columns=4"], 4, 4),
-        (["reconstruct", "last", "n=7", "columns=4", "split=train"], 2, 4),  # whole rows only
+        (["reconstruct", "last", "n=7", "columns=4", "split=train"], 4, 4),  # a last row that is not whole
         (["denoise", "last", "n=8", "sigma=0.5", "columns=4"], 6, 4),
-        (["inpaint", "last", "n=6", "columns=4", "box=0.5"], 6, 4),  # a last row that is not whole
+        (["inpaint", "last", "n=6", "columns=4", "box=0.5"], 6, 4),
         (["interpolate", "last", "n=3", "steps=5"], 6, 5),
         (["interpolate", "last", "n=3", "steps=5", "mode=slerp"], 3, 5),
         (["interpolate", "last", "n=3", "steps=5", "mode=lerp", "between=data"], 3, 5),
         (["interpolate", "gan/a", "n=2", "steps=4"], 4, 4),
         (["translate", "cyclegan/c", "n=6", "columns=3"], 4, 3),
-        (["translate", "cyclegan/c", "n=5", "columns=4", "direction=ba"], 2, 4),
+        (["translate", "cyclegan/c", "n=5", "columns=4", "direction=ba"], 4, 4),
     ],
 )
 def test_pictures(arguments: list[str], rows: int, columns: int, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +104,7 @@ def test_a_picture_that_cannot_be_read(refused: Refused, tmp_path: Path) -> None
     (tmp_path / "broken.png").write_bytes(b"no picture")
     (tmp_path / "empty").mkdir()
     assert "cannot be read" in refused("denoise", "last", f"image={tmp_path / 'broken.png'}", code=3)
-    assert "holds no pictures" in refused("denoise", "last", f"image={tmp_path / 'empty'}", code=3)
+    assert "holds no images" in refused("denoise", "last", f"image={tmp_path / 'empty'}", code=3)
     assert "is not there" in refused("inpaint", "last", "image=nowhere.png", code=3)
 
 
@@ -139,16 +140,20 @@ def test_a_conditional_model_draws_the_class_that_it_is_asked_for(
     said(capsys, "train", *run)
     for label in (1, 2):
         assert f"label{label}" in said(capsys, "sample", "c", "n=4", f"label={label}")
+    record = json.loads(Path("outputs/c/run.json").read_text())
+    assert record["model"]["sample_options"] == {"label": []}  # for completion
+    assert re.search(r"label= +null +integer ≥ 0 or null +a class", said(capsys, "info", "c"))
     one, two = (Path(f"outputs/c/images/samples-n4-seed0-label{label}.png").read_bytes() for label in (1, 2))
     assert one != two  # the noise is the same
     assert "a label from 0 to 9" in refused("sample", "c", "label=10")
     for name in ("probe", "knn", "tsne", "plane", "anomaly"):
         assert "does not apply to model 'cvae', which is given the label" in refused("eval", "c", f"evaluator={name}")
-    assert "judges an image by its label too" in refused("anomaly", "c")
+    assert "needs the label of an image" in refused("anomaly", "c")
 
 
 def test_a_model_without_labels_takes_none(outputs: Path, refused: Refused) -> None:
-    assert "takes no label" in refused("sample", "outputs/gan/a", "label=1")
+    line = refused("sample", "outputs/gan/a", "label=1")
+    assert "unknown key 'label'; genlab sample of model 'dcgan' has no such key; choose one of: columns, n" in line
 
 
 def test_rows_of_originals_above_their_reconstructions(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,7 +256,7 @@ def test_pictures_of_ones_own_are_translated_one_by_one(tmp_path: Path, capsys: 
         assert made.size == (8, 8)
     with Image.open("both.png") as both:
         assert both.size == (2 + 66 * 2, 2 + 66 * 2)
-    lines = said(capsys, "translate", "cyclegan/c", f"input={own / 'one.png'}", "out=here").splitlines()
+    lines = said(capsys, "translate", "cyclegan/c", f"input={own / 'one.png'}", "folder=here").splitlines()
     assert lines[0] == "here/one.png"
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from genlab.cli import main
-from genlab.cli.images.drawing import named
+from genlab.cli.images.image_command import named
 from genlab.cli.images.translate import Keys
 from tests.support.commands import Refused
 
@@ -50,7 +50,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_translated(own: Path, capsys: 
     (own / "00.png").write_bytes(b"junk")
     assert main.main(["translate", "c/a", "input=own", "folder=made", "n=3", "out=sheet.png"]) == 3
     out, error = capsys.readouterr()
-    assert error.startswith("genlab: error: picture own/00.png cannot be read; ")
+    assert error.startswith("genlab: error: image own/00.png cannot be read; ")
     assert error.count("\n") == 1
     assert names("made") == [f"{i:02}" for i in range(1, 20)]
     assert out.splitlines()[-1] == "sheet.png"
@@ -60,9 +60,9 @@ def test_what_cannot_be_read_is_told_and_the_rest_translated(own: Path, capsys: 
     (own / "19.png").write_bytes(b"")
     assert main.main(["translate", "c/a", "input=own", "folder=again"]) == 3
     first, second, last = capsys.readouterr().err.splitlines()
-    assert "picture own/00.png cannot be read" in first
-    assert "picture own/19.png cannot be read" in second
-    assert last == "genlab: error: 2 pictures cannot be read; key input; see the lines above; restore them"
+    assert "image own/00.png cannot be read" in first
+    assert "image own/19.png cannot be read" in second
+    assert last == "genlab: error: 2 images cannot be read; key input; see the lines above; restore them"
     assert names("again") == [f"{i:02}" for i in range(1, 19)]
 
 
@@ -75,7 +75,7 @@ def test_a_folder_of_nothing_that_can_be_read(own: Path, refused: Refused) -> No
 
 def test_originals_are_not_overwritten(own: Path, refused: Refused) -> None:
     before = (own / "00.png").read_bytes()
-    for words in (["input=own", "folder=own"], ["input=own/00.png", "folder=./own"], ["input=own", "out=own"]):
+    for words in (["input=own", "folder=own"], ["input=own/00.png", "folder=./own"]):
         assert "give another folder" in refused("translate", "c/a", *words)
     assert (own / "00.png").read_bytes() == before
 
@@ -95,7 +95,7 @@ def test_each_input_and_direction_has_its_own_folder_and_sheet(own: Path, capsys
 def test_no_two_words_are_told_alike() -> None:
     long = "pictures/" * 8
     words = ["pics-a", "pics/a", "pics/a/", "pics a", f"one/{long}", f"two/{long}"]
-    names = {named("translated", Keys(input=word), "direction") for word in words}
+    names = {named("translated direction", Keys(input=word)) for word in words}
     assert len(names) == len(words)
     assert "translated-ab-pics-a" in names  # a plain word is as it was given
     assert all(len(name) < 100 and "/" not in name for name in names)

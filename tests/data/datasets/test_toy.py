@@ -9,9 +9,8 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
-from genlab.cli.images.drawing import require
+from genlab.cli.images.image_command import require
 from genlab.config.compose import compose
-from genlab.core.model import Samples
 from genlab.data.datasets.mnist import MNIST
 from genlab.data.datasets.stacked import StackedMNIST
 from genlab.data.datasets.toy import Dirac, Grid, Ring
@@ -120,4 +119,4 @@ def test_no_verb_draws_points_as_pictures(tmp_path: Path) -> None:
     record = {"data": {"name": "ring", "shape": [2, 1, 1]}}
     run = LoadedRun(tmp_path, shown, {"name": "gan"}, record, Runtime(CPU, "fp32"), 1, "raw")
     with pytest.raises(ConfigError, match="evaluator=points"):
-        require(run, Samples)
+        require(run, "Samples")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
 from genlab.core.model import Model, Reconstructs, Samples, Translates
-from genlab.core.sampling import classes_in_turn, in_parts
+from genlab.core.sampling import classes_in_turn, sample_batches, sample_options
 from genlab.errors import ConfigError
 from genlab.evaluation.extraction import BATCH, Extractor, choose, features, features_of, own, some
 
@@ -120,11 +119,9 @@ class FeatureSets:
 def samples(model: Samples, n: int, batch_size: int = BATCH, **sampling: float) -> Iterator[Tensor]:
     """n samples in batches; ConfigError if the model takes no such `sampling`."""
     for name in sampling:
-        if name not in inspect.signature(model.sample).parameters:
+        if name not in sample_options(model).model_fields:
             raise ConfigError(f"this model's samples take no {name}", f"key evaluator.{name}", f"leave {name}=... out")
-    assert isinstance(model, Model)
-    for part in in_parts(n, batch_size, classes_in_turn(model)):
-        yield model.sample(part, **sampling)
+    yield from sample_batches(model, n, batch_size, **sampling)
 
 
 def unseen(split: Split) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.model import Model, Samples, generator_every
-from genlab.core.sampling import classes_in_turn, in_parts
+from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.errors import ConfigError
 from genlab.registry import EVALUATORS, EXTRACTORS, Duration, PositiveFloat, PositiveInt
@@ -87,7 +87,7 @@ def unknown() -> ConfigError:
 def drawn(model: Model, n: int) -> Tensor:
     """n samples, a batch at a time."""
     assert isinstance(model, Samples)
-    return torch.cat([model.sample(part) for part in in_parts(n, BATCH, classes_in_turn(model))])
+    return torch.cat([*sample_batches(model, n, BATCH)])
 
 
 def clusters(split: Split) -> tuple[Tensor, float]:

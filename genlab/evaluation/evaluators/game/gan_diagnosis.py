@@ -13,7 +13,7 @@ from annotated_types import Gt
 from torch import Tensor
 
 from genlab.core.model import Model, Samples, generator_every
-from genlab.core.sampling import classes_in_turn, in_parts
+from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.distributed.batch_norm import batch_statistics
 from genlab.evaluation.evaluators.distribution.diversity import entropy, pair_distance, total_variation
@@ -117,8 +117,7 @@ class GameDiagnosis:
         yield from self._shift(model, kinds[1])
 
     def _samples(self, model: Any, n: int) -> Tensor:
-        parts = in_parts(n, self.batch_size, classes_in_turn(model))
-        return torch.cat([model.sample(part).cpu() for part in parts])
+        return torch.cat([images.cpu() for images in sample_batches(model, n, self.batch_size)])
 
     def _critic(self, model: Any, columns: tuple[Tensor, ...]) -> tuple[dict[str, Logits], float]:
         """Each discriminator's logits; the mean norm of their gradient at real images, if a penalty may be on it."""

@@ -1,0 +1,227 @@
+"""What the commands that make images of a trained model share: from their arguments to the file that they write."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Gt, Lt
+from pydantic import Field
+
+from genlab.cli.options import Parser, keywords, run_argument
+from genlab.config.parameters import parameters
+from genlab.errors import ConfigError, resource_error
+from genlab.registry import Count, NonNegativeInt, signature_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
+    from torch import Tensor
+
+    from genlab.workflows.build import LoadedRun
+
+# the command that shows a capability, suggested where a model lacks another
+SHOWN_BY = {
+    "Samples": "sample", "Reconstructs": "reconstruct", "Decodes": "interpolate", "Encodes": "encode",
+    "Translates": "translate",
+}  # fmt: skip
+
+# keys that several commands take
+Seed = Annotated[NonNegativeInt, Field(description="of the noise")]
+Columns = Annotated[Count, Field(description="images in a row")]
+SplitName = Annotated[Literal["train", "valid", "test"], Field(description="of the data set")]
+Steps = Annotated[int, Gt(1), Lt(1000)]
+OwnImages = Annotated[str | None, Field(description="an image of your own, or a folder of them")]
+PNGFile = Annotated[str | None, Field(description="PNG file; null: RUN/images/...")]
+
+Save = Callable[[Path], None]  # writes the file and prints its path
+
+
+@dataclass(frozen=True)
+class ImageCommand:
+    """`genlab NAME RUN key=value ...`: `make(loaded, keys, **options)` returns what writes the file.
+
+    `keys` is a frozen dataclass with `out` and, if random numbers are drawn, `seed`. `options` are the keyword
+    parameters of the model's `options_of` ("sample"), which follow them on the command line. `file_name` is the first
+    word of the file's name and the keys that follow it always; keys that are not at their default follow too.
+    """
+
+    name: str
+    about: str
+    examples: str
+    keys: Callable[..., Any]
+    make: Callable[..., Save]
+    file_name: str
+    needs: tuple[str, ...] = ()  # capabilities of the model
+    options_of: str = ""  # its method whose options are further keys
+    suffixes: tuple[str, ...] = (".png",)
+    folder: str = "images"
+
+    def parser(self) -> Parser:
+        more = f"  and what the model's own {self.options_of}() takes: genlab info RUN\n" if self.options_of else ""
+        parse = Parser(self.name, self.about, self.examples, f"{_keys_text(self.keys)}{more}")
+        run_argument(parse)
+        parse.add_argument("options", nargs="*", metavar="KEY=VALUE", help="see keys")
+        add_loading(parse)
+        return parse
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        schema = signature_schema(self.keys)
+        known = set(schema.model_fields)
+        own = [item for item in arguments.options if not self.options_of or item.partition("=")[0] in known]
+        keys = self.keys(**keywords(schema, own))  # says what is wrong before torch is loaded
+        loaded = open_run(arguments)
+        require(loaded, *self.needs)
+        options = self._options(loaded, schema, arguments.options) if self.options_of else {}
+        path = destination(self, keys, loaded, options)
+        import torch
+
+        from genlab.core import rng
+
+        rng.seed(getattr(keys, "seed", 0))
+        with torch.no_grad():
+            save = self.make(loaded, keys, **options)
+        save(path)
+        return 0
+
+    def _options(self, loaded: LoadedRun, own: type[BaseModel], arguments: list[str]) -> dict[str, Any]:
+        """The options for the model's method; ConfigError for a key that neither it nor the command takes."""
+        from pydantic import create_model
+
+        from genlab.core.sampling import sample_options
+
+        options = sample_options(loaded.model)  # type: ignore[arg-type]
+        both = create_model("keys", __base__=(own, options))
+        values = keywords(both, arguments, f"genlab {self.name} of model '{loaded.config['name']}'")
+        return {key: value for key, value in values.items() if key in options.model_fields}
+
+
+def _keys_text(keys: Callable[..., Any]) -> str:
+    rows = [(f"{each.name}={each.default.strip(chr(34))}", each) for each in parameters(signature_schema(keys))]
+    width = max(len(key) for key, _ in rows)
+    return "".join(
+        f"  {key:<{width}}  {each.meaning}{f' ({each.allowed})' if each.choices else ''}\n" for key, each in rows
+    )
+
+
+def add_loading(parse: Parser) -> None:
+    parse.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:N")
+    parse.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="outside code the run needs")
+
+
+def open_run(options: argparse.Namespace) -> LoadedRun:
+    """The trained model that the arguments name."""
+    from genlab.runs import run_folder
+
+    path = run_folder.find(options.run)  # says what is wrong before torch is loaded
+    from genlab.workflows.build import load
+
+    return load(path, device=options.device, plugins=options.plugin)
+
+
+def require(loaded: LoadedRun, *needs: str) -> None:
+    """ConfigError if the model lacks one of the capabilities; it says what the model can do instead."""
+    from genlab.core.model import capabilities
+
+    able = capabilities(loaded.model)
+    missing = [name for name in needs if name not in able]
+    if missing:
+        commands = [f"genlab {SHOWN_BY[name]}" for name in able if name in SHOWN_BY]
+        raise ConfigError(
+            f"model '{loaded.config['name']}' cannot do this: it lacks {' and '.join(missing)}",
+            f"run {loaded.path}",
+            f"try {' or '.join(commands)}" if commands else f"it can do: {', '.join(able) or 'nothing to be seen'}",
+        )
+    if loaded.record["data"]["shape"][1:] == [1, 1] and set(needs) & {"Samples", "Reconstructs", "Decodes"}:
+        raise ConfigError(
+            f"{loaded.record['data']['name']} holds points, not images",
+            f"run {loaded.path}",
+            "try genlab eval RUN evaluator=points",
+        )
+
+
+def destination(command: ImageCommand, keys: Any, loaded: LoadedRun, options: dict[str, Any]) -> Path:
+    """The file to write: `out`, which ends in one of the command's suffixes, else a name in the run folder."""
+    suffixes = command.suffixes
+    if keys.out is None:
+        name = named(command.file_name, keys, options)
+        return loaded.path / command.folder / f"{name}{suffixes[0]}"
+    path = Path(keys.out).expanduser()
+    if path.suffix.lower() not in suffixes:
+        hint = f"give a name ending in {' or '.join(suffixes)}"
+        raise ConfigError(f"'{keys.out}' has another suffix than this command writes", "key out", hint)
+    return path
+
+
+def named(file_name: str, keys: Any, options: dict[str, Any] | None = None) -> str:
+    """A file's name from a first word, the keys that stand after it, and whatever is not at its default:
+    samples-n64-seed0-label3. Images made with other arguments are not overwritten."""
+    first, *always = file_name.split()
+    fields, values = type(keys).__dataclass_fields__, asdict(keys)
+    changed = [key for key in values if key not in (*always, "out", "folder") and values[key] != fields[key].default]
+    parts = [(key, values[key]) for key in (*always, *changed)] + sorted((options or {}).items())
+    return "-".join([first, *(_name_part(key, value) for key, value in parts)])
+
+
+def _name_part(key: str, value: Any) -> str:
+    """A number with its key; a word as one part of a path: a long one is cut and gets a hash of the whole."""
+    if not isinstance(value, str):
+        return f"{key}{value}"
+    word = re.sub(r"[^\w.]+", "-", value[-60:]).strip("-")
+    return word if word == value else f"{word}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
+
+
+def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Save:
+    """Images (N, C, H, W) in [0, 1] as one PNG, in rows of `columns` (None: nearly square)."""
+    from genlab.reports.grid import image_grid
+
+    return lambda path: write(path, image_grid(images, columns, gap).png)
+
+
+def rows_above(*stacks: Tensor, columns: int) -> Save:
+    """Stacks of images (N, C, H, W) as one PNG: a row of the first above those of the others, and so on."""
+    import torch
+
+    columns = min(columns, len(stacks[0]))
+    blank = -len(stacks[0]) % columns  # white images that complete the last row
+    filled = [torch.cat([stack.cpu(), stack.new_ones(blank, *stack.shape[1:]).cpu()]) for stack in stacks]
+    rows = zip(*(stack.split(columns) for stack in filled), strict=True)
+    return grid(torch.cat([row for group in rows for row in group]), columns)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes a file: makes its folder, prints its path; ResourceError or ConfigError if that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise resource_error(error) or ConfigError(
+            f"cannot write it ({error.strerror})", f"file {path}", "give another out=..."
+        ) from None
+    print(path)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write the file, whole or not at all, and print its path."""
+    from genlab.utils import files
+
+    with writing(path):
+        files.write_atomic(path, content)
+
+
+def decoded(loaded: LoadedRun, codes: Tensor) -> Tensor:
+    """Codes (N, D) to images (N, C, H, W) on the host, in parts that fit in memory."""
+    import torch
+
+    from genlab.core.model import Decodes
+
+    assert isinstance(loaded.model, Decodes)
+    return torch.cat([loaded.model.decode(part.to(loaded.runtime.device)).cpu() for part in codes.split(256)])
