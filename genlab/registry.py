@@ -53,8 +53,9 @@ Cadence = Duration | Literal["auto"] | None
 @functools.cache
 def signature_schema(target: Callable[..., Any], exclude: tuple[str, ...] = ()) -> type[BaseModel]:
     """The pydantic model of a callable's keyword parameters, `exclude` left out; unknown keys are errors."""
-    function = target.__init__ if inspect.isclass(target) else target
-    hints = get_type_hints(function, include_extras=True)
+    classes = reversed(target.__mro__) if inspect.isclass(target) else ()
+    functions = [vars(each)["__init__"] for each in classes if "__init__" in vars(each)] or [target]
+    hints = {name: hint for each in functions for name, hint in get_type_hints(each, include_extras=True).items()}
     fields: dict[str, Any] = {}
     for p in inspect.signature(target).parameters.values():
         if p.name in exclude or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL, p.POSITIONAL_ONLY):
@@ -62,6 +63,15 @@ def signature_schema(target: Callable[..., Any], exclude: tuple[str, ...] = ()) 
         fields[p.name] = (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
     config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
     return create_model(getattr(target, "__name__", "spec"), __config__=config, **fields)
+
+
+def _constructor_parameters(target: type) -> dict[str, inspect.Parameter]:
+    """A class's keyword parameters; `**options` in its constructor stands for those of the base class's constructor."""
+    owner, *bases = (each for each in target.__mro__ if "__init__" in vars(each))
+    _, *own = inspect.signature(vars(owner)["__init__"]).parameters.values()
+    inherited = _constructor_parameters(bases[0]) if bases and any(p.kind is p.VAR_KEYWORD for p in own) else {}
+    named = (p for p in own if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return inherited | {p.name: p.replace(kind=p.KEYWORD_ONLY) for p in named}
 
 
 def check_keywords(schema: type[BaseModel], values: Spec, where: str) -> dict[str, Any]:
@@ -130,6 +140,9 @@ class Registry:
             if name in self._entries:
                 raise ValueError(f"{self.kind} '{name}' is registered twice: {self._entries[name]} and {target}")
             self._entries[name] = target
+            if inspect.isclass(target):
+                parameters = list(_constructor_parameters(target).values())
+                target.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
             return target
 
         return register

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from genlab.core.model import Model, Phase, Shape
 from genlab.errors import ConfigError
 from genlab.nn.layers.activations import ACTIVATIONS, Activation
-from genlab.nn.losses.boltzmann import Machine, contrastive_divergence
+from genlab.nn.layers.boltzmann import RBMEnergy, contrastive_divergence
 from genlab.nn.losses.likelihood import bernoulli_nll
 from genlab.nn.losses.penalties import KeepLargest
 from genlab.nn.networks.mlp import layer_by_layer, linear_map, tied_mlp
@@ -105,12 +105,12 @@ class Autoencoder(Model):
         """(one layer of the encoder, its mirror image), from the image inwards."""
         return list(zip(layer_by_layer(self.encoder), reversed(layer_by_layer(self.decoder)), strict=True))
 
-    def machine(self, i: int) -> Machine:
+    def machine(self, i: int) -> RBMEnergy:
         """Layer i as a Boltzmann machine: binary units, but Gaussian ones for a linear code (the paper's note 8)."""
         up, down = (linear_map(part) for part in self.layers()[i])
         assert isinstance(up, nn.Linear)
         last = i + 1 == len(self.layers())
-        return Machine(up.weight, down.bias, up.bias, hidden="gaussian" if last and self.linear else "binary")
+        return RBMEnergy(up.weight, down.bias, up.bias, hidden="gaussian" if last and self.linear else "binary")
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
         """Sums over pixels, averaged over images: `loss` (Bernoulli: in nats) and `squared_error`.

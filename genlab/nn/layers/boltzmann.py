@@ -1,4 +1,17 @@
-"""A Boltzmann machine that learns: its parameters, the chains that it may keep running, and images as its units."""
+"""Restricted Boltzmann machines (RBMs): energies, Gibbs sampling, contrastive divergence, and a trainable layer.
+
+Visible units v (N, D) and hidden units h (N, H) have the energy (nats)
+
+    binary v, binary h       E(v, h) = −b·v − c·h − h·Wv
+    Gaussian v, binary h     E(v, h) = ½|v − b|² − c·h − h·Wv        p(v|h) = N(b + Wᵀh, 1)
+    binary v, Gaussian h     E(v, h) = −b·v + ½|h − c|² − h·Wv       p(h|v) = N(c + Wv, 1)
+
+and the probability p(v, h) = exp(−E(v, h)) / Z. Binary visible units may be given as probabilities.
+
+Hinton, Training Products of Experts by Minimizing Contrastive Divergence, Neural Computation 14 (2002). Persistent
+chains: Tieleman, Training RBMs using Approximations to the Likelihood Gradient, ICML 2008. Linear hidden units: Hinton
+& Salakhutdinov, Science 313 (2006). Initialization: Hinton, A Practical Guide to Training RBMs, UTML TR 2010-003.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +21,107 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, softplus
 
 from genlab.core import rng
 from genlab.core.model import Shape
-from genlab.nn.losses.boltzmann import Distribution, Machine, contrast, drawn, gibbs
 
+UnitType = Literal["binary", "gaussian"]
 Binarize = Literal["sampled", "threshold", "none"]
-FIRST_STEP = (0.0, 1e-9)  # a phase's window: of runs shorter than a milliard steps
+FIRST_STEP = (0.0, 1e-9)  # window of a phase: the first step of any run shorter than 1e9 steps
+
+
+@dataclass(frozen=True)
+class RBMEnergy:
+    """The energy function of an RBM: weights W (H, D), biases b (D,) and c (H,), and the types of the units.
+
+    W and c have the layout of an nn.Linear from visible to hidden units, so a pair of linear layers defines an RBM:
+    `RBMEnergy(encode.weight, decode.bias, encode.bias)`.
+    """
+
+    weight: Tensor
+    visible_bias: Tensor
+    hidden_bias: Tensor
+    visible: UnitType = "binary"
+    hidden: UnitType = "binary"
+
+    def hidden_mean(self, v: Tensor) -> Tensor:
+        """E[h|v], (N, H), float32: probabilities if the units are binary."""
+        return _mean(linear(v, self.weight, self.hidden_bias), self.hidden)
+
+    def visible_mean(self, h: Tensor) -> Tensor:
+        """E[v|h], (N, D), float32: probabilities if the units are binary."""
+        return _mean(linear(h, self.weight.t(), self.visible_bias), self.visible)
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        """F(v) = −log ∑ₕ exp(−E(v, h)), (N,), float32, so that p(v) = exp(−F(v)) / Z."""
+        total = linear(v, self.weight, self.hidden_bias).float()  # c + Wv
+        v, c = v.float(), self.hidden_bias.float()
+        if self.hidden == "binary":
+            hidden_term = softplus(total).sum(1)
+        else:
+            hidden_term = 0.5 * (total.square().sum(1) - c.square().sum() + len(c) * math.log(2 * math.pi))
+        return -visible_term(v, self.visible_bias, self.visible) - hidden_term
+
+
+def visible_term(v: Tensor, bias: Tensor, units: UnitType) -> Tensor:
+    """The part of −E that depends on v alone, (N,): b·v, or −½|v − b|²."""
+    if units == "binary":
+        return (v * bias).sum(1)  # not a matrix product, which autocast would round
+    return -0.5 * (v - bias).square().sum(1)
+
+
+def _mean(total: Tensor, units: UnitType) -> Tensor:
+    return total.float().sigmoid() if units == "binary" else total.float()
+
+
+def sample_units(mean: Tensor, units: UnitType = "binary") -> Tensor:
+    """Random units (N, K) with these means: 0 or 1, or normal with variance 1."""
+    if units == "binary":
+        return (rng.uniform(*mean.shape, like=mean) < mean).float()
+    return mean + rng.normal(*mean.shape, like=mean)
+
+
+@torch.no_grad()
+def gibbs(energy: RBMEnergy, v: Tensor, steps: int, mean: bool = False) -> Tensor:
+    """Visible units (N, D) after `steps` rounds of h ~ p(h|v), v ~ p(v|h).
+
+    With `mean`, the last round returns E[v|h] instead of a sample: less noise, but no longer distributed as p(v).
+    """
+    for step in range(steps):
+        v = energy.visible_mean(sample_units(energy.hidden_mean(v), energy.hidden))
+        if not (mean and step == steps - 1):
+            v = sample_units(v, energy.visible)
+    return v
+
+
+def contrast(energy: RBMEnergy, v: Tensor, fantasy: Tensor) -> Tensor:
+    """Mean free energy of the data minus that of the fantasies, both (N, D): a scalar in nats, float32.
+
+    Its gradient is the contrastive divergence update with hidden probabilities, −(⟨hv⟩ of the data − ⟨hv⟩ of the
+    fantasies). The fantasies are Gibbs samples and take no gradient. The value itself has no meaning.
+    """
+    return energy.free_energy(v).mean() - energy.free_energy(fantasy.detach()).mean()
+
+
+def contrastive_divergence(energy: RBMEnergy, v: Tensor, steps: int = 1, mean: bool = False) -> Tensor:
+    """The CD-k loss: `contrast` between the data v (N, D) and the data after k = `steps` Gibbs rounds.
+
+    Binary pixels may be probabilities or samples. `mean=True` is the CD-1 of Hinton and Salakhutdinov (2006), whose
+    fantasies are probabilities.
+    """
+    return contrast(energy, v, gibbs(energy, v, steps, mean))
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """How images (N, C, H, W) in [0, 1] become visible units (N, D), and back.
+    """Conversion between images (N, C, H, W) in [0, 1] and visible units (N, D).
 
-    Binary units: ones and zeros as `binarize` says; Gaussian ones, of unit variance: pixels / `sigma`.
+    Binary units are zeros and ones as `binarize` says; Gaussian units, of variance 1, are pixels / `sigma`.
     """
 
     shape: Shape
-    distribution: Distribution
+    distribution: UnitType
     sigma: float
     binarize: Binarize
 
@@ -33,14 +129,14 @@ class Pixels:
     def count(self) -> int:
         return math.prod(self.shape)
 
-    def units(self, image: Tensor, draw: bool = False) -> Tensor:
-        """v of images; where grey is a probability, `draw` draws it and otherwise it stays one."""
+    def units(self, image: Tensor, sample: bool = False) -> Tensor:
+        """Visible units of images. With binarize=sampled they are probabilities, sampled only if `sample`."""
         pixels = image.flatten(1).float()
         if self.distribution == "gaussian":
             return pixels / self.sigma
         if self.binarize == "threshold":
             return (pixels >= 0.5).float()
-        return drawn(pixels) if draw and self.binarize == "sampled" else pixels
+        return sample_units(pixels) if sample and self.binarize == "sampled" else pixels
 
     def image(self, v: Tensor) -> Tensor:
         """Images in [0, 1] of visible units or their means."""
@@ -49,19 +145,17 @@ class Pixels:
 
 
 class BoltzmannLayer(nn.Module):
-    """Binary hidden units over visible ones, trained by CD-k or, with `chains`, by persistent CD.
+    """An RBM with binary hidden units, trained by CD-k or, with `chains`, by persistent CD.
 
-    `chains` (K, D) are fantasies that go on from step to step (Tieleman 2008), the same ones on every rank. They move
-    in training mode only and are part of the state: a resumed run goes on with them.
+    `chains` (K, D) are fantasies that persist between steps (Tieleman 2008) and are equal on every rank. They move in
+    training mode only, and they are part of the state, so that a resumed run continues them.
     """
 
     chains: Tensor | None
 
-    def __init__(
-        self, visible: int, hidden: int, distribution: Distribution = "binary", chains: int | None = None
-    ) -> None:
+    def __init__(self, visible: int, hidden: int, distribution: UnitType = "binary", chains: int | None = None) -> None:
         super().__init__()
-        self.distribution: Distribution = distribution
+        self.distribution: UnitType = distribution
         self.weight = nn.Parameter(0.01 * torch.randn(hidden, visible))  # Hinton (2010), section 8.1
         self.visible_bias = nn.Parameter(torch.zeros(visible))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
@@ -71,37 +165,36 @@ class BoltzmannLayer(nn.Module):
         )
 
     @property
-    def machine(self) -> Machine:
-        return Machine(self.weight, self.visible_bias, self.hidden_bias, visible=self.distribution)
+    def energy(self) -> RBMEnergy:
+        return RBMEnergy(self.weight, self.visible_bias, self.hidden_bias, visible=self.distribution)
 
     @torch.no_grad()
-    def start(self, v: Tensor) -> dict[str, Tensor]:
-        """Before learning: biases that give the mean of the data v (N, D) without the hidden units.
+    def init_bias(self, v: Tensor) -> None:
+        """Set the visible biases so that, without hidden units, the RBM has the mean of the data v (N, D).
 
-        Else all hidden units learn that mean first, and stay alike (Hinton 2010, section 8.1).
+        Otherwise all hidden units learn that mean first and stay alike (Hinton 2010, section 8.1).
         """
         mean = v.mean(0)
         self.visible_bias.copy_(mean if self.distribution == "gaussian" else mean.clamp(0.01, 0.99).logit())
-        return {}
 
-    def loss(self, v: Tensor, steps: int) -> Tensor:
-        """Free energy at the data v (N, D) minus at fantasies `steps` Gibbs rounds on: the gradient is that of CD."""
-        return contrast(self.machine, v, self.fantasies(v, steps))
+    def loss(self, v: Tensor, cd_k: int) -> Tensor:
+        """`contrast` between the data v (N, D) and fantasies after `cd_k` Gibbs rounds: its gradient is the update."""
+        return contrast(self.energy, v, self.fantasies(v, cd_k))
 
     def fantasies(self, v: Tensor, steps: int) -> Tensor:
-        """What the model believes in: from the data v (CD), or from where the chains were left (persistent CD)."""
+        """Gibbs samples that start at the data (CD), or at the last state of the chains (persistent CD)."""
         if self.chains is None:
-            return gibbs(self.machine, v, steps)
+            return gibbs(self.energy, v, steps)
         if self.training:
             with rng.alone():
-                self.chains.copy_(gibbs(self.machine, self.chains, steps))
-        return self.chains.clone()  # the next step may move the chains before this one's gradient is taken
+                self.chains.copy_(gibbs(self.energy, self.chains, steps))
+        return self.chains.clone()  # the next step may move the chains before this gradient is computed
 
     def gibbs_sample(self, n: int, steps: int) -> Tensor:
-        """n visible states (n, D), `steps` Gibbs rounds from the chains or, without chains, from random units."""
+        """n visible states (n, D) after `steps` Gibbs rounds from the chains or, without chains, from random units."""
         if self.chains is not None:
             start = self.chains[torch.arange(n, device=self.chains.device) % len(self.chains)]
         else:
             start = rng.normal(n, self.weight.shape[1], like=self.weight)
             start = start if self.distribution == "gaussian" else (start > 0).float()
-        return gibbs(self.machine, start, steps, mean=True)
+        return gibbs(self.energy, start, steps, mean=True)

@@ -1,7 +1,7 @@
-"""The logarithm of a Boltzmann machine's normaliser Z: by enumeration, or by annealed importance sampling.
+"""The log partition function log Z of an RBM: by enumeration, or by annealed importance sampling (AIS).
 
-Neal, Annealed Importance Sampling, Statistics and Computing 11 (2001); for these machines Salakhutdinov & Murray, On
-the Quantitative Analysis of Deep Belief Networks, ICML 2008, whose base-rate machine and interval are used here.
+Neal, Annealed Importance Sampling, Statistics and Computing 11 (2001). For RBMs, with the base-rate model and the
+interval used here: Salakhutdinov & Murray, On the Quantitative Analysis of Deep Belief Networks, ICML 2008.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, softplus
 
-from genlab.nn.losses.boltzmann import Machine, drawn, visible_term
+from genlab.nn.layers.boltzmann import RBMEnergy, UnitType, sample_units, visible_term
 
-ENUMERABLE = 20  # units: a million states
+MAX_UNITS = 20  # for enumeration: a million states
 BLOCK = 2**14  # states at a time
 
 
 @dataclass(frozen=True)
 class LogPartition:
-    """log Z in nats, an interval about it, and how many equally good chains the estimate is worth."""
+    """log Z in nats, an interval around it, and the effective number of AIS chains."""
 
     value: float
     low: float
@@ -30,30 +30,27 @@ class LogPartition:
     chains: float
 
 
-def enumerable(machine: Machine) -> bool:
-    """Whether one layer is binary and of at most 20 units."""
-    units, inputs = machine.weight.shape
-    return (machine.hidden == "binary" and units <= ENUMERABLE) or (
-        machine.visible == "binary" and inputs <= ENUMERABLE
-    )
+def enumerable(energy: RBMEnergy) -> bool:
+    """Whether one of the two layers is binary and has at most 20 units."""
+    hidden, visible = energy.weight.shape
+    return (energy.hidden == "binary" and hidden <= MAX_UNITS) or (energy.visible == "binary" and visible <= MAX_UNITS)
 
 
 @torch.no_grad()
-def exact_log_partition(machine: Machine) -> float:
-    """log Z in nats, in float64, by a sum over every state of the smaller binary layer; its other layer is integrated.
+def exact_log_partition(energy: RBMEnergy) -> float:
+    """log Z in nats, in float64: a sum over all states of the smaller binary layer; the other layer is summed out.
 
-    ValueError if neither layer is binary and has at most 20 units.
+    Raises ValueError if neither layer is binary with at most 20 units.
     """
-    if not enumerable(machine):
-        raise ValueError(f"no layer of {tuple(machine.weight.shape)} units can be enumerated")
-    w, b, c = machine.weight.double(), machine.visible_bias.double(), machine.hidden_bias.double()
-    units, inputs = w.shape
-    by_hidden = machine.hidden == "binary" and (units <= inputs or machine.visible == "gaussian")
-    mine, other, distribution = (c, b, machine.visible) if by_hidden else (b, c, machine.hidden)
+    if not enumerable(energy):
+        raise ValueError(f"layers of {tuple(energy.weight.shape)} units cannot be enumerated")
+    w, b, c = energy.weight.double(), energy.visible_bias.double(), energy.hidden_bias.double()
+    by_hidden = energy.hidden == "binary" and (len(c) <= len(b) or energy.visible == "gaussian")
+    bias, other_bias, units = (c, b, energy.visible) if by_hidden else (b, c, energy.hidden)
     to_other = w if by_hidden else w.t()
     total = torch.tensor(-math.inf, dtype=torch.float64, device=w.device)
-    for states in _states(len(mine), w):
-        log_p = states @ mine + _summed_out(states @ to_other, other, distribution)
+    for states in _states(len(bias), w):
+        log_p = states @ bias + _summed_out(states @ to_other, other_bias, units)
         total = torch.logaddexp(total, log_p.logsumexp(0))
     return float(total)
 
@@ -65,67 +62,60 @@ def _states(units: int, like: Tensor) -> list[Tensor]:
     return [(block[:, None] >> bits & 1).to(like.dtype) for block in blocks]
 
 
-def _summed_out(field: Tensor, bias: Tensor, distribution: str) -> Tensor:
-    """log ∑ exp(−E) over units in the field (N, K) of the other layer: (N,)."""
-    if distribution == "binary":
-        return softplus(field + bias).sum(1)
-    return (0.5 * field.square() + field * bias).sum(1) + 0.5 * len(bias) * math.log(2 * math.pi)
+def _summed_out(inputs: Tensor, bias: Tensor, units: UnitType) -> Tensor:
+    """log ∑ exp(−E) over units with these inputs (N, K) from the other layer: (N,)."""
+    if units == "binary":
+        return softplus(inputs + bias).sum(1)
+    return (0.5 * inputs.square() + inputs * bias).sum(1) + 0.5 * len(bias) * math.log(2 * math.pi)
 
 
 @torch.no_grad()
-def annealed(machine: Machine, base: Tensor, chains: int, temperatures: int) -> LogPartition:
-    """log Z of a machine with binary hidden units, from `chains` walks through `temperatures` inverse temperatures β.
+def annealed(energy: RBMEnergy, base: Tensor, chains: int, temperatures: int) -> LogPartition:
+    """log Z of an RBM with binary hidden units, by AIS with `chains` chains and `temperatures` inverse temperatures β.
 
-    A walk starts with the base-rate machine, without weights and with the visible biases `base` (D,), and ends with
-    `machine`: log p*_β(v) = (1−β)·[visible term of `base`] + β·[that of b] + ∑ softplus(β(c + Wv)), equation 16 of
-    Salakhutdinov & Murray. The interval is their ±3 standard errors of the mean weight (their equations 11 and 12);
-    its lower end is −inf where that reaches 0. Walks and weights are float32, sums over β and over chains float64.
+    A chain starts at the base-rate model, which has visible biases `base` (D,) and no weights, and ends at the RBM:
+    log p*_β(v) = (1−β)·[visible term of `base`] + β·[visible term of b] + ∑ softplus(β(c + Wv)), equation 16 of
+    Salakhutdinov & Murray. The interval is ±3 standard errors of the mean weight (their equations 11 and 12); its lower
+    end is −inf if the mean minus the error is not positive. Chains are float32, sums over β and over chains float64.
     """
-    if machine.hidden != "binary":
-        raise ValueError("annealing is for binary hidden units")
-    w, b, c, distribution = (
-        machine.weight.float(),
-        machine.visible_bias.float(),
-        machine.hidden_bias.float(),
-        machine.visible,
-    )
+    if energy.hidden != "binary":
+        raise ValueError("annealing needs binary hidden units")
+    w, b, c, units = energy.weight.float(), energy.visible_bias.float(), energy.hidden_bias.float(), energy.visible
     base = base.to(b)
-    schedule = ladder(temperatures)
-    v = drawn(_base_mean(base, distribution).expand(chains, -1), distribution)
+    v = sample_units(_visible_mean(base, units).expand(chains, -1), units)
     log_w = torch.zeros(chains, dtype=torch.float64, device=w.device)
-    for before, beta in itertools.pairwise(schedule):
+    for before, beta in itertools.pairwise(ladder(temperatures)):
         total = linear(v, w, c)
         change = softplus(beta * total).sum(1) - softplus(before * total).sum(1)
-        tilt = visible_term(v, b, distribution) - visible_term(v, base, distribution)
+        tilt = visible_term(v, b, units) - visible_term(v, base, units)
         log_w += change.double() + (beta - before) * tilt.double()
-        h = drawn((beta * total).sigmoid())
-        field = (1 - beta) * base + beta * linear(h, w.t(), b)
-        v = drawn(field.sigmoid() if distribution == "binary" else field, distribution)
-    return _interval(log_w, _base_log_partition(base.double(), len(c), distribution))
+        h = sample_units((beta * total).sigmoid())
+        v = sample_units(_visible_mean((1 - beta) * base + beta * linear(h, w.t(), b), units), units)
+    return _interval(log_w, _base_log_partition(base.double(), len(c), units))
 
 
 def ladder(temperatures: int) -> list[float]:
-    """β from 0 to 1: of the 14,500 of Salakhutdinov & Murray's section 5.1, 500 up to ½, 4,000 to 0.9, 10,000 to 1.
+    """`temperatures` + 1 values of β from 0 to 1, spaced as in section 5.1 of Salakhutdinov & Murray.
 
-    Another number of temperatures keeps these proportions.
+    There, 500 of 14,500 lie below 0.5, 4,000 between 0.5 and 0.9, and 10,000 above 0.9.
     """
     knots = torch.tensor([0.0, 500, 4_500, 14_500], dtype=torch.float64) / 14_500
     values = [0.0, 0.5, 0.9, 1.0]
     betas = []
     for step in torch.linspace(0, 1, temperatures + 1, dtype=torch.float64).tolist():
         piece = min(int(torch.searchsorted(knots, step, right=True)) - 1, 2)
-        share = (step - float(knots[piece])) / float(knots[piece + 1] - knots[piece])
-        betas.append(values[piece] + share * (values[piece + 1] - values[piece]))
+        fraction = (step - float(knots[piece])) / float(knots[piece + 1] - knots[piece])
+        betas.append(values[piece] + fraction * (values[piece + 1] - values[piece]))
     return betas
 
 
-def _base_mean(base: Tensor, distribution: str) -> Tensor:
-    return base.sigmoid() if distribution == "binary" else base
+def _visible_mean(total: Tensor, units: UnitType) -> Tensor:
+    return total.sigmoid() if units == "binary" else total
 
 
-def _base_log_partition(base: Tensor, hidden: int, distribution: str) -> float:
-    of_visible = softplus(base).sum() if distribution == "binary" else 0.5 * len(base) * math.log(2 * math.pi)
-    return float(of_visible) + hidden * math.log(2)
+def _base_log_partition(base: Tensor, hidden: int, units: UnitType) -> float:
+    visible = softplus(base).sum() if units == "binary" else 0.5 * len(base) * math.log(2 * math.pi)
+    return float(visible) + hidden * math.log(2)
 
 
 def _interval(log_w: Tensor, log_base: float) -> LogPartition:

@@ -1,4 +1,4 @@
-"""The likelihood of Boltzmann machines, from a split to its numbers."""
+"""The likelihood of RBMs, from a split to its numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Siblings(MemorySplit):
         return MemorySplit(self.columns["image"])
 
 
-def machine(scale: float, hidden: int = 4) -> RBM:
+def rbm(scale: float, hidden: int = 4) -> RBM:
     torch.manual_seed(0)
     model = RBM((1, 3, 4), hidden=hidden, binarize="threshold")
     with torch.no_grad():
@@ -39,11 +39,11 @@ def measured(model: RBM, images: Tensor, chains: int = 200, temperatures: int = 
 
 
 def test_the_annealed_likelihood_is_the_enumerated_one() -> None:
-    model, images = machine(0.7), torch.rand(10, 1, 3, 4)
+    model, images = rbm(0.7), torch.rand(10, 1, 3, 4)
     values = measured(model, images)
     with torch.no_grad():
         states = torch.tensor([[i >> bit & 1 for bit in range(12)] for i in range(2**12)]).float()
-        log_z = (-model.layer.machine.free_energy(states)).logsumexp(0)
+        log_z = (-model.energy.free_energy(states)).logsumexp(0)
         nll = (model.score(images) + log_z).mean().item()
     assert values["nll_exact"] == pytest.approx(nll, abs=1e-4)
     assert values["nll"] == pytest.approx(nll, abs=0.1)
@@ -52,11 +52,11 @@ def test_the_annealed_likelihood_is_the_enumerated_one() -> None:
 
 
 def test_an_interval_without_a_lower_end_is_left_out() -> None:
-    values = measured(machine(4.0, hidden=30), torch.rand(5, 1, 3, 4), chains=20, temperatures=1)
+    values = measured(rbm(4.0, hidden=30), torch.rand(5, 1, 3, 4), chains=20, temperatures=1)
     assert "nll_low" not in values
     assert all(math.isfinite(value) for value in values.values())
 
 
 def test_it_applies_where_only_a_constant_is_missing() -> None:
-    assert AnnealedLikelihood().applies(machine(1.0))
+    assert AnnealedLikelihood().applies(rbm(1.0))
     assert not AnnealedLikelihood().applies(Shrinker())

@@ -12,7 +12,7 @@ from torch import nn
 from genlab.core import rng
 from genlab.errors import ConfigError
 from genlab.models.autoencoders.autoencoder import Autoencoder
-from genlab.nn.losses.boltzmann import contrastive_divergence
+from genlab.nn.layers.boltzmann import contrastive_divergence
 from genlab.registry import MODELS
 
 SHAPE = (1, 6, 6)

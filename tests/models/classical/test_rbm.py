@@ -1,4 +1,4 @@
-"""The models made of Boltzmann machines: likelihoods, chains, what they are shown, stacks."""
+"""The RBM and the DBN: likelihoods, chains, what they are shown, stacks."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_likelihoods_sum_to_one(visible: Any) -> None:
 def test_pseudo_likelihood_is_the_mean_over_pixels() -> None:
     model, v = rbm(), torch.rand(1, 9).round()
     with torch.no_grad():
-        model.layer.weight.add_(torch.randn_like(model.layer.weight))
-        f = model.layer.machine.free_energy
+        model.layer(0).weight.add_(torch.randn_like(model.layer(0).weight))
+        f = model.energy.free_energy
         flips = [v.clone().index_fill_(1, torch.tensor([i]), 1 - float(v[0, i])) for i in range(9)]
         exact = sum(torch.nn.functional.softplus(f(v) - f(flip)).item() for flip in flips)
         rng.seed(0)
@@ -55,9 +55,9 @@ def test_pseudo_likelihood_is_the_mean_over_pixels() -> None:
 
 
 def test_learning_raises_the_exact_likelihood() -> None:
-    """Two stripe patterns, a machine small enough for the truth: the best possible is ln 2 nats."""
+    """Two stripe patterns, an RBM small enough for the truth: the best possible is ln 2 nats."""
     data = torch.stack([torch.eye(3)[[0, 0, 0]], torch.eye(3)[[2, 2, 2]]])[:, None]
-    model = rbm(hidden=6, chains=50, steps=2)
+    model = rbm(hidden=6, chains=50, cd_k=2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for step in range(600):
         rng.seed(step)
@@ -74,11 +74,11 @@ def test_learning_raises_the_exact_likelihood() -> None:
 def test_visible_biases_start_at_the_mean_of_the_data() -> None:
     """And only there: without hidden units the model draws each pixel as often as the data have it."""
     model, images = rbm(), torch.rand(50, 1, 3, 3)
-    model.start(images)
-    torch.testing.assert_close(model.layer.visible_bias.sigmoid(), images.mean(0).flatten())
+    model.init_bias(images)
+    torch.testing.assert_close(model.layer(0).visible_bias.sigmoid(), images.mean(0).flatten())
     gaussian = rbm(visible="gaussian", sigma=0.5)
-    gaussian.start(images)
-    torch.testing.assert_close(gaussian.layer.visible_bias, images.mean(0).flatten() / 0.5)
+    gaussian.init_bias(images)
+    torch.testing.assert_close(gaussian.layer(0).visible_bias, images.mean(0).flatten() / 0.5)
     assert model.phases()[0].window == FIRST_STEP
 
 
@@ -112,7 +112,7 @@ def test_chains_are_alike_on_every_rank() -> None:
 def test_gray_becomes_what_is_asked_for(binarize: Any, values: set[float]) -> None:
     image = torch.full((2000, 1, 3, 3), 0.25)
     rng.seed(0)
-    v = rbm(binarize=binarize).data.units(image, draw=True)
+    v = rbm(binarize=binarize).data.units(image, sample=True)
     assert set(v.unique().round(decimals=4).tolist()) <= values
     if binarize == "sampled":
         assert v.mean().item() == pytest.approx(0.25, abs=0.01)
@@ -148,11 +148,11 @@ def test_a_stack_learns_one_layer_after_another() -> None:
     assert model.layer(1).chains is not None
 
 
-def test_a_stack_of_one_is_the_machine_itself() -> None:
+def test_a_stack_of_one_is_the_rbm_itself() -> None:
     torch.manual_seed(0)
     stack = DBN((1, 3, 3), hidden=[4], chains=None, burn_in=3)
     single = rbm(binarize="sampled", burn_in=3)
-    single.layer.load_state_dict(stack.layer(0).state_dict())
+    single.layer(0).load_state_dict(stack.layer(0).state_dict())
     image = torch.rand(5, 1, 3, 3)
     torch.testing.assert_close(stack.reconstruct(image), single.reconstruct(image))
     rng.seed(2)

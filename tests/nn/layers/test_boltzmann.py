@@ -1,4 +1,4 @@
-"""Boltzmann machines against enumeration of every state, numerical integration and brute force."""
+"""RBMs against enumeration of every state, numerical integration and brute force."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 
 from genlab.core import rng
-from genlab.nn.losses.boltzmann import Machine, contrast, contrastive_divergence, gibbs
+from genlab.nn.layers.boltzmann import RBMEnergy, contrast, contrastive_divergence, gibbs
 from genlab.nn.losses.partition import annealed, enumerable, exact_log_partition, ladder
 from tests.support.models import states
 
 D, H = 5, 4
 
 
-def machine(inputs: int = D, units: int = H, scale: float = 1.0, seed: int = 0, **laws: Any) -> Machine:
+def energy(inputs: int = D, units: int = H, scale: float = 1.0, seed: int = 0, **units_of: Any) -> RBMEnergy:
     torch.manual_seed(seed)
     w, b, c = torch.randn(units, inputs), torch.randn(inputs), torch.randn(units)
-    return Machine(scale * w, b, c, **laws)
+    return RBMEnergy(scale * w, b, c, **units_of)
 
 
-def minus_energy(m: Machine, v: Tensor, h: Tensor) -> Tensor:
+def minus_energy(m: RBMEnergy, v: Tensor, h: Tensor) -> Tensor:
     """−E of every pair, (len(v), len(h)), written down from the definition."""
     visible = (
         v @ m.visible_bias if m.visible == "binary" else -0.5 * (v[:, None] - m.visible_bias).square().sum(2)[:, 0]
@@ -34,13 +34,13 @@ def minus_energy(m: Machine, v: Tensor, h: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("visible", ["binary", "gaussian"])
 def test_free_energy_is_the_sum_over_hidden_states(visible: Any) -> None:
-    m = machine(visible=visible)
+    m = energy(visible=visible)
     v = states(D) if visible == "binary" else torch.randn(9, D)
     torch.testing.assert_close(m.free_energy(v), -minus_energy(m, v, states(H)).logsumexp(1))
 
 
 def test_free_energy_of_gaussian_hidden_units_is_the_integral() -> None:
-    m = machine(units=1, scale=0.5, hidden="gaussian")
+    m = energy(units=1, scale=0.5, hidden="gaussian")
     v, h = states(D), torch.linspace(-30, 30, 20_001)[:, None]
     integral = minus_energy(m, v, h).double().logsumexp(1) + math.log(60 / 20_000)
     torch.testing.assert_close(m.free_energy(v).double(), -integral, atol=1e-4, rtol=0)
@@ -49,7 +49,7 @@ def test_free_energy_of_gaussian_hidden_units_is_the_integral() -> None:
 @pytest.mark.parametrize(("visible", "hidden"), [("binary", "binary"), ("gaussian", "binary"), ("binary", "gaussian")])
 def test_the_gradient_is_the_contrastive_divergence_update(visible: Any, hidden: Any) -> None:
     """⟨hv⟩ over data minus ⟨hv⟩ over fantasies, with E[h|v] for h, and the same for the biases."""
-    m = machine(visible=visible, hidden=hidden)
+    m = energy(visible=visible, hidden=hidden)
     parameters = [p.requires_grad_() for p in (m.weight, m.visible_bias, m.hidden_bias)]
     v, fantasy = torch.rand(6, D).round(), torch.rand(6, D).round()
     gradients = torch.autograd.grad(contrast(m, v, fantasy), parameters)
@@ -71,7 +71,7 @@ def test_the_gradient_is_the_contrastive_divergence_update(visible: Any, hidden:
 
 def test_the_gradient_with_exact_samples_is_that_of_the_likelihood() -> None:
     """Fantasies weighted by p(v) in place of Gibbs samples give what CD approximates: ∇ of F(v) + exact log Z."""
-    m = machine(scale=0.7)
+    m = energy(scale=0.7)
     parameters = [p.requires_grad_() for p in (m.weight, m.visible_bias, m.hidden_bias)]
     data, everything = states(D)[[3, 9, 17]], states(D)
     likelihood = m.free_energy(data).mean() + (-m.free_energy(everything)).logsumexp(0)
@@ -85,7 +85,7 @@ def test_the_gradient_with_exact_samples_is_that_of_the_likelihood() -> None:
 @pytest.mark.parametrize("visible", ["binary", "gaussian"])
 def test_gibbs_rounds_leave_the_model_where_it_is(visible: Any) -> None:
     """From anywhere to p(v): the moments of many chains are those of the enumerated law."""
-    m = machine(scale=0.5, visible=visible)
+    m = energy(scale=0.5, visible=visible)
     rng.seed(0)
     v = gibbs(m, torch.zeros(40_000, D), 30)
     p = minus_energy(m, states(D), states(H)) if visible == "binary" else None
@@ -101,7 +101,7 @@ def test_gibbs_rounds_leave_the_model_where_it_is(visible: Any) -> None:
 
 
 def test_contrastive_divergence_draws_by_the_seed_and_takes_no_gradient_through_fantasies() -> None:
-    m = machine()
+    m = energy()
     m.weight.requires_grad_()
     v = torch.rand(8, D).round()
     rng.seed(3)
@@ -124,7 +124,7 @@ def test_contrastive_divergence_draws_by_the_seed_and_takes_no_gradient_through_
     ids=str,
 )
 def test_exact_log_z_is_the_sum_over_all_states(inputs: int, units: int, laws: dict[str, Any]) -> None:
-    m = machine(inputs, units, scale=0.4, **laws)
+    m = energy(inputs, units, scale=0.4, **laws)
     if laws.get("visible") == "gaussian":  # ∫ exp(−½|v−b|² + v·Wᵀh) dv, by completing the square
         field = states(units) @ m.weight
         terms = states(units) @ m.hidden_bias + (field @ m.visible_bias) + 0.5 * field.square().sum(1)
@@ -137,7 +137,7 @@ def test_exact_log_z_is_the_sum_over_all_states(inputs: int, units: int, laws: d
 @pytest.mark.parametrize("visible", ["binary", "gaussian"])
 @pytest.mark.parametrize(("units", "scale"), [(10, 0.3), (20, 0.15)])
 def test_annealing_finds_log_z_within_a_tenth_of_a_nat(units: int, scale: float, visible: Any) -> None:
-    m = machine(40, units, scale, visible=visible)
+    m = energy(40, units, scale, visible=visible)
     rng.seed(1)
     found = annealed(m, m.visible_bias * 0.9, chains=300, temperatures=600)
     exact = exact_log_partition(m)
@@ -148,7 +148,7 @@ def test_annealing_finds_log_z_within_a_tenth_of_a_nat(units: int, scale: float,
 
 def test_few_temperatures_are_told_by_the_interval() -> None:
     """One jump is plain importance sampling: hardly a chain counts, and the interval is open below."""
-    m = machine(60, 15, scale=1.0)
+    m = energy(60, 15, scale=1.0)
     rng.seed(0)
     rough = annealed(m, torch.zeros(60), chains=50, temperatures=1)
     assert rough.chains < 5
@@ -163,9 +163,9 @@ def test_the_ladder_is_that_of_salakhutdinov_and_murray() -> None:
     assert (betas.diff() > 0).all()
 
 
-def test_only_a_small_machine_is_enumerated() -> None:
-    assert enumerable(machine(30, 6))
-    assert enumerable(machine(6, 30))
-    assert not enumerable(machine(6, 30, visible="gaussian"))
+def test_only_a_small_rbm_is_enumerated() -> None:
+    assert enumerable(energy(30, 6))
+    assert enumerable(energy(6, 30))
+    assert not enumerable(energy(6, 30, visible="gaussian"))
     with pytest.raises(ValueError, match="enumerated"):
-        exact_log_partition(machine(30, 25))
+        exact_log_partition(energy(30, 25))
