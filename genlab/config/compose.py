@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from genlab.config import hydra_compose, overrides, safety
-from genlab.config.hydra_compose import flatten
 from genlab.errors import ConfigError, nearest
 from genlab.utils.unique_folder import check_path
 
@@ -116,8 +115,7 @@ def override_stored(stored: Mapping[str, Any], arguments: Sequence[str]) -> dict
         for part in path:
             section = section.get(part) if isinstance(section, dict) else None
         if not isinstance(section, dict) or last not in section:
-            known = [name for name, _ in flatten(config)]
-            raise ConfigError(f"unknown key '{key[:80]}'", shown, nearest(key, known))
+            raise ConfigError(f"unknown key '{key[:80]}'", shown, nearest(key, overrides.flatten(config)))
         off = override.value() is None and path in (["evaluator"], ["logger"])  # one that is not wanted any more
         if isinstance(section[last], dict) and not off:
             said = f"'{key}' is a group; a run keeps what it was made of"

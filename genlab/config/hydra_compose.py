@@ -5,14 +5,15 @@ Everything that calls Hydra is here, and only its compose API is called: no logg
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab.config import overrides, safety
-from genlab.errors import ConfigError, nearest
+from genlab.errors import ConfigError
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -21,76 +22,60 @@ if TYPE_CHECKING:
 ROOT = "train"  # the root configuration: configs/train.yaml
 KINDS = ("run", "sweep")
 MAX_TREES = 64  # kept by a Composer, about a megabyte each
+_UNRESOLVED = re.compile(r"\$\{|\?\?\?")
+_REFERENCE = re.compile(r"\$\{\s*[\w.]+\s*[\[}]|oc\.select")  # an interpolation that reads another key
 
 
 class Composer:
-    """Composes configurations from the same folders; those that differ in single values share Hydra's work.
+    """Composes configurations from the same folders. Those that choose the same options share Hydra's work.
 
     `folders` are searched in order; the first holds the root configuration.
     """
 
     def __init__(self, folders: Sequence[Path], groups: overrides.Groups) -> None:
         self._folders, self._groups = folders, groups
-        self._trees: dict[tuple[str, ...], tuple[DictConfig, Any]] = {}
+        self._trees: dict[tuple[str, ...], tuple[dict[str, Any], Any]] = {}
 
     def compose(self, parsed: Sequence[Override]) -> tuple[dict[str, Any], dict[str, str]]:
         """The resolved configuration, and `{"run": ..., "sweep": ...}`: the folders it names. Only ConfigError."""
-        tree = self._tree(parsed)
-        raw = _container(tree, resolve=False)
-        hydra = raw.pop("hydra")
-        safety.tree({**raw, "hydra": {kind: hydra[kind]["dir"] for kind in KINDS}})
-        config = {name: _read(partial(_value, tree, name), name) for name in raw}
-        safety.tree(config)
-        return config, {
-            kind: str(_read(partial(_value, tree.hydra[kind], "dir"), f"hydra.{kind}.dir")) for kind in KINDS
-        }
-
-    def _tree(self, parsed: Sequence[Override]) -> DictConfig:
-        """Hydra's tree: composed, or that of an earlier configuration with other values set in it."""
         from hydra.core.hydra_config import HydraConfig
         from omegaconf import OmegaConf
 
-        values = [override for override in parsed if overrides.is_single_value(override, parsed, self._groups)]
-        shape = tuple(f"{each.key_or_group}=" if each in values else str(each.input_line) for each in parsed)
-        hydra = HydraConfig.instance()  # what ${hydra:runtime.choices.model} reads
-        if shape in self._trees:
-            tree, hydra.cfg = self._trees[shape]
-            for override in values:
-                OmegaConf.update(tree, override.key_or_group, override.value(), merge=True)
-            return tree
-        if len(self._trees) >= MAX_TREES:
-            self._trees.clear()
-        tree = _compose(parsed, self._folders)
-        hydra.set_config(tree)
-        self._trees[shape] = tree, hydra.cfg
-        return tree
+        choices, values = overrides.split(parsed, self._groups)
+        if choices not in self._trees:
+            if len(self._trees) >= MAX_TREES:
+                self._trees.clear()
+            self._trees[choices] = _compose(choices, self._folders)
+        chosen, hydra = self._trees[choices]
+        HydraConfig.instance().cfg = hydra  # what ${hydra:runtime.choices.model} reads
+        plain = overrides.assign(chosen, values, self._groups)
+        safety.tree(plain)
+        unresolved = {name: value for name, value in plain.items() if name == "hydra" or _UNRESOLVED.search(str(value))}
+        tree = OmegaConf.create(plain if _REFERENCE.search(str(unresolved)) else unresolved)
+        dirs = {kind: str(_read(partial(_value, tree.hydra[kind], "dir"), f"hydra.{kind}.dir")) for kind in KINDS}
+        del plain["hydra"]
+        config = plain | {name: _read(partial(_value, tree, name), name) for name in unresolved.keys() - {"hydra"}}
+        safety.tree(config)
+        return config, dirs
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Every dotted key of a nested mapping with its value, mappings included."""
-    found: list[tuple[str, Any]] = []
-    for name, value in tree.items():
-        found.append((f"{prefix}{name}", value))
-        if isinstance(value, Mapping):
-            found += flatten(value, f"{prefix}{name}.")
-    return found
-
-
-def _compose(parsed: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
+def _compose(choices: Sequence[str], folders: Sequence[Path]) -> tuple[dict[str, Any], Any]:
+    """The chosen options as plain data, with what an interpolation may read of Hydra; and Hydra's own node."""
     try:
-        return _hydra_compose(overrides.arguments(parsed), folders)
+        tree = _hydra_compose(choices, folders)
     except Exception as error:  # Hydra, OmegaConf, YAML and Python itself, according to what was typed
-        known = _explained(folders, parsed)
-        if known is not None:
-            raise known from None
         raise ConfigError(
             f"the configuration cannot be composed ({_one_line(error)})",
             "command line or YAML",
             "correct the override or file named here",
         ) from None
+    plain = _container(tree)
+    hydra = plain.pop("hydra")
+    choices_made = {"runtime": {"choices": hydra["runtime"]["choices"]}}
+    return {**plain, "hydra": {kind: {"dir": hydra[kind]["dir"]} for kind in KINDS} | choices_made}, tree
 
 
-def _hydra_compose(arguments: list[str], folders: Sequence[Path]) -> DictConfig:
+def _hydra_compose(choices: Sequence[str], folders: Sequence[Path]) -> DictConfig:
     import hydra
     from hydra.core.override_parser.types import Quote, QuotedString
 
@@ -99,66 +84,13 @@ def _hydra_compose(arguments: list[str], folders: Sequence[Path]) -> DictConfig:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Hydra's advice on its own versions is not for our users
         with hydra.initialize_config_dir(str(folders[0]), job_name="genlab", **base):
-            return hydra.compose(ROOT, [*arguments, f"hydra.searchpath=[{','.join(paths)}]"], return_hydra_config=True)
+            return hydra.compose(ROOT, [*choices, f"hydra.searchpath=[{','.join(paths)}]"], return_hydra_config=True)
 
 
-def _explained(folders: Sequence[Path], parsed: Sequence[Override]) -> ConfigError | None:
-    """What is wrong with the first override that does not fit the chosen groups; None if they all do."""
-    known = overrides.groups(folders)
-    chosen = [override for override in parsed if override.key_or_group in known]
-    try:
-        plain = _container(_hydra_compose(overrides.arguments(chosen), folders), resolve=False)
-    except Exception:  # the groups alone do not compose: another fault than one override's
-        return None
-    del plain["hydra"]
-    values = dict(flatten(plain))
-    wrong = (
-        _list_of_names(override, values) or _unknown_key(override, values, known)
-        for override in parsed
-        if override.key_or_group not in known
-    )
-    return next((error for error in wrong if error), None)
-
-
-def _list_of_names(override: Override, values: Mapping[str, Any]) -> ConfigError | None:
-    """A list where there are values by name."""
-    key, given = override.key_or_group, None if override.is_sweep_override() else override.value()
-    if not isinstance(given, list) or not isinstance(values.get(key), Mapping):
-        return None
-    entry = f"{given[0]}={{}}" if given and f"{key}." in overrides.ENTRIES else "KEY=VALUE"
-    return ConfigError(f"'{key}' holds values by name, not a list", _shown(override), f"use {key}.{entry}")
-
-
-def _unknown_key(override: Override, values: Mapping[str, Any], known: overrides.Groups) -> ConfigError | None:
-    """A key that is not among `values`, or one like it in a mapping that is given; which is nearest."""
-    key = override.key_or_group
-    given = None if override.is_sweep_override() else override.value()
-    if f"{key}.".startswith((*overrides.OPEN, "hydra")) and not override.is_delete():
-        return None
-    if override.get_key_element()[0] == "+":
-        return None
-    if key in values and isinstance(given, dict) and isinstance(values[key], Mapping):
-        inside = [f"{key}.{name}" for name, _ in flatten(given)]
-        key = next((name for name in inside if name not in values), key)
-    if key in values:
-        return None
-    parent = key.rpartition(".")[0]
-    siblings = {name for name in values if name.rpartition(".")[0] == parent} or set(values)
-    deeper = [name for name in values if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
-    near = f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known))
-    # a component's file need not list all that it takes; its schema judges what is added
-    adding = f" '+{key[:60]}=...' gives '{parent}' a key that its file leaves out" if f"{parent}.name" in values else ""
-    return ConfigError(f"unknown key '{key[:80]}'", _shown(override), near + adding)
-
-
-def _shown(override: Override) -> str:
-    return f"override {str(override.input_line)[:60]!r}"
-
-
-def _container(tree: DictConfig, resolve: bool) -> dict[str, Any]:
+def _container(tree: DictConfig) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    plain = OmegaConf.to_container(tree, resolve=resolve, throw_on_missing=resolve)
+    plain = OmegaConf.to_container(tree, resolve=False)
     assert isinstance(plain, dict)
     return {str(name): value for name, value in plain.items()}
 

@@ -5,6 +5,7 @@ Group options are files; what exists is read from the folders, so a wrong name i
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 from collections.abc import Mapping, Sequence
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 MAX_OVERRIDES = 500
 MANY = ("evaluator", "logger")  # groups of which several options can be chosen: evaluator=[objective,samples]
 OPTIONAL = ("recipe", "experiment", "workload", "debug")  # groups that may be nothing: experiment=null
-# mappings whose keys are the model's phases, and what steadies its game: entries come and go
+# mappings by phase and by regularizer: their entries are added without '+'
 ENTRIES = ("optimizer.phases.", "model.regularizers.")
-# and specs, some of whose keys no YAML file names: what is added needs no '+', for their constructors check it
-OPEN = (*ENTRIES, "dataset.of.", "dataset.real.", "model.generator.", "model.discriminator.")
 DELETABLE = ("evaluator.", "logger.", *ENTRIES)
 
 Groups = Mapping[str, Sequence[str]]
@@ -61,34 +60,99 @@ def parse(overrides: Sequence[str], known: Groups, sweep: bool = False) -> list[
     return parsed
 
 
-def arguments(parsed: Sequence[Override]) -> list[str]:
-    """What Hydra is given: the text as it was typed, save three liberties.
+def split(parsed: Sequence[Override], known: Groups) -> tuple[tuple[str, ...], list[Override]]:
+    """The choices of options as Hydra takes them, and the values, those of outer keys first; the last of equals counts.
 
-    An entry of an open mapping needs no '++'; an optional group can be null; the last choice of a group counts.
+    An optional group can be null.
     """
-    last = {override.get_key_element(): override for override in parsed}
-    texts = []
-    for override in last.values():
-        key, line = override.key_or_group, str(override.input_line)
-        if key in OPTIONAL and not override.is_sweep_override() and override.value() is None:
-            texts += ["~recipe"] if key == "recipe" else []
-        elif f"{key}.".startswith(OPEN) and line[0] not in "+~":
-            texts.append(f"++{line}")
-        else:
-            texts.append(line)
-    return texts
+    choices: list[str] = []
+    values: list[Override] = []
+    for override in {override.get_key_element(): override for override in parsed}.values():
+        key = override.key_or_group
+        if key not in known and not override.package and not key.startswith("hydra") and "/" not in key:
+            values.append(override)
+        elif key not in OPTIONAL or override.is_delete() or override.value() is not None:
+            choices.append(str(override.input_line))
+        elif key == "recipe":
+            choices.append("~recipe")
+    return tuple(choices), sorted(values, key=lambda override: override.key_or_group.removesuffix(".name").count("."))
 
 
-def is_single_value(override: Override, among: Sequence[Override], known: Groups) -> bool:
-    """Whether this sets one scalar that no other override touches: a leaf of the tree changes, not its shape."""
-    key = override.key_or_group
-    if key in known or override.package or override.get_key_element()[0] in "+~" or key.split(".")[0] == "hydra":
-        return False
-    value = None if override.is_sweep_override() else override.value()
-    if override.is_sweep_override() or not isinstance(value, str | int | float | None) or set("$\\") & set(str(value)):
-        return False
-    return not any(each.key_or_group.startswith(f"{key}.") or key.startswith(f"{each.key_or_group}.")
-                   for each in among if each.key_or_group not in known)  # fmt: skip
+def assign(chosen: Mapping[str, Any], values: Sequence[Override], known: Groups) -> dict[str, Any]:
+    """A copy of `chosen` with the values of the command line in it. ConfigError for an unknown key."""
+    tree: dict[str, Any] = copy.deepcopy(dict(chosen))
+    for override in values:
+        _assign(tree, override, known)
+    return tree
+
+
+def _assign(tree: dict[str, Any], override: Override, known: Groups) -> None:
+    key, value = override.key_or_group, override.value()
+    *path, last = key.split(".")
+    if last == "name" and len(path) > 1:  # another name is another spec
+        *path, last, value = *path, {"name": value}
+    adds = override.is_add() or override.is_force_add() or key.startswith(ENTRIES)
+    section: Any = tree
+    for depth, part in enumerate(path):
+        found = section.get(part)
+        if isinstance(found, str) and depth and part != "name":  # a bare name
+            section[part] = {"name": found}
+        elif found is None and adds:
+            section[part] = {}
+        section = section.get(part)
+        if not isinstance(section, dict):
+            raise _unknown_key(override, tree, known)
+    # a spec inside another may have keys that no YAML file names: its constructor checks them
+    opens = adds or (len(path) > 1 and "name" in section)
+    if last not in section and (override.is_delete() or not opens):
+        raise _unknown_key(override, tree, known)
+    if override.is_delete():
+        del section[last]
+        return
+    old = section.get(last)
+    if isinstance(value, list) and isinstance(old, dict):
+        entry = f"{value[0]}={{}}" if value and f"{key}." in ENTRIES else "KEY=VALUE"
+        raise ConfigError(f"'{key}' holds values by name, not a list", _shown(override), f"use {key}.{entry}")
+    if override.is_add() and last in section and not isinstance(old, dict):
+        raise ConfigError(f"'{key}' exists already", _shown(override), f"leave out the '+': {key}=...")
+    section[last] = merged(old, value)
+
+
+def merged(old: Any, new: Any) -> Any:
+    """`new` laid over `old` key by key, except that a spec of another name replaces it whole."""
+    if isinstance(old, str) and isinstance(new, dict) and "name" not in new:
+        return {"name": old, **new}
+    if isinstance(old, dict) and "name" in old and isinstance(new, str):
+        new = {"name": new}
+    if not isinstance(old, dict) or not isinstance(new, dict) or new.get("name", old.get("name")) != old.get("name"):
+        return new
+    return old | {key: merged(old.get(key), value) for key, value in new.items()}
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Every dotted key of a nested mapping, those of mappings included."""
+    found: list[str] = []
+    for name, value in tree.items():
+        found.append(f"{prefix}{name}")
+        if isinstance(value, Mapping):
+            found += flatten(value, f"{prefix}{name}.")
+    return found
+
+
+def _unknown_key(override: Override, tree: Mapping[str, Any], known: Groups) -> ConfigError:
+    """ConfigError with the nearest of the keys beside it, or deeper ones of the same name."""
+    key, keys = override.key_or_group, [key for key in flatten(tree) if not key.startswith("hydra")]
+    parent = key.rpartition(".")[0]
+    siblings = {name for name in keys if name.rpartition(".")[0] == parent} or set(keys)
+    deeper = [name for name in keys if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
+    near = f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known))
+    # a component's file need not list all that it takes; its schema checks what is added
+    adding = f" '+{key[:60]}=...' gives '{parent}' a key that its file leaves out" if f"{parent}.name" in keys else ""
+    return ConfigError(f"unknown key '{key[:80]}'", _shown(override), near + adding)
+
+
+def _shown(override: Override) -> str:
+    return f"override {str(override.input_line)[:60]!r}"
 
 
 def _plain(argument: str) -> None:

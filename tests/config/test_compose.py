@@ -77,6 +77,35 @@ def test_a_bare_name_is_refused_where_another_key_is_needed() -> None:
         plan(["model=vae", "model.decoder=mlp"], [])
 
 
+CONV = {"name": "conv", "channels": [8]}
+MLP = {"name": "mlp", "hidden": [400], "activation": "relu"}  # of configs/model/vae.yaml
+
+
+@pytest.mark.parametrize(
+    ("words", "network"),
+    [
+        (["model.network={name: conv, channels: [8]}"], CONV),
+        (["model.network=conv", "model.network.channels=[8]"], CONV),
+        (["model.network.channels=[8]", "model.network.name=conv"], CONV),
+        (["model.network=mlp"], MLP),
+        (["model.network={name: mlp, activation: tanh}"], MLP | {"activation": "tanh"}),
+        (["model.network.hidden=[8]"], MLP | {"hidden": [8]}),
+    ],
+)
+def test_naming_another_network_drops_the_keys_of_the_old_one(words: list[str], network: dict[str, object]) -> None:
+    job = plan(["model=vae", "recipe=null", "dataset=mnist", *words, "seed=0,1"], []).jobs[1]
+    assert job.composed.config["model"]["network"] == network
+
+
+def test_a_spec_that_is_null_or_a_bare_name_takes_keys() -> None:
+    words = ["model=dcgan", "model.augment.name=ada", "model.augment.kimg=50", "+model.extra=conv"]
+    config = compose.compose([*words, "+evaluator.mine.name=x"]).config
+    assert config["model"]["augment"] == {"name": "ada", "kimg": 50}
+    assert compose.compose(["model.beta_schedule.warmup=0.1"]).config["model"]["beta_schedule"] == {
+        "name": "constant", "warmup": 0.1
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("model", ["pix2pix", "cyclegan", "cyclegan_unet"])
 def test_translation_takes_a_picture_a_step_whatever_the_data(model: str) -> None:
     for dataset in ("facades", "paired", "unpaired", "colourise"):
