@@ -7,7 +7,7 @@ extra = $(shell python3 -c "import tomllib; print(*map(repr, tomllib.load(open('
 add = if command -v uv >/dev/null; then uv pip install --quiet --python $(1) $(call extra,$(2)); \
 	else $(1) -m pip install --quiet --disable-pip-version-check $(call extra,$(2)); fi
 
-help:  ## what can be made
+help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.demo: requirements.lock pyproject.toml scripts/setup.sh
@@ -16,25 +16,25 @@ $(VENV)/.demo: requirements.lock pyproject.toml scripts/setup.sh
 $(VENV)/.test: requirements.lock requirements-test.lock pyproject.toml scripts/setup.sh
 	scripts/setup.sh $(VENV) requirements-test.lock && touch $@ $(VENV)/.demo
 
-demo: $(VENV)/.demo  ## set up, then train a VAE on the built-in digits (under a minute)
+demo: $(VENV)/.demo  ## set up an environment and train a VAE on the built-in digits (under a minute)
 	$(BIN)/genlab train
 	@echo; echo "To have genlab in this shell:  . $(BIN)/activate"
 
-test: $(VENV)/.test check  ## set up, then run the checks and the tests (about 10 minutes on two cores)
+test: $(VENV)/.test check  ## set up an environment, then run checks and tests (about 10 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-check: $(VENV)/.test  ## lint, format, types, import direction, links
+check: $(VENV)/.test  ## run lint, format, types, import direction and link checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_links.py
 
-coverage: $(VENV)/.test  ## the tests, and how much of the code they run
+coverage: $(VENV)/.test  ## run the tests and measure their coverage
 	$(call add,$(BIN)/python,coverage)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term --cov-report=html
 
-docs: $(VENV)-docs/.made  ## the documentation site, with search and the API reference, into site/
+docs: $(VENV)-docs/.made  ## build the documentation site, with search and the API reference, in site/
 	$(VENV)-docs/bin/mkdocs build --strict
 
 $(VENV)-docs/.made: pyproject.toml  # read from the source alone: the site needs no torch
@@ -42,17 +42,17 @@ $(VENV)-docs/.made: pyproject.toml  # read from the source alone: the site needs
 	$(call add,$(VENV)-docs/bin/python,docs)
 	touch $@
 
-bench: $(VENV)/.demo  ## time every workload beside its floor loop; the table goes into docs/performance.md (about an hour)
+bench: $(VENV)/.demo  ## compare every workload with its floor loop; write the table to docs/performance.md (about an hour)
 	$(BIN)/python -m benchmarks.run --docs $(BENCH)
 
-acceptance: $(VENV)/.test  ## the published figures on real data (GENLAB_DATA) and 220 kills a family; about two hours
+acceptance: $(VENV)/.test  ## reproduce published numbers on real data (GENLAB_DATA) and kill each model family 220 times (about two hours)
 	$(BIN)/pytest -m acceptance
 	$(BIN)/python scripts/acceptance.py --kills
 
-lock:  ## pin the dependencies anew, with hashes (needs uv)
+lock:  ## update the pinned dependencies, with hashes (needs uv)
 	scripts/lock.sh
 
-clean:  ## remove the environment and caches; runs under outputs/ stay
+clean:  ## remove the environment and caches; keep the runs in outputs/
 	rm -rf $(VENV) $(VENV)-docs site .mypy_cache .ruff_cache .pytest_cache dist build
 
 .PHONY: help demo test check coverage docs bench acceptance lock clean
