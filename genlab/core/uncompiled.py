@@ -30,8 +30,8 @@ class Uncompiled(Generic[P, R]):
 
 def keep_out() -> None:
     """Hide them from the compiler: before anything is compiled that may call one."""
-    import torch._dynamo
+    import torch
 
     for each in Uncompiled.known:
         if not each.guarded:
-            each.function, each.guarded = torch._dynamo.disable(each.function), True
+            each.function, each.guarded = torch.compiler.disable(each.function), True

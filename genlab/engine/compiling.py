@@ -19,12 +19,11 @@ def compiled(
     Random numbers are eager's own, so that a compiled run draws the same noise.
     """
     import torch
-    import torch._inductor.config
     from torch._dynamo.exc import TorchDynamoException
 
-    torch._inductor.config.fallback_random = True
     keep_out()
-    fast: Callable[..., Any] | None = torch.compile(function, backend=backend, dynamic=False)
+    options = {"fallback_random": True} if backend == "inductor" else None
+    fast: Callable[..., Any] | None = torch.compile(function, backend=backend, dynamic=False, options=options)
 
     def call(*arguments: Any) -> Any:
         nonlocal fast
