@@ -15,6 +15,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
@@ -53,7 +54,7 @@ Cadence = Duration | Literal["auto"] | None
 @functools.cache
 def signature_schema(target: Callable[..., Any], exclude: tuple[str, ...] = ()) -> type[BaseModel]:
     """The pydantic model of a callable's keyword parameters, `exclude` left out; unknown keys are errors."""
-    classes = reversed(target.__mro__) if inspect.isclass(target) else ()
+    classes = reversed(target.__mro__) if inspect.isclass(target) and not is_dataclass(target) else ()
     functions = [vars(each)["__init__"] for each in classes if "__init__" in vars(each)] or [target]
     hints = {name: hint for each in functions for name, hint in get_type_hints(each, include_extras=True).items()}
     fields: dict[str, Any] = {}

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from genlab.checkpoint import manager
 from genlab.config.settings import Saving, Settings, cadence, in_steps
+from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model
 from genlab.core.values import Diagnosis, Embedding, Logger, Picture
 from genlab.distributed.float64 import float64_on_host
 from genlab.distributed.runtime import Runtime
 from genlab.distributed.stop_sync import Agreement
-from genlab.engine.evaluate import Evaluator, Remembers, evaluate, numbers
+from genlab.engine.evaluate import evaluate, numbers
 from genlab.engine.optimizers import Schedule
 from genlab.engine.phase_state import MakeOptimizer
 from genlab.engine.step import Stepper
@@ -98,7 +99,7 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         known, due = list(self.diagnoses), list(self._due)  # copies: they are written while training goes on
-        memory = {key: each.memory for key, each in self.evaluators.items() if isinstance(each, Remembers)}
+        memory = {key: each.memory for key, each in self.evaluators.items() if each.memory is not None}
         return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best,
                 "diagnoses": known, "due": due, "memory": memory}  # fmt: skip
 
@@ -121,8 +122,8 @@ class Trainer:
         self.diagnoses = state.get("diagnoses", [])  # checkpoints of 0.1 have none
         self._due = [key for key in state.get("due", []) if key in self.evaluators]
         for key, known in state.get("memory", {}).items():
-            if isinstance(self.evaluators.get(key), Remembers):
-                self.evaluators[key].memory = known  # type: ignore[attr-defined]
+            if key in self.evaluators:
+                self.evaluators[key].memory = known
 
     # ------------------------------------------------------------------ the loop
 
@@ -216,8 +217,7 @@ class Trainer:
     def _evaluate(self) -> None:
         while self._due:
             evaluator = self.evaluators[self._due[0]]
-            live = getattr(evaluator, "live", False)
-            subject = self.average.model if self.average and not live else self.model
+            subject = self.average.model if self.average and not evaluator.live else self.model
             found = evaluate(evaluator, subject, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
             scalars = numbers(found)
             if scalars:

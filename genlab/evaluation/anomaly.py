@@ -1,4 +1,4 @@
-"""How strange an image is to a model, and from which score on it is called an anomaly."""
+"""Anomaly scores of images, and the threshold above which an image counts as an anomaly."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Rule = Literal["auto", "reconstruction"]
 
 
 def can_score(model: Model) -> bool:
-    """Whether a model judges images alone: one that is given the label would be told what is to be found out."""
+    """Whether a model scores images without conditions: a label would reveal the answer."""
     return isinstance(model, Scores | Reconstructs) and not model.conditions
 
 
 def score(model: Model, image: Tensor, rule: Rule = "auto") -> Tensor:
-    """Scores (N,), larger is stranger, of images (N, C, H, W).
+    """Scores (N,), larger is more anomalous, of images (N, C, H, W).
 
     `auto`: the model's own score where it has one (VAE: −log p(x|μ(x)) + KL, the pixels as they are; RBM: the free
     energy), else, and under `reconstruction`, the squared error of the reconstruction, summed over pixels.
@@ -31,7 +31,7 @@ def score(model: Model, image: Tensor, rule: Rule = "auto") -> Tensor:
     if rule == "auto" and isinstance(model, Scores):
         return model.score(image).float()
     if not isinstance(model, Reconstructs):
-        raise ConfigError("this model reconstructs nothing", "key score", "use score=auto")
+        raise ConfigError("this model cannot reconstruct", "key score", "use score=auto")
     return (model.reconstruct(image) - image).square().flatten(1).sum(1)
 
 
@@ -39,13 +39,13 @@ def scores(model: Model, split: Split, rule: Rule = "auto", batch_size: int = 50
     """Scores (n,), on the host, of a split's images, or of those in every so many-th of its batches."""
     found = []
     for index, (image,) in enumerate(split.batches(("image",), batch_size, 0, every)):
-        branch(index)  # a batch has its own noise, whatever was scored before it
+        branch(index)  # a batch has its own noise, whichever batches were scored before
         found.append(score(model, image, rule).cpu())
     return torch.cat(found)
 
 
 def normal_threshold(model: Model, train: Split, quantile: float, rule: Rule = "auto", n: int = 5000) -> float:
-    """The score that this share of the training images does not exceed, by about `n` of them from the whole split."""
+    """The `quantile` of the scores of about `n` training images from the whole split."""
     batch = min(500, n)
     taken = scores(model, train, rule, batch, every=max(1, len(train) // n))
     return float(taken.double().quantile(quantile))

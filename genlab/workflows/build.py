@@ -20,7 +20,6 @@ from genlab.core.values import Loggers
 from genlab.distributed.batch_norm import synchronize
 from genlab.distributed.float64 import check_float64
 from genlab.distributed.runtime import Runtime, choose_device
-from genlab.engine.evaluate import Checks
 from genlab.engine.trainer import Trainer
 from genlab.errors import CheckpointError, ConfigError
 from genlab.registry import DATASETS, EVALUATORS, LOGGERS, MODELS, OPTIMIZERS, SCHEDULES, discover, load_plugins
@@ -136,7 +135,7 @@ def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, runtime
         evaluators=evaluators,
     )
     for evaluator in trainer.evaluators.values():
-        if isinstance(evaluator, Checks) and evaluator.split:
+        if evaluator.split:
             evaluator.check(data.split(evaluator.split))
     return trainer
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model
 from genlab.core.values import Diagnosis, Logger, Value
 from genlab.engine.trainer import Trainer
@@ -15,19 +16,13 @@ from genlab.errors import ConfigError
 from tests.support.trainers import MakeTrainer, fit, same, snapshot
 
 
-class Suspicious:
+class Suspicious(Evaluator):
     """An evaluator that finds something wrong each time."""
 
     split, every = None, 1
 
-    def applies(self, model: Model) -> bool:
-        return True
-
     def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
         yield "collapse", Diagnosis("the posterior has collapsed: model.beta=0.5")
-
-    def protocol(self) -> dict[str, Any]:
-        return {}
 
 
 def test_a_diagnosis_waits_while_training_may_still_mend_it(make_trainer: MakeTrainer) -> None:
@@ -102,7 +97,7 @@ class Counting(Suspicious):
     """An evaluator that compares with what it has seen before."""
 
     def __init__(self) -> None:
-        self.memory: dict[str, Any] = {}
+        self.memory = {}
 
     def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
         self.memory = {"seen": self.memory.get("seen", 0) + 1}
@@ -123,28 +118,22 @@ def test_what_an_evaluator_remembers_is_in_the_checkpoint(make_trainer: MakeTrai
     assert seen == [1, 2, 3, 4]
 
 
-class Failing:
-    """An evaluator that cannot be made until somebody has seen to it."""
+class Failing(Evaluator):
+    """An evaluator that fails until its cause is removed."""
 
     split, every = None, 1
     broken = True
-
-    def applies(self, model: Model) -> bool:
-        return True
 
     def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
         if self.broken:
             raise ConfigError("no labels", "evaluator probe", "use another")
         yield "accuracy", 0.5
 
-    def protocol(self) -> dict[str, Any]:
-        return {}
-
 
 def test_an_evaluation_that_fails_costs_no_training_and_is_made_on_going_on(make_trainer: MakeTrainer) -> None:
     def judged() -> Trainer:
         trainer = make_trainer("vae", "evaluator=objective", "trainer.steps=4")
-        trainer.evaluators["probe"], trainer._cadence = Failing(), {"objective": 4, "probe": 4}  # type: ignore[assignment]
+        trainer.evaluators["probe"], trainer._cadence = Failing(), {"objective": 4, "probe": 4}
         return trainer
 
     first, kept = judged(), []

@@ -42,9 +42,9 @@ def test_the_cards_accuracy_is_what_test_images_give(name: str, real_data: Path)
     classifier = SmallClassifier(name)
     right = (classifier.predict(image) == label).float().mean()
     assert right == pytest.approx(json.loads((WEIGHTS / f"{name}.json").read_text())["accuracy"]["test"], abs=0.015)
-    shares = classifier.shares(classifier(image))
-    assert shares.sum() == pytest.approx(1)
-    assert torch.equal(shares, classifier.predict(image).bincount(minlength=10).double() / len(image))
+    fractions = classifier.fractions(classifier(image))
+    assert fractions.sum() == pytest.approx(1)
+    assert torch.equal(fractions, classifier.predict(image).bincount(minlength=10).double() / len(image))
 
 
 def test_a_border_of_zeros_changes_nothing_and_other_sizes_are_resized() -> None:

@@ -83,8 +83,8 @@ class SmallClassifier(nn.Module):
         """Images (N, 1, H, W) in [0, 1] to their likeliest classes (N,), int64."""
         return self.logits(images).argmax(1)
 
-    def shares(self, features: Tensor) -> Tensor:
-        """The share (10,) of each class among features (N, 64), float64 on the host."""
+    def fractions(self, features: Tensor) -> Tensor:
+        """The fraction (10,) of each class among features (N, 64), float64 on the host."""
         head = self.network.head
         classes = head(features.to(next(head.parameters()).device)).argmax(1)
         return classes.bincount(minlength=self.classes).double().cpu() / len(features)

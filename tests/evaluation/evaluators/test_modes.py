@@ -57,7 +57,7 @@ def test_modes_and_quality_are_what_was_drawn() -> None:
     two = numbers(found)
     assert (two["modes"], two["mode_kl"]) == (2, pytest.approx(math.log(4), abs=1e-3))
     [said] = [value.sentence for _, value in found if isinstance(value, Diagnosis)]
-    assert said.startswith("mode collapse, 2 of 8 modes are drawn")
+    assert said.startswith("mode collapse, samples cover 2 of 8 modes")
     assert said.endswith("model.regularizers.pack.size=2")
     packed = Draws(of_ring(1, 5))
     packed.regularizers = chosen({"pack": {"size": 2}})  # type: ignore[assignment]

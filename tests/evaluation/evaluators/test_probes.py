@@ -21,7 +21,7 @@ from genlab.data.store.table import Table
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.images.filters import Filters
 from genlab.evaluation.evaluators.latent.features import labeled
-from genlab.evaluation.evaluators.latent.probe import Neighbours, Probe
+from genlab.evaluation.evaluators.latent.probe import NearestNeighbors, Probe
 from genlab.evaluation.evaluators.latent.tsne import TSNEMap
 from genlab.evaluation.evaluators.reconstruction.reconstruction import Reconstruction, Subspace, largest_angle
 from genlab.models.classical.pca import PCA
@@ -212,7 +212,7 @@ def labels_alone(label: np.ndarray[Any, Any]) -> Split:
     return Data(table, {name: torch.arange(len(label)) for name in SIZES}, [], "", 0, False).split("train")
 
 
-@pytest.mark.parametrize("evaluator", [Probe(), Neighbours()])
+@pytest.mark.parametrize("evaluator", [Probe(), NearestNeighbors()])
 def test_one_class_leaves_nothing_to_tell_apart(evaluator: Any) -> None:
     with pytest.raises(ConfigError, match=r"every image of the train split is of class 3.*dataset.classes"):
         found(evaluator, Pixels(), labels_alone(np.full(9, 3)))
@@ -221,7 +221,7 @@ def test_one_class_leaves_nothing_to_tell_apart(evaluator: Any) -> None:
 def test_codes_that_hold_the_label_are_not_probed() -> None:
     model = Pixels()
     model.conditions = ("label",)  # type: ignore[misc]
-    assert not any(evaluator.applies(model) for evaluator in (Probe(), Neighbours(), TSNEMap()))
+    assert not any(evaluator.applies(model) for evaluator in (Probe(), NearestNeighbors(), TSNEMap()))
     assert Probe(features="pixels").applies(model)
 
 
@@ -232,7 +232,7 @@ def test_fewer_labels_know_less(digits: Callable[[str], Split]) -> None:
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_neighbors_vote_as_brute_force_does(digits: Callable[[str], Split], k: int) -> None:
-    values = found(Neighbours(k), Pixels(), digits("test"))
+    values = found(NearestNeighbors(k=k), Pixels(), digits("test"))
     (x, y), (test_x, test_y) = pixels(digits("train")), pixels(digits("test"))
     scale = StandardScaler().fit(x).transform
     nearest = torch.cdist(torch.from_numpy(scale(test_x)), torch.from_numpy(scale(x))).topk(k, largest=False).indices
@@ -245,7 +245,7 @@ def test_attributes_are_no_classes(images: Tensor) -> None:
     table = Table("faces", columns, torch.device("cpu"), resident=True)
     data = Data(table, {name: torch.arange(10) for name in SIZES}, ["smiling"], "", 0, False)
     with pytest.raises(ConfigError, match="several attributes"):
-        found(Neighbours(), Shrinker(), data.split("test"))
+        found(NearestNeighbors(), Shrinker(), data.split("test"))
 
 
 def test_filters_are_scaled_one_by_one_around_gray() -> None:

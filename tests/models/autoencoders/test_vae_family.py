@@ -12,7 +12,6 @@ from torch.distributions import MultivariateNormal, Normal
 
 from genlab.core import rng
 from genlab.core.values import Diagnosis, Picture
-from genlab.engine.evaluate import Concludes, Shared
 from genlab.evaluation.evaluators.latent.manifold import Manifold
 from genlab.evaluation.evaluators.likelihood.active_units import ActiveUnits, mutual_information, treatment
 from genlab.evaluation.evaluators.likelihood.nll import ImportanceSampledNLL
@@ -74,7 +73,7 @@ def test_the_likelihood_is_of_the_first_images_each_binarized_once(linear: Linea
     assert all(torch.equal(x, seen[0]) for x in seen)
     assert set(seen[0].unique().tolist()) <= {0.0, 1.0}
     assert each.tolist() == [0.0]  # ten weights of 1
-    assert "binarised" in judge.protocol()["pixels"]
+    assert "binarized" in judge.protocol()["pixels"]
     assert "probability of black and white" in judge.protocol()["nll"]
 
 
@@ -107,7 +106,7 @@ def test_what_the_number_is_of_is_said() -> None:
     judge = ImportanceSampledNLL(samples=20)
     values = dict(judge.run(grays, split))
     assert values["bits_per_dim"] == pytest.approx(values["nll"] / math.log(2) / 6)  # type: ignore[operator]
-    assert "256 greys" in judge.protocol()["nll"]
+    assert "256 levels" in judge.protocol()["nll"]
     assert "bits_per_dim" not in dict(judge.run(gray, split))
     assert "not a likelihood" in judge.protocol()["nll"]
     assert "given" not in judge.protocol()
@@ -125,8 +124,6 @@ def test_ranks_share_the_likelihood(linear: LinearGaussian) -> None:
     (one, n), (two, m) = (judge.sums(linear, split, rank, 2) for rank in (1, 0))
     shared = dict(judge.figures({name: float(one[name] + two[name]) for name in one}, n + m))
     assert shared == pytest.approx(whole)
-    assert isinstance(judge, Shared)
-    assert isinstance(judge, Concludes)
 
 
 def test_with_the_exact_posterior_every_weight_is_the_likelihood(linear: LinearGaussian) -> None:
@@ -233,7 +230,7 @@ def test_a_collapsed_posterior_is_named_with_its_cure(beta: float, schedule: Any
     split: Any = MemorySplit(torch.rand(50, *SHAPE))
     found = dict(ActiveUnits().run(model, split))["posterior_collapse"]
     assert isinstance(found, Diagnosis)
-    assert found.sentence.startswith("the posterior has collapsed, 0 of 3 latent dimensions")
+    assert found.sentence.startswith("the posterior has collapsed: 0 of 3 latent dimensions")
     assert found.sentence.endswith(f": {cure}")
     assert found.after == after  # until then it may still learn to
     assert not found.due(step=400, total=400)  # a run too short to tell

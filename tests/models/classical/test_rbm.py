@@ -121,8 +121,8 @@ def test_gray_becomes_what_is_asked_for(binarize: Any, values: set[float]) -> No
 @pytest.mark.parametrize(
     ("changes", "pixels"),
     [
-        ({"binarize": "sampled"}, "binarised, each by its grey"),
-        ({"binarize": "threshold"}, "binarised at 0.5"),
+        ({"binarize": "sampled"}, "binarized at random by their gray value"),
+        ({"binarize": "threshold"}, "binarized at 0.5"),
         ({"visible": "gaussian", "sigma": 0.5}, "as they are, with sigma 0.5; log p is a density"),
     ],
 )

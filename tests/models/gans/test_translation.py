@@ -200,7 +200,7 @@ def test_translation_measures_the_distance_to_partners() -> None:
     assert found["ssim"] == pytest.approx(1)
     assert found["input_l1"] == pytest.approx((1 - 2 * a).abs().mean().item())
     pairs = Pairs(a, aligned=False, a=a, b=a)
-    with pytest.raises(ConfigError, match="no partners"):
+    with pytest.raises(ConfigError, match="no targets"):
         dict(Translation().run(Invert(), pairs))  # type: ignore[arg-type]
 
 

@@ -1,22 +1,21 @@
-"""How varied a model's images are: the classes that they are of, how far apart they lie, how alike two of them are."""
+"""How varied a model's images are: which classes they show, how far apart they lie, how alike two of them are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from annotated_types import Gt
 from torch import Tensor
 
-from genlab.core.model import Model
 from genlab.core.values import Picture, Value
-from genlab.evaluation.evaluators.distribution.feature_sets import FeatureSets, Source
-from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName, choose, some
+from genlab.evaluation.evaluators.distribution.feature_sets import FeatureSets
+from genlab.evaluation.extraction import choose, some
 from genlab.evaluation.extractors.classifiers import SmallClassifier
 from genlab.nn.losses.image_similarity import ssim
-from genlab.registry import EVALUATORS, Cadence, PositiveInt, Truncation
+from genlab.registry import EVALUATORS, Cadence
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -27,41 +26,33 @@ PAIRS = 500  # of images whose structural similarity is averaged
 
 
 @EVALUATORS("diversity")
+@dataclass
 class Diversity(FeatureSets):
-    """`distance_of_pairs_<extractor>`: how far apart two of the model's images lie on average, over the same of the
-    data's (1: as far); `ssim_of_pairs`, how alike they look, beside `_real`.
+    """`distance_of_pairs_<extractor>`: the mean distance of two of the model's images, over that of two of the data's;
+    `ssim_of_pairs`, how alike two images look, beside `_real`.
 
-    By a classifier also the fraction of each class (`class_fraction_<extractor>/0`, ...), their entropy in nats
-    and their total variation from the data's, in [0, 1]; both by the same classifier's verdict. `_real` is the split's
-    entropy, `_floor` the distance of training images.
+    A classifier adds the fraction of each class (`class_fraction_<extractor>/0`, ...), their entropy in nats and their
+    total variation from the data's fractions, in [0, 1], both sides classified alike. `_real` is the split's entropy,
+    `_floor` the total variation of training images.
     """
 
-    def __init__(
-        self,
-        images: Annotated[int, Gt(1)] = 10_000,
-        extractor: ExtractorName = AUTO,
-        source: Source = "samples",
-        batch_size: PositiveInt = BATCH,
-        truncation: Truncation | None = None,
-        every: Cadence = None,
-    ) -> None:
-        super().__init__(images, extractor, source, batch_size, truncation)
-        self.every = every
+    every: Cadence = None
 
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         name, fake, real, floor = self.read(model, split)
-        yield f"distance_of_pairs_{name}", pair_distance(fake) / pair_distance(real)
-        yield from self._likeness(model, split)
+        pairs = {"pairs": "each image and the next, in an order drawn once", "ssim_pairs": PAIRS, "entropy": "nats"}
+        self.notes = {**self.notes, **pairs}
+        tiny = torch.finfo(torch.float64).tiny  # a data set may be one image, repeated
+        yield f"distance_of_pairs_{name}", pair_distance(fake) / max(pair_distance(real), tiny)
+        yield from self._similarity(model, split)
         extractor = choose(self.extractor, split)
         if isinstance(extractor, SmallClassifier):
-            shares = [extractor.shares(features) for features in (fake, real, floor)]
-            yield from self._classes(name, *shares)
+            yield from self._classes(name, *(extractor.fractions(features) for features in (fake, real, floor)))
 
-    def _likeness(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
-        judged = some(split, 2 * PAIRS)
-        fake = torch.cat([images.cpu() for images in self.made(model, judged, 2 * PAIRS)])
-        (real,) = judged.first(len(judged), (self.column,))
+    def _similarity(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
+        compared = some(split, 2 * PAIRS)
+        fake = torch.cat([images.cpu() for images in self.generated(model, compared, 2 * PAIRS)])
+        (real,) = compared.first(len(compared), (self.column,))
         yield "ssim_of_pairs", pair_ssim(fake)
         yield "ssim_of_pairs_real", pair_ssim(real.cpu())
 
@@ -70,54 +61,46 @@ class Diversity(FeatureSets):
         yield f"class_entropy_{name}_real", entropy(real)
         yield f"class_distance_{name}", total_variation(fake, real)
         yield f"class_distance_{name}_floor", total_variation(floor, real)
-        yield from ((f"class_fraction_{name}/{k}", share) for k, share in enumerate(fake.tolist()))
+        yield from ((f"class_fraction_{name}/{k}", fraction) for k, fraction in enumerate(fake.tolist()))
         yield "classes_of_samples_beside_the_data", bars(fake, real)
 
-    def protocol(self) -> dict[str, Any]:
-        return {
-            **super().protocol(),
-            "pairs": "each image and the next, in an order drawn once",
-            "ssim_pairs": PAIRS,
-            "entropy": "nats",
-        }
 
-
-def shuffled(rows: Tensor) -> Tensor:
-    """Rows in an order drawn once for all: samples go through the classes in turn, and neighbours share none."""
-    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
+def shuffled(x: Tensor) -> Tensor:
+    """x (N, ...) in a fixed random order: samples cycle through the classes, so that neighbors never share one."""
+    return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
 
 
 def pair_distance(features: Tensor) -> float:
-    """The mean Euclidean distance of each of N > 1 feature vectors to another, drawn once for all."""
+    """The mean Euclidean distance of each of N > 1 feature vectors to another, in a fixed random order."""
     features = shuffled(features)
     return float((features - features.roll(1, 0)).double().norm(dim=1).mean())
 
 
 def pair_ssim(images: Tensor) -> float:
-    """The mean structural similarity of pairs of images, drawn once for all; each image is in one pair."""
+    """The mean structural similarity of random, fixed pairs of images; each image is in one pair."""
     images = shuffled(images)
     half = len(images) // 2
     return float(ssim(images[: 2 * half : 2], images[1 : 2 * half : 2]).mean())
 
 
-def entropy(shares: Tensor) -> float:
-    """−Σ p log p in nats of shares (K,) that sum to 1."""
-    return float(torch.special.entr(shares.double()).sum())
+def entropy(p: Tensor) -> float:
+    """−Σ p log p in nats of probabilities (K,)."""
+    return float(torch.special.entr(p.double()).sum())
 
 
-def total_variation(shares: Tensor, others: Tensor) -> float:
-    """½ Σ |p − q|, from 0 to 1."""
-    return float((shares.double() - others.double()).abs().sum() / 2)
+def total_variation(p: Tensor, q: Tensor) -> float:
+    """½ Σ |p − q|, from 0 to 1, of probabilities (K,)."""
+    return float((p.double() - q.double()).abs().sum() / 2)
 
 
-def bars(shares: Tensor, others: Tensor, height: int = 128, width: int = 12) -> Picture:
-    """Two histograms (K,) side by side, the model's black and the data's grey, above the classes' numbers."""
+def bars(p: Tensor, q: Tensor, height: int = 128, width: int = 12) -> Picture:
+    """Two histograms (K,) side by side, the model's black and the data's gray, above the class numbers."""
     from PIL import Image, ImageDraw
 
-    top = max(float(shares.max()), float(others.max()), 1e-12)
-    image = Image.new("L", (max(LEGEND, len(shares) * 3 * width), LINE + height + LINE), 255)
+    top = max(float(p.max()), float(q.max()), 1e-12)
+    image = Image.new("L", (max(LEGEND, len(p) * 3 * width), LINE + height + LINE), 255)
     draw = ImageDraw.Draw(image)
-    for k, pair in enumerate(zip(shares.tolist(), others.tolist(), strict=True)):
+    for k, pair in enumerate(zip(p.tolist(), q.tolist(), strict=True)):
         for place, (value, gray) in enumerate(zip(pair, GRAYS, strict=True)):
             left, high = (3 * k + place) * width + width // 2, round(value / top * height)
             if high:

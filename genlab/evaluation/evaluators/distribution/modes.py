@@ -1,14 +1,16 @@
-"""How many of the modes of data whose modes are known a model draws, and how evenly."""
+"""How many modes of a data set with known modes a model covers, and how evenly."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Samples, generator_every
 from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
@@ -20,43 +22,42 @@ if TYPE_CHECKING:
 
 POINTS, STACKS = 2_500, 26_000  # samples, as in the papers
 BATCH = 500
-EARLY = 0.5  # share of training up to which a mode may still be found
-FORMED = 0.25  # share of points near a mode, below which they are no data yet, and miss no modes
-MOST = 0.9  # share of the modes from which on a few that are missed are no collapse
+EARLY = 0.5  # fraction of training up to which a mode may still be found
+FORMED = 0.25  # fraction of points near a mode below which the samples are too poor to speak of missing modes
+MOST = 0.9  # fraction of the modes above which the missing ones are not a collapse
 
 
 @EVALUATORS("modes")
-class Modes:
-    """`modes` of which at least one sample is; `mode_kl`, in nats, from the samples' modes to an even use of all.
+@dataclass
+class Modes(Evaluator):
+    """`modes`: the number of modes with at least one sample; `mode_kl`: KL in nats from the modes of the samples to the
+    uniform distribution over all modes.
 
-    Points (ring, grid): a sample is of its nearest mode if it lies within `deviations` standard deviations of it;
-    `high_quality` is the share of those, and only they are counted (Lin et al., PacGAN, NeurIPS 2018, section 4.1).
-    The modes' centres and their deviation are the training points' own. Stacked MNIST: the shipped classifier reads
-    each channel, all samples count. With N samples of K modes used evenly, `mode_kl` is about (K - 1)/2N, not 0.
+    Points (ring, grid): a sample belongs to its nearest mode if it lies within `deviations` standard deviations of it.
+    `high_quality` is the fraction of these samples, and only they are counted (Lin et al., PacGAN, NeurIPS 2018,
+    section 4.1). The centers and their deviation are those of the training points. Stacked MNIST: the shipped
+    classifier reads each channel, and all samples count. N samples of K modes used evenly have a `mode_kl` of about
+    (K - 1)/2N, not 0.
     """
 
-    split: str | None = "valid"
+    n: PositiveInt | None = None
+    deviations: PositiveFloat = 3.0
+    every: Duration | None = None
 
-    def __init__(
-        self, n: PositiveInt | None = None, deviations: PositiveFloat = 3.0, every: Duration | None = None
-    ) -> None:
-        self.n, self.deviations, self.every = n, deviations, every
-
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, Samples)
+    needs = (Samples,)
+    notes = {"modes": "class means of the training points; stacks: the shipped classifier mnist, channel by channel"}
 
     def check(self, split: Split) -> None:
         if not split.points and split.table.name != "stacked_mnist":
             raise unknown()
 
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         self.check(split)
         quality: float | None = None
         if split.points:
             samples = drawn(model, self.n or POINTS).flatten(1)
             centers, deviation = clusters(split.sibling("train"))
-            if not deviation:  # one point again and again: nothing lies near it
+            if not deviation:  # the same point repeated: nothing lies near it
                 raise unknown()
             near, tally = nearest(samples.cpu(), centers, self.deviations * deviation)
             quality = float(near.double().mean())
@@ -71,22 +72,15 @@ class Modes:
             yield "modes", Diagnosis(_sentence(model, found, total), EARLY, UNTAUGHT * generator_every(model))
 
     def protocol(self) -> dict[str, Any]:
-        return {
-            "samples": self.n or f"{POINTS} points, {STACKS} stacks",
-            "high_quality": f"within {self.deviations:g} standard deviations of the nearest mode",
-            "modes": "class means of the training points; stacks: the shipped classifier mnist, channel by channel",
-        }
+        return {**super().protocol(), "n": self.n or f"{POINTS} points, {STACKS} stacks"}
 
 
 def unknown() -> ConfigError:
-    return ConfigError(
-        "these data have no modes that are known", "evaluator modes", "use dataset=ring, grid or stacked_mnist"
-    )
+    return ConfigError("this data set has no known modes", "evaluator modes", "use dataset=ring, grid or stacked_mnist")
 
 
-def drawn(model: Model, n: int) -> Tensor:
+def drawn(model: Any, n: int) -> Tensor:
     """n samples, a batch at a time."""
-    assert isinstance(model, Samples)
     return torch.cat([*sample_batches(model, n, BATCH)])
 
 
@@ -100,7 +94,7 @@ def clusters(split: Split) -> tuple[Tensor, float]:
 
 
 def nearest(samples: Tensor, centers: Tensor, reach: float) -> tuple[Tensor, Tensor]:
-    """Which samples (N, D) lie within `reach` of a centre (K, D), (N,), and how many of these are nearest to each."""
+    """Which samples (N, D) lie within `reach` of a center (K, D), (N,), and how many of these are nearest to each."""
     distance, mode = torch.cdist(samples.double(), centers).min(1)
     near = distance < reach
     return near, mode[near].bincount(minlength=len(centers))
@@ -108,9 +102,9 @@ def nearest(samples: Tensor, centers: Tensor, reach: float) -> tuple[Tensor, Ten
 
 def spelled(images: Tensor) -> Tensor:
     """The numbers 0..999 (N,) that the digits in the three channels of images (N, 3, H, W) spell."""
-    judge = EXTRACTORS.build({"name": "mnist"}, "extractor").to(images.device)
+    classifier = EXTRACTORS.build({"name": "mnist"}, "extractor").to(images.device)
     channels = images.reshape(-1, 1, *images.shape[2:]).split(3 * BATCH)
-    digits = torch.cat([judge.predict(part) for part in channels]).view(-1, 3).cpu()
+    digits = torch.cat([classifier.predict(part) for part in channels]).view(-1, 3).cpu()
     return digits @ torch.tensor([100, 10, 1])
 
 
@@ -124,6 +118,6 @@ def _sentence(model: Model, found: int, total: int) -> str:
     pack = getattr(getattr(model, "regularizers", None), "pack", None)
     size = 2 * pack.size if pack else 2
     return (
-        f"mode collapse, {found} of {total} modes are drawn; "
-        f"let the discriminator judge {size} samples at once: model.regularizers.pack.size={size}"
+        f"mode collapse, samples cover {found} of {total} modes; "
+        f"let the discriminator see {size} samples at once: model.regularizers.pack.size={size}"
     )

@@ -1,14 +1,16 @@
-"""What a model makes of points in the plane: its samples over the data, and what its discriminator thinks where."""
+"""Points in the plane: a model's samples over the data, and its discriminator's logit everywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from genlab.core.model import Model, Samples
+from genlab.core.evaluator import Evaluator
+from genlab.core.model import Samples
 from genlab.core.values import Value
 from genlab.registry import EVALUATORS, Count, Duration
 from genlab.reports.vector_field import Window, picture
@@ -16,32 +18,28 @@ from genlab.reports.vector_field import Window, picture
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
-DATA, SAMPLES = (120, 120, 120), (0, 90, 50)  # grey and green
-Judge = Callable[[Tensor], Tensor]
+DATA, SAMPLES = (120, 120, 120), (0, 90, 50)  # gray and green
+Logit = Callable[[Tensor], Tensor]
 
 
 @EVALUATORS("points")
-class PointsPicture:
-    """Data grey, samples green. Behind them, for a GAN, the discriminator's logit: red real, blue fake, white halfway
-    between its least and largest; arrows show where a sample at that place would be driven, −∇ of the generator's loss.
+@dataclass
+class PointsPicture(Evaluator):
+    """Data gray, samples green. The background is the logit of a GAN's discriminator: red real, blue fake, white midway
+    between its extremes; arrows show where the generator's loss drives a sample at that place, −∇ of the loss.
     """
 
-    split: str | None = "valid"
+    n: Count = 1000
+    every: Duration | None = "10%"
 
-    def __init__(self, n: Count = 1000, every: Duration | None = "10%") -> None:
-        self.n, self.every = n, every
+    needs = (Samples,)
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, Samples)
-
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
-        assert isinstance(model, Samples)
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         if not split.points:
             return
         data = split.first(min(self.n, len(split)), ("image",))[0]
         if data[0].numel() != 2:
-            return  # a plane is what can be seen
+            return  # only a plane can be shown
         samples = model.sample(self.n)
         window = Window.around(data.flatten(1).cpu())
         value = arrows = None
@@ -55,12 +53,9 @@ class PointsPicture:
         dots = [(data.flatten(1), DATA, 1.5), (samples.flatten(1), SAMPLES, 1.5)]
         yield "points", picture(window, value, arrows, dots)
 
-    def protocol(self) -> dict[str, Any]:
-        return {"samples": self.n}
 
-
-def alone(model: Any, data: Tensor) -> Judge:
-    """The logit (N,) of points (N, 2), as a function; a discriminator of packs sees each beside points of `data`."""
+def alone(model: Any, data: Tensor) -> Logit:
+    """The discriminator's logit (N,) as a function of points (N, 2); packs are completed with points of `data`."""
     packed = model.regularizers.pack
 
     def logit(points: Tensor) -> Tensor:
@@ -74,8 +69,8 @@ def alone(model: Any, data: Tensor) -> Judge:
     return logit
 
 
-def scaled(logit: Judge) -> Judge:
-    """The logit between -1, its least, and 1, its largest, over the points that are asked for."""
+def scaled(logit: Logit) -> Logit:
+    """The logit scaled to [-1, 1] over the points at which it is evaluated."""
 
     def value(points: Tensor) -> Tensor:
         found = logit(points)
@@ -85,8 +80,8 @@ def scaled(logit: Judge) -> Judge:
     return value
 
 
-def drive(model: Any, logit: Judge, points: Tensor) -> Tensor:
-    """Where the generator's loss drives samples at points (N, 2): minus its gradient, each as if it were alone."""
+def drive(model: Any, logit: Logit, points: Tensor) -> Tensor:
+    """Where the generator's loss drives samples at points (N, 2): minus the gradient of each sample's own loss."""
     with torch.enable_grad():
         x = points.detach().requires_grad_()
         on_fake = logit(x)

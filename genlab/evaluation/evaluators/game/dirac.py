@@ -8,12 +8,14 @@ from __future__ import annotations
 import cmath
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from genlab.core import rng
+from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Phase
 from genlab.core.values import Value
 from genlab.errors import ConfigError
@@ -38,7 +40,8 @@ STEP = 0.02  # of the central differences
 
 
 @EVALUATORS("dirac")
-class DiracEvaluator:
+@dataclass
+class DiracEvaluator(Evaluator):
     """`theta`, `psi`, their `distance` to the equilibrium (0, 0), and the eigenvalues there of the Jacobian of v(θ, ψ).
 
     v is minus each loss's gradient in its own player's number, by autograd through the phases' objectives, as they are
@@ -47,23 +50,18 @@ class DiracEvaluator:
     where it has them. The picture shows v, and descent by `rate` from (1, 1), θ across and ψ upwards.
     """
 
-    split: str | None = "valid"
+    n: PositiveInt = 100_000
+    steps: NonNegativeInt = 500
+    rate: PositiveFloat = 0.1
+    every: Duration | None = None
 
-    def __init__(
-        self,
-        n: PositiveInt = 100_000,
-        steps: NonNegativeInt = 500,
-        rate: PositiveFloat = 0.1,
-        every: Duration | None = None,
-    ) -> None:
-        self.n, self.steps, self.rate, self.every = n, steps, rate, every
+    notes = {"jacobian": f"central differences of {STEP} of the mean gradients of n points", "batch_size": BATCH}
 
     def applies(self, model: Model) -> bool:
-        players = getattr(model, "generator", None), getattr(model, "discriminator", None)
-        return isinstance(players[0], DiracGenerator) and isinstance(players[1], DiracDiscriminator)
+        networks = getattr(model, "generator", None), getattr(model, "discriminator", None)
+        return isinstance(networks[0], DiracGenerator) and isinstance(networks[1], DiracDiscriminator)
 
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
+    def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
         [point] = split.first(1, ("image",))
         if not split.points or point.numel() != 1:
             raise ConfigError("θ and ψ are one number each on a line alone", "evaluator dirac", "use dataset=dirac")
@@ -80,12 +78,6 @@ class DiracEvaluator:
         # red in black where the path ends at 0
         marks = [(path[-1:], (0, 0, 0), 5.0), (torch.zeros(1, 2), (200, 0, 0), 3.5)]
         yield "dirac", picture(Window((-half, -half), (half, half)), None, game.field, (), path, marks, grid=16)
-
-    def protocol(self) -> dict[str, Any]:
-        return {
-            "jacobian": f"central differences of {STEP} of the mean gradients of {self.n} points",
-            "descent": f"{self.steps} steps of {self.rate} from (1, 1), batches of {BATCH}",
-        }
 
 
 class Players:

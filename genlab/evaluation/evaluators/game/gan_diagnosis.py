@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,8 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
-from genlab.core.model import Model, Samples, generator_every
+from genlab.core.evaluator import Evaluator
+from genlab.core.model import Samples, generator_every
 from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.distributed.batch_norm import batch_statistics
@@ -67,7 +68,8 @@ class Variety:
 
 
 @EVALUATORS("game")
-class GameDiagnosis:
+@dataclass
+class GameDiagnosis(Evaluator):
     """Over a few images of the split and as many samples, always of the same noise.
 
     `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
@@ -80,23 +82,20 @@ class GameDiagnosis:
     data that are all alike nothing is said.
     """
 
-    split: str | None = "valid"
-    live = True  # an averaged discriminator is not the one that teaches the generator
+    images: Annotated[int, Gt(ANCHORS)] = 256
+    batch_size: Annotated[int, Gt(1)] = 64
+    every: Cadence = "auto"
+    memory: dict[str, Any] = field(default_factory=dict, init=False)  # fractions of kinds at the last evaluation
 
-    def __init__(
-        self,
-        images: Annotated[int, Gt(ANCHORS)] = 256,
-        batch_size: Annotated[int, Gt(1)] = 64,
-        every: Cadence = "auto",
-    ) -> None:
-        self.images, self.batch_size, self.every = images, batch_size, every
-        self.memory: dict[str, Any] = {}  # of earlier evaluations of the same run: kept in its checkpoints
+    needs = (HasDiscriminator,)
+    live = True  # an averaged discriminator does not train the generator
+    notes = {
+        "batches": f"batch_size images or fewer: at most {PIXELS} pixels together, at least two images",
+        "features": "pixels",
+        "pairs": "each image and the next, in a fixed random order",
+    }
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, HasDiscriminator)
-
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         columns = some(split, self.images).first(self.images, model.inputs)
         if (columns[0] == columns[0][:1]).all():
             return
@@ -144,14 +143,6 @@ class GameDiagnosis:
         if min(shift, moved) > MOVED:
             said = f"the generator goes from mode to mode, {shift:.0%} of its samples changed kind since the last look"
             yield "oscillation", _of_samples(f"{said}; {calmer(model)}", model)
-
-    def protocol(self) -> dict[str, Any]:
-        return {
-            "images": self.images,
-            "judged": f"up to {self.batch_size} at a time, of no more than {PIXELS} pixels together (but two at least)",
-            "features": "pixels",
-            "pairs": "each image and the next, in an order drawn once",
-        }
 
 
 def parts_of(images: Tensor, batch_size: int) -> int:
@@ -207,7 +198,7 @@ def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tens
         classifier = choose(name, split)
         assert isinstance(classifier, SmallClassifier)
         classifier.to(real.device)
-        return (classifier.shares(classifier(real)), classifier.shares(classifier(fake))), True
+        return (classifier.fractions(classifier(real)), classifier.fractions(classifier(fake))), True
     chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:ANCHORS]
     anchors = real[chosen].flatten(1).float()
     nearest = [torch.cdist(each.flatten(1).float(), anchors).argmin(1) for each in (real, fake)]

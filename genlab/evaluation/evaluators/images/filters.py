@@ -1,39 +1,31 @@
-"""What a model looks for in an image."""
+"""The filters of a model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-from genlab.core.model import HasFilters, Model
+from genlab.core.evaluator import Evaluator
+from genlab.core.model import HasFilters
 from genlab.core.values import Value
 from genlab.registry import EVALUATORS, Count, Duration
 from genlab.reports.grid import are_pictures, image_grid
 
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
-
 
 @EVALUATORS("filters")
-class Filters:
-    """The first n filters as a grid, each scaled by its own largest number: grey is 0, white and black are ±largest."""
+@dataclass
+class Filters(Evaluator):
+    """The first n filters, each scaled by its largest absolute value: gray is 0, white and black are ± that value."""
 
-    split: str | None = None
+    n: Count = 100
+    every: Duration | None = "10%"
 
-    def __init__(self, n: Count = 100, every: Duration | None = "10%") -> None:
-        self.n = n
-        self.every = every
+    split = None
+    needs = (HasFilters,)
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, HasFilters)
-
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert isinstance(model, HasFilters)
+    def run(self, model: HasFilters, split: None) -> Iterator[tuple[str, Value]]:
         filters = model.filters()[: self.n].float()
         if not are_pictures(filters):
             return
         largest = filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
         yield "filters", image_grid(0.5 + 0.5 * filters / largest)
-
-    def protocol(self) -> dict[str, Any]:
-        return {"filters": self.n, "scale": "each by its largest absolute value"}

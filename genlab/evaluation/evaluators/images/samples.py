@@ -1,13 +1,15 @@
-"""What a model draws: samples, reconstructions, traversals of its code."""
+"""Grids of samples, of reconstructions, and of latent traversals."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genlab.core.model import Decodes, Encodes, Model, Reconstructs, Samples
+from genlab.core.evaluator import Evaluator
+from genlab.core.model import Decodes, Encodes, Reconstructs, Samples
 from genlab.core.values import Value
 from genlab.evaluation.latent import walks
 from genlab.registry import EVALUATORS, Duration, PositiveFloat, PositiveInt
@@ -18,49 +20,38 @@ if TYPE_CHECKING:
 
 
 @EVALUATORS("samples")
-class SamplesGrid:
-    """A grid of images from the model's distribution; the caller's seed fixes the noise.
+@dataclass
+class SamplesGrid(Evaluator):
+    """A grid of n samples, from the same noise each time.
 
-    Of a conditional model a column is a class, and the last row is left out if it would not be whole.
+    For a conditional model a column is a class, and an incomplete last row is left out.
     """
 
-    split: str | None = None
+    n: PositiveInt = 64
+    every: Duration | None = "10%"
 
-    def __init__(self, n: PositiveInt = 64, every: Duration | None = "10%") -> None:
-        self.n = n
-        self.every = every
+    split = None
+    needs = (Samples,)
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, Samples)
-
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert isinstance(model, Samples)
+    def run(self, model: Any, split: None) -> Iterator[tuple[str, Value]]:
         columns = class_columns(model, self.n)
         images = model.sample(self.n - self.n % columns if columns else self.n)
         if are_pictures(images):
             yield "samples", image_grid(images, columns)
 
-    def protocol(self) -> dict[str, Any]:
-        return {"images": self.n}
-
 
 @EVALUATORS("reconstructions")
-class Reconstructions:
-    """The first images of a split, each row of originals above the row of their reconstructions."""
+@dataclass
+class Reconstructions(Evaluator):
+    """The first n images of a split, each row of originals above the row of their reconstructions."""
 
-    split: str | None = "valid"
+    n: PositiveInt = 32
+    columns: PositiveInt = 8
+    every: Duration | None = "10%"
 
-    def __init__(self, n: PositiveInt = 32, columns: PositiveInt = 8, every: Duration | None = "10%") -> None:
-        self.n = n
-        self.columns = columns
-        self.every = every
+    needs = (Reconstructs,)
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, Reconstructs)
-
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
-        assert isinstance(model, Reconstructs)
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         if split.points:
             return
         n = min(self.n, len(split))
@@ -70,44 +61,26 @@ class Reconstructions:
         rows = zip(image.split(columns), model.reconstruct(image, *conditions).split(columns), strict=True)
         yield "reconstructions", image_grid(torch.cat([row for pair in rows for row in pair]), columns)
 
-    def protocol(self) -> dict[str, Any]:
-        return {"images": self.n}
-
 
 @EVALUATORS("traversals")
-class Traversals:
-    """One image's code, changed along one latent dimension a row, those that vary most coming first.
+@dataclass
+class Traversals(Evaluator):
+    """The code of the first image, changed along one latent dimension per row; dimensions that vary most come first.
 
-    A row runs from the mean minus `reach` standard deviations to the mean plus as much, mean and deviation
-    being those of the codes of the split's first 500 images; the other dimensions keep the first code.
+    A row spans `reach` standard deviations to either side of the mean; mean and deviation are those of the codes of the
+    split's first 500 images.
     """
 
-    split: str | None = "valid"
+    dimensions: PositiveInt = 10
+    columns: PositiveInt = 11
+    reach: PositiveFloat = 2.0
+    every: Duration | None = "10%"
 
-    def __init__(
-        self,
-        dimensions: PositiveInt = 10,
-        columns: PositiveInt = 11,
-        reach: PositiveFloat = 2.0,
-        every: Duration | None = "10%",
-    ) -> None:
-        self.dimensions = dimensions
-        self.columns = columns
-        self.reach = reach
-        self.every = every
+    needs = (Encodes, Decodes)
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, Encodes) and isinstance(model, Decodes)
-
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
-        assert isinstance(model, Encodes)
-        assert isinstance(model, Decodes)
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         if split.points:
             return
         codes = model.encode(*split.first(min(500, len(split)), ("image", *model.conditions))).flatten(1)
         steps = walks(codes, 0, self.dimensions, self.columns, self.reach)
         yield "traversals", image_grid(model.decode(steps.flatten(0, 1)), self.columns)
-
-    def protocol(self) -> dict[str, Any]:
-        return {"dimensions": self.dimensions, "reach": self.reach}

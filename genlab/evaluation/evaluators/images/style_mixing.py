@@ -1,48 +1,39 @@
-"""What coarse and fine styles each decide of an image."""
+"""What coarse and fine styles each determine in an image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from genlab.core.model import HasPrior, MixesStyles, Model
+from genlab.core.evaluator import Evaluator
+from genlab.core.model import HasPrior, MixesStyles
 from genlab.core.values import Value
 from genlab.registry import EVALUATORS, Count, Duration, Fraction
 from genlab.reports.grid import image_grid
 
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
-
 
 @EVALUATORS("style_mixing")
-class StyleMixing:
-    """A table of images: the coarse layers' style is that of the image at the row's left, the fine ones' that above.
+@dataclass
+class StyleMixing(Evaluator):
+    """A table of images: coarse layers take the style of the image left of the row, fine ones that of the image above.
 
-    Karras, Laine & Aila, CVPR 2019 (arXiv:1812.04948), figure 3. `coarse` is the share of the layers, the first ones,
-    that take the row's style; `truncation` draws both styles to their mean.
+    Karras, Laine & Aila, CVPR 2019 (arXiv:1812.04948), figure 3. `coarse` is the fraction of the layers, from the
+    first, that take the row's style; `truncation` moves both styles towards their mean.
     """
 
-    split: str | None = None
+    rows: Count = 6
+    columns: Count = 8
+    coarse: Fraction = 0.5
+    truncation: Fraction = 0.7
+    every: Duration | None = "10%"
 
-    def __init__(
-        self,
-        rows: Count = 6,
-        columns: Count = 8,
-        coarse: Fraction = 0.5,
-        truncation: Fraction = 0.7,
-        every: Duration | None = "10%",
-    ) -> None:
-        self.rows, self.columns, self.coarse, self.truncation = rows, columns, coarse, truncation
-        self.every = every
+    split = None
+    needs = (MixesStyles, HasPrior)
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, MixesStyles) and isinstance(model, HasPrior)
-
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert isinstance(model, MixesStyles)
-        assert isinstance(model, HasPrior)
+    def run(self, model: Any, split: None) -> Iterator[tuple[str, Value]]:
         styles = model.styles(model.prior(self.rows + self.columns), self.truncation)
         left, above = styles.split([self.rows, self.columns])
         first = round(self.coarse * styles.shape[1])
@@ -52,6 +43,3 @@ class StyleMixing:
             mixed = torch.cat([style[:, :first].expand(self.columns, -1, -1), above[:, first:]], 1)
             lines.append(model.render(torch.cat([style, mixed])))
         yield "style_mixing", image_grid(torch.cat(lines), self.columns + 1)
-
-    def protocol(self) -> dict[str, Any]:
-        return {"coarse": self.coarse, "truncation": self.truncation}

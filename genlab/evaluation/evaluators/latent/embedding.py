@@ -1,11 +1,13 @@
-"""Latent codes to walk around in, in TensorBoard's projector."""
+"""Latent codes for TensorBoard's projector."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genlab.core.model import Encodes, Model
+from genlab.core.evaluator import Evaluator
+from genlab.core.model import Encodes
 from genlab.core.values import Embedding, Value
 from genlab.registry import EVALUATORS, Duration, PositiveInt
 
@@ -14,21 +16,16 @@ if TYPE_CHECKING:
 
 
 @EVALUATORS("embedding")
-class Codes:
-    """The codes of a split's first images, the images as thumbnails, and their labels where there are any."""
+@dataclass
+class Codes(Evaluator):
+    """The codes of a split's first n images, the images as thumbnails, and their labels if the data set has any."""
 
-    split: str | None = "valid"
+    n: PositiveInt = 1000
+    every: Duration | None = None
 
-    def __init__(self, n: PositiveInt = 1000, every: Duration | None = None) -> None:
-        self.n = n
-        self.every = every
+    needs = (Encodes,)
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, Encodes)
-
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
-        assert isinstance(model, Encodes)
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         if split.points:
             return  # without thumbnails; evaluator points shows them
         n = min(self.n, len(split))
@@ -36,6 +33,3 @@ class Codes:
         codes = model.encode(image, *conditions).flatten(1)
         classes = split.classes()
         yield "codes", Embedding(codes.float().cpu(), image.cpu(), None if classes is None else classes[:n])
-
-    def protocol(self) -> dict[str, Any]:
-        return {"images": self.n}

@@ -1,13 +1,15 @@
-"""What frozen features are worth to a simple classifier: a linear one, and the nearest neighbours."""
+"""The quality of frozen features, measured by simple classifiers: a linear one, and nearest neighbors."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import MinLen
 
+from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model
 from genlab.core.values import Value
 from genlab.evaluation.evaluators.latent.features import Kind, check_kind, features, labeled, labels, standardized
@@ -19,15 +21,15 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
 
-class Frozen:
-    """What both share: features of `num_labels` training images (None: all), of the validation images, and a split."""
+@dataclass
+class FrozenFeatures(Evaluator):
+    """A classifier on frozen features of `num_labels` training images (None: all), measured on a split."""
 
-    split: str | None = "valid"
+    features: Kind = "code"
+    num_labels: PositiveInt | None = None
+    batch_size: PositiveInt = 500
 
-    def __init__(
-        self, features: Kind = "code", num_labels: PositiveInt | None = None, batch_size: PositiveInt = 500
-    ) -> None:
-        self.features, self.num_labels, self.batch_size = features, num_labels, batch_size
+    notes = {"standardized": "by the mean and deviation of the training features"}
 
     def applies(self, model: Model) -> bool:
         return check_kind(model, self.features)
@@ -40,36 +42,27 @@ class Frozen:
         found = standardized(*(features(model, split, self.features, self.batch_size) for split in splits))
         return [(each, labels(split)) for each, split in zip(found, splits, strict=True)]
 
-    def protocol(self) -> dict[str, Any]:
-        return {"features": f"{self.features}, standardised", "num_labels": self.num_labels or "all of train"}
-
 
 @EVALUATORS("probe")
-class Probe(Frozen):
+@dataclass
+class Probe(FrozenFeatures):
     """Multinomial logistic regression on frozen features. Each of the `regularization` strengths C is tried, the
     smallest first; the one with the fewest errors on the validation split is kept, whatever split is then measured.
 
-    `accuracy` and `error` are shares of 1; `C` is the strength kept; `fitted` is 1 if the fit converged.
+    `accuracy` and `error` are fractions; `C` is the strength kept; `fitted` is 1 if the fit converged.
     """
 
-    def __init__(
-        self,
-        features: Kind = "code",
-        num_labels: PositiveInt | None = None,
-        regularization: Annotated[list[PositiveFloat], MinLen(1)] = [0.001, 0.01, 0.1, 1.0],  # noqa: B006
-        iterations: PositiveInt = 300,
-        batch_size: PositiveInt = 500,
-        every: Duration | None = None,
-    ) -> None:
-        super().__init__(features, num_labels, batch_size)
-        self.regularization, self.iterations, self.every = sorted(regularization), iterations, every
+    regularization: Annotated[tuple[PositiveFloat, ...], MinLen(1)] = (0.001, 0.01, 0.1, 1.0)
+    iterations: PositiveInt = 300
+    every: Duration | None = None
 
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
+    notes = {"classifier": "multinomial logistic regression", "C": "by validation error", **FrozenFeatures.notes}
+
+    def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
         drawn = labeled(split.sibling("train"), self.num_labels)  # before the model may draw noise of its own
         train, valid, judged = self.read(model, drawn, split.sibling("valid"), split)
         best: tuple[float, float, Any] | None = None
-        for strength in self.regularization:
+        for strength in sorted(self.regularization):
             classifier = self.fit(strength, *train, start=best[2] if best else None)
             correct = classifier.score(*valid)
             if best is None or correct > best[0]:  # a tie goes to the stronger regularisation
@@ -96,39 +89,22 @@ class Probe(Frozen):
             warnings.simplefilter("ignore", ConvergenceWarning)  # `fitted` says it
             return classifier.fit(x, y)
 
-    def protocol(self) -> dict[str, Any]:
-        return {
-            **super().protocol(),
-            "classifier": "multinomial logistic regression",
-            "C": f"of {self.regularization}, by validation error",
-            "iterations": self.iterations,
-        }
-
 
 @EVALUATORS("knn")
-class Neighbours(Frozen):
-    """The vote of the k nearest training images, by Euclidean distance between frozen features; shares of 1."""
+@dataclass
+class NearestNeighbors(FrozenFeatures):
+    """The vote of the k nearest training images, by Euclidean distance of frozen features; figures are fractions."""
 
-    def __init__(
-        self,
-        k: PositiveInt = 5,
-        features: Kind = "code",
-        num_labels: PositiveInt | None = None,
-        batch_size: PositiveInt = 500,
-        every: Duration | None = None,
-    ) -> None:
-        super().__init__(features, num_labels, batch_size)
-        self.k, self.every = k, every
+    k: PositiveInt = 5
+    every: Duration | None = None
 
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
+    notes = {"distance": "Euclidean", **FrozenFeatures.notes}
+
+    def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
         from sklearn.neighbors import KNeighborsClassifier
 
-        assert split is not None
         train, judged = self.read(model, labeled(split.sibling("train"), self.num_labels), split)
         classifier = KNeighborsClassifier(min(self.k, len(train[0])), algorithm="brute").fit(*train)
         accuracy = float(classifier.score(*judged))
         yield "accuracy", accuracy
         yield "error", 1 - accuracy
-
-    def protocol(self) -> dict[str, Any]:
-        return {**super().protocol(), "k": self.k, "distance": "Euclidean"}

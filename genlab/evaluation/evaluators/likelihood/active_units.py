@@ -1,16 +1,18 @@
-"""What the code of a model with a Gaussian posterior says: active units, KL of each dimension, mutual information."""
+"""How much a Gaussian posterior encodes: active units, KL per dimension, mutual information with the image."""
 
 from __future__ import annotations
 
 import inspect
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from genlab.core import rng
+from genlab.core.evaluator import Evaluator
 from genlab.core.model import HasPosterior, Model
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.nn.losses.beta import Penalty
@@ -20,13 +22,14 @@ from genlab.registry import EVALUATORS, Cadence, PositiveFloat, PositiveInt
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
-FEW = 1 / 8  # share of active dimensions up to which most of a code is wasted
-SILENT = 0.1  # nats about x in z below which nothing is left of it
-EARLY = 0.25  # share of training up to which a code that says nothing may still learn to
+FEW = 1 / 8  # fraction of active dimensions up to which most of a code is wasted
+SILENT = 0.1  # nats about x in z below which the code is uninformative
+EARLY = 0.25  # fraction of training up to which an uninformative code may still improve
 
 
 @EVALUATORS("active_units")
-class ActiveUnits:
+@dataclass
+class ActiveUnits(Evaluator):
     """Over the split's first `images`: `active_units`, `kl` and `mutual_information` I(x; z), both in nats.
 
     A dimension is active if the variance over images of its mean, Var_x E[z_j|x], exceeds `threshold` (Burda, Grosse &
@@ -34,24 +37,15 @@ class ActiveUnits:
     it cannot exceed log `images`. With `dimensions` the KL of each dimension too: `kl/0`, ...
     """
 
-    split: str | None = "valid"
+    images: PositiveInt = 1000
+    threshold: PositiveFloat = 0.01
+    dimensions: bool = False
+    every: Cadence = "20%"
 
-    def __init__(
-        self,
-        images: PositiveInt = 1000,
-        threshold: PositiveFloat = 0.01,
-        dimensions: bool = False,
-        every: Cadence = "20%",
-    ) -> None:
-        self.images, self.threshold, self.dimensions, self.every = images, threshold, dimensions, every
+    needs = (HasPosterior,)
+    notes = {"units": "nats"}
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, HasPosterior)
-
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
-        assert isinstance(model, HasPosterior)
-        assert isinstance(model, Model)
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         columns = split.first(min(self.images, len(split)), ("image", *model.conditions))
         parts = [model.posterior(*part) for part in zip(*(column.split(500) for column in columns), strict=True)]
         mean, log_variance = (torch.cat(each) for each in zip(*parts, strict=True))
@@ -66,9 +60,6 @@ class ActiveUnits:
         collapsed = active <= FEW * len(kl) or information < SILENT
         if collapsed:
             yield "posterior_collapse", collapse(int(active), len(kl), float(information), model)
-
-    def protocol(self) -> dict[str, Any]:
-        return {"images": self.images, "threshold": self.threshold, "units": "nats"}
 
 
 def mutual_information(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -88,23 +79,23 @@ def mutual_information(mean: Tensor, log_variance: Tensor) -> Tensor:
     return (own - aggregated).mean()
 
 
-def collapse(active: int, of: int, information: float, model: Model) -> Diagnosis:
-    """What is said of a code that says nothing, once its KL weighs what it is meant to weigh."""
+def collapse(active: int, total: int, information: float, model: Model) -> Diagnosis:
+    """The diagnosis of an uninformative code, due once its KL term has reached its final weight."""
     sentence = (
-        f"the posterior has collapsed, {active} of {of} latent dimensions are active and the code tells "
+        f"the posterior has collapsed: {active} of {total} latent dimensions are active, and the code holds "
         f"{max(0.0, information):.2f} nats about the image: {treatment(model)}"
     )
     return Diagnosis(sentence, max(EARLY, penalty_of(model).settled), UNTAUGHT)
 
 
 def penalty_of(model: Model) -> Penalty:
-    """How a model's KL weighs over training; the KL itself where the model does not say."""
+    """How a model weighs its KL over training; the plain KL if the model does not define it."""
     penalty = getattr(model, "penalty", None)
     return penalty if isinstance(penalty, Penalty) else Penalty()
 
 
 def treatment(model: Model) -> str:
-    """The override that makes this model's code speak again."""
+    """The override against the collapse of this model."""
     if getattr(model, "beta", 1.0) > 1:
         return "model.beta=1"
     free = penalty_of(model).free

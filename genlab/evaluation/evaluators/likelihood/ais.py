@@ -1,15 +1,17 @@
-"""The log-likelihood of a model that is known up to its normaliser."""
+"""The log-likelihood of a model whose normalizer is not known."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from genlab.core import rng
+from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model
 from genlab.core.values import Value
 from genlab.nn.capabilities import HasPartition
@@ -21,38 +23,36 @@ if TYPE_CHECKING:
 
 
 @EVALUATORS("ais")
-class AnnealedLikelihood:
+@dataclass
+class AnnealedLikelihood(Evaluator):
     """Mean log p of a split's images, by annealed importance sampling of log Z (Salakhutdinov & Murray 2008).
 
-    `nll` is its negative; `nll_low` and `nll_high` carry the interval of log Z, ±3 standard errors of the mean
-    weight (no `nll_low` where the weights spread too far), and `effective_chains` says how many of the chains count.
-    Where log Z can be had exactly (a layer of at most 20 units), `nll_exact` and the error of the annealed
-    `log_z_error` are given too. AIS tends to miss modes and then to flatter: a longer ladder shows whether it does.
+    `nll` is its negative; `nll_low` and `nll_high` reflect the interval of log Z, ±3 standard errors of the mean
+    weight (no `nll_low` if the weights spread too far); `effective_chains` is the effective number of chains. If a
+    layer has at most 20 units, log Z is also computed exactly: `nll_exact`, and `log_z_error` of the estimate. AIS that
+    misses modes reports too good a likelihood: compare with more temperatures.
     """
 
-    split: str | None = "valid"
+    chains: PositiveInt = 100
+    temperatures: PositiveInt = 14_500
+    batch_size: PositiveInt = 500
+    every: Duration | None = None
 
-    def __init__(
-        self,
-        chains: PositiveInt = 100,
-        temperatures: PositiveInt = 14_500,
-        batch_size: PositiveInt = 500,
-        every: Duration | None = None,
-    ) -> None:
-        self.chains, self.temperatures, self.batch_size, self.every = chains, temperatures, batch_size, every
-        self.pixels = "as they are"  # of the model that was measured last
+    notes = {
+        "interval": "3 standard errors of the mean importance weight",
+        "base": "mean of the training images",
+        "units": "nats per image",
+    }
 
     def applies(self, model: Model) -> bool:
-        """Not for binary units that are shown greys: of those log p is no likelihood."""
+        """Not for binary units on gray pixels: their log p is not a likelihood."""
         data = getattr(model, "data", None)
         grays = isinstance(data, Pixels) and (data.distribution, data.binarize) == ("binary", "none")
         return isinstance(model, HasPartition) and not grays
 
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
-        assert isinstance(model, HasPartition)
-        self.pixels = pixels_of(model)
-        rng.branch(0)  # the ladder's own noise: log Z is the same whichever split is measured
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
+        self.notes = {**type(self).notes, "pixels": pixels_of(model)}
+        rng.branch(0)  # noise of its own: log Z is the same whichever split is measured
         z = model.log_partition(self._mean(split.sibling("train")), self.chains, self.temperatures)
         total = torch.zeros((), dtype=torch.float64)
         for index, (image,) in enumerate(split.batches(("image",), self.batch_size)):
@@ -74,22 +74,14 @@ class AnnealedLikelihood:
         sums = [image.double().sum(0) for (image,) in train.batches(("image",), self.batch_size)]
         return (torch.stack(sums).sum(0) / len(train)).float()
 
-    def protocol(self) -> dict[str, Any]:
-        return {
-            "chains": self.chains,
-            "temperatures": self.temperatures,
-            "interval": "3 standard errors of the mean importance weight",
-            "base": "mean of the training images",
-            "pixels": self.pixels,
-            "units": "nats per image",
-        }
-
 
 def pixels_of(model: object) -> str:
-    """What became of an image's pixels before log p was taken of them."""
+    """How pixels are transformed before log p is evaluated."""
     data = getattr(model, "data", None)
     if not isinstance(data, Pixels):
         return "as they are"
     if data.distribution == "gaussian":
         return f"as they are, with sigma {data.sigma:g}; log p is a density"
-    return {"sampled": "binarised, each by its grey", "threshold": "binarised at 0.5", "none": "grey"}[data.binarize]
+    return {"sampled": "binarized at random by their gray value", "threshold": "binarized at 0.5", "none": "gray"}[
+        data.binarize
+    ]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from genlab.core import rng
+from genlab.core.evaluator import MeanEvaluator
 from genlab.core.model import ImportanceSampled, Model
 from genlab.core.values import Value
 from genlab.nn.losses.output_distribution import OutputDistribution
@@ -22,67 +24,49 @@ from genlab.registry import EVALUATORS, Cadence, PositiveInt
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
-BLOCK = 500  # images that are binarised together
+BLOCK = 500  # images that are binarized together
 MEANING = {
     "bernoulli": "minus the log probability of black and white pixels",
-    "grey": "cross entropy of grey pixels, not a likelihood",
+    "gray": "cross entropy of gray pixels, not a likelihood",
     "gaussian": "minus the log of a density",
-    "logistic": "minus the log probability of 256 greys",
+    "logistic": "minus the log probability of 256 levels",
 }
 
 
 @EVALUATORS("nll")
-class ImportanceSampledNLL:
-    """−log p(x) in nats an image, the mean over the split's first `images` (null: all), with its standard error.
+@dataclass
+class ImportanceSampledNLL(MeanEvaluator):
+    """−log p(x) in nats per image, the mean over the split's first `images` (null: all), with its standard error.
 
-    `samples` is K, `chunk` how many pairs of image and code are decoded at once. A model that binarises images sees
-    each of them binarised once, the same way whatever `samples`, `chunk` and `images` are. With a law of the 256 greys
-    there is `bits_per_dim` too, the same per pixel and channel. A conditional model's number is −log p(x|y).
+    `samples` is K; `chunk` is the number of pairs of image and code decoded at once. A model that binarizes images
+    receives each image binarized once, independently of `samples`, `chunk` and `images`. With a distribution over 256
+    levels there is also `bits_per_dim`, per pixel and channel. A conditional model's figure is −log p(x|y).
     """
 
-    split: str | None = "valid"
+    samples: PositiveInt = 5000
+    images: PositiveInt | None = None
+    chunk: PositiveInt = 1000
+    every: Cadence = None
 
-    def __init__(
-        self,
-        samples: PositiveInt = 5000,
-        images: PositiveInt | None = None,
-        chunk: PositiveInt = 1000,
-        every: Cadence = None,
-    ) -> None:
-        self.samples, self.images, self.chunk, self.every = samples, images, chunk, every
-        self.seen: dict[str, Any] = {}  # what the last measurement was of
+    needs = (ImportanceSampled,)
+    notes = {"estimate": "importance sampling with q(z|x), or the prior where there is no q", "units": "nats per image"}
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, ImportanceSampled)
-
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
-        totals, rows = self.sums(model, split, 0, 1)
-        yield from self.figures({name: float(total) for name, total in totals.items()}, rows)
-
-    def sums(self, model: Model, split: Split, rank: int, world_size: int) -> tuple[dict[str, Tensor], int]:
-        """Over the images of this rank's blocks: the sums of −log p(x), its square and its bits; how many these are."""
-        totals: dict[str, Tensor] = {}
-        rows = 0
+    def batches(self, model: Any, split: Split, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
         for each, dimensions in self.blocks(model, split, rank, world_size):
-            found = {"nll": each, "square": each.square()}
+            found = {"nll": each.sum(), "square": each.square().sum()}
             if output_distribution_of(model) == "logistic":
-                found["bits_per_dim"] = each / math.log(2) / dimensions
-            totals = {name: totals.get(name, 0) + values.sum() for name, values in found.items()}
-            rows += len(each)
-        return totals, rows
+                found["bits_per_dim"] = (each / math.log(2) / dimensions).sum()
+            yield len(each), found
 
-    def figures(self, totals: dict[str, float], rows: float) -> Iterator[tuple[str, Value]]:
-        """The means, and the mean's standard error."""
-        means = {name: total / rows for name, total in totals.items()}
+    def figures(self, totals: dict[str, float], n: float) -> Iterator[tuple[str, Value]]:
+        """The means, and the standard error of the first."""
+        means = {name: total / n for name, total in totals.items()}
         variance = max(0.0, means.pop("square") - means["nll"] ** 2)
         yield from means.items()
-        yield "nll_error", math.sqrt(variance / rows)
+        yield "nll_error", math.sqrt(variance / n)
 
-    def blocks(self, model: Model, split: Split, rank: int, world_size: int) -> Iterator[tuple[Tensor, int]]:
-        """−log p(x) of each image of a block, float64, and the number of an image's pixels and channels."""
-        assert isinstance(model, ImportanceSampled)
-        assert isinstance(model, Model)
+    def blocks(self, model: Any, split: Split, rank: int, world_size: int) -> Iterator[tuple[Tensor, int]]:
+        """−log p(x) of each image of a block, float64, and the number of dimensions of an image."""
         wanted = min(self.images or len(split), len(split))
         for index, (image, *conditions) in enumerate(
             split.batches(("image", *model.conditions), BLOCK, rank, world_size)
@@ -94,13 +78,13 @@ class ImportanceSampledNLL:
             rng.branch(2 * block)
             x = model.observe(image)
             self.note(model, x, binarized=x is not image)
-            rng.branch(2 * block + 1)  # the codes' own noise: how many are drawn changes no pixel
+            rng.branch(2 * block + 1)  # the codes have noise of their own: their number does not change the pixels
             columns = [column[:left].split(max(1, self.chunk // self.samples)) for column in (x, *conditions)]
             nll = [-self.log_likelihood(model, *part) for part in zip(*columns, strict=True)]
             yield torch.cat(nll), x[0].numel()
 
     def log_likelihood(self, model: ImportanceSampled, x: Tensor, *conditions: Tensor) -> Tensor:
-        """log 1/K Σ w_k of each image (N,), float64, the samples drawn a chunk at a time."""
+        """log 1/K Σ w_k of each image (N,), float64, a chunk of samples at a time."""
         total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
         left = self.samples
         while left:
@@ -111,26 +95,23 @@ class ImportanceSampledNLL:
         return total - math.log(self.samples)
 
     def note(self, model: Model, x: Tensor, binarized: bool) -> None:
-        """What a reader of the figures must know of the model and of the images `x` that it judged."""
+        """Add to the protocol what `nll` means for this model and for its observations x."""
         distribution = output_distribution_of(model)
         gray = distribution == "bernoulli" and bool(((x > 0) & (x < 1)).any())
-        meaning = MEANING["grey" if gray else distribution]
-        given = {"given": list(model.conditions)} if model.conditions else {}
-        pixels = f"binarised once, each by its grey, in blocks of {BLOCK} images" if binarized else "as they are"
-        self.seen = {"pixels": pixels, "nll": meaning, **given}
+        conditions = {"given": list(model.conditions)} if model.conditions else {}
+        pixels = f"binarized once, at random by gray value, in blocks of {BLOCK}" if binarized else "as they are"
+        self.notes = {
+            **type(self).notes,
+            "pixels": pixels,
+            "nll": MEANING["gray" if gray else distribution],
+            **conditions,
+        }
 
     def protocol(self) -> dict[str, Any]:
-        return {
-            "estimate": "importance sampling with q(z|x), or the prior where there is no q",
-            "samples": self.samples,
-            "images": self.images or "all",
-            "chunk": self.chunk,
-            **self.seen,
-            "units": "nats an image",
-        }
+        return {**super().protocol(), "images": self.images or "all"}
 
 
 def output_distribution_of(model: Model) -> str:
-    """The law of a pixel; a model that names none has Bernoulli pixels."""
+    """The distribution of a pixel; Bernoulli if the model does not name one."""
     distribution = getattr(model, "law", None)
     return distribution.likelihood if isinstance(distribution, OutputDistribution) else "bernoulli"

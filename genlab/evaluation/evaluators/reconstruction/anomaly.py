@@ -1,15 +1,17 @@
-"""Anomaly detection: does a model that has learned the normal find the strange? (Ruff et al. 2018)."""
+"""Anomaly detection: does a model of normal images recognize the others? (Ruff et al. 2018)."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from annotated_types import Gt, Lt, MinLen
 from torch import Tensor
 
+from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Scores
 from genlab.core.values import Diagnosis, Picture, Value
 from genlab.errors import ConfigError
@@ -22,35 +24,29 @@ if TYPE_CHECKING:
 
 
 @EVALUATORS("anomaly")
-class Anomaly:
-    """AUROC of a split's images of other than the normal classes, and what a threshold on the score finds of them.
+@dataclass
+class Anomaly(Evaluator):
+    """AUROC of the images outside the normal classes, and the rates of images whose score exceeds a threshold.
 
     `normal` are the normal classes; None: those that the model was trained on. `score` is the rule of
-    genlab.evaluation.anomaly. The threshold is the `quantile` of training scores, over about `train_images` of them;
-    the rates are of images above it. Where validation has normal images only, the validation images of
-    other classes, the split `outside`, join it.
+    genlab.evaluation.anomaly. The threshold is the `quantile` of about `train_images` training scores. If validation
+    has normal images only, the validation images of other classes, the split `outside`, are added to it.
     """
 
-    split: str | None = "valid"
+    normal: Annotated[list[NonNegativeInt], MinLen(1)] | None = None
+    score: Rule = "auto"
+    quantile: Annotated[float, Gt(0), Lt(1)] = 0.95
+    train_images: PositiveInt = 5000
+    n: Count = 32
+    columns: Count = 8
+    every: Duration | None = None
 
-    def __init__(
-        self,
-        normal: Annotated[list[NonNegativeInt], MinLen(1)] | None = None,
-        score: Rule = "auto",
-        quantile: Annotated[float, Gt(0), Lt(1)] = 0.95,
-        train_images: PositiveInt = 5000,
-        n: Count = 32,
-        columns: Count = 8,
-        every: Duration | None = None,
-    ) -> None:
-        self.normal, self.score, self.quantile, self.train_images = normal, score, quantile, train_images
-        self.n, self.columns, self.every = n, columns, every
+    notes = {"positive": "images outside the normal classes"}
 
     def applies(self, model: Model) -> bool:
         return can_score(model)
 
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
+    def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
         splits = _with_strange(split)
         score = torch.cat([scores(model, each, self.score) for each in splits])
         limit = normal_threshold(model, split.sibling("train"), self.quantile, self.score, self.train_images)
@@ -63,7 +59,7 @@ class Anomaly:
         yield "strangest_above_most_usual", self._picture(splits, score)
 
     def _strange(self, splits: list[Split]) -> Tensor | None:
-        """Whether each image is of another than the normal classes (N,); None where nobody knows."""
+        """Whether each image is outside the normal classes (N,); None if the data have no classes."""
         classes = [split.classes() for split in splits]
         trained_on = splits[0].sibling("train").classes()
         if any(each is None for each in classes) or trained_on is None:
@@ -72,13 +68,13 @@ class Anomaly:
         return ~torch.isin(torch.cat([each for each in classes if each is not None]), normal)
 
     def _known(self, split: Split) -> list[int]:
-        """The normal classes that were given; ConfigError if the data set has no image of one of them."""
+        """The normal classes from the configuration; ConfigError if the data set has no image of one of them."""
         there = split.table.columns["label"].unique().tolist()  # type: ignore[union-attr]
         missing = sorted(set(self.normal or ()).difference(there))
         if missing:
             raise ConfigError(
                 f"no image is of class {missing[0]}",
-                f"key normal; the data set has the classes {', '.join(map(str, there[:20]))}",
+                f"key evaluator.anomaly.normal; the data set has the classes {', '.join(map(str, there[:20]))}",
                 "choose among them",
             )
         return self.normal or []
@@ -94,7 +90,7 @@ class Anomaly:
             yield "below_chance", Diagnosis(_below_chance(area, model, self.score))
 
     def _picture(self, splits: list[Split], score: Tensor) -> Picture:
-        """Rows of the images with the highest scores, then as many of the lowest."""
+        """Rows of the images with the highest scores, then as many with the lowest."""
         each = min(max(self.n // 2, 1), len(score) // 2 or 1)
         order = score.argsort(descending=True, stable=True)
         chosen = torch.cat([order[:each], order[len(order) - each :]])
@@ -103,12 +99,7 @@ class Anomaly:
         return image_grid(images, min(self.columns, each))
 
     def protocol(self) -> dict[str, Any]:
-        return {
-            "positive": "images of other than the normal classes",
-            "normal": self.normal or "the classes of the training split",
-            "score": self.score,
-            "threshold": f"the {self.quantile:g} quantile of about {self.train_images} training scores",
-        }
+        return {**super().protocol(), "normal": self.normal or "the classes of the training split"}
 
 
 def _with_strange(split: Split) -> list[Split]:
@@ -117,26 +108,28 @@ def _with_strange(split: Split) -> list[Split]:
         return [split]
     try:
         return [split, split.sibling("outside")]
-    except ConfigError:  # the data set keeps all classes, or has no image of others
+    except ConfigError:  # the run trains on all classes, or the data set has no others
         return [split]
 
 
 def _one_sided(name: str, strange: Tensor | None) -> str:
     if strange is None:
-        return f"nothing says which image of the {name} split is strange: use evaluator.anomaly.normal=null"
-    kind = "strange" if strange.all() else "normal"
+        return (
+            f"the images of the {name} split have no class that could be anomalous: use evaluator.anomaly.normal=null"
+        )
+    kind = "anomalous" if strange.all() else "normal"
     return (
-        f"every image of the {name} split is {kind}, so there is nothing to tell apart: train on some classes, "
+        f"every image of the {name} split is {kind}, so AUROC is undefined: train on some classes, "
         "e.g. dataset.classes=[0]"
     )
 
 
 def _below_chance(area: float, model: Model, rule: Rule) -> str:
-    """What helps: another score, or a code through which strange images do not fit."""
-    said = f"strange images score lower than normal ones (AUROC {area:.3f}, chance is 0.5): "
+    """The diagnosis: use another score, or a smaller code that cannot represent anomalous images."""
+    said = f"anomalous images score lower than normal ones (AUROC {area:.3f}, chance is 0.5): "
     if isinstance(model, Scores) and rule == "auto":
-        return said + "judge by the reconstruction, evaluator.anomaly.score=reconstruction"
+        return said + "use the reconstruction error, evaluator.anomaly.score=reconstruction"
     width = getattr(model, "latent_dim", None)
     if "latent_dim" in inspect.signature(type(model)).parameters:
-        return said + f"let less through the code, model.latent_dim={max(1, width // 4) if width else 4}"
+        return said + f"make the code smaller, model.latent_dim={max(1, width // 4) if width else 4}"
     return said + "train for longer, trainer.epochs=100"

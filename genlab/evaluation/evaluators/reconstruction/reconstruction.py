@@ -1,14 +1,16 @@
-"""How well images come back from their codes, and how well they would from as many principal components."""
+"""The error of reconstructions, and that of PCA with as many components as the code has dimensions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from genlab.core.model import Encodes, Model, Reconstructs
+from genlab.core.evaluator import Evaluator, MeanEvaluator
+from genlab.core.model import Encodes, HasCodebook, Model, Reconstructs
 from genlab.core.values import Value
 from genlab.errors import ConfigError
 from genlab.nn.losses.image_similarity import psnr
@@ -19,54 +21,37 @@ if TYPE_CHECKING:
 
 
 @EVALUATORS("reconstruction")
-class Reconstruction:
-    """`squared_error` of `reconstruct`, summed over pixels; `pixel_error`, its mean over pixels; `psnr` in dB, which is
-    −10 log₁₀ of an image's pixel error, at most 100. All are means over images; reconstructions lie in [0, 1].
+@dataclass
+class Reconstruction(MeanEvaluator):
+    """`squared_error` of `reconstruct`, summed over pixels; `pixel_error`, its mean over pixels; `psnr` in dB, at most
+    100: −10 log₁₀ of an image's pixel error. All are means over images; reconstructions lie in [0, 1].
 
-    With `pca`, the same of PCA under names `pca_*`: fitted on the training split, with as many components as the
-    model's code has numbers.
+    `pca` adds the same for PCA, as `pca_*`: fitted on the training split, with as many components as the code has
+    dimensions.
     """
 
-    split: str | None = "valid"
+    batch_size: PositiveInt = 500
+    pca: bool = False
+    every: Duration | None = None
 
-    def __init__(self, batch_size: PositiveInt = 500, pca: bool = False, every: Duration | None = None) -> None:
-        self.batch_size = batch_size
-        self.pca = pca
-        self.every = every
+    needs = (Reconstructs,)
+    notes = {"mean": "over the images of the split", "reconstructions": "in [0, 1]"}
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, Reconstructs)
-
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
-        totals, rows = self.sums(model, split, 0, 1)
-        yield from ((name, total / rows) for name, total in totals.items())
-
-    def sums(self, model: Model, split: Split, rank: int, world_size: int) -> tuple[dict[str, Tensor], int]:
-        """The sums over the images of this rank's batches, and how many images these are."""
+    def batches(self, model: Any, split: Split, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
         columns = ("image", *model.conditions)
         baseline = principal_components(split.sibling("train"), self.components(model, split)) if self.pca else None
-        totals: dict[str, Tensor] = {}
-        rows = 0
         for image, *conditions in split.batches(columns, self.batch_size, rank, world_size):
-            rows += len(image)
-            assert isinstance(model, Reconstructs)
             found = errors(model.reconstruct(image, *conditions), image)
             if baseline is not None:
                 found |= {f"pca_{name}": each for name, each in errors(baseline.reconstruct(image), image).items()}
-            for name, each in found.items():
-                totals[name] = totals.get(name, 0) + each.double().sum()
-        return totals, rows
+            yield len(image), {name: each.double().sum() for name, each in found.items()}
 
     def components(self, model: Model, split: Split) -> int:
-        """How many numbers the model's code has, and an image at most."""
+        """The dimensions of the model's code, at most those of an image."""
         if not isinstance(model, Encodes):
             raise ConfigError("this model has no code to compare with PCA's", "key evaluator.pca", "use pca=false")
         image, *conditions = split.first(1, ("image", *model.conditions))
         return min(model.encode(image, *conditions).numel(), image.numel())
-
-    def protocol(self) -> dict[str, Any]:
-        return {"mean": "over the images of the split", "reconstructions": "in [0, 1]", "pca": self.pca}
 
 
 def errors(reconstruction: Tensor, image: Tensor) -> dict[str, Tensor]:
@@ -87,26 +72,26 @@ def principal_components(train: Split, components: int) -> Any:
 
 
 @EVALUATORS("subspace")
-class Subspace:
-    """How far a linear autoencoder's plane is from that of PCA, fitted on the training split.
+@dataclass
+class Subspace(Evaluator):
+    """How far a linear autoencoder's subspace is from that of PCA, fitted on the training split.
 
-    `largest_angle` is the largest principal angle between the decoder's range and the components' span, in degrees;
-    `squared_error` and `pca_squared_error` are those of an image, summed over pixels, nothing cut to [0, 1];
-    `excess` is their quotient less 1. Björck & Golub, Numerical Methods for Computing Angles Between Linear
-    Subspaces, Mathematics of Computation 27 (1973).
+    `largest_angle` is the largest principal angle between the decoder's range and the span of the components, in
+    degrees; `squared_error` and `pca_squared_error` are summed over pixels, without clipping to [0, 1]; `excess` is
+    their ratio less 1. Björck & Golub, Numerical Methods for Computing Angles Between Linear Subspaces, Mathematics of
+    Computation 27 (1973).
     """
 
-    split: str | None = "valid"
+    batch_size: PositiveInt = 500
+    every: Duration | None = None
 
-    def __init__(self, batch_size: PositiveInt = 500, every: Duration | None = None) -> None:
-        self.batch_size = batch_size
-        self.every = every
+    notes = {"pca": "fitted on train", "angle": "largest principal angle, in degrees"}
 
     def applies(self, model: Model) -> bool:
-        return hasattr(model, "encoder") and hasattr(model, "decoder") and isinstance(model, Encodes)
+        codes = isinstance(model, Encodes) and not isinstance(model, HasCodebook) and not model.conditions
+        return codes and hasattr(model, "encoder") and hasattr(model, "decoder")
 
-    def run(self, model: Any, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         (image,) = split.first(1, ("image",))
         code = model.encode(image)
         weight = linear_part(model.decoder, code.shape[1], code)
@@ -120,12 +105,9 @@ class Subspace:
         yield "pca_squared_error", total
         yield "excess", own / total - 1
 
-    def protocol(self) -> dict[str, Any]:
-        return {"pca": "fitted on train", "angle": "largest principal angle, in degrees"}
-
 
 def linear_part(decoder: Any, size: int, like: Tensor) -> Tensor:
-    """The matrix (pixels, size) of an affine map from codes to images; ConfigError if it is not affine."""
+    """The matrix (pixels, size) of an affine map from codes to images; ConfigError if the map is not affine."""
     unit = torch.eye(size, device=like.device)
     zero = decoder(torch.zeros_like(unit[:1]))
     weight = (decoder(unit) - zero).flatten(1)

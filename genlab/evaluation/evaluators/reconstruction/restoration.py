@@ -1,15 +1,17 @@
-"""How much of a corrupted image a model gives back: PSNR and SSIM against the clean one, at several levels."""
+"""How well a model restores corrupted images: PSNR and SSIM against the clean images, at several levels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import MinLen
 from torch import Tensor
 
-from genlab.core.model import Encodes, Model, Reconstructs
+from genlab.core.evaluator import Evaluator
+from genlab.core.model import Encodes, Reconstructs
 from genlab.core.values import Value
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.reconstruction.reconstruction import principal_components
@@ -27,122 +29,112 @@ Corrupt = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # the corrupted imag
 Restore = Callable[..., Tensor]
 
 
-class Restoration:
-    """What `denoise` and `inpaint` share; `levels` are ways to corrupt an image, by their amount.
+@dataclass
+class Restoration(Evaluator):
+    """The base of `denoise` and `inpaint`: PSNR and SSIM at each level of corruption.
 
-    The names are psnr/WHO/AMOUNT and ssim/WHO/AMOUNT, WHO being the corrupted image itself, the model (restored), the
-    projection (pca) on as many principal components of the training images as the model's code has numbers, or, as
-    pca_best, on the number of them that gives back most of corrupted validation images, components/pca_best/AMOUNT.
-    There is no PCA of images that are too large for a covariance, and no best number without validation images.
+    Names are psnr/WHAT/LEVEL and ssim/WHAT/LEVEL. WHAT is the corrupted image itself, the model's restoration
+    (restored), or the projection on principal components of the training images: as many as the code has dimensions
+    (pca), or the number that restores corrupted validation images best (pca_best), components/pca_best/LEVEL.
+    PCA is left out for images too large for a covariance, and pca_best without validation images.
     """
 
-    split: str | None = "valid"
+    n: PositiveInt = 1000
+    columns: PositiveInt = 8
 
-    def __init__(
-        self, corrupted: str, levels: dict[float, Corrupt], n: int, columns: int, every: Duration | None
-    ) -> None:
-        self.corrupted, self.levels = corrupted, levels
-        self.n, self.columns, self.every = n, columns, every
+    needs = (Reconstructs,)
+    notes = {
+        "psnr": "dB, mean over images; clean and restored images in [0, 1]",
+        "ssim": "window 11, σ 1.5 (Wang et al. 2004)",
+        "pca": "fitted on train, as many components as the code has dimensions",
+        "pca_best": "a power of two of components, or all: the highest PSNR on corrupted validation images",
+    }
+    corrupted: ClassVar[str]  # the name of a corrupted image in a figure's name
 
-    def applies(self, model: Model) -> bool:
-        return isinstance(model, Reconstructs)
+    def __post_init__(self) -> None:
+        self.levels()  # a level out of range is refused before training
 
-    def run(self, model: Model, split: Split | None) -> Iterator[tuple[str, Value]]:
-        assert split is not None
-        assert isinstance(model, Reconstructs)
+    def levels(self) -> dict[float, Corrupt]:
+        """Ways to corrupt images, by level."""
+        raise NotImplementedError
+
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         ways: dict[str, Restore] = {self.corrupted: lambda corrupted, *_: corrupted, "restored": model.reconstruct}
-        given = split.first(self.n, ("image", *model.conditions))
+        clean = split.first(self.n, ("image", *model.conditions))
         pca, valid = None, None
-        if isinstance(model, Encodes) and given[0][0].numel() <= LARGEST:
-            length = model.encode(*(column[:1] for column in given)).flatten(1).shape[1]
-            pca = principal_components(split.sibling("train"), given[0][0].numel())
+        if isinstance(model, Encodes) and clean[0][0].numel() <= LARGEST:
+            length = model.encode(*(column[:1] for column in clean)).flatten(1).shape[1]
+            pca = principal_components(split.sibling("train"), clean[0][0].numel())
             ways["pca"] = projection(pca, length)
             valid = _validation(split, self.n)
         rows = []
-        for amount, corrupt in self.levels.items():
+        for amount, corrupt in self.levels().items():
             totals: dict[str, Tensor] = {}
             if pca is not None and valid is not None:
                 count = best_count(pca, valid, *corrupt(valid))
                 ways["pca_best"] = projection(pca, count)
                 yield f"components/pca_best/{amount:g}", count
-            for index, columns in enumerate(zip(*(column.split(BATCH) for column in given), strict=True)):
+            for index, columns in enumerate(zip(*(column.split(BATCH) for column in clean), strict=True)):
                 image, *conditions = columns
                 corrupted, unknown = corrupt(image)
-                made = {who: _made(way, corrupted, unknown, conditions) for who, way in ways.items()}
-                for who, images in made.items():
+                results = {who: _restored(way, corrupted, unknown, conditions) for who, way in ways.items()}
+                for who, images in results.items():
                     for name, measure in (("psnr", psnr), ("ssim", ssim)):
                         key = f"{name}/{who}/{amount:g}"
                         totals[key] = totals.get(key, 0) + measure(image, images).double().sum()
                 if index == 0:
-                    rows += [x[: self.columns] for x in (image, corrupted, made["restored"])]
-            yield from ((key, total / len(given[0])) for key, total in totals.items())
-        yield "restored", image_grid(torch.cat(rows), min(self.columns, len(given[0])))
-
-    def protocol(self) -> dict[str, Any]:
-        return {
-            "images": self.n,
-            "psnr": "dB, mean over images; clean and restored images in [0, 1]",
-            "ssim": "window 11, σ 1.5 (Wang et al. 2004)",
-            "pca": "fitted on train, as many components as the code has numbers",
-            "pca_best": "a power of two of components, or all: the highest PSNR on corrupted validation images",
-        }
+                    rows += [x[: self.columns] for x in (image, corrupted, results["restored"])]
+            yield from ((key, total / len(clean[0])) for key, total in totals.items())
+        yield "restored", image_grid(torch.cat(rows), min(self.columns, len(clean[0])))
 
 
 @EVALUATORS("denoise")
+@dataclass
 class Denoise(Restoration):
-    """Images with noise added and cut off at 0 and 1; `amounts` as in `model.corruption`."""
+    """Images with noise added, clipped to [0, 1]; `amounts` as in `model.corruption`."""
 
-    def __init__(
-        self,
-        corruption: Literal["gaussian", "masking", "salt_pepper"] = "gaussian",
-        amounts: Annotated[tuple[NonNegativeFloat, ...], MinLen(1)] = (0.1, 0.3, 0.5),
-        n: PositiveInt = 1000,
-        columns: PositiveInt = 8,
-        every: Duration | None = None,
-    ) -> None:
-        levels = {amount: self._level(corruption, amount) for amount in amounts}
-        super().__init__("noisy", levels, n, columns, every)
-        self.corruption = corruption
+    corruption: Literal["gaussian", "masking", "salt_pepper"] = "gaussian"
+    amounts: Annotated[tuple[NonNegativeFloat, ...], MinLen(1)] = (0.1, 0.3, 0.5)
+    every: Duration | None = None
 
-    @staticmethod
-    def _level(corruption: str, amount: float) -> Corrupt:
-        corrupt = CORRUPTIONS.build({"name": corruption, "amount": amount}, "evaluator denoise")
-        return lambda image: (corrupt(image), None)
+    corrupted = "noisy"
 
-    def protocol(self) -> dict[str, Any]:
-        return {"corruption": self.corruption, **super().protocol()}
+    def levels(self) -> dict[float, Corrupt]:
+        def level(amount: float) -> Corrupt:
+            corrupt = CORRUPTIONS.build({"name": self.corruption, "amount": amount}, "evaluator denoise")
+            return lambda image: (corrupt(image), None)
+
+        return {amount: level(amount) for amount in self.amounts}
 
 
 @EVALUATORS("inpaint")
+@dataclass
 class Inpaint(Restoration):
-    """Images with a grey square somewhere, `boxes` being its sides as shares of the image's shorter one.
+    """Images with a gray square at a random position; `boxes` are its sides as fractions of the image's shorter side.
 
-    Only the square is taken from the restoration; around it the image is known.
+    Only the square is taken from the restoration; the pixels around it are known.
     """
 
-    def __init__(
-        self,
-        boxes: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.25, 0.5),
-        n: PositiveInt = 1000,
-        columns: PositiveInt = 8,
-        every: Duration | None = None,
-    ) -> None:
-        levels = {box: self._level(box) for box in boxes}
-        super().__init__("masked", levels, n, columns, every)
+    boxes: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.25, 0.5)
+    every: Duration | None = None
 
-    @staticmethod
-    def _level(box: float) -> Corrupt:
-        def corrupt(image: Tensor) -> tuple[Tensor, Tensor]:
-            unknown = box_mask(image, box)
-            return image.masked_fill(unknown, GRAY), unknown
+    corrupted = "masked"
 
-        return corrupt
+    def levels(self) -> dict[float, Corrupt]:
+        def level(box: float) -> Corrupt:
+            def corrupt(image: Tensor) -> tuple[Tensor, Tensor]:
+                unknown = box_mask(image, box)
+                return image.masked_fill(unknown, GRAY), unknown
+
+            return corrupt
+
+        return {box: level(box) for box in self.boxes}
 
 
 def _validation(split: Split, n: int) -> Tensor | None:
     try:
         return split.sibling("valid").first(n, ("image",))[0]
-    except ConfigError:  # the data set keeps none
+    except ConfigError:  # the data set has none
         return None
 
 
@@ -153,16 +145,16 @@ def projection(pca: PCA, count: int) -> Restore:
 
 
 def best_count(pca: PCA, clean: Tensor, corrupted: Tensor, unknown: Tensor | None) -> int:
-    """The number of components, a power of two or all of them, whose projection gives back most, by PSNR."""
+    """The number of components, a power of two or all of them, whose projection has the highest PSNR."""
     counts = [2**power for power in range(pca.latent_dim.bit_length()) if 2**power < pca.latent_dim]
     counts.append(pca.latent_dim)
 
     def quality(count: int) -> float:
-        return float(psnr(clean, _made(projection(pca, count), corrupted, unknown, [])).mean())
+        return float(psnr(clean, _restored(projection(pca, count), corrupted, unknown, [])).mean())
 
     return max(counts, key=quality)
 
 
-def _made(way: Restore, corrupted: Tensor, unknown: Tensor | None, conditions: list[Tensor]) -> Tensor:
+def _restored(way: Restore, corrupted: Tensor, unknown: Tensor | None, conditions: list[Tensor]) -> Tensor:
     restored = way(corrupted, *conditions)
     return restored if unknown is None else torch.where(unknown, restored, corrupted)
