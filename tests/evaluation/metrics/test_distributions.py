@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.model import Model
-from genlab.core.sampling import classes_in_turn, in_parts
+from genlab.core.sampling import sample_batches
 from genlab.core.values import Picture
 from genlab.data.loader import Data
 from genlab.data.store.table import Table
@@ -182,9 +182,8 @@ def test_every_class_is_drawn_though_a_part_is_smaller_than_their_number() -> No
     for most in (3, 10):
         drawn = torch.cat(list(samples(InTurn(), 70, most)))
         assert drawn.bincount().tolist() == [10] * 7
-        assert torch.cat([InTurn().sample(part) for part in in_parts(70, most, classes_in_turn(InTurn()))]).equal(drawn)
-    assert in_parts(600, 256) == [256, 256, 88]
-    assert in_parts(25, 12, 10) == [10, 10, 5]
+    assert [len(batch) for batch in sample_batches(InTurn(), 25, 15)] == [14, 11]
+    assert [len(batch) for batch in sample_batches(Fixed(fresh(1)), 600, 256)] == [256, 256, 88]
 
 
 def test_copies_are_found_and_fresh_images_are_not() -> None:

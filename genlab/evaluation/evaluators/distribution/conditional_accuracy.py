@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Samples
+from genlab.core.sampling import sample_options
 from genlab.core.values import Value
 from genlab.errors import ConfigError
 from genlab.evaluation.extraction import choose, own
@@ -43,7 +43,7 @@ class ConditionalAccuracy(Evaluator):
     every: Cadence = None
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, Samples) and "label" in inspect.signature(model.sample).parameters
+        return isinstance(model, Samples) and "label" in sample_options(model).model_fields
 
     def check(self, split: Split) -> None:
         _classes(split)
