@@ -22,7 +22,7 @@ def compiled(
     from torch._dynamo.exc import TorchDynamoException
 
     keep_out()
-    options = {"fallback_random": True} if backend == "inductor" else None
+    options: Any = {"fallback_random": True} if backend == "inductor" else None
     fast: Callable[..., Any] | None = torch.compile(function, backend=backend, dynamic=False, options=options)
 
     def call(*arguments: Any) -> Any:
