@@ -50,7 +50,7 @@ def split(arguments: Sequence[str], config_dirs: Sequence[str]) -> tuple[list[st
     from genlab.config.overrides import groups
 
     folders = [compose.search_path(), *compose.private_folders(config_dirs)]
-    known = {*OWN, *SHORT, *groups(folders), *values(folders[0] / "train.yaml")}
+    known = {*OWN, *SHORT, *groups(folders), *values(folders[0] / "train.yaml", folders)}
     own, overrides = [], []
     for argument in arguments:
         key, equals, value = argument.partition("=")

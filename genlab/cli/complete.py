@@ -9,7 +9,7 @@ from typing import Any
 
 from genlab.cli import COMMANDS, load_command
 from genlab.cli.options import Parser
-from genlab.config.yaml_comments import KINDS, options, values
+from genlab.config.yaml_comments import KINDS, MODEL_CHOICES, from_model, options, values
 from genlab.errors import GenlabError
 
 COMPOSING = ("train", "prepare", "info")
@@ -89,15 +89,18 @@ def _overrides(given: list[str], last: str) -> list[str]:
         names = list(options(group, [folder])) if group in groups else _values(group)
         before = value[: max(value.rfind(","), value.rfind("[")) + 1]  # values of a sweep, or of a list
         return [f"{group}={before}{name}" for name in names if name not in before.strip("[").split(",")]
-    root = values(folder / "train.yaml")
+    root = values(folder / "train.yaml", [folder])
     chosen = _defaults(folder) | dict(word.split("=", 1) for word in given if "=" in word)
+    for name in MODEL_CHOICES:
+        if chosen[name].startswith("${"):
+            default = chosen[name].rpartition(",")[2].rstrip("}")
+            chosen[name] = from_model(name, default, chosen["model"], [folder])
     keys = [f"{key}=" for key in _flatten(root, "") if not key.startswith("hydra")] + ["hydra.run.dir="]
     for name in groups:
         file = options(name, [folder]).get(chosen.get(name, ""))
-        if file and name in ("evaluator", "logger"):
-            keys += [f"{name}.{key}=" for key in _flatten(values(file), "")]
-        elif file and name not in ("recipe", "experiment", "workload", "debug"):
-            keys += [f"{name}.{key}=" for key in _flatten(values(file), "") if key != "name"]
+        if file and name not in ("recipe", "experiment", "workload", "debug"):
+            found = _flatten(values(file, [folder]), "")
+            keys += [f"{name}.{key}=" for key in found if key not in ("name", *MODEL_CHOICES)]
     return [f"{name}=" for name in groups] + keys
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from genlab.cli.options import Parser
 from genlab.config.parameters import parameters
-from genlab.config.yaml_comments import comments, first_comment, options
+from genlab.config.yaml_comments import MODEL_CHOICES, comments, first_comment, options
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.utils.tables import show
 
@@ -53,7 +53,8 @@ def run(given: argparse.Namespace) -> int:
             "genlab info",
             f"write GROUP=NAME with GROUP one of {', '.join(known)}" if group in known else nearest(group, known),
         )
-    files = options(group, [compose.search_path(), *compose.private_folders(given.config_dir)])
+    folders = [compose.search_path(), *compose.private_folders(given.config_dir)]
+    files = options(group, folders)
     if group in FILES:
         if option not in files:
             raise ConfigError(f"unknown {group} '{option}'", "genlab info", nearest(option, files))
@@ -65,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
     discover()
     load_plugins(composed.plugins)
     config = compose.check(composed.config)
-    notes = comments(files[option])
+    notes = comments(files[option], folders)
     print(f"{group}={option}: {first_comment(files[option])}\n")
     section = config[group]
     if group in ("evaluator", "logger"):
@@ -77,6 +78,7 @@ def run(given: argparse.Namespace) -> int:
         return 0
     _describe(group, section, group, notes)
     if group == "model":
+        print("trains with", ", ".join(f"{key}={composed.choices[key]}" for key in MODEL_CHOICES), end="\n\n")
         _model(section)
     return 0
 
@@ -90,10 +92,11 @@ def _run(run: str, overrides: list[str]) -> int:
     from genlab.workflows.build import load
 
     loaded = load(path, device="cpu", plugins=compose.plugin_names(overrides))
-    files = options("model", [compose.search_path()])
+    folders = [compose.search_path()]
+    files = options("model", folders)
     name = loaded.config["name"]
     print(f"run {path}: model {name}, step {loaded.step}\n")
-    _describe("model", loaded.config["model"], "model", comments(files[name]) if name in files else {})
+    _describe("model", loaded.config["model"], "model", comments(files[name], folders) if name in files else {})
     _abilities(loaded.model)
     return 0
 

@@ -22,7 +22,7 @@ class Composed:
     """A resolved configuration and what is known of its run before anything is built.
 
     `run_dir` is the folder given as hydra.run.dir on the command line, else None; `default_dir` the folder that the
-    configuration names. `sweep_dir` is where `train -m` puts its jobs.
+    configuration names. `sweep_dir` is where `train -m` puts its jobs. `choices` maps each group to its chosen option.
     """
 
     config: dict[str, Any]
@@ -32,6 +32,7 @@ class Composed:
     overrides: list[str]
     plugins: list[str]
     config_dirs: list[str]
+    choices: dict[str, str]
 
 
 def search_path() -> Path:
@@ -62,7 +63,7 @@ class Composer:
         """See the function of the same name."""
         parsed = overrides.parse(list(arguments), self.groups)
         given = {override.key_or_group: override for override in parsed}
-        config, hydra_dirs = self._hydra.compose(parsed)
+        config, hydra_dirs, choices = self._hydra.compose(parsed)
         run_dir, sweep_dir = (check_path(hydra_dirs[kind]) for kind in ("run", "sweep"))
         if config.get("plugins") and "plugins" not in given:
             raise ConfigError(
@@ -81,6 +82,7 @@ class Composer:
             list(arguments),
             _plugins(config),
             [str(folder) for folder in self.folders[1:]],
+            choices,
         )
 
 

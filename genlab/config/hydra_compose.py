@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genlab.config import overrides, safety
+from genlab.config import overrides, safety, yaml_comments
 from genlab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,8 +36,11 @@ class Composer:
         self._folders, self._groups = folders, groups
         self._trees: dict[tuple[str, ...], tuple[dict[str, Any], Any]] = {}
 
-    def compose(self, parsed: Sequence[Override]) -> tuple[dict[str, Any], dict[str, str]]:
-        """The resolved configuration, and `{"run": ..., "sweep": ...}`: the folders it names. Only ConfigError."""
+    def compose(self, parsed: Sequence[Override]) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+        """The resolved configuration, `{"run": ..., "sweep": ...}`, the folders it names, and each group's option.
+
+        Raises ConfigError alone.
+        """
         from hydra.core.hydra_config import HydraConfig
         from omegaconf import OmegaConf
 
@@ -53,10 +56,10 @@ class Composer:
         unresolved = {name: value for name, value in plain.items() if name == "hydra" or _UNRESOLVED.search(str(value))}
         tree = OmegaConf.create(plain if _REFERENCE.search(str(unresolved)) else unresolved)
         dirs = {kind: str(_read(partial(_value, tree.hydra[kind], "dir"), f"hydra.{kind}.dir")) for kind in KINDS}
-        del plain["hydra"]
+        made = plain.pop("hydra")["runtime"]["choices"]
         config = plain | {name: _read(partial(_value, tree, name), name) for name in unresolved.keys() - {"hydra"}}
         safety.tree(config)
-        return config, dirs
+        return config, dirs, made
 
 
 def _compose(choices: Sequence[str], folders: Sequence[Path]) -> tuple[dict[str, Any], Any]:
@@ -71,14 +74,28 @@ def _compose(choices: Sequence[str], folders: Sequence[Path]) -> tuple[dict[str,
         ) from None
     plain = _container(tree)
     hydra = plain.pop("hydra")
-    choices_made = {"runtime": {"choices": hydra["runtime"]["choices"]}}
-    return {**plain, "hydra": {kind: {"dir": hydra[kind]["dir"]} for kind in KINDS} | choices_made}, tree
+    made = hydra["runtime"]["choices"]
+    for group in yaml_comments.MODEL_CHOICES if isinstance(plain["model"], dict) else ():
+        named = plain["model"].pop(group, "")
+        if named != yaml_comments.from_model(group, "", made["model"], folders):
+            raise ConfigError(
+                f"'model.{group}' can be set only in the file of a model",
+                "a configuration file",
+                f"write 'override /{group}: NAME' in its defaults",
+            )
+    dirs = {kind: {"dir": hydra[kind]["dir"]} for kind in KINDS}
+    return {**plain, "hydra": {**dirs, "runtime": {"choices": made}}}, tree
 
 
 def _hydra_compose(choices: Sequence[str], folders: Sequence[Path]) -> DictConfig:
     import hydra
     from hydra.core.override_parser.types import Quote, QuotedString
+    from omegaconf import OmegaConf
 
+    def from_model(group: str, default: str, *, _root_: DictConfig) -> str:  # of the choices made so far
+        return yaml_comments.from_model(group, default, _root_.model, folders)
+
+    OmegaConf.register_new_resolver("from_model", from_model, replace=True)
     base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
     paths = [QuotedString(f"file://{folder}", Quote.single).with_quotes() for folder in folders[1:]]
     with warnings.catch_warnings():

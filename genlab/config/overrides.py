@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab.config import safety
+from genlab.config.yaml_comments import MODEL_CHOICES
 from genlab.errors import ConfigError, nearest
 from genlab.utils.unique_folder import check_path
 
@@ -143,6 +144,9 @@ def _unknown_key(override: Override, tree: Mapping[str, Any], known: Groups) -> 
     """ConfigError with the nearest of the keys beside it, or deeper ones of the same name."""
     key, keys = override.key_or_group, [key for key in flatten(tree) if not key.startswith("hydra")]
     parent = key.rpartition(".")[0]
+    if key.removeprefix("model.") in MODEL_CHOICES:
+        group = key.removeprefix("model.")
+        return ConfigError(f"unknown key '{key}'", _shown(override), f"choose it with {group}=NAME")
     siblings = {name for name in keys if name.rpartition(".")[0] == parent} or set(keys)
     deeper = [name for name in keys if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
     near = f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known))

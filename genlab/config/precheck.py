@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from genlab.config import schema
+from genlab.config.yaml_comments import MODEL_CHOICES
 from genlab.config.yaml_file import parse_config
 from genlab.registry import unknown_key, unknown_name
 
 GROUPS = ("model", "dataset", "schedule", "optimizer")  # sections that are one spec, in the order of the full check
 OPEN_GROUPS = ("evaluator", "logger")  # sections of named specs
+NOT_KEYS = {"name", "defaults", "phases", *MODEL_CHOICES}  # of a file, which its constructor does not take
 Known = dict[str, set[str]]  # registered name -> its constructor's keys
 
 
@@ -43,7 +45,7 @@ def known_specs(folder: Path, group: str) -> Known:
         content = parse_config(path.read_bytes())
         for spec in content.values() if group in OPEN_GROUPS else [content]:
             if isinstance(spec, dict) and "name" in spec:
-                found.setdefault(spec["name"], set()).update(spec.keys() - {"name", "defaults", "phases"})
+                found.setdefault(spec["name"], set()).update(spec.keys() - NOT_KEYS)
     return found
 
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from genlab.config.yaml_file import parse_config
+
+MODEL_CHOICES = ("optimizer", "schedule", "trainer")  # the groups of which a model's file may name an option
 KINDS = {  # what `genlab list` shows: kind -> group
     "models": "model",
     "datasets": "dataset",
@@ -42,11 +45,11 @@ def options(group: str, folders: Sequence[Path]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def comments(path: Path) -> dict[str, str]:
+def comments(path: Path, folders: Sequence[Path]) -> dict[str, str]:
     """`{"latent_dim": "numbers in a code z", "network.hidden": ...}`, keys of the files it builds on included."""
     found: dict[str, str] = {}
-    for base in _bases(path):
-        found |= comments(base)
+    for base in _bases(path, folders):
+        found |= comments(base, folders)
     stack: list[tuple[int, str]] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         match = re.match(r"( *)([\w-]+):(?:\s+(?:[^#'\"]|'[^']*'|\"[^\"]*\")*?)?(?:\s#\s*(.*))?$", line)
@@ -59,34 +62,30 @@ def comments(path: Path) -> dict[str, str]:
     return found
 
 
-def values(path: Path) -> dict[str, Any]:
+def values(path: Path, folders: Sequence[Path]) -> dict[str, Any]:
     """A file's own keys laid over those of the files it builds on, unresolved; {} for an unreadable file."""
-    import yaml
-
     merged: dict[str, Any] = {}
-    for base in _bases(path):
-        merged |= values(base)
-    try:
-        own = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, OSError, UnicodeDecodeError):
-        return merged
-    return (
-        merged | {str(key): value for key, value in own.items() if key != "defaults"}
-        if isinstance(own, dict)
-        else merged
-    )
+    for base in _bases(path, folders):
+        merged |= values(base, folders)
+    return merged | {key: value for key, value in _content(path).items() if key != "defaults"}
 
 
-def _bases(path: Path) -> list[Path]:
+def from_model(group: str, default: str, model: str, folders: Sequence[Path]) -> str:
+    """The option of `group` that a model's file, or a file it builds on, names; else `default`."""
+    path = next((path for folder in folders if (path := folder / "model" / f"{model}.yaml").is_file()), None)
+    return str(values(path, folders).get(group, default)) if path else default
+
+
+def _bases(path: Path, folders: Sequence[Path]) -> list[Path]:
     """The files of the same group that the defaults list of this one names."""
-    found, inside = [], False
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if re.match(r"defaults:", line):
-            inside = True
-        elif inside and (entry := re.match(r"\s*-\s*([\w-]+)\s*(?:#.*)?$", line)):
-            base = path.parent / f"{entry[1]}.yaml"
-            if base.is_file() and base != path:
-                found.append(base)
-        elif inside and not re.match(r"\s*(-|#|$)", line):
-            break
-    return found
+    names = [entry for entry in _content(path).get("defaults") or [] if isinstance(entry, str) and entry != "_self_"]
+    group = [path.parent, *(folder / path.parent.name for folder in folders)]
+    found = (next((base for folder in group if (base := folder / f"{name}.yaml").is_file()), path) for name in names)
+    return [base for base in found if base != path]
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        return parse_config(path.read_bytes())
+    except (ValueError, OSError):
+        return {}

@@ -45,9 +45,9 @@ def test_keys_follow_the_options_chosen() -> None:
 
 
 def test_every_key_offered_is_accepted() -> None:
-    from genlab.config import compose
+    from genlab.config import compose, overrides
 
-    known = dict(compose.flatten(compose.compose(["recipe=null"]).config))
+    known = overrides.flatten(compose.compose(["recipe=null"]).config)
     dotted = [key[:-1] for key in candidates("genlab train recipe=null ") if "." in key and not key.startswith("hydra")]
     assert len(dotted) > 30
     assert [key for key in dotted if key not in known] == []

@@ -123,6 +123,36 @@ def test_the_command_line_wins_over_model_recipe_and_experiment() -> None:
     assert compose.compose(["experiment=quick", "trainer.steps=7"]).config["trainer"]["steps"] == 7
 
 
+def test_a_model_names_its_optimizer_and_whoever_comes_later_chooses_another(tmp_path: Path) -> None:
+    for path, text in {
+        "model/mine": "# Inherits the optimizer of dcgan\ndefaults: [dcgan, _self_]\nlatent_dim: 7\n",
+        "model/own": "# Names its own\ndefaults: [mine, _self_]\noptimizer: sgd_dirac\nschedule: cosine\n",
+        "experiment/other": "# @package _global_\ndefaults: [override /model: own, override /optimizer: adamw]\n",
+        "experiment/key": "# @package _global_\ndefaults:\n  - override /model: own\noptimizer: {lr: 0.25}\n",
+        "experiment/bad": "# @package _global_\nmodel: {optimizer: sgd}\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{path}.yaml").write_text(text)
+
+    def composed(*words: str) -> tuple[str, float, str]:
+        config = compose.compose(words, [str(tmp_path)]).config
+        assert not {"optimizer", "schedule", "trainer"} & config["model"].keys()
+        return config["optimizer"]["name"], config["optimizer"]["lr"], config["schedule"]["name"]
+
+    assert composed("model=mine") == ("adam", 2e-4, "constant")
+    assert composed("model=own") == ("sgd", 0.1, "cosine")
+    assert composed("experiment=other") == ("adamw", 1e-3, "cosine")
+    assert composed("experiment=key") == ("sgd", 0.25, "cosine")
+    assert composed("experiment=key", "optimizer=adam", "schedule=linear") == ("adam", 0.25, "linear")
+    assert composed("experiment=other", "optimizer.lr=0.5") == ("adamw", 0.5, "cosine")
+    jobs = plan(["model=vae,own,wgan"], [str(tmp_path)]).jobs
+    assert [job.composed.config["optimizer"]["name"] for job in jobs] == ["adam", "sgd", "rmsprop"]
+    with pytest.raises(ConfigError, match="choose it with optimizer=NAME"):
+        composed("model.optimizer=sgd")
+    with pytest.raises(ConfigError, match=r"'model\.optimizer' can be set only in the file of a model"):
+        composed("experiment=bad")
+
+
 def test_the_last_of_two_equal_overrides_counts() -> None:
     composed = compose.compose(["seed=1", "model=dcgan", "model=vae", "seed=2"])
     assert composed.config["model"]["name"] == "vae"
