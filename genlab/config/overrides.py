@@ -130,13 +130,13 @@ def merged(old: Any, new: Any) -> Any:
     return old | {key: merged(old.get(key), value) for key, value in new.items()}
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Every dotted key of a nested mapping, those of mappings included."""
-    found: list[str] = []
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every dotted key of a nested mapping with its value, mappings included."""
+    found: dict[str, Any] = {}
     for name, value in tree.items():
-        found.append(f"{prefix}{name}")
+        found[f"{prefix}{name}"] = value
         if isinstance(value, Mapping):
-            found += flatten(value, f"{prefix}{name}.")
+            found |= flatten(value, f"{prefix}{name}.")
     return found
 
 

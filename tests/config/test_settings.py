@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from genlab.config import compose
+from genlab.config import compose, overrides
 from genlab.config.settings import Saving, Settings
 from genlab.registry import DATASETS, OPTIMIZERS, SCHEDULES, Registry, discover, signature_schema
 
@@ -60,8 +60,8 @@ def test_trainer_and_checkpoint_keys_are_their_settings() -> None:
 def test_an_experiment_states_its_command_and_is_obeyed(path: Path) -> None:
     text = path.read_text()
     assert f"experiment={path.stem}" in text
-    given = dict(compose.flatten({k: v for k, v in yaml.safe_load(text).items() if k != "defaults"}))
-    reached = dict(compose.flatten(composed(f"experiment={path.stem}")))
+    given = overrides.flatten({k: v for k, v in yaml.safe_load(text).items() if k != "defaults"})
+    reached = overrides.flatten(composed(f"experiment={path.stem}"))
     assert {key: reached[key] for key, value in given.items() if not isinstance(value, dict)} == {
         key: value for key, value in given.items() if not isinstance(value, dict)
     }
