@@ -97,7 +97,7 @@ def generations(runs: Path, share: float, last: int, overrides: Sequence[str]) -
             genlab("sample", str(run), f"n={SAMPLES}", f"seed={generation}", f"out={run / 'samples.npy'}")
         for evaluator in EVALUATORS:
             if not (run / "eval" / f"{evaluator}-test.json").exists():
-                genlab("eval", str(run), f"evaluator={evaluator}", "extractor=mnist")
+                genlab("eval", str(run), f"evaluator={evaluator}", f"evaluator.{evaluator}.extractor=mnist")
 
 
 def finished(run: Path) -> bool:

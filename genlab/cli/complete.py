@@ -54,6 +54,8 @@ def _possible(words: list[str], last: str) -> list[str]:
         return [*flags, "bash", "zsh", "fish"]
     if verb in ("runs", "doctor"):
         return flags
+    if verb == "eval" and given and last.startswith("evaluator"):
+        return [each for each in _overrides(["evaluator=objective", *given[1:]], last) if each.startswith("evaluator")]
     return flags + (_run_options(verb, given[0], last) if given else _runs())
 
 
@@ -97,6 +99,10 @@ def _overrides(given: list[str], last: str) -> list[str]:
             chosen[name] = from_model(name, default, chosen["model"], [folder])
     keys = [f"{key}=" for key in _flatten(root, "") if not key.startswith("hydra")] + ["hydra.run.dir="]
     for name in groups:
+        if name in ("evaluator", "logger"):
+            files = [options(name, [folder]).get(each) for each in chosen.get(name, "").strip("[]").split(",")]
+            keys += [f"{name}.{key}=" for file in files if file for key in _flatten(values(file, [folder]), "")]
+            continue
         file = options(name, [folder]).get(chosen.get(name, ""))
         if file and name not in ("recipe", "experiment", "workload", "debug"):
             found = _flatten(values(file, [folder]), "")
@@ -151,10 +157,6 @@ def _runs() -> list[str]:
 def _run_options(verb: str, run: str, last: str) -> list[str]:
     """`key=` of a command that takes a RUN, from its own schema; after `key=` the values that it may have."""
     key, equals, _ = last.partition("=")
-    if equals and key == "evaluator":
-        from genlab.config.compose import search_path
-
-        return [f"evaluator={name}" for name in options("evaluator", [search_path()])]
     choices = _choices(verb, run)
     return [f"{key}={value}" for value in choices.get(key, [])] if equals else [f"{key}=" for key in choices]
 
@@ -164,7 +166,7 @@ def _choices(verb: str, run: str) -> dict[str, list[str]]:
     if verb == "resume":
         return {f"trainer.{key}": _values(f"trainer.{key}") for key in ("steps", "epochs")}
     command = load_command(verb)
-    found = _fields(getattr(command, "keys", None) or command.Keys)
+    found = _fields(getattr(command, "keys", None) or command.Keys) | ({"evaluator": []} if verb == "eval" else {})
     if getattr(command, "options_of", ""):
         from genlab.runs import run_folder
 

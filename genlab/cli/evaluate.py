@@ -1,8 +1,9 @@
-"""genlab eval: measure a trained model, and write down how it was measured."""
+"""genlab eval: measure a trained model, and record how it was measured."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,27 +11,29 @@ from pydantic import StringConstraints
 
 from genlab.cli.images import image_command
 from genlab.cli.options import Parser, keywords, run_argument
-from genlab.errors import ConfigError
+from genlab.errors import ConfigError, nearest
 from genlab.registry import EVALUATORS, NonNegativeInt
 from genlab.utils.tables import show
 
 if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+    from genlab.core.evaluator import Evaluator
     from genlab.core.values import Value
     from genlab.workflows.build import LoadedRun
 
 EXAMPLES = """\
-  genlab eval last                                  the model's objective on the test split
-  genlab eval last evaluator=objective split=valid
-  genlab eval last evaluator=samples n=100          an evaluator's own keys follow
-  genlab eval last evaluator=probe num_labels=1000 name=probe_1000    a name of its own beside evaluator=probe
+  genlab eval last                                                the model's objective on the test split
+  genlab eval last evaluator=fid evaluator.fid.images=2000 split=valid
+  genlab eval last evaluator=[fid,prdc]                           several, each with its own file
+  genlab eval last evaluator=probe evaluator.probe.num_labels=1000 name=probe_1000    keeps probe-test.json
 """
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What may be given as key=value, beside the evaluator's own keys."""
+    """The keys besides `evaluator` and `evaluator.NAME.KEY`."""
 
-    evaluator: str = "objective"
     split: Literal["train", "valid", "test"] = "test"
     seed: NonNegativeInt | None = None
     name: Annotated[str, StringConstraints(pattern=r"^\w{1,64}$")] | None = None  # of the result
@@ -43,90 +46,128 @@ def parser() -> Parser:
         "options",
         nargs="*",
         metavar="KEY=VALUE",
-        help="evaluator: name (objective); split: train, valid or test; seed; name of the file; evaluator's keys",
+        help="evaluator (objective) and evaluator.NAME.KEY as in training; split: train, valid or test; seed; name of "
+        "the result",
     )
     image_command.add_loading(parse)
     return parse
 
 
 def run(options: argparse.Namespace) -> int:
-    own = [field.name for field in fields(Keys)]
-    keys = Keys(**keywords(Keys, [item for item in options.options if item.partition("=")[0] in own]))
-    others = [item for item in options.options if item.partition("=")[0] not in own]
+    from genlab.config import overrides
+
+    chosen = [item for item in options.options if item.lstrip("+~").startswith(("evaluator=", "evaluator."))]
+    parsed = overrides.parse(chosen, {})
+    groups: list[Any] = [override.value() for override in parsed if override.key_or_group == "evaluator"]
+    last = groups[-1] if groups else "objective"
+    names = [str(name) for name in (last if isinstance(last, list) else [last])]
+    others = [item for item in options.options if item not in chosen]
     for item in others:
-        if "=" not in item:
-            raise ConfigError(f"{item[:60]!r} is no option", "genlab eval", "write key=value, e.g. split=valid")
-    measure(image_command.open_run(options), keys, others)
+        _check_key(item.partition("=")[0], names)
+    keys = Keys(**keywords(Keys, others))
+    if keys.name and len(names) > 1:
+        raise ConfigError(f"one name for the results of {len(names)} evaluators", "key name", "choose one evaluator")
+    loaded = image_command.open_run(options)
+    changes = [override for override in parsed if override.key_or_group != "evaluator"]
+    for entry, evaluator in _evaluators(loaded, names, changes).items():
+        measure(loaded, entry, evaluator, keys)
     return 0
 
 
-def measure(loaded: LoadedRun, keys: Keys, changes: list[str]) -> dict[str, Any]:
-    """Run one evaluator and write its numbers with their protocol, pictures as PNG beside them."""
+def _check_key(key: str, names: Sequence[str]) -> None:
+    """ConfigError for an unknown key; one of an evaluator is shown with its path."""
+    from genlab.config.compose import search_path
+    from genlab.config.precheck import known_specs
+
+    known = [field.name for field in fields(Keys)]
+    if key in known:
+        return
+    of_evaluators = known_specs(search_path(), "evaluator")
+    full = [f"evaluator.{name}.{key}" for name in names if key in of_evaluators.get(name, ())]
+    hint = f"did you mean '{full[0]}'?" if full else nearest(key, [*known, "evaluator"])
+    raise ConfigError(f"unknown key '{key[:60]}'", "genlab eval has no such key", hint)
+
+
+def measure(loaded: LoadedRun, entry: str, evaluator: Evaluator, keys: Keys) -> None:
+    """Run one evaluator; write its figures with their protocol, and image grids as PNG beside them."""
     from genlab import __version__
     from genlab.core.values import Diagnosis
     from genlab.engine import evaluate
     from genlab.utils import files
 
-    evaluator, split = keys.evaluator, keys.split
-    judge = _build(loaded, evaluator, changes)
-    if not judge.applies(loaded.model):
-        given = " and ".join(loaded.model.conditions)
-        raise ConfigError(
-            f"evaluator '{evaluator}' does not apply to model '{loaded.config['name']}'"
-            + (f", which is given the {given} of an image" if given else ""),
-            f"run {loaded.path}",
-            _instead(judge, loaded, evaluator),
-        )
     seed = loaded.config["seed"] if keys.seed is None else keys.seed
     data = loaded.data()
-    reads = judge.split is not None
-    values = evaluate.evaluate(judge, loaded.model, data, seed, split if reads else None)
+    split = keys.split if evaluator.split is not None else None
+    values = evaluate.evaluate(evaluator, loaded.model, data, seed, split)
     protocol = {
-        **judge.protocol(), "evaluator": evaluator, "split": split if reads else None,
-        "count": len(data.split(split)) if reads else None, "seed": seed, "weights": loaded.weights,
+        **evaluator.protocol(), "evaluator": entry, "split": split,
+        "count": len(data.split(split)) if split else None, "seed": seed, "weights": loaded.weights,
         "step": loaded.step, "dataset": data.name, "data_fingerprint": data.fingerprint,
         "device": str(loaded.runtime.device), "precision": "fp32", "genlab": __version__,
     }  # fmt: skip
     metrics = evaluate.numbers(values)
     diagnoses = [value.sentence for _, value in values if isinstance(value, Diagnosis) and value.due(loaded.step)]
-    result = {"metrics": metrics, "protocol": protocol, "diagnoses": diagnoses}
-    stem = f"{keys.name or evaluator}-{split}"
+    stem = f"{keys.name or entry}-{keys.split}"
     path = files.own_folder(loaded.path / "eval") / f"{stem}.json"
-    files.write_atomic(path, files.dump_json(result))
+    files.write_atomic(path, files.dump_json({"metrics": metrics, "protocol": protocol, "diagnoses": diagnoses}))
     for sentence in diagnoses:
         print(f"diagnosis: {sentence}")
-    _print(metrics, f"{evaluator} on {split}" if reads else evaluator)
+    _print(metrics, f"{entry} on {split}" if split else entry)
     if "caution" in protocol:
         print(f"caution: {protocol['caution']}")
     _save_pictures(values, loaded, stem)
     print(path)
-    return result
 
 
-def _instead(judge: Any, loaded: LoadedRun, evaluator: str) -> str:
-    """What does apply: the same evaluator of other images, else other evaluators."""
-    option = judge.instead(loaded.model) if hasattr(judge, "instead") else None
-    return f"use evaluator={evaluator} {option}" if option else f"these apply: {', '.join(_applicable(loaded))}"
+def _evaluators(loaded: LoadedRun, names: Sequence[str], changes: Sequence[Override]) -> dict[str, Evaluator]:
+    """The chosen evaluators as the run was configured, with the changes of the command line.
+
+    Those of a file that lists several (evaluator=default) are left out if they do not apply to the model.
+    """
+    stored = {entry: spec for entry, spec in loaded.config["evaluator"].items() if spec}
+    specs: dict[str, dict[str, Any]] = {}
+    for name in (each for group in names for each in _listed(group)):
+        if name not in stored and name not in EVALUATORS:
+            raise ConfigError(
+                f"unknown evaluator '{name}'", "genlab eval", nearest(name, {*stored, *EVALUATORS.names()})
+            )
+        specs[name] = dict(stored.get(name, {"name": name}))
+    known = [f"evaluator.{e}.{k}" for e, spec in specs.items() for k in EVALUATORS.schema(spec["name"]).model_fields]
+    for change in changes:
+        if change.key_or_group not in known or str(change.input_line)[0] in "+~":
+            raise ConfigError(
+                f"unknown key '{change.key_or_group}'", "genlab eval", nearest(change.key_or_group, known)
+            )
+        _, entry, key = change.key_or_group.split(".")
+        specs[entry][key] = change.value()
+    built = {entry: EVALUATORS.build(spec, f"evaluator.{entry}") for entry, spec in specs.items()}
+    for entry, evaluator in built.items():
+        if entry in names and not evaluator.applies(loaded.model):
+            _refuse(loaded, entry, evaluator)
+    return {entry: evaluator for entry, evaluator in built.items() if evaluator.applies(loaded.model)}
 
 
-def _applicable(loaded: LoadedRun) -> list[str]:
-    """The evaluators that apply to this model as they are by default."""
-    built = ((name, EVALUATORS.get(name)) for name in EVALUATORS.names())
-    return [name for name, target in built if target().applies(loaded.model)]
+def _listed(name: str) -> list[str]:
+    """The evaluators that a YAML file of genlab lists, or the name itself."""
+    from genlab.config.compose import search_path
+    from genlab.config.yaml_comments import options, values
+
+    folders = [search_path()]
+    file = options("evaluator", folders).get(name)
+    return list(values(file, folders)) if file else [name]
 
 
-def _build(loaded: LoadedRun, name: str, changes: list[str]) -> Any:
-    """The evaluator as the run was configured, with the changes given here."""
-    from genlab.registry import signature_schema
-
-    target = EVALUATORS.get(name, "evaluator")
-    stored: dict[str, Any] = next(
-        (spec for spec in loaded.config["evaluator"].values() if spec and spec["name"] == name), {}
+def _refuse(loaded: LoadedRun, entry: str, evaluator: Evaluator) -> None:
+    """ConfigError that names what does apply: the same evaluator with another key, or other evaluators."""
+    conditions = " and ".join(loaded.model.conditions)
+    option = evaluator.instead(loaded.model)
+    others = [name for name in EVALUATORS.names() if EVALUATORS.get(name)().applies(loaded.model)]
+    raise ConfigError(
+        f"evaluator '{entry}' does not apply to model '{loaded.config['name']}'"
+        + (f", which takes the {conditions} of an image as input" if conditions else ""),
+        f"run {loaded.path}",
+        f"use evaluator.{entry}.{option}" if option else f"these apply: {', '.join(others)}",
     )
-    given = keywords(target, changes) if changes else {}
-    known = signature_schema(target).model_fields
-    kept = {key: value for key, value in stored.items() if key in known}
-    return EVALUATORS.build({"name": name, **kept, **given}, f"evaluator {name}")
 
 
 def _print(metrics: dict[str, float], title: str) -> None:

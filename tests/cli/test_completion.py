@@ -66,6 +66,9 @@ def test_runs_and_their_options(tmp_path: Path) -> None:
     assert candidates("genlab sample outputs/vae-digits/now solver=h") == ["solver=heun"]
     assert candidates("genlab traverse last split=t") == ["split=test", "split=train"]
     assert "evaluator=objective" in candidates("genlab eval last evaluator=")
+    assert "evaluator=[fid,prdc" in candidates("genlab eval last evaluator=[fid,")
+    assert candidates("genlab eval last evaluator=[fid,kid] evaluator.kid.subset_") == ["evaluator.kid.subset_size="]
+    assert candidates("genlab eval last evaluator.objective.b") == ["evaluator.objective.batch_size="]
 
 
 def test_the_bench() -> None:

@@ -143,7 +143,9 @@ def test_what_is_claimed_can_be_run(path: Path) -> None:
         compose.precheck(compose.compose(overrides).config)
         for options in claims.get("evals", {}).get(name, []):
             keys = dict(option.split("=", 1) for option in options)
-            assert keys.get("evaluator", "objective") in EVALUATORS
+            evaluator = keys.pop("evaluator", "objective")
+            own = {key.removeprefix(f"evaluator.{evaluator}."): yaml.safe_load(value) for key, value in keys.items()}
+            EVALUATORS.check({"name": evaluator, **{key: own[key] for key in own.keys() - {"name", "split"}}})
     for overrides in claims.get("sweeps", {}).values():
         for job in plan([*overrides, "hydra.sweep.dir=unused"], []).jobs:
             compose.precheck(job.composed.config)

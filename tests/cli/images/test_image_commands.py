@@ -147,7 +147,7 @@ def test_a_conditional_model_draws_the_class_that_it_is_asked_for(
     assert one != two  # the noise is the same
     assert "a label from 0 to 9" in refused("sample", "c", "label=10")
     for name in ("probe", "knn", "tsne", "plane", "anomaly"):
-        assert "does not apply to model 'cvae', which is given the label" in refused("eval", "c", f"evaluator={name}")
+        assert "does not apply to model 'cvae', which takes the label" in refused("eval", "c", f"evaluator={name}")
     assert "needs the label of an image" in refused("anomaly", "c")
 
 
@@ -180,11 +180,18 @@ def test_what_a_model_cannot_do(refused: Refused) -> None:
     assert "cannot write" in refused("sample", "last", "out=/proc/nowhere/x.png")
     assert "unknown evaluator" in refused("eval", "last", "evaluator=objectiv")
     assert "does not apply" in refused("eval", "gan/a", "evaluator=reconstructions")
-    assert "'batch_size'" in refused("eval", "last", "batch_size=0")
+    assert "'evaluator.objective.batch_size'" in refused("eval", "last", "evaluator.objective.batch_size=0")
     assert "unknown key 'foo'" in refused("eval", "last", "foo=1")
-    assert "write batch_size=9" in refused("eval", "last", "evaluator.objective.batch_size=9")
+    assert "did you mean 'evaluator.objective.batch_size'?" in refused("eval", "last", "batch_size=9")
+    assert "did you mean 'evaluator.fid.images'?" in refused("eval", "last", "evaluator=fid", "evaluator.fid.imagess=9")
+    assert "did you mean 'evaluator.fid.images'?" in refused("eval", "last", "evaluator=fid", "evaluator.kid.images=9")
+    assert "did you mean 'fid'?" in refused("eval", "last", "evaluator=[objective,fidd]")
+    assert "write [a,b] for a list" in refused("eval", "last", "evaluator=objective,samples")
+    assert "choose one evaluator" in refused("eval", "last", "evaluator=[objective,samples]", "name=both")
     assert "lacks Reconstructs" in refused("inpaint", "gan/a")
-    assert "'amounts'" in refused("eval", "last", "evaluator=denoise", "amounts=[0.1,-1]")
+    assert "'evaluator.denoise.amounts'" in refused(
+        "eval", "last", "evaluator=denoise", "evaluator.denoise.amounts=[0.1,-1]"
+    )
     assert "'name'" in refused("eval", "last", "name=../../x")
     assert "unknown key 'trainer.stepz'" in refused("resume", "last", "trainer.stepz=4")
 
@@ -192,7 +199,7 @@ def test_what_a_model_cannot_do(refused: Refused) -> None:
 def test_eval_writes_numbers_with_their_protocol(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from genlab.workflows.build import load
 
-    out = said(capsys, "eval", "last", "batch_size=50")
+    out = said(capsys, "eval", "last", "evaluator.objective.batch_size=50")
     path = outputs / "vae" / "b" / "eval" / "objective-test.json"
     assert out.splitlines()[-1].endswith("eval/objective-test.json")
     result = json.loads(path.read_text())
@@ -211,7 +218,7 @@ def test_eval_writes_numbers_with_their_protocol(outputs: Path, capsys: pytest.C
 
 
 def test_eval_gives_its_result_another_name(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = said(capsys, "eval", "last", "batch_size=7", "name=by_seven")
+    out = said(capsys, "eval", "last", "evaluator.objective.batch_size=7", "name=by_seven")
     path = outputs / "vae" / "b" / "eval" / "by_seven-test.json"
     assert out.splitlines()[-1].endswith("eval/by_seven-test.json")
     protocol = json.loads(path.read_text())["protocol"]
@@ -219,10 +226,25 @@ def test_eval_gives_its_result_another_name(outputs: Path, capsys: pytest.Captur
 
 
 def test_eval_saves_pictures(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said(capsys, "eval", "last", "evaluator=samples", "n=4")
+    said(capsys, "eval", "last", "evaluator=samples", "evaluator.samples.n=4")
     folder = outputs / "vae" / "b" / "eval"
-    assert json.loads((folder / "samples-test.json").read_text())["protocol"]["images"] == 4
+    assert json.loads((folder / "samples-test.json").read_text())["protocol"]["n"] == 4
     assert (folder / "samples-test-samples.png").is_file()
+
+
+def test_eval_takes_evaluators_as_training_does(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluator=[objective,samples]", "evaluator.samples.n=9", "evaluator.objective.batch_size=30"]
+    said(capsys, "train", *SMALL_VAE, *COMMON, *words, "hydra.run.dir=outputs/vae/several")
+    folder = outputs / "vae" / "several" / "eval"
+    said(capsys, "eval", "vae/several", "evaluator=[objective,samples]", "evaluator.samples.n=4")
+    protocols = {
+        name: json.loads((folder / f"{name}-test.json").read_text())["protocol"] for name in ("objective", "samples")
+    }
+    assert protocols["samples"]["n"] == 4
+    assert protocols["objective"]["batch_size"] == 30  # as the run was configured
+    said(capsys, "eval", "vae/several", "evaluator=default")  # those of the list that apply
+    assert (folder / "reconstructions-test.json").exists()
+    assert not (folder / "codebook-test.json").exists()
 
 
 def test_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
