@@ -1,7 +1,7 @@
-"""Features of images: which extractor, and the features of many images, remembered where they are of data.
+"""Features of images: the choice of an extractor, and the features of many images, cached for data.
 
-An extractor is a module in EXTRACTORS: images (N, C, H, W) in [0, 1] to features (N, D), float32. It says its `name`,
-how it resizes (`resize`) and the sha256 of its weights (`digest`, empty where there are none).
+An extractor is a module in EXTRACTORS: images (N, C, H, W) in [0, 1] to features (N, D), float32. Its attributes are
+`name`, `resize` (how it resizes) and `digest` (the sha256 of its weights, empty without weights).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Extractor(Protocol):
 
 
 def choose(name: str, split: Split) -> Extractor:
-    """The extractor `name`, on the host; `auto` is the data set's own, else Inception if its weights are there."""
+    """The extractor `name`, on the CPU; `auto`: the data set's classifier, else Inception if its weights exist."""
     return _built(_automatic(split.table.name.removeprefix(GENERATED)) if name == AUTO else name)
 
 
@@ -62,7 +62,7 @@ def _built(name: str) -> Extractor:
 
 
 def own(dataset: str) -> str | None:
-    """The name of the classifier that genlab has of this data set, if it has one."""
+    """The name of the classifier shipped for this data set, if there is one."""
     dataset = dataset.removeprefix(GENERATED)
     return dataset if dataset in ("mnist", "fashion_mnist") else None
 
@@ -75,7 +75,7 @@ def _automatic(dataset: str) -> str:
         return classifier
     if weights_file() is None:
         raise ConfigError(
-            f"there is no extractor of its own for data set '{dataset}', and Inception's weights are missing",
+            f"genlab has no extractor for data set '{dataset}', and Inception's weights are missing",
             "key extractor",
             f"put them at {place()}, or give the evaluator extractor=pixels",
         )
@@ -93,7 +93,7 @@ def features(extractor: Extractor, batches: Iterable[Tensor]) -> Tensor:
 
 
 def some(split: Split, count: int) -> Split:
-    """`count` rows of a split, drawn evenly and always the same; all of them if there are no more."""
+    """A fixed random subset of `count` images of a split; the whole split if it has no more."""
     if len(split) <= count:
         return split
     drawn = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count].sort().values
@@ -101,10 +101,10 @@ def some(split: Split, count: int) -> Split:
 
 
 def features_of(extractor: Extractor, split: Split, column: str = "image") -> Tensor:
-    """The features (N, D) of a split's images in order; remembered in the cache by their bytes and the extractor's."""
-    if not extractor.digest:  # as cheap as reading a file
+    """The features (N, D) of a split's images in order; cached by the bytes of the images and of the weights."""
+    if not extractor.digest:  # as fast as reading a file
         return features(extractor, (images for (images,) in split.batches((column,), BATCH)))
-    # the table may make several columns of the same bytes
+    # several columns may be made from the same bytes
     key = hashlib.sha256(f"{extractor.digest} {extractor.resize} {split.table.name} {column}".encode())
     for rows in split.rows.split(BATCH):
         key.update(split.table.gather(rows, None, (column,))[0].cpu().numpy().tobytes())
@@ -121,14 +121,14 @@ def _recall(path: Path) -> Tensor | None:
 
     try:
         return load_file(path)["features"]
-    except Exception:  # not there, or damaged: it is made again
+    except Exception:  # missing or damaged: computed again
         return None
 
 
 def _remember(path: Path, found: Tensor) -> None:
     from safetensors.torch import save_file
 
-    with contextlib.suppress(OSError):  # a convenience; an unwritable cache is no reason to measure nothing
+    with contextlib.suppress(OSError):  # an unwritable cache does not prevent measuring
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             save_file({"features": found}, temporary)

@@ -1,4 +1,4 @@
-"""Codes: those of a split, and ways through them. What evaluators and verbs share."""
+"""The codes of a split, and traversals of them; used by evaluators and commands."""
 
 from __future__ import annotations
 

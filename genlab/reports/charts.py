@@ -13,7 +13,7 @@ Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 380, 230
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 30  # margins of the plot, in the same units
 POINTS = 300  # of a line; more are averaged in groups
-START = 0.05  # share of the run whose values may be cut off ...
+START = 0.05  # fraction of the run whose values may be cut off ...
 WILD = 3  # ... if they would make the vertical range this many times larger ...
 MANY = 20  # ... and there are so many points
 
@@ -22,7 +22,7 @@ def line_chart(series: Mapping[str, Points]) -> str:
     """One `<svg>` with a line for each named series of (step, value); the CSS classes are the series' names.
 
     Values that are not finite are left out. A line that begins far outside what follows is cut off at the edge.
-    Nothing is drawn of a single value.
+    A single value has no line: the result is empty.
     """
     lines = {name: _thin([(x, y) for x, y in points if math.isfinite(y)]) for name, points in series.items()}
     lines = {name: points for name, points in lines.items() if points}
@@ -60,7 +60,7 @@ def _line(name: str, places: Points) -> str:
 
 
 def _thin(points: Points) -> Points:
-    """At most POINTS points, each the mean of as many neighbours."""
+    """At most POINTS points, each the mean of equally many neighbors."""
     size = -(-len(points) // POINTS) or 1
     groups = (points[i : i + size] for i in range(0, len(points), size))
     return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]

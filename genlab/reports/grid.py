@@ -1,4 +1,4 @@
-"""Many small images as one picture to look at, and pictures as PNG files."""
+"""Image grids: many small images in one, and their PNG files and animations."""
 
 from __future__ import annotations
 
@@ -39,23 +39,22 @@ def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: i
     return Picture(sheet)
 
 
-def are_pictures(images: Tensor) -> bool:
-    """Whether there is something to see in images (N, C, H, W): points, which are images of one pixel, are shown by
-    evaluator points."""
+def are_images(images: Tensor) -> bool:
+    """Whether (N, C, H, W) can be shown as images; points, images of one pixel, are shown by the evaluator `points`."""
     return images.shape[2:] != (1, 1)
 
 
 def class_columns(model: Model, n: int) -> int | None:
-    """The columns of a grid of `n` samples of a model whose samples go through its classes in turn: one a class.
+    """The columns of a grid of `n` samples of a model that cycles through its classes: one column per class.
 
-    None where it is not told a class, or has more classes than images.
+    None if the model takes no class, or has more classes than images.
     """
     classes = classes_in_turn(model)
     return classes if classes and classes <= n else None
 
 
 def animation(frames: Sequence[Picture], fps: int, kind: str) -> bytes:
-    """Pictures of one size as an endless animation of `fps` frames a second, as a "gif" or "webp" file."""
+    """Frames of equal size as an endless animation of `fps` frames per second, a "gif" or "webp" file."""
     from PIL import Image
 
     arrays = [frame.pixels.permute(1, 2, 0).contiguous().numpy() for frame in frames]
@@ -69,8 +68,8 @@ def animation(frames: Sequence[Picture], fps: int, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def save_png(path: Path, picture: Picture) -> None:
-    """Write a picture as PNG; the file appears whole or not at all. Raises OSError."""
+def save_png(path: Path, image: Picture) -> None:
+    """Write an image as PNG, atomically. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_bytes(picture.png)
+        temporary.write_bytes(image.png)

@@ -1,4 +1,4 @@
-"""Pieces of a self-contained HTML page: style and pictures inside, no script, nothing to load.
+"""Pieces of a self-contained HTML page: style and images inside, no script, nothing to load.
 
 Arguments named `html` are trusted markup made here; everything else is text and is escaped.
 """
@@ -49,7 +49,7 @@ def breakable(name: str) -> str:
 
 
 def section(heading: str, html: str, note: str = "") -> str:
-    """Nothing at all if there is nothing in it."""
+    """A section with a heading; empty if it has no content."""
     aside = f" <small>{escape(note)}</small>" if note else ""
     return f"<section><h2>{escape(heading)}{aside}</h2>\n{html}\n</section>" if html else ""
 
@@ -73,11 +73,11 @@ def table(rows: Iterable[tuple[str, str]], code: int) -> str:
     return f"<table>{''.join(lines)}</table>" if lines else ""
 
 
-def picture(name: str, last: tuple[str, Path], earlier: Iterable[tuple[str, Path]]) -> str:
-    """The last picture of a name, and earlier ones, small, below it; each with its caption."""
+def image_figure(name: str, last: tuple[str, Path], earlier: Iterable[tuple[str, Path]]) -> str:
+    """The last image of a name, and smaller earlier ones below it, each with its caption."""
     small = "".join(f"<figure>{image(path)}<figcaption>{escape(note)}</figcaption></figure>" for note, path in earlier)
     caption = f"<figcaption><b>{breakable(name)}</b> · {escape(last[0])}</figcaption>"
-    return f'<figure class="picture">{caption}{image(last[1])}<div class="earlier">{small}</div></figure>\n'
+    return f'<figure class="images">{caption}{image(last[1])}<div class="earlier">{small}</div></figure>\n'
 
 
 def image(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a finished run leaves to look at: report.html, and the closing table in the terminal."""
+"""The summary of a finished run: report.html, and the closing table in the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from genlab.reports.charts import line_chart
 from genlab.utils.files import write_atomic
 from genlab.utils.formatting import duration, number
 
-EARLIER = 3  # pictures of a name shown beside the last one
+EARLIER = 3  # images of a name shown beside the last one
 LAST_CHARTS = ("gradient_norm", "learning_rate", "images_per_second")  # of less interest than losses
 WITH_MODES = ("ring", "grid")  # data sets of points, whose modes are known
 UNITS = "the last values, averaged over images; docs/reading-the-logs.md says what each is, and in which units"
@@ -37,7 +37,7 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
             html_page.header(title, record["status"], _facts(record), str(run)),
             html_page.section("Diagnosis", html_page.table(_diagnoses(record), code=0)),
             html_page.section("Figures", html_page.cards(_figures(record)), UNITS),
-            html_page.section("Pictures", html_page.gallery("pictures", _pictures(run / "images"))),
+            html_page.section("Images", html_page.gallery("galleries", _images(run / "images"))),
             html_page.section(
                 "Curves", html_page.gallery("curves", _charts(run / "metrics.jsonl")), "over optimiser steps"
             ),
@@ -52,13 +52,13 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
 
 
 def closing_table(run: Path, record: Mapping[str, Any]) -> None:
-    """Print what was reached, how long it took, where the pictures are and what to try next."""
+    """Print what was reached, how long it took, where the images are and what to try next."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    # outside a terminal: no colours and no folding, since lines are for grep and for copying
+    # outside a terminal: no colors and no folding, for grep and for copying
     width = None if terminal else 1000
     console = Console(force_terminal=terminal, no_color=not terminal, width=width, highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -73,19 +73,19 @@ def closing_table(run: Path, record: Mapping[str, Any]) -> None:
 def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What to try next with a run: a command, and what it is for. Only what this run's model can do."""
     where = shlex.quote(str(run)) + plugin_words(record)
-    can = record["model"].get("can", [])  # runs of before it was noted are told less
+    can = record["model"].get("can", [])  # older runs lack it
     if any(run.glob("events.out.tfevents.*")):
-        shown = "curves, pictures and latent codes" if "Encodes" in can else "curves and pictures"
+        shown = "curves, images and latent codes" if "Encodes" in can else "curves and images"
         yield f"tensorboard --logdir {shlex.quote(str(run))}", f"{shown} in the browser"
     if "Translates" in can:
-        yield f"genlab translate {where}", "test pictures beside what the model turns them into"
-    if "Samples" in can and record["data"].get("shape", ())[1:] != [1, 1]:  # points make no pictures
-        yield f"genlab sample {where} n=64", "draw more from the model"
+        yield f"genlab translate {where}", "test images beside their translations"
+    if "Samples" in can and record["data"].get("shape", ())[1:] != [1, 1]:  # points are not images
+        yield f"genlab sample {where} n=64", "more samples"
     if "Reconstructs" in can:
-        yield f"genlab reconstruct {where}", "test images beside what the model makes of them"
+        yield f"genlab reconstruct {where}", "test images beside their reconstructions"
     yield f"genlab eval {where}", "the objective on the test split"
     if "Samples" in can and record["data"]["name"] in WITH_MODES:
-        yield f"genlab eval {where} evaluator=modes", "how many modes of the points it draws"
+        yield f"genlab eval {where} evaluator=modes", "how many modes the samples cover"
     if record.get("steps"):
         yield f"genlab resume {where} trainer.steps={2 * record['steps']}", "train on, to twice the length"
 
@@ -111,7 +111,7 @@ def _closing_rows(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, s
 
 
 def _time_words(seconds: Mapping[str, float]) -> str:
-    """Where the training thread's time went, largest first; shares below half a per cent are left out."""
+    """Where the training thread's time went, largest first; fractions below half a percent are left out."""
     laps = {name: value for name, value in seconds.items() if name != "writing"}  # that is another thread's
     total = sum(laps.values())
     ordered = sorted(laps.items(), key=lambda lap: -lap[1])
@@ -136,22 +136,22 @@ def _figures(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _diagnoses(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What was found to be wrong: its name and step, and the sentence with its treatment."""
+    """Diagnoses: name and step, and the sentence with the override to try."""
     for found in record.get("diagnoses", []):
         yield f"{found['name']} at step {found['step']:,}", found["sentence"]
 
 
-def _pictures(folder: Path) -> Iterator[str]:
-    """For each name the last picture, with some earlier ones, evenly spread over the run."""
+def _images(folder: Path) -> Iterator[str]:
+    """For each name the last image, with some earlier ones, evenly spread over the run."""
     for name, paths in sorted(_by_name(folder).items()):
         captioned = [(f"step {_step(path):,}", path) for path in paths]
         *earlier, last = captioned
         few = min(EARLIER, len(earlier))
-        yield html_page.picture(name, last, [earlier[i * len(earlier) // few] for i in range(few)])
+        yield html_page.image_figure(name, last, [earlier[i * len(earlier) // few] for i in range(few)])
 
 
 def _by_name(folder: Path) -> dict[str, list[Path]]:
-    """The pictures that the run's `images` logger drew, in the order of their steps."""
+    """The images that the run's `images` logger wrote, in the order of their steps."""
     names: dict[str, list[Path]] = {}
     drawn = [path for path in folder.glob("*.png") if re.search(r".-\d{8,}$", path.stem)]
     for path in sorted(drawn, key=_step):
@@ -172,13 +172,13 @@ def _charts(path: Path) -> Iterator[str]:
 
 
 def _alone(series: Mapping[str, list[tuple[float, float]]]) -> str:
-    """A single value, of which there is no curve, in words."""
+    """A single value, which makes no curve, as text."""
     found = [point for points in series.values() for point in points if math.isfinite(point[1])]
     return html_page.note(f"{number(found[0][1])} at step {found[0][0]:,}") if found else ""
 
 
 def _curves(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """name -> split -> (step, value), from metrics.jsonl; lines that are not whole records are passed over."""
+    """name -> split -> (step, value), from metrics.jsonl; incomplete lines are skipped."""
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for line in path.read_text("utf-8").splitlines() if path.exists() else ():
         try:

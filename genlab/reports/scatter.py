@@ -1,4 +1,4 @@
-"""Points in the plane, coloured by class, as a picture."""
+"""A scatter plot of points in the plane, colored by class."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor
 
 from genlab.core.values import Picture
 
-# Paul Tol's "muted" colours and black: told apart by people with any colour vision
+# Paul Tol's "muted" colors and black: distinguishable with any color vision
 COLORS = ("#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#000000")
 SIDE, MARGIN, RADIUS = 720, 24, 3  # pixels
 
 
 def scatter(points: Tensor, classes: Tensor | None) -> Picture:
-    """Points (N, 2), scaled alike in both directions to fill a square; `classes` (N,) colour them and make a legend."""
+    """Points (N, 2), scaled alike in both directions to fill a square; `classes` (N,) color them and add a legend."""
     from PIL import Image, ImageDraw
 
     extent = (points.max(0).values - points.min(0).values).max().clamp_min(1e-12)

@@ -1,4 +1,4 @@
-"""The plane as a picture: a value everywhere in colour, arrows where it drives a point, and points on it."""
+"""A plot of the plane: a scalar as color, a vector field as arrows, points, and a path."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from genlab.core.values import Picture
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
-LOW, HIGH = (103, 169, 207), (239, 138, 98)  # blue for what is taken for fake, red for real; white between
+LOW, HIGH = (103, 169, 207), (239, 138, 98)  # blue where classified as fake, red as real; white between
 INK, ARROW = (70, 70, 70), (110, 110, 110)
 HEAD = 6  # pixels: the length of an arrow's head, at most
-LABEL = 18  # pixels kept free for the other number of a corner
+LABEL = 18  # pixels reserved for the other number of a corner
 
-Place = tuple[float, float]  # pixels across, down
+Pixel = tuple[float, float]  # across, down
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Window:
 
     @classmethod
     def around(cls, points: Tensor, margin: float = 0.2, side: int = 480) -> Window:
-        """A square that holds points (N, 2), with a margin as a share of its half."""
+        """A square that holds points (N, 2), with a margin as a fraction of its half."""
         middle = (points.amax(0) + points.amin(0)) / 2
         half = float((points - middle).abs().max().clamp_min(1e-6)) * (1 + margin)
         (x, y) = middle.tolist()
@@ -49,17 +49,17 @@ class Window:
         y, x = torch.meshgrid(down, across, indexing="ij")
         return torch.stack([x, y], -1).flatten(0, 1)
 
-    def places(self, points: Tensor) -> list[Place]:
+    def pixels(self, points: Tensor) -> list[Pixel]:
         """Points (N, 2) as pixels (across, down)."""
         low, high = torch.tensor(self.low), torch.tensor(self.high)
-        share = (points.cpu() - low) / (high - low) * self.side
-        return [(x, self.side - y) for x, y in share.tolist()]
+        across = (points.cpu() - low) / (high - low) * self.side
+        return [(x, self.side - y) for x, y in across.tolist()]
 
 
-Dots = tuple[Tensor, tuple[int, int, int], float]  # points (N, 2), their colour, their radius in pixels
+Dots = tuple[Tensor, tuple[int, int, int], float]  # points (N, 2), their color, their radius in pixels
 
 
-def picture(
+def plot(
     window: Window,
     value: Callable[[Tensor], Tensor] | None,
     arrows: Callable[[Tensor], Tensor] | None,
@@ -69,8 +69,8 @@ def picture(
     cells: int = 96,
     grid: int = 20,
 ) -> Picture:
-    """`value` (N, 2) -> (N,) in [-1, 1] as colour, then dots, `arrows` (N, 2) -> (N, 2) scaled alike, a path (T, 2),
-    and `marks`, dots that nothing covers. The window's limits stand at its edges.
+    """From back to front: `value` (N, 2) -> (N,) in [-1, 1] as color, dots, `arrows` (N, 2) -> (N, 2) on a common
+    scale, a path (T, 2), and the dots of `marks`. The window's limits are written at its edges.
     """
     from PIL import Image
     from PIL.ImageDraw import Draw
@@ -83,7 +83,7 @@ def picture(
     if arrows:
         _arrows(draw, window, window.lattice(grid), arrows)
     if path is not None:
-        _path(draw, window.places(path))
+        _path(draw, window.pixels(path))
     _dots(draw, window, marks)
     _limits(draw, window)
     return Picture(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
@@ -99,12 +99,12 @@ def _colored(value: Callable[[Tensor], Tensor] | None, window: Window, cells: in
 
 def _dots(draw: ImageDraw, window: Window, dots: Sequence[Dots]) -> None:
     for points, color, radius in dots:
-        for x, y in window.places(points):
+        for x, y in window.pixels(points):
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
 
 def _arrows(draw: ImageDraw, window: Window, at: Tensor, arrows: Callable[[Tensor], Tensor]) -> None:
-    """Lengths by the square root, so that small ones are seen; the longest as long as a cell."""
+    """Lengths follow the square root, so that short arrows are visible; the longest spans a cell."""
     moves = arrows(at).cpu().nan_to_num()
     length = moves.norm(dim=1, keepdim=True)
     longest = float(length.max())
@@ -112,13 +112,13 @@ def _arrows(draw: ImageDraw, window: Window, at: Tensor, arrows: Callable[[Tenso
         return
     cell = (window.high[0] - window.low[0]) / len(at) ** 0.5
     steps = moves / length.clamp_min(1e-30) * (length / longest).sqrt() * cell * 0.9
-    starts, ends = window.places(at - steps / 2), window.places(at + steps / 2)
+    starts, ends = window.pixels(at - steps / 2), window.pixels(at + steps / 2)
     for start, end in zip(starts, ends, strict=True):
         _arrow(draw, start, end)
 
 
-def _arrow(draw: ImageDraw, start: Place, end: Place) -> None:
-    """A line with a head, which is no longer than half of it."""
+def _arrow(draw: ImageDraw, start: Pixel, end: Pixel) -> None:
+    """A line with a head of at most half its length."""
     across, down = end[0] - start[0], end[1] - start[1]
     length = math.hypot(across, down)
     if length < 1:
@@ -141,8 +141,8 @@ def _limits(draw: ImageDraw, window: Window) -> None:
         draw.text(place, text, fill=INK, anchor=anchor, stroke_width=2, stroke_fill="white")
 
 
-def _path(draw: ImageDraw, places: list[Place]) -> None:
-    """A line that goes from grey, where it begins, to black."""
-    for index, (start, end) in enumerate(pairwise(places)):
-        shade = int(190 * (1 - index / max(1, len(places) - 1)))
+def _path(draw: ImageDraw, pixels: list[Pixel]) -> None:
+    """A line that darkens from gray at its start to black."""
+    for index, (start, end) in enumerate(pairwise(pixels)):
+        shade = int(190 * (1 - index / max(1, len(pixels) - 1)))
         draw.line((*start, *end), fill=(shade, shade, shade), width=2)

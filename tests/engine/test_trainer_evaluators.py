@@ -172,4 +172,4 @@ def test_the_end_is_saved_before_its_evaluations_if_they_put_much_at_risk(
 def test_a_game_is_looked_at_as_rarely_as_its_objective(make_trainer: MakeTrainer) -> None:
     """Ten looks, whatever the length, would be most of a short run."""
     trainer = make_trainer("dcgan", "evaluator=default", "trainer.steps=20")
-    assert trainer._cadence["game"] == trainer._cadence["objective"] > 20 // 10
+    assert trainer._cadence["gan_diagnosis"] == trainer._cadence["objective"] > 20 // 10

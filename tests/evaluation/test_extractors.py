@@ -55,7 +55,7 @@ def test_a_border_of_zeros_changes_nothing_and_other_sizes_are_resized() -> None
     for side in (8, 64):
         assert to_28(torch.rand(2, 1, side, side)).shape == (2, 1, 28, 28)
     assert torch.allclose(to_28(torch.full((1, 1, 56, 56), 0.3)), torch.full((1, 1, 28, 28), 0.3))
-    with pytest.raises(ConfigError, match="takes grey images, these have 3 channels"):
+    with pytest.raises(ConfigError, match="takes gray images, these have 3 channels"):
         classifier(torch.rand(1, 3, 28, 28))
 
 

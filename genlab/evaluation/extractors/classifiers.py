@@ -1,8 +1,8 @@
-"""Features of digits and of clothes: the layer before the last of a small classifier that comes with genlab.
+"""Features of digits and of clothes: the last hidden layer of a small classifier that comes with genlab.
 
-Inception's features were learned from photographs and say little about 28x28 grey pixels; a classifier of the very data
-tells a seven from a one. The weights are made by scripts/train_extractor.py; beside them lie their hash, the
-classifier's accuracy and the command.
+Inception's features were learned from photographs and say little about 28x28 gray pixels; a classifier trained on such
+data distinguishes a seven from a one. The weights are made by scripts/train_extractor.py; beside them are their hash,
+the accuracy and the command.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Network(nn.Module):
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(FEATURES, CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
-        # before the rectifier: nearer to a Gaussian, which the Fréchet distance takes the features for
+        # before the ReLU: closer to a Gaussian, as the Fréchet distance assumes
         return self.body(images)
 
 
@@ -53,7 +53,7 @@ def to_28(images: Tensor) -> Tensor:
 
 
 class SmallClassifier(nn.Module):
-    """An extractor that is a classifier too. `classes` is how many it tells apart."""
+    """An extractor that is also a classifier of `classes` classes."""
 
     resize = "28 px: the border is cut off up to 32 px, others by antialiased bilinear resizing"
     dimension, classes = FEATURES, CLASSES
@@ -67,7 +67,7 @@ class SmallClassifier(nn.Module):
         self.network = Network()
         try:
             self.network.load_state_dict(load_file(path))
-        except Exception as error:  # safetensors and torch raise several kinds on a damaged file
+        except Exception as error:  # safetensors and torch raise several kinds of errors on a damaged file
             raise DataError(f"{path} is damaged ({str(error)[:80]})", "", "install genlab again") from None
         self.eval().requires_grad_(False)
 
@@ -92,9 +92,9 @@ class SmallClassifier(nn.Module):
     def _prepared(self, images: Tensor) -> Tensor:
         if images.shape[1] != 1:
             raise ConfigError(
-                f"extractor '{self.name}' takes grey images, these have {images.shape[1]} channels",
-                "key evaluator.extractor",
-                "use extractor=inception or extractor=pixels",
+                f"extractor '{self.name}' takes gray images, these have {images.shape[1]} channels",
+                "key evaluator.NAME.extractor",
+                "use inception or pixels",
             )
         return to_28(images.to(torch.float32))
 

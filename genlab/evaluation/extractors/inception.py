@@ -39,7 +39,7 @@ def place() -> Path:
 class Inception(nn.Module):
     """2,048 features: the mean over places of the last block."""
 
-    name, resize = "inception", "299 px, antialiased bicubic; grey images in three equal channels"
+    name, resize = "inception", "299 px, antialiased bicubic; gray images in three equal channels"
 
     def __init__(self) -> None:
         super().__init__()

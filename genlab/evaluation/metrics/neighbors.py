@@ -1,4 +1,4 @@
-"""What nearest neighbours say of generated images, by distances between features.
+"""Metrics from nearest neighbors, by distances between features.
 
 Precision and recall: Kynkäänniemi et al., Improved Precision and Recall Metric, NeurIPS 2019 (arXiv:1904.06991).
 Density and coverage: Naeem et al., Reliable Fidelity and Diversity Metrics, ICML 2020 (arXiv:2002.09797).
@@ -31,9 +31,9 @@ def radii(features: Tensor, k: int) -> Tensor:
 def prdc(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
     """Precision, recall, density and coverage of fakes (M, D) against reals (N, D); N, M > k.
 
-    precision: the share of fakes that lie within some real's ball, whose radius is the distance to its k-th neighbour.
-    recall: the share of reals that lie within some fake's ball. density: the mean number of reals' balls in which a
-    fake lies, over k. coverage: the share of reals in whose ball some fake lies.
+    precision: the fraction of fakes within the ball of a real image, whose radius is the distance to its k-th neighbor.
+    recall: the fraction of reals within the ball of a fake. density: the mean number of balls of reals that a fake lies
+    in, over k. coverage: the fraction of reals whose ball holds a fake.
     """
     real_radii, fake_radii = radii(real, k), radii(fake, k)
     center = real.mean(0)
@@ -64,9 +64,9 @@ def nearest(features: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mann_whitney(smaller: Tensor, larger: Tensor) -> float:
-    """The z-score of how often a number of `smaller` lies below one of `larger`; 0 is what equal laws give.
+    """The z-score of how often a number of `smaller` lies below one of `larger`; 0 for equal distributions.
 
-    Positive if numbers of `smaller` are the smaller ones; beyond 3 hardly by chance. Ties count half.
+    Positive if numbers of `smaller` are the smaller ones; beyond 3 is hardly chance. Ties count half.
     """
     n, m = len(smaller), len(larger)
     order = larger.sort().values

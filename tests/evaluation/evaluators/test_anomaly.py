@@ -93,7 +93,7 @@ def test_on_the_test_split_labels_say_which_image_is_strange(ones: Data) -> None
         found = dict(evaluate(Anomaly(normal=normal), Blank(), ones, seed=0, split="test"))
         inside = torch.isin(test.classes(), torch.tensor(normal))
         assert found["auroc"] == pytest.approx(area_by_pairs(light[~inside], light[inside]))
-    shown = found["strangest_above_most_usual"]
+    shown = found["most_and_least_anomalous"]
     order = light.argsort(descending=True, stable=True)
     image = test.first(10_000, ("image",))[0]
     expected = image_grid(torch.cat([image[order[:16]], image[order[-16:]]]), 8)

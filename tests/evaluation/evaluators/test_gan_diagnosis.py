@@ -13,7 +13,7 @@ from genlab.core.model import Model, generator_every
 from genlab.core.values import Diagnosis
 from genlab.data.loader import Data
 from genlab.engine.evaluate import evaluate
-from genlab.evaluation.evaluators.game.gan_diagnosis import GameDiagnosis, parts_of, variety
+from genlab.evaluation.evaluators.gan.gan_diagnosis import GANDiagnosis, parts_of, variety
 from genlab.nn.capabilities import HasGANLoss
 from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
 from genlab.nn.losses.regularizers import chosen
@@ -51,8 +51,8 @@ class Oracle(Match):
         return 40 * (images.flatten(1).mean(1, keepdim=True) + 0.6)
 
 
-def said(model: Model, data: Data, judge: GameDiagnosis | None = None) -> dict[str, Any]:
-    return dict(evaluate(judge or GameDiagnosis(images=60), model, data, seed=0))
+def said(model: Model, data: Data, judge: GANDiagnosis | None = None) -> dict[str, Any]:
+    return dict(evaluate(judge or GANDiagnosis(images=60), model, data, seed=0))
 
 
 def sentences(found: dict[str, Any]) -> dict[str, str]:
@@ -60,7 +60,7 @@ def sentences(found: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_healthy_game_is_not_diagnosed(noise_images: Data) -> None:
-    judge = GameDiagnosis(images=60)
+    judge = GANDiagnosis(images=60)
     for _ in range(3):
         model = Match(HEALTHY)
         found = said(model, noise_images, judge)
@@ -201,8 +201,8 @@ def test_any_discriminator_that_has_won_is_diagnosed(name: str) -> None:
     split: Any = MemorySplit(image, a=image, b=1 - image)
     endings = ("_a", "_b") if name == "cyclegan" else ("",)
     with torch.no_grad():
-        found = dict(GameDiagnosis(batch_size=8).run(family(name), split))
-        won = dict(GameDiagnosis(batch_size=8).run(beaten(name), split))
+        found = dict(GANDiagnosis(batch_size=8).run(family(name), split))
+        won = dict(GANDiagnosis(batch_size=8).run(beaten(name), split))
     assert found.keys() == {f"critic_loss_ratio{ending}" for ending in endings}  # untaught, it has not won
     for ending in endings:
         assert won[f"critic_loss_ratio{ending}"] < 1e-3
@@ -243,10 +243,10 @@ def test_a_generator_that_jumps_is_diagnosed_at_the_second_jump_and_remembers_ov
     two[::2] = 255  # data of two modes
     data = in_memory(two + torch.randint(0, 3, two.shape, dtype=torch.uint8) * (two == 0))
     black, white = torch.zeros(60, 1, 4, 4), torch.ones(60, 1, 4, 4)
-    judge = GameDiagnosis(images=60)
+    judge = GANDiagnosis(images=60)
     assert "mode_shift" not in said(Match(black), data, judge)
     assert "oscillation" not in said(Match(white), data, judge)
-    resumed = GameDiagnosis(images=60)
+    resumed = GANDiagnosis(images=60)
     resumed.memory = judge.memory
     found = said(Match(black), data, resumed)
     assert found["mode_shift"] == 1
@@ -257,6 +257,6 @@ def test_a_generator_that_jumps_is_diagnosed_at_the_second_jump_and_remembers_ov
 def test_it_applies_to_every_game_and_to_nothing_else() -> None:
     spec = {"name": "mlp", "hidden": [8]}
     gan = MODELS.build({"name": "gan", "generator": spec, "discriminator": spec}, "model", image_shape=(1, 4, 4))
-    assert GameDiagnosis().applies(gan)
-    assert not GameDiagnosis().applies(Fixed(HEALTHY))
+    assert GANDiagnosis().applies(gan)
+    assert not GANDiagnosis().applies(Fixed(HEALTHY))
     assert isinstance(gan, nn.Module)

@@ -17,11 +17,11 @@ from genlab.engine.evaluate import evaluate, numbers
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.distribution import modes
 from genlab.evaluation.evaluators.distribution.modes import Modes, kl_to_even, nearest, spelled
-from genlab.evaluation.evaluators.distribution.points import PointsPicture, alone, drive
+from genlab.evaluation.evaluators.distribution.points import PointsPlot, alone, drive
 from genlab.evaluation.evaluators.images.samples import SamplesGrid
 from genlab.nn.losses.regularizers import chosen
 from genlab.registry import MODELS, discover
-from genlab.reports.vector_field import Window, picture
+from genlab.reports.vector_field import Window, plot
 from tests.support.models import spec_of
 
 discover()
@@ -148,12 +148,12 @@ def test_samples_are_driven_up_the_logit_as_one_alone_would_be(pack: int) -> Non
 
 def test_points_are_shown_by_their_own_evaluator_alone() -> None:
     data = Ring(n=100, valid=50).open(CPU)
-    [(name, shown)] = evaluate(PointsPicture(n=20), gan(), data, 0)
+    [(name, shown)] = evaluate(PointsPlot(n=20), gan(), data, 0)
     assert name == "points"
     assert isinstance(shown, Picture)
     assert shown.pixels.shape == (3, 480, 480)
     assert evaluate(SamplesGrid(n=4), gan(), data, 0) == []
-    assert evaluate(PointsPicture(n=4), Draws(torch.zeros(4, 1, 8, 8)), Digits().open(CPU), 0) == []
+    assert evaluate(PointsPlot(n=4), Draws(torch.zeros(4, 1, 8, 8)), Digits().open(CPU), 0) == []
 
 
 def test_arrows_have_heads_and_marks_lie_on_top() -> None:
@@ -161,18 +161,18 @@ def test_arrows_have_heads_and_marks_lie_on_top() -> None:
     window = Window((-1.0, -1.0), (1.0, 1.0), side=120)
     right = lambda points: torch.tensor([[1.0, 0.0]]).expand(len(points), 2)  # noqa: E731
     path = torch.tensor([[0.0, -0.4], [0.0, 0.4]])
-    plain = picture(window, None, right, grid=1).pixels.amin(0)
+    plain = plot(window, None, right, grid=1).pixels.amin(0)
     ink = (plain[50:71] < 200).sum(0)  # of each column, away from the numbers
     assert ink[20] == 1
     assert ink[108:114].max() >= 4
-    marked = picture(window, None, right, path=path, marks=[(torch.zeros(1, 2), (200, 0, 0), 4.0)], grid=1)
+    marked = plot(window, None, right, path=path, marks=[(torch.zeros(1, 2), (200, 0, 0), 4.0)], grid=1)
     assert marked.pixels[:, 58:63, 58:63].flatten(1).unique(dim=1).tolist() == [[200], [0], [0]]
 
 
 def test_colors_arrows_and_dots_are_where_they_belong() -> None:
     window = Window((-1.0, -1.0), (1.0, 1.0), side=120)
     right = torch.tensor([[0.5, 0.5]])
-    shown = picture(window, lambda points: points[:, 0], None, [(right, (0, 0, 0), 3.0)])
+    shown = plot(window, lambda points: points[:, 0], None, [(right, (0, 0, 0), 3.0)])
     red, _, blue = shown.pixels.int()
     assert red[60, 115] > blue[60, 115]  # real on the right
     assert blue[60, 4] > red[60, 4]

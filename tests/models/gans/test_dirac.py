@@ -14,7 +14,7 @@ from genlab.core.values import Picture
 from genlab.data.datasets.toy import Dirac
 from genlab.engine.evaluate import evaluate, numbers
 from genlab.errors import ConfigError
-from genlab.evaluation.evaluators.game.dirac import DiracEvaluator, Players, eigenvalues, theory
+from genlab.evaluation.evaluators.gan.dirac import DiracEvaluator, DiracState, eigenvalues, theory
 from genlab.registry import MODELS
 from tests.support.evaluated import MemorySplit
 from tests.support.models import spec_of
@@ -58,7 +58,7 @@ def test_eigenvalues_are_those_of_the_paper(changes: dict[str, Any], expected: l
     assert theory(model) == pytest.approx(expected)
     rng.seed(0)
     tolerance = 0.01 if changes is NOISE else 1e-3  # the noise of 100,000 points
-    found = eigenvalues(Players(model, torch.zeros(1, 1, 1, 1)).jacobian(100_000))
+    found = eigenvalues(DiracState(model, torch.zeros(1, 1, 1, 1)).jacobian(100_000))
     assert sorted(found, key=lambda e: e.imag) == pytest.approx(sorted(expected, key=lambda e: e.imag), abs=tolerance)
 
 
@@ -68,7 +68,7 @@ def test_eigenvalues_are_those_of_the_paper(changes: dict[str, Any], expected: l
 )
 def test_r1_and_noise_converge_and_the_others_do_not(changes: dict[str, Any], converges: bool) -> None:
     rng.seed(0)
-    path = Players(dirac(**changes), torch.zeros(1, 1, 1, 1)).descend((1.0, 1.0), 400, 0.1)
+    path = DiracState(dirac(**changes), torch.zeros(1, 1, 1, 1)).descend((1.0, 1.0), 400, 0.1)
     distance = path[-50:].norm(dim=1)
     assert distance.max() < 0.15 if converges else distance.min() > 0.3
 
@@ -79,13 +79,13 @@ def test_its_path_is_that_of_alternating_descent() -> None:
     for _ in range(20):
         psi = psi - 0.1 * torch.sigmoid(psi * theta) * theta
         theta = theta + 0.1 * torch.sigmoid(psi * theta) * psi
-    path = Players(dirac(), torch.zeros(1, 1, 1, 1)).descend((1.0, 1.0), 20, 0.1)
+    path = DiracState(dirac(), torch.zeros(1, 1, 1, 1)).descend((1.0, 1.0), 20, 0.1)
     assert path[-1].tolist() == pytest.approx([float(theta), float(psi)], abs=1e-5)
 
 
 def test_its_path_is_clipped_as_in_training() -> None:
     model = dirac(loss="wasserstein", regularizers={"clip": {"bound": 0.1}})
-    players = Players(model, torch.zeros(1, 1, 1, 1))
+    players = DiracState(model, torch.zeros(1, 1, 1, 1))
     path = players.descend((1.0, 1.0), 100, 0.1)
     assert path[1:, 1].abs().max() == pytest.approx(0.1)
     assert path[1].tolist() == pytest.approx([1.01, 0.1])  # θ moves against the clipped ψ

@@ -21,7 +21,7 @@ from genlab.evaluation.evaluators.distribution.feature_sets import (
 from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName, choose, features, features_of, some
 from genlab.evaluation.metrics.neighbors import mann_whitney, nearest
 from genlab.registry import EVALUATORS, Cadence, Count, PositiveInt
-from genlab.reports.grid import are_pictures, image_grid
+from genlab.reports.grid import are_images, image_grid
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +63,7 @@ class Memorization(Evaluator):
         yield f"nearer_than_real_{extractor.name}", (distance.double() < limit).double().mean()
         yield f"copying_z_{extractor.name}", mann_whitney(usual, distance)
         yield f"nearest_distance_{extractor.name}", distance.double().mean() / usual.double().mean()
-        if are_pictures(drawn):
+        if are_images(drawn):
             yield "samples_above_nearest_training_images", self._grid(drawn, distance, index, train)
         self.notes = {**extractor_notes(extractor), "generated_images": self.images, "training_images": len(train),
                       "unseen_images": len(others), "distance": "Euclidean, between features"}  # fmt: skip

@@ -13,7 +13,7 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import Samples
 from genlab.core.values import Value
 from genlab.registry import EVALUATORS, Count, Duration
-from genlab.reports.vector_field import Window, picture
+from genlab.reports.vector_field import Window, plot
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -24,7 +24,7 @@ Logit = Callable[[Tensor], Tensor]
 
 @EVALUATORS("points")
 @dataclass
-class PointsPicture(Evaluator):
+class PointsPlot(Evaluator):
     """Data gray, samples green. The background is the logit of a GAN's discriminator: red real, blue fake, white midway
     between its extremes; arrows show where the generator's loss drives a sample at that place, −∇ of the loss.
     """
@@ -51,7 +51,7 @@ class PointsPicture(Evaluator):
             logit = alone(model, data)
             value, arrows = scaled(logit), lambda points: drive(model, logit, points)
         dots = [(data.flatten(1), DATA, 1.5), (samples.flatten(1), SAMPLES, 1.5)]
-        yield "points", picture(window, value, arrows, dots)
+        yield "points", plot(window, value, arrows, dots)
 
 
 def alone(model: Any, data: Tensor) -> Logit:

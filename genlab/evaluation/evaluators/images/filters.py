@@ -9,7 +9,7 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import HasFilters
 from genlab.core.values import Value
 from genlab.registry import EVALUATORS, Count, Duration
-from genlab.reports.grid import are_pictures, image_grid
+from genlab.reports.grid import are_images, image_grid
 
 
 @EVALUATORS("filters")
@@ -25,7 +25,7 @@ class Filters(Evaluator):
 
     def run(self, model: HasFilters, split: None) -> Iterator[tuple[str, Value]]:
         filters = model.filters()[: self.n].float()
-        if not are_pictures(filters):
+        if not are_images(filters):
             return
         largest = filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
         yield "filters", image_grid(0.5 + 0.5 * filters / largest)

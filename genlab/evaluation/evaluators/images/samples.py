@@ -13,7 +13,7 @@ from genlab.core.model import Decodes, Encodes, Reconstructs, Samples
 from genlab.core.values import Value
 from genlab.evaluation.latent import walks
 from genlab.registry import EVALUATORS, Duration, PositiveFloat, PositiveInt
-from genlab.reports.grid import are_pictures, class_columns, image_grid
+from genlab.reports.grid import are_images, class_columns, image_grid
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -36,7 +36,7 @@ class SamplesGrid(Evaluator):
     def run(self, model: Any, split: None) -> Iterator[tuple[str, Value]]:
         columns = class_columns(model, self.n)
         images = model.sample(self.n - self.n % columns if columns else self.n)
-        if are_pictures(images):
+        if are_images(images):
             yield "samples", image_grid(images, columns)
 
 

@@ -1,4 +1,4 @@
-"""Frozen features of labelled images, as scikit-learn takes them."""
+"""Frozen features of labeled images, as arrays for scikit-learn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from genlab.data.dataset import Split
 
-Kind = Literal["code", "pixels"]  # what a feature vector is
+Kind = Literal["code", "pixels"]  # the source of a feature vector
 
 
 def features(model: Model, split: Split, kind: Kind, batch_size: int) -> NDArray[np.float32]:
@@ -41,9 +41,9 @@ def labels(split: Split) -> NDArray[np.int64]:
 
 
 def labeled(split: Split, count: int | None) -> Split:
-    """`count` images of a split, as many of each class, drawn by the evaluation's seed; all of them if None.
+    """`count` images of a split, equally many of each class, chosen by the evaluation's seed; all of them if None.
 
-    ConfigError where they are all of one class: there is nothing for a classifier to learn.
+    ConfigError if they are all of one class, from which no classifier can be trained.
     """
     classes = labels(split)
     if len(np.unique(classes)) < 2:
@@ -59,13 +59,13 @@ def labeled(split: Split, count: int | None) -> Split:
 
 
 def check_kind(model: Model, kind: Kind) -> bool:
-    """Whether a model has such features, of images alone: a code that holds the label says nothing of the model."""
+    """Whether a model has features of images alone: a code that holds the label would reveal it."""
     return kind == "pixels" or (isinstance(model, Encodes) and not model.conditions)
 
 
 def standardized(train: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
-    """All of them, in place, less the mean of `train`, over its deviation, by feature; constant ones become 0."""
+    """All of them, in place, standardized by the mean and deviation of `train`; constant features become 0."""
     from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler(copy=False).fit(train)  # the features of 60,000 images are large enough once
+    scaler = StandardScaler(copy=False).fit(train)  # the features of 60,000 images are large
     return [scaler.transform(each) for each in (train, *others)]

@@ -12,7 +12,7 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import Decodes, HasPrior, ImportanceSampled, Model
 from genlab.core.values import Value
 from genlab.registry import EVALUATORS, Count, Duration
-from genlab.reports.grid import are_pictures, image_grid
+from genlab.reports.grid import are_images, image_grid
 
 
 @EVALUATORS("manifold")
@@ -36,5 +36,5 @@ class Manifold(Evaluator):
         down, across = torch.meshgrid(axis.flip(0), axis, indexing="ij")  # z_2 grows upwards
         codes = torch.stack([across, down], -1).flatten(0, 1)
         images = torch.cat([model.decode(part) for part in codes.split(256)])
-        if are_pictures(images):
+        if are_images(images):
             yield "manifold", image_grid(images, self.side, gap=0)

@@ -38,7 +38,7 @@ class FrozenFeatures(Evaluator):
         labels(split)
 
     def read(self, model: Model, *splits: Split) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        """Standardised features and labels of each split; the first is what standardises them all."""
+        """Standardized features and labels of each split; mean and deviation are those of the first."""
         found = standardized(*(features(model, split, self.features, self.batch_size) for split in splits))
         return [(each, labels(split)) for each, split in zip(found, splits, strict=True)]
 
@@ -60,16 +60,16 @@ class Probe(FrozenFeatures):
 
     def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
         drawn = labeled(split.sibling("train"), self.num_labels)  # before the model may draw noise of its own
-        train, valid, judged = self.read(model, drawn, split.sibling("valid"), split)
+        train, valid, test = self.read(model, drawn, split.sibling("valid"), split)
         best: tuple[float, float, Any] | None = None
         for strength in sorted(self.regularization):
             classifier = self.fit(strength, *train, start=best[2] if best else None)
             correct = classifier.score(*valid)
-            if best is None or correct > best[0]:  # a tie goes to the stronger regularisation
+            if best is None or correct > best[0]:  # a tie goes to the stronger regularization
                 best = correct, strength, classifier
         assert best is not None
         correct, strength, classifier = best
-        accuracy = float(classifier.score(*judged))
+        accuracy = float(classifier.score(*test))
         yield "accuracy", accuracy
         yield "error", 1 - accuracy
         yield "valid_accuracy", float(correct)
@@ -77,7 +77,7 @@ class Probe(FrozenFeatures):
         yield "fitted", float(classifier.n_iter_.max() < self.iterations)
 
     def fit(self, strength: float, x: NDArray[Any], y: NDArray[Any], start: Any) -> Any:
-        """A classifier of inverse regularisation `strength`, begun at the weights of another, `start`."""
+        """A classifier of inverse regularization `strength`, starting from the weights of `start`."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
@@ -103,8 +103,8 @@ class NearestNeighbors(FrozenFeatures):
     def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
         from sklearn.neighbors import KNeighborsClassifier
 
-        train, judged = self.read(model, labeled(split.sibling("train"), self.num_labels), split)
+        train, test = self.read(model, labeled(split.sibling("train"), self.num_labels), split)
         classifier = KNeighborsClassifier(min(self.k, len(train[0])), algorithm="brute").fit(*train)
-        accuracy = float(classifier.score(*judged))
+        accuracy = float(classifier.score(*test))
         yield "accuracy", accuracy
         yield "error", 1 - accuracy

@@ -47,18 +47,18 @@ class Anomaly(Evaluator):
         return can_score(model)
 
     def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
-        splits = _with_strange(split)
+        splits = _with_outside(split)
         score = torch.cat([scores(model, each, self.score) for each in splits])
         limit = normal_threshold(model, split.sibling("train"), self.quantile, self.score, self.train_images)
         yield "threshold", limit
-        strange = self._strange(splits)
-        if strange is not None and strange.any() and not strange.all():
-            yield from self._rates(score, strange, limit, model)
-        elif self.normal or strange is not None:
-            yield "no_anomalies", Diagnosis(_one_sided(split.name, strange))
-        yield "strangest_above_most_usual", self._picture(splits, score)
+        anomalous = self._anomalous(splits)
+        if anomalous is not None and anomalous.any() and not anomalous.all():
+            yield from self._rates(score, anomalous, limit, model)
+        elif self.normal or anomalous is not None:
+            yield "no_anomalies", Diagnosis(_one_sided(split.name, anomalous))
+        yield "most_and_least_anomalous", self._grid(splits, score)
 
-    def _strange(self, splits: list[Split]) -> Tensor | None:
+    def _anomalous(self, splits: list[Split]) -> Tensor | None:
         """Whether each image is outside the normal classes (N,); None if the data have no classes."""
         classes = [split.classes() for split in splits]
         trained_on = splits[0].sibling("train").classes()
@@ -79,17 +79,17 @@ class Anomaly(Evaluator):
             )
         return self.normal or []
 
-    def _rates(self, score: Tensor, strange: Tensor, limit: float, model: Model) -> Iterator[tuple[str, Value]]:
+    def _rates(self, score: Tensor, anomalous: Tensor, limit: float, model: Model) -> Iterator[tuple[str, Value]]:
         from sklearn.metrics import roc_auc_score
 
-        area = float(roc_auc_score(strange.numpy(), score.double().numpy()))
+        area = float(roc_auc_score(anomalous.numpy(), score.double().numpy()))
         yield "auroc", area
-        yield "true_positive_rate", (score[strange] > limit).double().mean()
-        yield "false_positive_rate", (score[~strange] > limit).double().mean()
+        yield "true_positive_rate", (score[anomalous] > limit).double().mean()
+        yield "false_positive_rate", (score[~anomalous] > limit).double().mean()
         if area < 0.5:
             yield "below_chance", Diagnosis(_below_chance(area, model, self.score))
 
-    def _picture(self, splits: list[Split], score: Tensor) -> Picture:
+    def _grid(self, splits: list[Split], score: Tensor) -> Picture:
         """Rows of the images with the highest scores, then as many with the lowest."""
         each = min(max(self.n // 2, 1), len(score) // 2 or 1)
         order = score.argsort(descending=True, stable=True)
@@ -102,7 +102,7 @@ class Anomaly(Evaluator):
         return {**super().protocol(), "normal": self.normal or "the classes of the training split"}
 
 
-def _with_strange(split: Split) -> list[Split]:
+def _with_outside(split: Split) -> list[Split]:
     """The split, and for a validation split of some classes the validation images of the others."""
     if split.name != "valid":
         return [split]
@@ -112,12 +112,12 @@ def _with_strange(split: Split) -> list[Split]:
         return [split]
 
 
-def _one_sided(name: str, strange: Tensor | None) -> str:
-    if strange is None:
+def _one_sided(name: str, anomalous: Tensor | None) -> str:
+    if anomalous is None:
         return (
             f"the images of the {name} split have no class that could be anomalous: use evaluator.anomaly.normal=null"
         )
-    kind = "anomalous" if strange.all() else "normal"
+    kind = "anomalous" if anomalous.all() else "normal"
     return (
         f"every image of the {name} split is {kind}, so AUROC is undefined: train on some classes, "
         "e.g. dataset.classes=[0]"
@@ -126,10 +126,10 @@ def _one_sided(name: str, strange: Tensor | None) -> str:
 
 def _below_chance(area: float, model: Model, rule: Rule) -> str:
     """The diagnosis: use another score, or a smaller code that cannot represent anomalous images."""
-    said = f"anomalous images score lower than normal ones (AUROC {area:.3f}, chance is 0.5): "
+    found = f"anomalous images score lower than normal ones (AUROC {area:.3f}, chance is 0.5): "
     if isinstance(model, Scores) and rule == "auto":
-        return said + "use the reconstruction error, evaluator.anomaly.score=reconstruction"
+        return found + "use the reconstruction error, evaluator.anomaly.score=reconstruction"
     width = getattr(model, "latent_dim", None)
     if "latent_dim" in inspect.signature(type(model)).parameters:
-        return said + f"make the code smaller, model.latent_dim={max(1, width // 4) if width else 4}"
-    return said + "train for longer, trainer.epochs=100"
+        return found + f"make the code smaller, model.latent_dim={max(1, width // 4) if width else 4}"
+    return found + "train for longer, trainer.epochs=100"

@@ -1,4 +1,4 @@
-"""How a game goes: whether the generator keeps the data's variety, whether the discriminator still teaches it."""
+"""Problems of GAN training: samples that lack variety, and a discriminator that no longer helps the generator."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from genlab.registry import EVALUATORS, Cadence
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
-FORMING = 0.5  # share of training up to which modes may still come, and move
-EARLY = 0.25  # likewise up to which a discriminator may still learn to tell
-FEW = 0.3  # of the data's mean distance between two images: below it samples are too much alike
-DENSE = 0.25  # of the data's median distance to the nearest neighbour: below it samples are copies of a few
-FAINT = 0.3  # of the data's contrast within an image: below it samples are no pictures yet, alike or not
+FORMING = 0.5  # fraction of training up to which modes may still appear and move
+EARLY = 0.25  # fraction of training up to which a discriminator may still learn to distinguish
+FEW = 0.3  # of the data's mean distance between two images: below it samples are too similar
+DENSE = 0.25  # of the data's median distance to the nearest neighbor: below it samples are copies of a few
+FAINT = 0.3  # of the data's contrast within an image: below it samples are too faint to be compared
 HALF = math.log(2)  # nats of entropy lost when half the classes are
-WON = 0.02  # of what guessing costs: a discriminator with less loss has nothing left to learn
-MOVED = 0.5  # share of the samples that are of another kind than at the last evaluation
-FLAT = 0.01  # spread of logits below which a discriminator tells nothing
-APART = 0.2  # distance of the means of samples and data, over that of two images: there is something to tell
-HELD = (0.1, 10.0)  # gradient norms about the penalty's target of 1 with which it does its work
-PIXELS = 2**19  # of the images that are judged at a time: 128 of 64 x 64, 32 of 128 x 128
-ANCHORS = 10  # images to whose neighbourhoods samples are assigned where there is no classifier
+WON = 0.02  # of the loss of a constant guess: a discriminator with less has nothing left to learn
+MOVED = 0.5  # fraction of the samples that belong to another kind than at the last evaluation
+FLAT = 0.01  # spread of logits below which a discriminator does not distinguish images
+APART = 0.2  # distance of the means of samples and data, over that of two images, above which the two differ
+HELD = (0.1, 10.0)  # gradient norms, around the penalty's target of 1, with which the penalty works
+PIXELS = 2**19  # of the images in a batch: 128 of 64 x 64, 32 of 128 x 128
+ANCHORS = 10  # images to whose neighborhoods samples are assigned if there is no classifier
 
 
 @dataclass(frozen=True)
 class Variety:
-    """How varied samples are beside the data: all over the data's; entropies of classes in nats, if known."""
+    """How varied samples are: ratios to the data's values; entropies of classes in nats, if known."""
 
     distance: float
     spacing: float
@@ -61,25 +61,27 @@ class Variety:
 
     @property
     def text(self) -> str:
-        said = f"two samples are {self.distance:.2f} as far apart as two real images, neighbours {self.spacing:.2f}"
+        distances = f"two samples are {self.distance:.2f} as far apart as two real images, neighbors {self.spacing:.2f}"
         if self.classes is None or self.classes_of_data is None:
-            return said
-        return f"{said}, and there are {math.exp(self.classes):.1f} classes of {math.exp(self.classes_of_data):.1f}"
+            return distances
+        return (
+            f"{distances}, and there are {math.exp(self.classes):.1f} classes of {math.exp(self.classes_of_data):.1f}"
+        )
 
 
-@EVALUATORS("game")
+@EVALUATORS("gan_diagnosis")
 @dataclass
-class GameDiagnosis(Evaluator):
-    """Over a few images of the split and as many samples, always of the same noise.
+class GANDiagnosis(Evaluator):
+    """Figures and diagnoses from a few images of the split and as many samples, from the same noise each time.
 
-    `sample_distance` and `sample_spacing`: the mean distance of two samples and the median one to the nearest, over the
-    data's, by pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
-    `critic_loss_ratio`: its loss over that of a guess, 1 if it cannot tell; both with each batch's own statistics, as
-    in training, of `batch_size` images or fewer large ones. It is all that is looked at where there are no
-    regularizers, which is what the other advice is about.
-    `mode_shift`: the share of the samples that have changed kind (class, or nearest of a few real images) since the
-    last evaluation, as a total variation. While training, both players are as they learn, not averaged over steps. Of
-    data that are all alike nothing is said.
+    `sample_distance` and `sample_spacing`: the mean distance of two samples, and the median distance to the nearest,
+    over those of the data, in pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
+    `critic_loss_ratio`: its loss over that of a constant guess; 1 if it cannot distinguish. Both use batch statistics,
+    as in training, of `batch_size` images or fewer large ones. `mode_shift`: the total variation between the kinds
+    (class, or nearest of a few real images) of the samples now and at the last evaluation.
+
+    A model without regularizers, which most of the advice changes, is only checked for a discriminator that has won.
+    During training the raw weights are used, not their average. Data that are all alike are skipped.
     """
 
     images: Annotated[int, Gt(ANCHORS)] = 256
@@ -112,41 +114,43 @@ class GameDiagnosis(Evaluator):
             yield "mode_collapse", _of_samples(f"modes are missing: {found.text}; {more_modes(model)}", model)
         real_and_fake_logits, norm = self._critic(model, columns)
         yield from _won(model, real_and_fake_logits)
-        yield from _steadied(model, real_and_fake_logits[""], norm, gap(real, fake))
+        yield from _regularized(model, real_and_fake_logits[""], norm, gap(real, fake))
         yield from self._shift(model, kinds[1])
 
     def _samples(self, model: Any, n: int) -> Tensor:
         return torch.cat([images.cpu() for images in sample_batches(model, n, self.batch_size)])
 
     def _critic(self, model: Any, columns: tuple[Tensor, ...]) -> tuple[dict[str, Logits], float]:
-        """Each discriminator's logits; the mean norm of their gradient at real images, if a penalty may be on it."""
+        """Each discriminator's logits; with regularizers, also the mean norm of their gradient at real images."""
         found: list[dict[str, Logits]] = []
         norms: list[Tensor] = []
         parts = parts_of(columns[0], self.batch_size)
         for part in zip(*(column.tensor_split(parts) for column in columns), strict=True):
-            with batch_statistics(model):  # the discriminator as the generator meets it
+            with batch_statistics(model):  # the discriminator as the generator's loss uses it
                 drawn = model.shared_forward(*part)
                 found.append(model.real_and_fake_logits(*drawn))
                 if isinstance(model, HasGANLoss):
-                    norms.append(gradient_norm(partial(_judged, model, drawn[2:]), drawn[0]).cpu())
+                    norms.append(gradient_norm(partial(_logits, model, drawn[2:]), drawn[0]).cpu())
         real_and_fake_logits = {name: _joined([each[name] for each in found]) for name in found[0]}
         return real_and_fake_logits, float(torch.cat(norms).mean()) if norms else math.nan
 
-    def _shift(self, model: Any, shares: Tensor) -> Iterator[tuple[str, Value]]:
-        before, moved = self.memory.get("shares", []), self.memory.get("moved", 0.0)
-        self.memory = {"shares": shares.tolist(), "moved": 0.0}
-        if len(before) != len(shares):  # the first evaluation
+    def _shift(self, model: Any, fractions: Tensor) -> Iterator[tuple[str, Value]]:
+        before, moved = self.memory.get("fractions", []), self.memory.get("moved", 0.0)
+        self.memory = {"fractions": fractions.tolist(), "moved": 0.0}
+        if len(before) != len(fractions):  # the first evaluation
             return
-        shift = total_variation(shares, torch.tensor(before, dtype=torch.float64))
-        self.memory = {"shares": shares.tolist(), "moved": shift}
+        shift = total_variation(fractions, torch.tensor(before, dtype=torch.float64))
+        self.memory = {"fractions": fractions.tolist(), "moved": shift}
         yield "mode_shift", shift
         if min(shift, moved) > MOVED:
-            said = f"the generator goes from mode to mode, {shift:.0%} of its samples changed kind since the last look"
-            yield "oscillation", _of_samples(f"{said}; {calmer(model)}", model)
+            found = (
+                f"the generator jumps between modes, {shift:.0%} of its samples changed kind since the last evaluation"
+            )
+            yield "oscillation", _of_samples(f"{found}; {calmer(model)}", model)
 
 
 def parts_of(images: Tensor, batch_size: int) -> int:
-    """In how many parts images (N, C, H, W) are judged: of `batch_size` or PIXELS at most, of two images at least."""
+    """The number of batches of images (N, C, H, W): of `batch_size` or PIXELS at most, of two images at least."""
     size = max(2, min(batch_size, PIXELS // images[0, 0].numel()))
     return max(1, min(len(images) // 2, -(-len(images) // size)))
 
@@ -165,13 +169,13 @@ def _joined(parts: list[Logits]) -> Logits:
     return Logits(parts[0].gan_loss, real, made)
 
 
-def _judged(model: Any, given: Sequence[Tensor], images: Tensor) -> Tensor:
-    logits: Tensor = model.discriminator_logits(images, *given)
+def _logits(model: Any, conditions: Sequence[Tensor], images: Tensor) -> Tensor:
+    logits: Tensor = model.discriminator_logits(images, *conditions)
     return logits
 
 
 def variety(real: Tensor, fake: Tensor, kinds: tuple[Tensor, Tensor] | None) -> Variety:
-    """Of images (N, C, H, W), and of the shares (K,) of the classes of each, if these are known."""
+    """The variety of images (N, C, H, W), with the fractions (K,) of the classes of each set, if known."""
     x, y = real.flatten(1).float(), fake.flatten(1).float()
     tiny = torch.finfo(torch.float32).tiny
     spacing = float(radii(y, 1).median()) / max(float(radii(x, 1).median()), tiny)
@@ -181,18 +185,18 @@ def variety(real: Tensor, fake: Tensor, kinds: tuple[Tensor, Tensor] | None) -> 
 
 
 def contrast(images: Tensor) -> float:
-    """The standard deviation over the places of a channel, averaged over images (N, C, H, W); of points, 0."""
+    """The standard deviation over the positions of a channel, averaged over images (N, C, H, W); 0 for points."""
     return float(images.float().flatten(2).std(2, correction=0).mean())
 
 
 def gap(real: Tensor, fake: Tensor) -> float:
-    """How far apart the means of two sets of images lie, over the distance of two real images."""
+    """The distance between the means of two sets of images, over the mean distance of two real images."""
     x, y = real.flatten(1).float(), fake.flatten(1).float()
     return float((x.mean(0) - y.mean(0)).norm()) / max(pair_distance(x), torch.finfo(torch.float32).tiny)
 
 
 def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tensor], bool]:
-    """The shares (K,) of kinds among real images and samples, and whether the kinds are classes."""
+    """The fractions (K,) of kinds among real images and samples, and whether the kinds are classes."""
     name = own(split.table.name) if real.shape[1] == 1 else None
     if name:
         classifier = choose(name, split)
@@ -202,36 +206,36 @@ def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tens
     chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:ANCHORS]
     anchors = real[chosen].flatten(1).float()
     nearest = [torch.cdist(each.flatten(1).float(), anchors).argmin(1) for each in (real, fake)]
-    shares = [each.bincount(minlength=len(anchors)).double() / len(each) for each in nearest]
-    return (shares[0], shares[1]), False
+    fractions = [each.bincount(minlength=len(anchors)).double() / len(each) for each in nearest]
+    return (fractions[0], fractions[1]), False
 
 
 def _won(model: Any, real_and_fake_logits: dict[str, Logits]) -> Iterator[tuple[str, Value]]:
-    """What each discriminator's loss says of it, beside that of a guess."""
-    for name, (game, real, made) in real_and_fake_logits.items():
-        unsure = (torch.full_like(logits, game.indifferent) for logits in (real, made))
-        loss, guess = float(game.discriminator(real, made)), float(game.discriminator(*unsure))
-        if guess <= 0:  # of a Wasserstein critic any score is a guess
+    """Each discriminator's loss over that of a constant guess, and the diagnosis if it is very small."""
+    for name, (gan_loss, real, made) in real_and_fake_logits.items():
+        unsure = (torch.full_like(logits, gan_loss.indifferent) for logits in (real, made))
+        loss, guess = float(gan_loss.discriminator(real, made)), float(gan_loss.discriminator(*unsure))
+        if guess <= 0:  # every constant score of a Wasserstein critic is as good
             continue
         ending, which = (f"_{name}", f" of {name}") if name else ("", "")
         yield f"critic_loss_ratio{ending}", loss / guess
         if loss < WON * guess:
-            said = f"the discriminator{which} has won, its loss is {loss:.2g} where a guess costs {guess:.2g}"
-            yield f"discriminator_won{ending}", _of_critic(f"{said}, and teaches little; {weaker(model)}")
+            found = f"the discriminator{which} has won, its loss is {loss:.2g} and that of a guess {guess:.2g}"
+            yield f"discriminator_won{ending}", _of_critic(f"{found}: its gradients vanish; {weaker(model)}")
 
 
-def _steadied(model: Any, logits: Logits, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
-    """What the gradient's norm, and logits (N, 1) that hardly differ, say of what steadies the discriminator."""
+def _regularized(model: Any, logits: Logits, norm: float, apart: float) -> Iterator[tuple[str, Value]]:
+    """Whether regularization is too weak (the gradient's norm) or too strong (logits (N, 1) that hardly differ)."""
     yield "critic_gradient", norm
     penalty = model.regularizers.penalties.get("gradient_penalty")
     if penalty and not HELD[0] < norm < HELD[1]:
-        said = f"the gradient penalty does not hold, the critic's gradient is {norm:.2g} at images where it is to be 1"
-        treated = f"model.regularizers.gradient_penalty.weight={10 * max(penalty.weight, 1):g}"
-        yield "gradient_penalty", _of_critic(f"{said}; {treated}")
+        found = f"the gradient penalty is too weak, the critic's gradient at real images is {norm:.2g}, its target 1"
+        override = f"model.regularizers.gradient_penalty.weight={10 * max(penalty.weight, 1):g}"
+        yield "gradient_penalty", _of_critic(f"{found}; {override}")
     spread = float(torch.cat([logits.real, logits.made]).std())
     if spread < FLAT and apart > APART:
-        said = f"the discriminator says the same of every image, logits spread by {spread:.1g}, gradient {norm:.1g}"
-        yield "flat_discriminator", _of_critic(f"{said}; {sharper(model)}")
+        found = f"the discriminator does not distinguish images, logits spread by {spread:.1g}, gradient {norm:.1g}"
+        yield "flat_discriminator", _of_critic(f"{found}; {sharper(model)}")
 
 
 def more_modes(model: Any) -> str:
@@ -243,12 +247,12 @@ def more_modes(model: Any) -> str:
 
 
 def calmer(model: Any) -> str:
-    """The override against going round in circles: a penalty on the gradient at real images."""
+    """The override against oscillation: a penalty on the gradient at real images."""
     return "trainer.ema=0.999" if "r1" in model.regularizers.penalties else "model.regularizers.r1.weight=10"
 
 
 def weaker(model: Any) -> str:
-    """What holds the discriminator back: the override of R1's weight where there is such, else the key of its rate."""
+    """How to weaken the discriminator: the override of R1's weight, or the key of its learning rate."""
     if isinstance(model, HasGANLoss):
         r1 = model.regularizers.penalties.get("r1")
         return f"model.regularizers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
@@ -259,7 +263,7 @@ def weaker(model: Any) -> str:
 
 
 def sharper(model: Any) -> str:
-    """The override that gives the discriminator its slope back."""
+    """The override against a flat discriminator: less regularization."""
     for name, penalty in model.regularizers.penalties.items():
         if name != "gradient_penalty" and penalty.weight:
             return f"model.regularizers.{name}.weight={penalty.weight / 10:g}"

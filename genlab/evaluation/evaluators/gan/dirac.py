@@ -1,4 +1,4 @@
-"""The Dirac-GAN against its theory: where the two numbers are, and how the gradient field turns around the equilibrium.
+"""The Dirac-GAN compared with its theory: the two parameters, and the gradient field around the equilibrium.
 
 Mescheder, Geiger & Nowozin, Which Training Methods for GANs do actually Converge?, ICML 2018 (arXiv:1801.04406).
 """
@@ -22,12 +22,12 @@ from genlab.errors import ConfigError
 from genlab.nn.losses.adversarial import GAN_LOSSES
 from genlab.nn.networks.dirac import DiracDiscriminator, DiracGenerator
 from genlab.registry import EVALUATORS, Duration, NonNegativeInt, PositiveFloat, PositiveInt
-from genlab.reports.vector_field import Window, picture
+from genlab.reports.vector_field import Window, plot
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
 
-# f'(0) and f''(0) of the loss f that a game applies to the logit ψθ, so that it is L(θ, ψ) = f(ψθ) + const
+# f'(0) and f''(0) of the function f that a GAN loss applies to the logit ψθ: L(θ, ψ) = f(ψθ) + const
 SLOPES = {
     "minimax": (0.5, -0.25),
     "non_saturating": (0.5, -0.25),
@@ -44,10 +44,10 @@ STEP = 0.02  # of the central differences
 class DiracEvaluator(Evaluator):
     """`theta`, `psi`, their `distance` to the equilibrium (0, 0), and the eigenvalues there of the Jacobian of v(θ, ψ).
 
-    v is minus each loss's gradient in its own player's number, by autograd through the phases' objectives, as they are
-    on average over steps; the Jacobian is of central differences, for players detach each other's work. Gradient
-    descent of small steps converges near the equilibrium if every real part is negative. `theory_*` are the paper's,
-    where it has them. The picture shows v, and descent by `rate` from (1, 1), θ across and ψ upwards.
+    v is minus the gradient of each network's loss in its own parameter, by autograd through the phases' objectives,
+    averaged over steps. The Jacobian uses central differences, because each network detaches the other's output.
+    Gradient descent with small steps converges near the equilibrium if every real part is negative. `theory_*` are the
+    paper's eigenvalues, where it has them. The plot shows v, and descent by `rate` from (1, 1), θ across and ψ up.
     """
 
     n: PositiveInt = 100_000
@@ -64,43 +64,45 @@ class DiracEvaluator(Evaluator):
     def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
         [point] = split.first(1, ("image",))
         if not split.points or point.numel() != 1:
-            raise ConfigError("θ and ψ are one number each on a line alone", "evaluator dirac", "use dataset=dirac")
-        game = Players(model, point)
-        theta, psi = game.place()
+            raise ConfigError(
+                "θ and ψ are one number each only for points on a line", "evaluator dirac", "use dataset=dirac"
+            )
+        state = DiracState(model, point)
+        theta, psi = state.get()
         yield from (("theta", theta), ("psi", psi), ("distance", abs(complex(theta, psi))))
-        if "gradient_penalty" not in game.model.regularizers.penalties:  # (|ψ| − 1)² has no derivative at 0
-            yield from named("eigenvalue", eigenvalues(game.jacobian(self.n)))
+        if "gradient_penalty" not in state.model.regularizers.penalties:  # (|ψ| − 1)² has no derivative at 0
+            yield from named("eigenvalue", eigenvalues(state.jacobian(self.n)))
         if known := theory(model):
             yield from named("theory", known)
-        path = game.descend((1.0, 1.0), self.steps, self.rate)
+        path = state.descend((1.0, 1.0), self.steps, self.rate)
         yield "distance_from_1_1", float(path[-1].norm())
         half = max(1.5, 1.1 * min(10.0, float(path.abs().max())))
-        # red in black where the path ends at 0
+        # a red dot inside a black one if the path ends at 0
         marks = [(path[-1:], (0, 0, 0), 5.0), (torch.zeros(1, 2), (200, 0, 0), 3.5)]
-        yield "dirac", picture(Window((-half, -half), (half, half)), None, game.field, (), path, marks, grid=16)
+        yield "dirac", plot(Window((-half, -half), (half, half)), None, state.field, (), path, marks, grid=16)
 
 
-class Players:
-    """A copy of a Dirac-GAN that can be set anywhere and asked where it would go; data are copies of `point`."""
+class DiracState:
+    """A copy of a Dirac-GAN whose parameters can be set, with the velocity there; all data equal `point`."""
 
     model: Any
 
     def __init__(self, model: Model, point: Tensor) -> None:
         self.model = copy.deepcopy(model).requires_grad_(True)
-        self.numbers = [self.model.generator.theta, self.model.discriminator.psi]
+        self.parameters = [self.model.generator.theta, self.model.discriminator.psi]
         self.point = point
 
-    def place(self) -> tuple[float, float]:
-        theta, psi = (float(number.detach().sum()) for number in self.numbers)
+    def get(self) -> tuple[float, float]:
+        theta, psi = (float(number.detach().sum()) for number in self.parameters)
         return theta, psi
 
     @torch.no_grad()
-    def put(self, theta: float, psi: float) -> None:
-        for number, value in zip(self.numbers, (theta, psi), strict=True):
+    def set(self, theta: float, psi: float) -> None:
+        for number, value in zip(self.parameters, (theta, psi), strict=True):
             number.fill_(value)
 
     def velocity(self) -> Tensor:
-        """v (2,): what a step of rate 1 would change (θ, ψ) by, on average over steps."""
+        """v (2,): the change of (θ, ψ) in a step of learning rate 1, averaged over steps."""
         moved = torch.zeros(2)
         with torch.enable_grad():
             drawn = self.model.shared_forward(self.point.expand(BATCH, *self.point.shape[1:]))
@@ -109,17 +111,17 @@ class Players:
                     moved -= self.gradient(phase.objective(*drawn)["loss"], phase.module) / phase.every
         return moved
 
-    def gradient(self, loss: Tensor, player: nn.Module) -> Tensor:
-        """Of a loss, (2,), in the number of this player alone."""
-        own = {id(p) for p in player.parameters()}
-        parts = torch.autograd.grad(loss, self.numbers, retain_graph=True, allow_unused=True)
+    def gradient(self, loss: Tensor, network: nn.Module) -> Tensor:
+        """The gradient (2,) of a loss in the parameter of this network alone."""
+        own = {id(p) for p in network.parameters()}
+        parts = torch.autograd.grad(loss, self.parameters, retain_graph=True, allow_unused=True)
         return torch.stack([
             part.sum().cpu() if part is not None and id(number) in own else torch.zeros(())
-            for number, part in zip(self.numbers, parts, strict=True)
+            for number, part in zip(self.parameters, parts, strict=True)
         ])  # fmt: skip
 
     def jacobian(self, n: int) -> Tensor:
-        """∂v/∂(θ, ψ) (2, 2) at (0, 0), the noise being the same everywhere."""
+        """∂v/∂(θ, ψ) (2, 2) at (0, 0), with the same noise everywhere."""
         columns = []
         for theta, psi in ((STEP, 0.0), (0.0, STEP)):
             ahead, behind = self.mean_velocity(theta, psi, n), self.mean_velocity(-theta, -psi, n)
@@ -127,7 +129,7 @@ class Players:
         return torch.stack(columns, 1)
 
     def mean_velocity(self, theta: float, psi: float, n: int) -> Tensor:
-        self.put(theta, psi)
+        self.set(theta, psi)
         rng.branch(0)
         return torch.stack([self.velocity() for _ in range(0, n, BATCH)]).mean(0)
 
@@ -135,17 +137,17 @@ class Players:
         """v (N, 2) at points (N, 2)."""
         velocities = []
         for theta, psi in points.tolist():
-            self.put(theta, psi)
+            self.set(theta, psi)
             velocities.append(self.velocity())
         return torch.stack(velocities)
 
     def descend(self, start: tuple[float, float], steps: int, rate: float) -> Tensor:
-        """The path (steps + 1, 2) of players that move one after another, as in training."""
-        self.put(*start)
-        path = [self.place()]
+        """The path (steps + 1, 2) of alternating updates, as in training."""
+        self.set(*start)
+        path = [self.get()]
         for step in range(steps):
             self._step(step, rate)
-            path.append(self.place())
+            path.append(self.get())
         return torch.tensor(path)
 
     def _step(self, step: int, rate: float) -> None:
@@ -160,14 +162,14 @@ class Players:
             with torch.enable_grad():
                 gradient = self.gradient(phase.objective(*drawn)["loss"], phase.module)
             with torch.no_grad():
-                for number, part in zip(self.numbers, gradient, strict=True):
+                for number, part in zip(self.parameters, gradient, strict=True):
                     number -= rate * part
 
     @torch.no_grad()
     def _update(self, phase: Phase, drawn: Sequence[Tensor]) -> None:
-        """What a phase does to the numbers itself (clipping), which it does in training alone.
+        """Run a phase that changes the parameters itself (clipping), which it does only in training mode.
 
-        The losses stay in evaluation mode: in training some are means over all ranks, and this is one rank's work.
+        The losses are computed in evaluation mode: in training mode some are means over all ranks.
         """
         self.model.train()
         phase.objective(*drawn)
@@ -175,19 +177,19 @@ class Players:
 
 
 def eigenvalues(jacobian: Tensor) -> list[complex]:
-    """Both, the one of the larger real part first, and of these the one of the larger imaginary part."""
+    """Both eigenvalues, the larger real part first, then the larger imaginary part."""
     found = [complex(value) for value in torch.linalg.eigvals(jacobian.double()).tolist()]
     return sorted(found, key=lambda value: (-round(value.real, 9), -value.imag))
 
 
 def theory(model: Any) -> list[complex] | None:
-    """The eigenvalues at (0, 0), of diag(1/n, 1)·J − diag(0, γ), n the critic's steps; None where unknown.
+    """The eigenvalues at (0, 0) of diag(1/n, 1)·J − diag(0, γ), n the number of critic steps; None where unknown.
 
-    J = [[0, a], [−a, −c]] is the game's own, a = f'(0), c = −2f''(0)σ² with instance noise; γ is of R1 or R2. Without
-    any the roots are imaginary. Consensus optimisation has J − γ'JᵀJ in place of J (Mescheder, Nowozin & Geiger 2017):
-    of the losses as they are without penalties, and the generator descends it when it moves.
+    J = [[0, a], [−a, −c]], a = f'(0), c = −2f''(0)σ² with instance noise; γ is the weight of R1 or R2. Without any of
+    these the roots are imaginary. Consensus optimization (Mescheder, Nowozin & Geiger 2017) replaces J by J − γ'JᵀJ:
+    γ' weighs the losses without penalties, and the generator descends it in its own updates.
     """
-    name = next(name for name, game in GAN_LOSSES.items() if game is model.gan_loss)
+    name = next(name for name, gan_loss in GAN_LOSSES.items() if gan_loss is model.gan_loss)
     used = model.regularizers
     others = used.smoothing or used.pack or used.clip or used.unroll or model.augment
     if name not in SLOPES or used.penalties.keys() - {"r1", "r2"} or others:
