@@ -12,6 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from genlab.config.yaml_comments import MODEL_CHOICES
 from genlab.core.model import Model, Shape
 from genlab.models.gans.gan import GAN
 from genlab.registry import MODELS, discover
@@ -32,11 +33,11 @@ SMALL = {
 
 
 def spec_of(name: str) -> dict[str, Any]:
-    """The model section of configs/model/NAME.yaml, its defaults list followed."""
+    """The constructor's keys in configs/model/NAME.yaml and the files that it builds on."""
     own: Any = OmegaConf.load(CONFIGS / "model" / f"{name}.yaml")
     bases = [entry for entry in own.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     merged: Any = OmegaConf.to_container(OmegaConf.merge(*map(spec_of, bases), own))
-    return merged
+    return {key: value for key, value in merged.items() if key not in MODEL_CHOICES}
 
 
 def shrunk(spec: dict[str, Any]) -> dict[str, Any]:
