@@ -58,21 +58,23 @@ def signature_schema(target: Callable[..., Any], exclude: tuple[str, ...] = ()) 
     functions = [vars(each)["__init__"] for each in classes if "__init__" in vars(each)] or [target]
     hints = {name: hint for each in functions for name, hint in get_type_hints(each, include_extras=True).items()}
     fields: dict[str, Any] = {}
-    for p in inspect.signature(target).parameters.values():
-        if p.name in exclude or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL, p.POSITIONAL_ONLY):
-            continue
-        fields[p.name] = (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
+    for name, p in keyword_parameters(target).items():
+        if name not in exclude:
+            fields[name] = (hints.get(name, Any), ... if p.default is p.empty else p.default)
     config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
     return create_model(getattr(target, "__name__", "spec"), __config__=config, **fields)
 
 
-def _constructor_parameters(target: type) -> dict[str, inspect.Parameter]:
-    """A class's keyword parameters; `**options` in its constructor stands for those of the base class's constructor."""
-    owner, *bases = (each for each in target.__mro__ if "__init__" in vars(each))
-    _, *own = inspect.signature(vars(owner)["__init__"]).parameters.values()
-    inherited = _constructor_parameters(bases[0]) if bases and any(p.kind is p.VAR_KEYWORD for p in own) else {}
-    named = (p for p in own if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-    return inherited | {p.name: p.replace(kind=p.KEYWORD_ONLY) for p in named}
+def keyword_parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The keyword parameters of a function or class, by name.
+
+    `**options` in the constructor of a class stands for the parameters of its base class's constructor.
+    """
+    own = inspect.signature(target).parameters.values()
+    classes = target.__mro__ if inspect.isclass(target) else ()
+    bases = [each for each in classes if "__init__" in vars(each)][1:]
+    inherited = keyword_parameters(bases[0]) if bases and any(p.kind is p.VAR_KEYWORD for p in own) else {}
+    return inherited | {p.name: p for p in own if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def check_keywords(schema: type[BaseModel], values: Spec, where: str) -> dict[str, Any]:
@@ -141,9 +143,6 @@ class Registry:
             if name in self._entries:
                 raise ValueError(f"{self.kind} '{name}' is registered twice: {self._entries[name]} and {target}")
             self._entries[name] = target
-            if inspect.isclass(target):
-                parameters = list(_constructor_parameters(target).values())
-                target.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
             return target
 
         return register
@@ -186,7 +185,7 @@ class Registry:
     def build(self, spec: Spec | str, where: str = "", **runtime: Any) -> Any:
         """Check `spec`, then call its constructor with it and those `runtime` values that it takes."""
         target, keywords = self._call(spec, where)
-        accepted = inspect.signature(target).parameters
+        accepted = keyword_parameters(target)
         return target(**keywords, **{key: value for key, value in runtime.items() if key in accepted})
 
     def spec_type(self) -> Any:
@@ -208,7 +207,6 @@ MODELS = Registry("model", runtime=("image_shape", "num_classes"))
 NETWORKS = Registry("network", runtime=("inp", "out"))
 DATASETS = Registry("dataset", runtime=("seed",))
 CORRUPTIONS = Registry("corruption")
-PENALTIES = Registry("penalty", runtime=("encoder",))
 AUGMENTATIONS = Registry("augmentation", runtime=("image_shape",))
 EXTRACTORS = Registry("extractor")
 OPTIMIZERS = Registry("optimizer", runtime=("params",))
@@ -219,7 +217,6 @@ LOGGERS = Registry("logger", runtime=("folder", "resumed_at"))
 NetworkSpec = NETWORKS.spec_type()
 DatasetSpec = DATASETS.spec_type()  # of a data set inside another
 CorruptionSpec = CORRUPTIONS.spec_type()
-PenaltySpec = PENALTIES.spec_type()
 AugmentationSpec = AUGMENTATIONS.spec_type()
 ModelSpec = MODELS.spec_type()  # of a model inside another
 

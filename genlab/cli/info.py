@@ -124,8 +124,8 @@ def _describe(group: str, spec: Mapping[str, Any], where: str, notes: Mapping[st
 
 
 def _rows(spec: Mapping[str, Any], where: str, path: str, table: Any, notes: Mapping[str, str]) -> Iterator[list[str]]:
-    """A line per parameter; the own parameters of a network, a corruption or a penalty follow the key that holds it."""
-    from genlab.registry import CORRUPTIONS, NETWORKS, PENALTIES
+    """A line per parameter; the own parameters of a network or a corruption follow the key that holds it."""
+    from genlab.registry import CORRUPTIONS, NETWORKS
 
     allowed = {each.name: each.allowed for each in parameters(table.schema(spec["name"]))}
     for key, value in spec.items():
@@ -133,7 +133,7 @@ def _rows(spec: Mapping[str, Any], where: str, path: str, table: Any, notes: Map
             continue
         inner = f"{path}{key}"
         named = str(value.get("name")) if isinstance(value, dict) else ""
-        own = next((each for each in (NETWORKS, CORRUPTIONS, PENALTIES) if named in each), None)
+        own = next((each for each in (NETWORKS, CORRUPTIONS) if named in each), None)
         if own:
             yield [f"{where}.{inner}", named, f"a {own.kind}", notes.get(inner, "")]
             yield from _rows(value, where, f"{inner}.", own, notes)

@@ -39,14 +39,19 @@ def check(config: Mapping[str, Any], folder: Path) -> None:
 
 @functools.cache
 def known_specs(folder: Path, group: str) -> Known:
-    """Every name that the YAML files of a group give, with the keys that stand beside it."""
+    """Every name in the YAML files of a group, with its keys, those of the files in its defaults list included."""
     found: Known = {}
-    for path in (folder / group).glob("*.yaml"):
-        content = parse_config(path.read_bytes())
+    contents = {path.stem: parse_config(path.read_bytes()) for path in (folder / group).glob("*.yaml")}
+    for content in contents.values():
         for spec in content.values() if group in OPEN_GROUPS else [content]:
             if isinstance(spec, dict) and "name" in spec:
-                found.setdefault(spec["name"], set()).update(spec.keys() - NOT_KEYS)
+                found.setdefault(spec["name"], set()).update(_keys(spec, contents) - NOT_KEYS)
     return found
+
+
+def _keys(content: Mapping[str, Any], contents: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    bases = [contents[base] for base in content.get("defaults", ()) if isinstance(base, str) and base in contents]
+    return set(content).union(*(_keys(base, contents) for base in bases))
 
 
 def _specs(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

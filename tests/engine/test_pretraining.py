@@ -11,12 +11,12 @@ import torch
 from genlab.checkpoint import manager
 from genlab.distributed.runtime import Runtime
 from genlab.engine.trainer import Trainer
-from genlab.models.autoencoders.autoencoder import Autoencoder
+from genlab.models.autoencoders.deep import DeepAutoencoder
 from tests.support.gloo import among
 from tests.support.trainers import MakeTrainer
 
 WORDS = ["model.network.hidden=[16,8]", "model.latent_dim=3", "model.network.activation=sigmoid",
-         "model.pretrain_share=0.75", "trainer.batch_size=32"]  # fmt: skip
+         "model.pretrain_fraction=0.75", "trainer.batch_size=32"]  # fmt: skip
 either = pytest.mark.parametrize("pretrain", ["autoencoder", "rbm"])
 
 
@@ -30,7 +30,7 @@ def steps(trainer: Trainer, count: int) -> dict[str, torch.Tensor]:
 def test_each_window_moves_its_layer_alone(make_trainer: MakeTrainer, pretrain: str) -> None:
     trainer = make_trainer("deep_ae", *WORDS, f"model.pretrain={pretrain}")  # 12 steps: three a layer, three for all
     model = trainer.model
-    assert isinstance(model, Autoencoder)
+    assert isinstance(model, DeepAutoencoder)
     for window in range(3):
         before = {name: parameter.clone() for name, parameter in model.named_parameters()}
         steps(trainer, 3)

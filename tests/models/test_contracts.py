@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import re
 from collections.abc import Callable
 
@@ -29,7 +28,7 @@ from genlab.core.model import (
 )
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.likelihood.objective import Objective
-from genlab.registry import MODELS
+from genlab.registry import MODELS, keyword_parameters
 from tests.support.evaluated import MemorySplit
 from tests.support.models import CONFIGS, LARGE_SHAPES, SHAPES, spec_of
 
@@ -71,7 +70,7 @@ def built(build: Build, shape: Shape) -> Model:
 
 def test_yaml_keys_are_the_constructors_parameters(preset: str) -> None:
     spec = spec_of(preset)
-    parameters = inspect.signature(MODELS.get(spec["name"])).parameters
+    parameters = keyword_parameters(MODELS.get(spec["name"]))
     assert set(spec) - {"name"} == set(parameters) - set(MODELS.runtime)
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from genlab.config.yaml_comments import MODEL_CHOICES
 from genlab.core.model import Model, Shape
+from genlab.models.autoencoders.autoencoder import Autoencoder
 from genlab.models.gans.gan import GAN
 from genlab.registry import MODELS, discover
 
@@ -28,7 +29,7 @@ LISTS = ("hidden", "channels")  # keys whose lists are widths
 SMALL = {
     "width": 2, "latent_dim": 5, "hidden": 6, "chains": 3, "burn_in": 2, "blocks": 1, "base_channels": 2,
     "residual_channels": 2, "channels": 2, "num_embeddings": 8, "embedding_dim": 3, "layers": 2, "centroids": 6,
-    "mapping_layers": 1, "channel_base": 64, "channel_max": 4, "pool": 3,
+    "k": 2, "mapping_layers": 1, "channel_base": 64, "channel_max": 4, "pool": 3,
 }  # fmt: skip
 
 
@@ -83,3 +84,20 @@ def gan(regularizers: dict[str, Any] | None = None, **changes: Any) -> GAN:
 def states(n: int) -> Tensor:
     """All states of n binary units, (2ⁿ, n)."""
     return torch.tensor(list(itertools.product((0.0, 1.0), repeat=n)))
+
+
+AUTOENCODER_SHAPE = (1, 6, 6)
+AUTOENCODER_NETWORK = {"name": "mlp", "hidden": [7, 5], "activation": "sigmoid"}
+
+
+def autoencoder(name: str = "autoencoder", **changes: Any) -> Autoencoder:
+    """The family `name` with a code of three numbers for images of 6x6 pixels."""
+    torch.manual_seed(0)
+    spec = {"name": name, "network": AUTOENCODER_NETWORK, "latent_dim": 3, **changes}
+    model = MODELS.build(spec, "model", image_shape=AUTOENCODER_SHAPE)
+    assert isinstance(model, Autoencoder)
+    return model
+
+
+def linears(network: nn.Module) -> list[nn.Linear]:
+    return [module for module in network.modules() if isinstance(module, nn.Linear)]

@@ -1,4 +1,4 @@
-"""Fully connected network: an encoder, a decoder, or anything between two vectors."""
+"""Fully connected network: an encoder, a decoder, or a map between two vectors."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from genlab.registry import NETWORKS, PositiveInt
 def mlp(inp: Size, out: Size, hidden: list[PositiveInt], activation: Activation = "relu") -> nn.Sequential:
     """Linear layers of widths inp, *hidden, out with `activation` between them; hidden=[] is one linear map.
 
-    `hidden` is given from the image's side, so that one spec serves both halves of an autoencoder: it is
-    reversed when a vector becomes an image. Images are flattened on the way in and shaped on the way out.
-    Weights start as torch's: uniform within ±1/√fan_in.
+    `hidden` counts from the image's side and is reversed if a vector is mapped to an image, so that one spec serves
+    both halves of an autoencoder. Input images are flattened, output images unflattened. Weights have torch's
+    initialization: uniform within ±1/√fan_in.
     """
     decodes = isinstance(inp, int) and not isinstance(out, int)
     widths = [volume(inp), *(reversed(hidden) if decodes else hidden), volume(out)]
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
-    layers.pop()  # a network ends in logits
+    layers.pop()  # the output is linear
     if not isinstance(inp, int):
         layers.insert(0, nn.Flatten())
     if not isinstance(out, int):
@@ -40,7 +40,7 @@ class Transposed(nn.Module):
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        self._layer = (layer,)  # in a tuple: its weights are the encoder's, saved and learned once
+        self._layer = (layer,)  # in a tuple, hence not a submodule: its weights belong to the encoder
         self.bias = nn.Parameter(torch.zeros(layer.in_features))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,25 +48,9 @@ class Transposed(nn.Module):
 
 
 def tied_mlp(encoder: nn.Sequential, out: Image) -> nn.Sequential:
-    """The decoder of an mlp `encoder`: its linear maps backwards, their weights transposed and shared."""
+    """The decoder of an mlp `encoder`: the same layers in reverse order, with shared, transposed weights."""
     layers: list[nn.Module] = []
     for layer in reversed(encoder):
         layers += [Transposed(layer)] if isinstance(layer, nn.Linear) else []
         layers += [copy.deepcopy(layer)] if not isinstance(layer, nn.Linear | nn.Flatten) else []
     return nn.Sequential(*layers, nn.Unflatten(1, out))
-
-
-def layer_by_layer(network: nn.Sequential) -> list[nn.Sequential]:
-    """An mlp cut before each of its linear maps but the first."""
-    layers: list[list[nn.Module]] = [[]]
-    for module in network:
-        maps = isinstance(module, nn.Linear | Transposed)
-        if maps and any(isinstance(earlier, nn.Linear | Transposed) for earlier in layers[-1]):
-            layers.append([])
-        layers[-1].append(module)
-    return [nn.Sequential(*layer) for layer in layers]
-
-
-def linear_map(layer: nn.Sequential) -> nn.Linear | Transposed:
-    """The linear map of one of `layer_by_layer`'s parts."""
-    return next(module for module in layer if isinstance(module, nn.Linear | Transposed))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from genlab.core.model import HasPosterior, Model
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.nn.losses.beta import Penalty
 from genlab.nn.losses.divergences import kl_of_dimensions
-from genlab.registry import EVALUATORS, Cadence, PositiveFloat, PositiveInt
+from genlab.registry import EVALUATORS, Cadence, PositiveFloat, PositiveInt, keyword_parameters
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -101,6 +100,6 @@ def treatment(model: Model) -> str:
     free = penalty_of(model).free
     if free:
         return f"'model.beta_schedule={{name: free_bits, nats: {2 * free:g}}}'"
-    if "beta_schedule" in inspect.signature(type(model)).parameters:
+    if "beta_schedule" in keyword_parameters(type(model)):
         return "model.beta_schedule=free_bits"
     return f"model.beta={getattr(model, 'beta', 1.0) / 10:g}"

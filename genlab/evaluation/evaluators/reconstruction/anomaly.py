@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +15,7 @@ from genlab.core.model import Model, Scores
 from genlab.core.values import Diagnosis, Picture, Value
 from genlab.errors import ConfigError
 from genlab.evaluation.anomaly import Rule, can_score, normal_threshold, scores
-from genlab.registry import EVALUATORS, Count, Duration, NonNegativeInt, PositiveInt
+from genlab.registry import EVALUATORS, Count, Duration, NonNegativeInt, PositiveInt, keyword_parameters
 from genlab.reports.grid import image_grid
 
 if TYPE_CHECKING:
@@ -130,6 +129,6 @@ def _below_chance(area: float, model: Model, rule: Rule) -> str:
     if isinstance(model, Scores) and rule == "auto":
         return found + "use the reconstruction error, evaluator.anomaly.score=reconstruction"
     width = getattr(model, "latent_dim", None)
-    if "latent_dim" in inspect.signature(type(model)).parameters:
+    if "latent_dim" in keyword_parameters(type(model)):
         return found + f"make the code smaller, model.latent_dim={max(1, width // 4) if width else 4}"
     return found + "train for longer, trainer.epochs=100"
