@@ -168,6 +168,14 @@ def test_a_decoder_that_is_not_linear_is_refused(digits: Callable[[str], Split])
         found(Subspace(), model, digits("test"))
 
 
+def test_a_subspace_is_of_codes_of_images_alone(digits: Callable[[str], Split]) -> None:
+    pca = pca_of(digits("train"), 5)
+    model = Linear(pca.basis().T, pca.mean())
+    assert Subspace().applies(model)
+    model.conditions = ("label",)  # type: ignore[misc]
+    assert not Subspace().applies(model)
+
+
 # ---------------------------------------------------------------------- probe and neighbours
 
 

@@ -201,3 +201,17 @@ def test_copies_are_found_and_fresh_images_are_not() -> None:
     assert other["nearer_than_real_pixels"] == pytest.approx(0.05, abs=0.05)
     assert abs(other["copying_z_pixels"]) < 3
     assert other["nearest_distance_pixels"] == pytest.approx(1, abs=0.05)
+
+
+def test_images_of_one_pixel_have_no_grid_of_copies() -> None:
+    points = torch.randint(0, 256, (200, 2, 1, 1), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    found = evaluate(Memorization(images=60, extractor="pixels"), Fixed(points / 255), in_memory(points), seed=0)
+    assert [name for name, value in found if isinstance(value, Picture)] == []
+    assert "copying_z_pixels" in dict(found)
+
+
+def test_data_that_are_all_alike_have_a_diversity() -> None:
+    data = in_memory(torch.full((200, 1, 4, 4), 9, dtype=torch.uint8))
+    found = dict(evaluate(Diversity(images=60, extractor="pixels"), Fixed(fresh(60)), data, seed=0))
+    assert found["distance_of_pairs_pixels"] > 1e6
+    assert found["ssim_of_pairs_real"] == pytest.approx(1)
