@@ -9,8 +9,8 @@ from torch import Tensor
 from genlab.core import rng
 from genlab.core.model import Model, Phase
 from genlab.core.values import Picture
-from genlab.evaluation.evaluators.images.samples import Reconstructions, SamplesGrid, Traversals
-from genlab.evaluation.evaluators.latent.embedding import Codes
+from genlab.evaluation.evaluators.image_grids import Reconstructions, SamplesGrid, Traversals
+from genlab.evaluation.evaluators.latent.maps import Codes
 from genlab.evaluation.evaluators.likelihood.objective import Objective
 from genlab.reports.grid import image_grid, save_png
 from tests.support.evaluated import MemorySplit, Players, Shrinker
@@ -151,7 +151,7 @@ def test_png_keeps_every_pixel_and_leaves_nothing_else(tmp_path, images: Tensor,
 
 
 def test_a_map_keeps_groups_of_codes_apart_and_colors_them() -> None:
-    from genlab.evaluation.evaluators.latent.tsne import TSNEMap
+    from genlab.evaluation.evaluators.latent.maps import TSNEMap
     from genlab.reports.scatter import COLORS
 
     noise = torch.rand(60, 1, 4, 4, generator=torch.Generator().manual_seed(0))

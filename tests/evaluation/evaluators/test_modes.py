@@ -18,7 +18,7 @@ from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.distribution import modes
 from genlab.evaluation.evaluators.distribution.modes import Modes, kl_to_even, nearest, spelled
 from genlab.evaluation.evaluators.distribution.points import PointsPlot, alone, drive
-from genlab.evaluation.evaluators.images.samples import SamplesGrid
+from genlab.evaluation.evaluators.image_grids import SamplesGrid
 from genlab.nn.losses.regularizers import chosen
 from genlab.registry import MODELS, discover
 from genlab.reports.vector_field import Window, plot

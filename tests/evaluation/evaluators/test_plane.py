@@ -12,8 +12,8 @@ from genlab.core.model import Model
 from genlab.core.values import Picture
 from genlab.data.datasets.digits import Digits
 from genlab.engine.evaluate import evaluate
-from genlab.evaluation.evaluators.latent import plane
-from genlab.evaluation.evaluators.latent.plane import Plane
+from genlab.evaluation.evaluators.latent import maps
+from genlab.evaluation.evaluators.latent.maps import Plane
 
 
 class Corners(Model):
@@ -33,7 +33,7 @@ def test_it_shows_the_codes_and_their_classes(monkeypatch: pytest.MonkeyPatch) -
         given.extend([points, classes])
         return Picture(torch.zeros(3, 2, 2, dtype=torch.uint8))
 
-    monkeypatch.setattr(plane, "scatter", noted)
+    monkeypatch.setattr(maps, "scatter", noted)
     [(name, shown)] = evaluate(Plane(n=50), Corners(), data, seed=0)
     assert name == "plane"
     assert isinstance(shown, Picture)

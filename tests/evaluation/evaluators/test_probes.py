@@ -19,10 +19,10 @@ from genlab.core.values import Picture
 from genlab.data.loader import Data, Split
 from genlab.data.store.table import Table
 from genlab.errors import ConfigError
-from genlab.evaluation.evaluators.images.filters import Filters
+from genlab.evaluation.evaluators.image_grids import Filters
 from genlab.evaluation.evaluators.latent.features import labeled
+from genlab.evaluation.evaluators.latent.maps import TSNEMap
 from genlab.evaluation.evaluators.latent.probe import NearestNeighbors, Probe
-from genlab.evaluation.evaluators.latent.tsne import TSNEMap
 from genlab.evaluation.evaluators.reconstruction.reconstruction import Reconstruction, Subspace, largest_angle
 from genlab.models.classical.pca import PCA
 from genlab.reports.grid import image_grid

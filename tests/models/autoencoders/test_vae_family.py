@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal, Normal
 
 from genlab.core import rng
 from genlab.core.values import Diagnosis, Picture
-from genlab.evaluation.evaluators.latent.manifold import Manifold
+from genlab.evaluation.evaluators.image_grids import Manifold
 from genlab.evaluation.evaluators.likelihood.active_units import ActiveUnits, mutual_information, treatment
 from genlab.evaluation.evaluators.likelihood.nll import ImportanceSampledNLL
 from genlab.models.autoencoders.cvae import CVAE

@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot
 
 from genlab.core import rng
 from genlab.errors import ConfigError
-from genlab.evaluation.evaluators.images.samples import SamplesGrid
+from genlab.evaluation.evaluators.image_grids import SamplesGrid
 from genlab.models.gans.cgan import ConditionalGAN
 from genlab.nn.layers.labels import with_planes
 from genlab.nn.networks.conditional import Projection

@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from genlab.core.evaluator import Evaluator
-from genlab.core.model import Clusterer, TraversesCodes
+from genlab.core.model import Clusterer
 from genlab.core.values import Value
 from genlab.evaluation.evaluators.latent.features import labels
-from genlab.registry import EVALUATORS, Cadence, Count, Duration, PositiveFloat, PositiveInt
-from genlab.reports.grid import image_grid
+from genlab.registry import EVALUATORS, Cadence, PositiveInt
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -75,27 +74,3 @@ def error(counts: Counts, assigned: Counts) -> float:
     """The fraction of `counts` (categories, classes) outside the class assigned to the category."""
     right = sum(int(row[label]) for row, label in zip(counts, assigned, strict=True) if label >= 0)
     return 1 - right / int(counts.sum())
-
-
-@EVALUATORS("code_traversals")
-@dataclass
-class CodeTraversals(Evaluator):
-    """One image grid per continuous code: a row for each category, along which only this code changes.
-
-    It changes from −`reach` to `reach`, beyond the range [-1, 1] of training; all images share the same noise.
-    """
-
-    columns: Count = 10
-    reach: PositiveFloat = 2.0
-    every: Duration | None = "20%"
-
-    split = None
-
-    def applies(self, model: Any) -> bool:
-        return isinstance(model, TraversesCodes) and model.continuous > 0
-
-    def run(self, model: Any, split: None) -> Iterator[tuple[str, Value]]:
-        base = model.prior(1)
-        for code in range(model.continuous):
-            walk = model.walk(base, code, torch.linspace(-self.reach, self.reach, self.columns, device=base.device))
-            yield f"code_traversals_{code + 1}", image_grid(model.decode(walk), self.columns)
