@@ -31,7 +31,7 @@ VARIANTS = {
     "logged": ["evaluator.objective=null"],
     "default": [],
 }
-BESIDE = ("logging", "pictures", "checkpoints")
+BESIDE = ("logging", "images", "checkpoints")
 
 
 def measure(overrides: list[str], folder: Path) -> dict[str, float]:

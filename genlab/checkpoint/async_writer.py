@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from genlab.core.values import Embedding, Logger, Picture
+from genlab.core.values import Embedding, Image, Logger
 
 Job = Callable[[], object]
 WAITING_JOBS, WAITING_BYTES = 256, 64 * 2**20  # a slower disk makes training wait; memory stays bounded
@@ -116,8 +116,8 @@ class BackgroundLogger(Logger):
     def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
         self._worker.submit(lambda: self._logger.scalars(step, split, values))
 
-    def picture(self, step: int, name: str, picture: Picture) -> None:
-        self._worker.submit(lambda: self._logger.picture(step, name, picture), picture.pixels.nbytes)
+    def image(self, step: int, name: str, image: Image) -> None:
+        self._worker.submit(lambda: self._logger.image(step, name, image), image.pixels.nbytes)
 
     def embedding(self, step: int, name: str, embedding: Embedding) -> None:
         nbytes = embedding.codes.nbytes + embedding.thumbnails.nbytes

@@ -176,8 +176,8 @@ def _print(metrics: dict[str, float], title: str) -> None:
 
 
 def _save_pictures(values: list[tuple[str, Value]], loaded: LoadedRun, stem: str) -> None:
-    from genlab.core.values import Picture
+    from genlab.core.values import Image
 
     for name, value in values:
-        if isinstance(value, Picture):
+        if isinstance(value, Image):
             image_command.write(loaded.path / "eval" / f"{stem}-{name.replace('/', '-')}.png", value.png)

@@ -14,18 +14,18 @@ from genlab.utils.progress import say
 
 
 @dataclass(frozen=True)
-class Picture:
+class Image:
     """One image to look at: uint8 (C, H, W), C 1 or 3, on the host."""
 
     pixels: Tensor
 
     @cached_property
     def png(self) -> bytes:
-        """The picture as a PNG file; encoded once, whoever writes it."""
-        from PIL import Image
+        """The PNG file; encoded once for all loggers."""
+        import PIL.Image
 
         array = self.pixels.permute(1, 2, 0).contiguous().numpy()
-        image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+        image = PIL.Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
         buffer = io.BytesIO()
         image.save(buffer, format="PNG", compress_level=PNG_LEVEL)
         return buffer.getvalue()
@@ -60,7 +60,7 @@ class Diagnosis:
 UNTAUGHT = 500  # moves of a network before which what it does is rather its beginning than its fault
 PNG_LEVEL = 1  # of zlib: a third of the time of the usual 6, for pictures a fifth larger
 
-Value = float | Tensor | Picture | Embedding | Diagnosis
+Value = float | Tensor | Image | Embedding | Diagnosis
 
 
 class Logger:
@@ -72,7 +72,7 @@ class Logger:
     def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
         """Numbers of one split ("train", "valid") after `step` optimiser steps."""
 
-    def picture(self, step: int, name: str, picture: Picture) -> None: ...
+    def image(self, step: int, name: str, image: Image) -> None: ...
 
     def embedding(self, step: int, name: str, embedding: Embedding) -> None: ...
 
@@ -110,8 +110,8 @@ class Loggers(Logger):
     def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
         self._each(lambda logger: logger.scalars(step, split, values))
 
-    def picture(self, step: int, name: str, picture: Picture) -> None:
-        self._each(lambda logger: logger.picture(step, name, picture))
+    def image(self, step: int, name: str, image: Image) -> None:
+        self._each(lambda logger: logger.image(step, name, image))
 
     def embedding(self, step: int, name: str, embedding: Embedding) -> None:
         self._each(lambda logger: logger.embedding(step, name, embedding))

@@ -9,7 +9,7 @@ import torch
 
 from genlab.core import rng
 from genlab.core.evaluator import Evaluator, MeanEvaluator
-from genlab.core.values import Picture, Value
+from genlab.core.values import Image, Value
 from genlab.distributed.float64 import float64_on_host
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _among_ranks(evaluator: Evaluator, model: Model, rows: Split | None, runtime
 def _on_host(value: Value) -> Value:
     if isinstance(value, torch.Tensor):
         return float(value)
-    return Picture(value.pixels.cpu()) if isinstance(value, Picture) else value
+    return Image(value.pixels.cpu()) if isinstance(value, Image) else value
 
 
 def numbers(values: list[tuple[str, Value]]) -> dict[str, float]:

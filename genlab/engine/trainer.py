@@ -13,7 +13,7 @@ from genlab.checkpoint import manager
 from genlab.config.settings import Saving, Settings, cadence, in_steps
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model
-from genlab.core.values import Diagnosis, Embedding, Logger, Picture
+from genlab.core.values import Diagnosis, Embedding, Image, Logger
 from genlab.distributed.float64 import float64_on_host
 from genlab.distributed.runtime import Runtime
 from genlab.distributed.stop_sync import Agreement
@@ -227,14 +227,14 @@ class Trainer:
                 self.metrics.update({f"{split}/{name}": value for name, value in scalars.items()})
                 self._note_best()
             for name, value in found:
-                if isinstance(value, Picture):
-                    self._logger.picture(self.step, name, value)
+                if isinstance(value, Image):
+                    self._logger.image(self.step, name, value)
                 elif isinstance(value, Embedding):
                     self._logger.embedding(self.step, name, value)
                 elif isinstance(value, Diagnosis):
                     self._diagnose(name, value)
             self._due.pop(0)
-            self._clock.lap("validation" if scalars else "pictures")
+            self._clock.lap("validation" if scalars else "images")
 
     def _diagnose(self, name: str, found: Diagnosis) -> None:
         """Said once a run; logged each time."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from genlab.core.values import Logger, Picture
+from genlab.core.values import Image, Logger
 from genlab.registry import LOGGERS
 from genlab.reports.grid import save_png
 
 
 @LOGGERS("images")
 class Images(Logger):
-    """Writes each picture to RUN/images/<name>-<step, 8 digits>.png; the newest of a name sorts last.
+    """Writes each image to RUN/images/<name>-<step, 8 digits>.png; the newest of a name sorts last.
 
     A run that resumes at step k first removes the pictures of later steps, which it will draw again.
     """
@@ -29,5 +29,5 @@ class Images(Logger):
             if step and int(step[1]) > self._resumed_at:
                 path.unlink()
 
-    def picture(self, step: int, name: str, picture: Picture) -> None:
-        save_png(self._folder / f"{name.replace('/', '-')}-{step:08d}.png", picture)
+    def image(self, step: int, name: str, image: Image) -> None:
+        save_png(self._folder / f"{name.replace('/', '-')}-{step:08d}.png", image)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genlab.core.values import Embedding, Logger, Picture
+from genlab.core.values import Embedding, Image, Logger
 from genlab.loggers import hparams
 from genlab.loggers.records import record
 from genlab.registry import LOGGERS
@@ -53,12 +53,12 @@ class TensorBoard(Logger):
         points = [Summary.Value(tag=f"{split}/{name}", simple_value=value) for name, value in values.items()]
         self._add(Summary(value=points), step)
 
-    def picture(self, step: int, name: str, picture: Picture) -> None:
+    def image(self, step: int, name: str, image: Image) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        channels, height, width = picture.pixels.shape
-        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=picture.png)
-        self._add(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+        channels, height, width = image.pixels.shape
+        encoded = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=image.png)
+        self._add(Summary(value=[Summary.Value(tag=name, image=encoded)]), step)
 
     def embedding(self, step: int, name: str, embedding: Embedding) -> None:
         write_embedding(self._folder, name, embedding)
@@ -155,7 +155,7 @@ def _side(n: int) -> int:
     return math.isqrt(n - 1) + 1
 
 
-def _sprite(thumbnails: Tensor) -> Picture:
+def _sprite(thumbnails: Tensor) -> Image:
     """All thumbnails side by side, as many rows as columns: the projector divides the sheet so."""
     side = _side(len(thumbnails))
     blank = thumbnails.new_ones(side * side - len(thumbnails), *thumbnails.shape[1:])

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from genlab.core.model import Model
 from genlab.core.sampling import classes_in_turn
-from genlab.core.values import Picture
+from genlab.core.values import Image
 from genlab.utils.files import replacing
 
 PAPER = 255  # uint8 value of the gaps between images
 
 
-def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: int = 64) -> Picture:
+def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: int = 64) -> Image:
     """Images (N, C, H, W) in [0, 1], C 1 or 3, in rows of `columns` (None: nearly square), as uint8.
 
     Images less than `side` pixels high are enlarged by a whole factor, so that 8-pixel digits can be seen: a
@@ -36,7 +36,7 @@ def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: i
         top = gap + i // columns * (height + gap)
         left = gap + i % columns * (width + gap)
         sheet[:, top : top + height, left : left + width] = image
-    return Picture(sheet)
+    return Image(sheet)
 
 
 def are_images(images: Tensor) -> bool:
@@ -53,12 +53,12 @@ def class_columns(model: Model, n: int) -> int | None:
     return classes if classes and classes <= n else None
 
 
-def animation(frames: Sequence[Picture], fps: int, kind: str) -> bytes:
+def animation(frames: Sequence[Image], fps: int, kind: str) -> bytes:
     """Frames of equal size as an endless animation of `fps` frames per second, a "gif" or "webp" file."""
-    from PIL import Image
+    import PIL.Image
 
     arrays = [frame.pixels.permute(1, 2, 0).contiguous().numpy() for frame in frames]
-    images = [Image.fromarray(a[:, :, 0] if a.shape[2] == 1 else a) for a in arrays]
+    images = [PIL.Image.fromarray(a[:, :, 0] if a.shape[2] == 1 else a) for a in arrays]
     buffer = io.BytesIO()
     # to the millisecond, as WebP counts; a GIF rounds to hundredths. WebP without loss: small images have sharp edges
     images[0].save(
@@ -68,7 +68,7 @@ def animation(frames: Sequence[Picture], fps: int, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def save_png(path: Path, image: Picture) -> None:
+def save_png(path: Path, image: Image) -> None:
     """Write an image as PNG, atomically. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlab.core.values import Picture
+from genlab.core.values import Image
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -68,15 +68,15 @@ def plot(
     marks: Sequence[Dots] = (),
     cells: int = 96,
     grid: int = 20,
-) -> Picture:
+) -> Image:
     """From back to front: `value` (N, 2) -> (N,) in [-1, 1] as color, dots, `arrows` (N, 2) -> (N, 2) on a common
     scale, a path (T, 2), and the dots of `marks`. The window's limits are written at its edges.
     """
-    from PIL import Image
+    import PIL.Image
     from PIL.ImageDraw import Draw
 
-    image = Image.fromarray(_colored(value, window, cells)).resize(
-        (window.side, window.side), Image.Resampling.BILINEAR
+    image = PIL.Image.fromarray(_colored(value, window, cells)).resize(
+        (window.side, window.side), PIL.Image.Resampling.BILINEAR
     )
     draw = Draw(image)
     _dots(draw, window, dots)
@@ -86,7 +86,7 @@ def plot(
         _path(draw, window.pixels(path))
     _dots(draw, window, marks)
     _limits(draw, window)
-    return Picture(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
+    return Image(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
 
 
 def _colored(value: Callable[[Tensor], Tensor] | None, window: Window, cells: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core import rng
 from genlab.core.model import Model
-from genlab.core.values import Picture
+from genlab.core.values import Image
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.reconstruction.restoration import best_count, projection
 from genlab.models.classical.pca import PCA
@@ -41,12 +41,12 @@ def split(images: Tensor) -> Any:
     return rows
 
 
-def measured(name: str, model: Model, images: Tensor, **keys: Any) -> tuple[dict[str, float], Picture]:
+def measured(name: str, model: Model, images: Tensor, **keys: Any) -> tuple[dict[str, float], Image]:
     discover()
     rng.seed(0)
     values = dict(EVALUATORS.build({"name": name, **keys}).run(model, split(images)))
     picture = values.pop("restored")
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, Image)
     return {key: float(value) for key, value in values.items()}, picture
 
 

@@ -6,16 +6,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from google.protobuf import text_format
-from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import Tensor
 
-from genlab.core.values import Embedding, Logger, Loggers, Picture
+from genlab.core.values import Embedding, Image, Logger, Loggers
 from genlab.loggers.images import Images
 from genlab.loggers.jsonl import JsonLines
 from genlab.loggers.tensorboard import Events, TensorBoard, flat
@@ -93,10 +93,10 @@ def test_pictures_come_back_pixel_for_pixel(tmp_path: Path, images: Tensor) -> N
     picture = image_grid(images.repeat(1, 3, 1, 1))
     logger = TensorBoard(tmp_path)
     logger.start(0, 1, "")
-    logger.picture(5, "samples", picture)
+    logger.image(5, "samples", picture)
     logger.close()
     (event,) = read(tmp_path).Images("samples")
-    image = Image.open(io.BytesIO(event.encoded_image_string))
+    image = PIL.Image.open(io.BytesIO(event.encoded_image_string))
     assert event.step == 5
     assert torch.equal(torch.tensor(np.asarray(image)).permute(2, 0, 1), picture.pixels)
 
@@ -105,9 +105,9 @@ def test_a_picture_is_encoded_once_for_all(tmp_path: Path, images: Tensor, monke
     picture = image_grid(images)
     logger = Loggers([TensorBoard(tmp_path), Images(tmp_path)])
     logger.start(0, 1, "")
-    logger.picture(5, "samples", picture)
-    monkeypatch.setattr(Image.Image, "save", None)
-    logger.picture(6, "samples", picture)
+    logger.image(5, "samples", picture)
+    monkeypatch.setattr(PIL.Image.Image, "save", None)
+    logger.image(6, "samples", picture)
     logger.close()
     file = (tmp_path / "images" / "samples-00000006.png").read_bytes()
     assert [event.encoded_image_string for event in read(tmp_path).Images("samples")] == [file, file]
@@ -131,7 +131,7 @@ def test_projector_lists_each_embedding_once(tmp_path: Path) -> None:
     assert rows == codes.tolist()
     assert (tmp_path / entry.metadata_path).read_text().split() == list("01234")
     assert list(entry.sprite.single_image_dim) == [6, 8]  # width, then height
-    sprite = Image.open(tmp_path / entry.sprite.image_path)
+    sprite = PIL.Image.open(tmp_path / entry.sprite.image_path)
     assert sprite.size == (3 * 6, 3 * 8)  # the smallest square that holds five
     assert (sprite.getpixel((6, 8)), sprite.getpixel((0, 8))) == (255, 0)  # the fifth, and the fourth
     other = entries["other"]
@@ -170,14 +170,14 @@ def test_tensorboard_that_cannot_even_start_does_not_stop_the_run(
 
 
 def test_images_are_named_by_step_and_later_ones_go_on_resume(tmp_path: Path) -> None:
-    picture = Picture(torch.arange(2 * 3 * 3, dtype=torch.uint8).reshape(2, 3, 3)[:1])
+    picture = Image(torch.arange(2 * 3 * 3, dtype=torch.uint8).reshape(2, 3, 3)[:1])
     logger = Images(tmp_path)
     for step in (5, 10, 15):
-        logger.picture(step, "samples", picture)
+        logger.image(step, "samples", picture)
     (tmp_path / "images" / "mine.png").write_bytes(b"")
     names = [f"samples-{step:08d}.png" for step in (5, 10, 15)]
     assert sorted(p.name for p in (tmp_path / "images").iterdir()) == ["mine.png", *names]
-    assert np.asarray(Image.open(tmp_path / "images" / names[0])).ravel().tolist() == list(range(9))
+    assert np.asarray(PIL.Image.open(tmp_path / "images" / names[0])).ravel().tolist() == list(range(9))
     Images(tmp_path, resumed_at=10).start(10, 20, "")
     assert sorted(p.name for p in (tmp_path / "images").iterdir()) == ["mine.png", *names[:2]]
 

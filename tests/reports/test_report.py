@@ -55,7 +55,7 @@ def run(tmp_path: Path) -> Path:
         print('{"torn', file=file)
     images = Images(folder)
     for step in range(10, 41, 10):
-        images.picture(step, "samples", image_grid(torch.full((4, 1, 8, 8), step / 40)))
+        images.image(step, "samples", image_grid(torch.full((4, 1, 8, 8), step / 40)))
     return folder
 
 
@@ -149,7 +149,7 @@ def test_closing_table_says_what_where_and_what_next(
 
 
 def test_closing_table_says_where_the_time_went(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spent = {"training": 90.0, "checkpoints": 0.1, "pictures": 2.0, "validation": 7.9, "writing": 50.0}
+    spent = {"training": 90.0, "checkpoints": 0.1, "images": 2.0, "validation": 7.9, "writing": 50.0}
     closing_table(run, {**RECORD, "time": spent})
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "time 90% training, 8% validation, 2% pictures" in lines

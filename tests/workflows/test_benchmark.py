@@ -45,7 +45,7 @@ def test_one_line_with_every_key(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 
 def test_overhead_is_what_the_steps_did_not_take() -> None:
-    spent = {"training": 9.0, "pictures": 0.25, "logging": 0.25, "checkpoints": 0.5, "writing": 3.0}
+    spent = {"training": 9.0, "images": 0.25, "logging": 0.25, "checkpoints": 0.5, "writing": 3.0}
     assert overhead(spent) == pytest.approx(0.1)
     assert overhead({}) is None
 

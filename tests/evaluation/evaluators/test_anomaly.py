@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from genlab.core.model import Model
-from genlab.core.values import Diagnosis, Picture
+from genlab.core.values import Diagnosis, Image
 from genlab.data.datasets.digits import Digits
 from genlab.data.loader import Data
 from genlab.engine.evaluate import evaluate
@@ -97,7 +97,7 @@ def test_on_the_test_split_labels_say_which_image_is_strange(ones: Data) -> None
     order = light.argsort(descending=True, stable=True)
     image = test.first(10_000, ("image",))[0]
     expected = image_grid(torch.cat([image[order[:16]], image[order[-16:]]]), 8)
-    assert isinstance(shown, Picture)
+    assert isinstance(shown, Image)
     assert torch.equal(shown.pixels, expected.pixels)
 
 

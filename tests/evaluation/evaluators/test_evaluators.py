@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from genlab.core import rng
 from genlab.core.model import Model, Phase
-from genlab.core.values import Picture
+from genlab.core.values import Image
 from genlab.evaluation.evaluators.image_grids import Reconstructions, SamplesGrid, Traversals
 from genlab.evaluation.evaluators.latent.maps import Codes
 from genlab.evaluation.evaluators.likelihood.objective import Objective
@@ -61,7 +61,7 @@ def test_samples_are_the_same_for_the_same_seed() -> None:
         rng.seed(seed)
         ((name, picture),) = SamplesGrid(5).run(Shrinker(), None)
         assert name == "samples"
-        assert isinstance(picture, Picture)
+        assert isinstance(picture, Image)
         return picture.pixels
 
     assert torch.equal(draw(3), draw(3))
@@ -70,14 +70,14 @@ def test_samples_are_the_same_for_the_same_seed() -> None:
 
 def test_reconstructions_stand_below_their_originals(images: Tensor) -> None:
     ((_, picture),) = Reconstructions(n=9, columns=4).run(Shrinker(), MemorySplit(images))
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, Image)
     rows = torch.cat([images[:4], 1 - images[:4], images[4:8], 1 - images[4:8]])  # the ninth would be half a row
     assert torch.equal(picture.pixels, image_grid(rows, 4).pixels)
 
 
 def test_reconstructions_of_a_split_smaller_than_a_row(images: Tensor) -> None:
     ((_, picture),) = Reconstructions(n=32, columns=8).run(Shrinker(), MemorySplit(images[:3]))
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, Image)
     assert torch.equal(picture.pixels, image_grid(torch.cat([images[:3], 1 - images[:3]]), 3).pixels)
 
 
@@ -98,7 +98,7 @@ def test_traversals_sweep_the_most_varied_dimension_first(images: Tensor) -> Non
     images[:, 0, 0, 0] = torch.linspace(0.3, 0.6, 10)
     images[:, 0, 0, 2] = 0.5
     ((_, picture),) = Traversals(dimensions=2, columns=3, reach=1.0).run(Shrinker(), MemorySplit(images))
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, Image)
     first = images[:, 0, 0, 0]
     swept = [first.mean() - first.std(correction=0), first.mean(), first.mean() + first.std(correction=0)]
     shown = picture.pixels[0, 10, [10, 76, 142]].tolist()  # inside the three images of the first row
@@ -143,7 +143,7 @@ def test_grid_refuses_what_is_no_picture() -> None:
 def test_png_keeps_every_pixel_and_leaves_nothing_else(tmp_path, images: Tensor, channels: int) -> None:
     picture = image_grid(images.expand(-1, channels, -1, -1), gap=1, side=1)
     save_png(tmp_path / "new" / "a.png", picture)
-    image = Image.open(tmp_path / "new" / "a.png")
+    image = PIL.Image.open(tmp_path / "new" / "a.png")
     assert image.mode == ("L" if channels == 1 else "RGB")
     pixels = torch.tensor(np.asarray(image)).reshape(*image.size[::-1], channels)
     assert torch.equal(pixels.permute(2, 0, 1), picture.pixels)

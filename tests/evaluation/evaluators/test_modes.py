@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core.model import Model
-from genlab.core.values import Diagnosis, Picture
+from genlab.core.values import Diagnosis, Image
 from genlab.data.datasets.digits import Digits
 from genlab.data.datasets.toy import Dirac, Grid, Ring
 from genlab.engine.evaluate import evaluate, numbers
@@ -150,7 +150,7 @@ def test_points_are_shown_by_their_own_evaluator_alone() -> None:
     data = Ring(n=100, valid=50).open(CPU)
     [(name, shown)] = evaluate(PointsPlot(n=20), gan(), data, 0)
     assert name == "points"
-    assert isinstance(shown, Picture)
+    assert isinstance(shown, Image)
     assert shown.pixels.shape == (3, 480, 480)
     assert evaluate(SamplesGrid(n=4), gan(), data, 0) == []
     assert evaluate(PointsPlot(n=4), Draws(torch.zeros(4, 1, 8, 8)), Digits().open(CPU), 0) == []

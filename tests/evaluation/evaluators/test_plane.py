@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.model import Model
-from genlab.core.values import Picture
+from genlab.core.values import Image
 from genlab.data.datasets.digits import Digits
 from genlab.engine.evaluate import evaluate
 from genlab.evaluation.evaluators.latent import maps
@@ -29,14 +29,14 @@ def test_it_shows_the_codes_and_their_classes(monkeypatch: pytest.MonkeyPatch) -
     data = Digits().open(torch.device("cpu"))
     given: list[Any] = []
 
-    def noted(points: Tensor, classes: Tensor | None) -> Picture:
+    def noted(points: Tensor, classes: Tensor | None) -> Image:
         given.extend([points, classes])
-        return Picture(torch.zeros(3, 2, 2, dtype=torch.uint8))
+        return Image(torch.zeros(3, 2, 2, dtype=torch.uint8))
 
     monkeypatch.setattr(maps, "scatter", noted)
     [(name, shown)] = evaluate(Plane(n=50), Corners(), data, seed=0)
     assert name == "plane"
-    assert isinstance(shown, Picture)
+    assert isinstance(shown, Image)
     image, label = data.split("valid").first(50, ("image", "label"))
     assert torch.equal(given[0], Corners().encode(image))
     assert torch.equal(given[1], label)

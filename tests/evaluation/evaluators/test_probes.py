@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genlab.core import rng
 from genlab.core.model import Model
-from genlab.core.values import Picture
+from genlab.core.values import Image
 from genlab.data.loader import Data, Split
 from genlab.data.store.table import Table
 from genlab.errors import ConfigError
@@ -81,7 +81,7 @@ def found(evaluator: Any, model: Model, split: Any) -> dict[str, Any]:
     rng.seed(0)
     with torch.no_grad():
         return {
-            name: value if isinstance(value, Picture) else float(value) for name, value in evaluator.run(model, split)
+            name: value if isinstance(value, Image) else float(value) for name, value in evaluator.run(model, split)
         }
 
 

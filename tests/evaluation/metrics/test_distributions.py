@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genlab.core.model import Model
 from genlab.core.sampling import sample_batches
-from genlab.core.values import Picture
+from genlab.core.values import Image
 from genlab.data.loader import Data
 from genlab.data.store.table import Table
 from genlab.engine.evaluate import Evaluator, evaluate
@@ -130,7 +130,7 @@ def test_the_class_histogram_is_the_classifiers(real_data: object) -> None:
     assert judge.protocol()["floor_images"] == "100 of train, which the extractor has learned from"
     assert found["class_entropy_mnist"] < 0.3 < 2 < found["class_entropy_mnist_real"] <= math.log(10)
     assert found["class_distance_mnist"] == pytest.approx(1 - float((label == 7).double().mean()), abs=0.06)
-    assert isinstance(found["classes_of_samples_beside_the_data"], Picture)
+    assert isinstance(found["classes_of_samples_beside_the_data"], Image)
 
 
 def test_entropy_variation_pairs_and_bars_in_closed_form() -> None:
@@ -196,7 +196,7 @@ def test_copies_are_found_and_fresh_images_are_not() -> None:
     assert found["nearer_than_real_pixels"] == 1
     assert found["copying_z_pixels"] < -10
     picture = found["samples_above_nearest_training_images"]
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, Image)
     other = dict(evaluate(judge, Fixed(fresh(200, seed=11)), data, seed=0))
     assert other["nearer_than_real_pixels"] == pytest.approx(0.05, abs=0.05)
     assert abs(other["copying_z_pixels"]) < 3
@@ -206,7 +206,7 @@ def test_copies_are_found_and_fresh_images_are_not() -> None:
 def test_images_of_one_pixel_have_no_grid_of_copies() -> None:
     points = torch.randint(0, 256, (200, 2, 1, 1), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     found = evaluate(Memorization(images=60, extractor="pixels"), Fixed(points / 255), in_memory(points), seed=0)
-    assert [name for name, value in found if isinstance(value, Picture)] == []
+    assert [name for name, value in found if isinstance(value, Image)] == []
     assert "copying_z_pixels" in dict(found)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
 from genlab.core import rng
-from genlab.core.values import Diagnosis, Picture
+from genlab.core.values import Diagnosis, Image
 from genlab.evaluation.evaluators.image_grids import Manifold
 from genlab.evaluation.evaluators.likelihood.active_units import ActiveUnits, mutual_information, treatment
 from genlab.evaluation.evaluators.likelihood.nll import ImportanceSampledNLL
@@ -264,7 +264,7 @@ def test_the_manifold_lies_at_the_quantiles_of_the_prior() -> None:
     model.decode = lambda code: seen.append(code) or torch.zeros(len(code), *SHAPE)  # type: ignore[method-assign,func-returns-value]
     ((name, picture),) = Manifold(side=3).run(model, None)
     assert name == "manifold"
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, Image)
     quantile = Normal(0.0, 1.0).icdf(torch.tensor(5 / 6)).item()
     (codes,) = seen
     assert codes[0].tolist() == pytest.approx([-quantile, quantile], abs=1e-5)  # the upper left corner

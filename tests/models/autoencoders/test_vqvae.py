@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab.core import rng
-from genlab.core.values import Diagnosis, Picture
+from genlab.core.values import Diagnosis, Image
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.likelihood.codebook import BitsPerDimEvaluator, CodebookUse, histogram
 from genlab.models.autoencoders.vqvae import VQVAE
@@ -243,7 +243,7 @@ def test_use_perplexity_and_the_diagnosis(threshold: float, treatment: str) -> N
 
 def test_the_histogram_shows_the_most_frequent_first() -> None:
     picture = histogram(torch.tensor([1.0, 4.0, 0.0, 2.0]))
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, Image)
     heights = (picture.pixels[0] == 0).sum(0)
     assert heights[::128].tolist() == [128, 64, 32, 0]
 

@@ -10,7 +10,7 @@ import torch
 
 from genlab.core import rng
 from genlab.core.model import Shape
-from genlab.core.values import Picture
+from genlab.core.values import Image
 from genlab.data.datasets.toy import Dirac
 from genlab.engine.evaluate import evaluate, numbers
 from genlab.errors import ConfigError
@@ -100,7 +100,7 @@ def test_the_evaluator_leaves_the_model_as_it_was_and_draws_the_field() -> None:
     assert said["distance"] == pytest.approx(2**0.5)
     assert said["distance_from_1_1"] < said["distance"]
     assert said["theory_1_real"] == pytest.approx(-0.25)
-    assert isinstance(dict(found)["dirac"], Picture)
+    assert isinstance(dict(found)["dirac"], Image)
     assert (model.generator.theta.item(), model.discriminator.psi.item()) == (1.0, 1.0)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlab.core.values import Picture, Value
+from genlab.core.values import Image, Value
 from genlab.evaluation.evaluators.distribution.feature_sets import FeatureSets
 from genlab.evaluation.extraction import choose, some
 from genlab.evaluation.extractors.classifiers import SmallClassifier
@@ -93,12 +93,13 @@ def total_variation(p: Tensor, q: Tensor) -> float:
     return float((p.double() - q.double()).abs().sum() / 2)
 
 
-def bars(p: Tensor, q: Tensor, height: int = 128, width: int = 12) -> Picture:
+def bars(p: Tensor, q: Tensor, height: int = 128, width: int = 12) -> Image:
     """Two histograms (K,) side by side, the model's black and the data's gray, above the class numbers."""
-    from PIL import Image, ImageDraw
+    import PIL.Image
+    from PIL import ImageDraw
 
     top = max(float(p.max()), float(q.max()), 1e-12)
-    image = Image.new("L", (max(LEGEND, len(p) * 3 * width), LINE + height + LINE), 255)
+    image = PIL.Image.new("L", (max(LEGEND, len(p) * 3 * width), LINE + height + LINE), 255)
     draw = ImageDraw.Draw(image)
     for k, pair in enumerate(zip(p.tolist(), q.tolist(), strict=True)):
         for place, (value, gray) in enumerate(zip(pair, GRAYS, strict=True)):
@@ -110,4 +111,4 @@ def bars(p: Tensor, q: Tensor, height: int = 128, width: int = 12) -> Picture:
         draw.rectangle((left, 4, left + 8, 12), fill=gray)
         draw.text((left + 13, 3), text, fill=0, anchor="lt")
     draw.text((image.width - 4, 3), f"up to {top:.3g}", fill=0, anchor="rt")
-    return Picture(torch.from_numpy(np.asarray(image).copy())[None])
+    return Image(torch.from_numpy(np.asarray(image).copy())[None])

@@ -11,7 +11,7 @@ from annotated_types import Gt, Lt
 
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Samples
-from genlab.core.values import Picture, Value
+from genlab.core.values import Image, Value
 from genlab.evaluation.evaluators.distribution.feature_sets import (
     Several,
     extractor_notes,
@@ -68,7 +68,7 @@ class Memorization(Evaluator):
         self.notes = {**extractor_notes(extractor), "generated_images": self.images, "training_images": len(train),
                       "unseen_images": len(others), "distance": "Euclidean, between features"}  # fmt: skip
 
-    def _grid(self, drawn: Tensor, distance: Tensor, index: Tensor, train: Split) -> Picture:
+    def _grid(self, drawn: Tensor, distance: Tensor, index: Tensor, train: Split) -> Image:
         order = distance.argsort()[: self.n]
         rows = train.rows[index[order].to(train.rows.device)]
         (neighbors,) = replace(train, rows=rows).first(len(rows), ("image",))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core.evaluator import Evaluator, MeanEvaluator
 from genlab.core.model import BitsPerDim, HasCodebook, Model
-from genlab.core.values import UNTAUGHT, Diagnosis, Picture, Value
+from genlab.core.values import UNTAUGHT, Diagnosis, Image, Value
 from genlab.nn.layers.vector_quantizer import perplexity
 from genlab.registry import EVALUATORS, Cadence, Duration, Fraction, PositiveInt
 
@@ -61,13 +61,13 @@ def _sentence(model: HasCodebook, used: int, spread: float) -> str:
     return f"the codebook collapses: {use}; {treatment}"
 
 
-def histogram(tally: Tensor) -> Picture:
+def histogram(tally: Tensor) -> Image:
     """The codes' frequencies as black bars, the most frequent first, the highest as high as the image."""
     wide = max(1, 512 // len(tally))
     heights = (tally.sort(descending=True).values / tally.max().clamp(min=1) * HEIGHT).ceil()
     bars = heights.repeat_interleave(wide)
     rows = torch.arange(HEIGHT, 0, -1, dtype=bars.dtype)
-    return Picture(torch.where(rows[:, None] <= bars, 0, 255).to(torch.uint8)[None])
+    return Image(torch.where(rows[:, None] <= bars, 0, 255).to(torch.uint8)[None])
 
 
 @EVALUATORS("bits_per_dim")

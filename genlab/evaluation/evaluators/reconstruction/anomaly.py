@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Scores
-from genlab.core.values import Diagnosis, Picture, Value
+from genlab.core.values import Diagnosis, Image, Value
 from genlab.errors import ConfigError
 from genlab.evaluation.anomaly import Rule, can_score, normal_threshold, scores
 from genlab.registry import EVALUATORS, Count, Duration, NonNegativeInt, PositiveInt, keyword_parameters
@@ -88,7 +88,7 @@ class Anomaly(Evaluator):
         if area < 0.5:
             yield "below_chance", Diagnosis(_below_chance(area, model, self.score))
 
-    def _grid(self, splits: list[Split], score: Tensor) -> Picture:
+    def _grid(self, splits: list[Split], score: Tensor) -> Image:
         """Rows of the images with the highest scores, then as many with the lowest."""
         each = min(max(self.n // 2, 1), len(score) // 2 or 1)
         order = score.argsort(descending=True, stable=True)
