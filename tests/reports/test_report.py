@@ -152,7 +152,7 @@ def test_closing_table_says_where_the_time_went(run: Path, capsys: pytest.Captur
     spent = {"training": 90.0, "checkpoints": 0.1, "images": 2.0, "validation": 7.9, "writing": 50.0}
     closing_table(run, {**RECORD, "time": spent})
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "time 90% training, 8% validation, 2% pictures" in lines
+    assert "time 90% training, 8% validation, 2% images" in lines
 
 
 def test_next_commands_are_only_what_the_model_can_do(run: Path) -> None:
