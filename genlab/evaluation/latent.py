@@ -24,21 +24,21 @@ def codes(model: Model, split: Split, n: int | None = None, batch_size: int = BA
     for index, columns in enumerate(split.batches(("image", *model.conditions), min(batch_size, count))):
         if index * batch_size >= count:
             break
-        rng.branch(index)  # a batch has its own noise, however many are asked for
+        rng.branch(index)  # a batch has its own noise, whatever n is
         found.append(model.encode(*columns).flatten(1).float().cpu())
     return torch.cat(found)[:count]
 
 
-def walks(codes: Tensor, row: int, dimensions: int, columns: int, reach: float) -> Tensor:
-    """The code of `row`, changed along one dimension at a time: (dimensions, columns, D), those that vary most first.
+def traversals(codes: Tensor, index: int, dimensions: int, columns: int, reach: float) -> Tensor:
+    """Code number `index`, changed along one dimension at a time: (dimensions, columns, D), most varying ones first.
 
-    A walk runs from the mean minus `reach` standard deviations to the mean plus as much, mean and deviation being those
-    of `codes` (N, D); the other dimensions keep the row's code.
+    A traversal spans `reach` standard deviations to either side of the mean, both those of `codes` (N, D); the other
+    dimensions keep their values.
     """
     mean, deviation = codes.mean(0), codes.std(0, correction=0)
     chosen = deviation.argsort(descending=True, stable=True)[:dimensions]
-    found = codes[row].repeat(len(chosen), columns, 1)
+    found = codes[index].repeat(len(chosen), columns, 1)
     steps = torch.linspace(-reach, reach, columns, device=codes.device)
-    for walk, dimension in zip(found, chosen.tolist(), strict=True):
-        walk[:, dimension] = mean[dimension] + steps * deviation[dimension]
+    for traversal, dimension in zip(found, chosen.tolist(), strict=True):
+        traversal[:, dimension] = mean[dimension] + steps * deviation[dimension]
     return found

@@ -22,7 +22,7 @@ from genlab.core.model import (
     TraversesCodes,
 )
 from genlab.core.values import Value
-from genlab.evaluation.latent import walks
+from genlab.evaluation.latent import traversals
 from genlab.registry import EVALUATORS, Count, Duration, Fraction, PositiveFloat, PositiveInt
 from genlab.reports.grid import are_images, class_columns, image_grid
 
@@ -93,7 +93,7 @@ class Traversals(Evaluator):
         if split.points:
             return
         codes = model.encode(*split.first(min(500, len(split)), ("image", *model.conditions))).flatten(1)
-        steps = walks(codes, 0, self.dimensions, self.columns, self.reach)
+        steps = traversals(codes, 0, self.dimensions, self.columns, self.reach)
         yield "traversals", image_grid(model.decode(steps.flatten(0, 1)), self.columns)
 
 

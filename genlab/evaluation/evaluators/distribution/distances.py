@@ -30,10 +30,10 @@ class FrechetDistance(FeatureSets):
     every: Cadence = None
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        name, fake, real, floor = self.read(model, split)
-        sets = {"generated": fake, split.name: real, "training": floor}
+        name, *sets = self.read(model, split)
+        fake, real, floor = sets
         why = f"the covariance of {real.shape[1]} features needs twice as many"
-        instead = f"evaluator=kid evaluator.kid.subset_size={min(map(len, sets.values()))}"
+        instead = "evaluator=kid evaluator.kid.subset_size={}".format
         self.require(2 * real.shape[1], sets, why, "evaluator.fid", instead)
         yield f"fid_{name}", fid(fake, real)
         yield f"fid_{name}_floor", fid(floor, real)
@@ -59,11 +59,10 @@ class KernelDistance(FeatureSets):
     every: Cadence = None
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        name, fake, real, floor = self.read(model, split)
-        sets = {"generated": fake, split.name: real, "training": floor}
+        name, *sets = self.read(model, split)
+        fake, real, floor = sets
         why = f"a subset has subset_size={self.subset_size}"
-        instead = f"evaluator.kid.subset_size={min(map(len, sets.values()))}"
-        self.require(self.subset_size, sets, why, "evaluator.kid", instead)
+        self.require(self.subset_size, sets, why, "evaluator.kid", "evaluator.kid.subset_size={}".format)
         mean, deviation = kid(fake, real, self.subsets, self.subset_size)
         yield f"kid_{name}", mean
         yield f"kid_{name}_sd", deviation
@@ -83,9 +82,9 @@ class Coverage(FeatureSets):
     every: Cadence = None
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        name, fake, real, floor = self.read(model, split, min(self.images, len(split)))
-        sets = {"generated": fake, split.name: real, "training": floor}
-        instead = f"evaluator.prdc.k={max(1, min(map(len, sets.values())) // 2)}"
-        self.require(2 * self.k, sets, f"k={self.k} neighbors need twice as many", "evaluator.prdc", instead)
+        name, *sets = self.read(model, split, min(self.images, len(split)))
+        fake, real, floor = sets
+        why = f"k={self.k} neighbors need twice as many"
+        self.require(2 * self.k, sets, why, "evaluator.prdc", lambda n: f"evaluator.prdc.k={max(1, n // 2)}")
         yield from ((f"{key}_{name}", value) for key, value in prdc(real, fake, self.k).items())
         yield from ((f"{key}_{name}_real", value) for key, value in prdc(real, floor, self.k).items())

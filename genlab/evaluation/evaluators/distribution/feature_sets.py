@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -86,15 +86,16 @@ class FeatureSets(Evaluator):
         """The data column that the model's images are compared with."""
         return "b" if self.source == "translations" else "image"
 
-    def require(self, least: int, sets: dict[str, Tensor], why: str, key: str, instead: str) -> None:
-        """ConfigError if a feature set holds fewer than `least` images; `instead` is the alternative to more images."""
-        for name, found in sets.items():
-            if len(found) < least:
+    def require(self, least: int, sets: Sequence[Tensor], why: str, key: str, instead: Callable[[int], str]) -> None:
+        """ConfigError if a set has fewer than `least` images; `instead(n)`: what the smallest set, of n, allows."""
+        counts = [len(features) for features in sets]
+        for count, name in zip(counts, ("generated", "real", "training"), strict=True):
+            if count < least:
                 more = self.images < least
                 raise ConfigError(
-                    f"{len(found)} {name} images are too few, {why}",
+                    f"{count} {name} images are too few, {why}",
                     f"key {key}.images={self.images}" + ("" if more else ", but there are no more"),
-                    f"use {f'{key}.images={least} or more, or ' if more else ''}{instead}",
+                    f"use {f'{key}.images={least} or more, or ' if more else ''}{instead(min(counts))}",
                 )
 
 
