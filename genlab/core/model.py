@@ -181,7 +181,7 @@ class Clusterer(Protocol):
 class TraversesCodes(HasPrior, Decodes, Protocol):
     continuous: int  # numbers of a code that are meant to have a meaning
 
-    def walk(self, code: Tensor, which: int, values: Tensor) -> Tensor:
+    def traverse(self, code: Tensor, which: int, values: Tensor) -> Tensor:
         """Code (1, D) with number `which` at each of `values` (K,), the others at 0: K codes a category, in turn."""
 
 

@@ -117,8 +117,10 @@ class CodeTraversals(Evaluator):
     def run(self, model: Any, split: None) -> Iterator[tuple[str, Value]]:
         base = model.prior(1)
         for code in range(model.continuous):
-            walk = model.walk(base, code, torch.linspace(-self.reach, self.reach, self.columns, device=base.device))
-            yield f"code_traversals_{code + 1}", image_grid(model.decode(walk), self.columns)
+            codes = model.traverse(
+                base, code, torch.linspace(-self.reach, self.reach, self.columns, device=base.device)
+            )
+            yield f"code_traversals_{code + 1}", image_grid(model.decode(codes), self.columns)
 
 
 @EVALUATORS("manifold")

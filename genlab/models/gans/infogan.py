@@ -136,7 +136,7 @@ class InfoGAN(GAN):
         """The value of the first category that Q finds the most likely, (N,)."""
         return self.read(self.to_input(image))[1][:, : self.clusters].argmax(1)
 
-    def walk(self, code: Tensor, which: int, values: Tensor) -> Tensor:
+    def traverse(self, code: Tensor, which: int, values: Tensor) -> Tensor:
         """[z, c] for each value of the first category in turn, with continuous code `which` at each of `values`.
 
         z is that of `code` (1, D); further categories keep its values, the other continuous codes are 0.

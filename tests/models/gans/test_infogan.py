@@ -122,7 +122,7 @@ def test_regularizers_work_with_codes_or_are_refused() -> None:
 def test_a_walk_changes_one_code_and_takes_every_category() -> None:
     model = infogan()
     code = model.prior(1)
-    walk = model.walk(code, 1, torch.tensor([-2.0, 0.0, 2.0]))
+    walk = model.traverse(code, 1, torch.tensor([-2.0, 0.0, 2.0]))
     assert walk.shape == (12, 5 + 6 + 3)
     assert torch.equal(walk[:, :5], code[:, :5].expand(12, 5))  # one noise
     assert walk[:, 5:9].argmax(1).tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
