@@ -1,9 +1,9 @@
-"""Train the acceptance experiments on real data and hold their test figures against what is asked of them.
+"""Train the acceptance experiments on real data and compare their test metrics with their limits.
 
     GENLAB_DATA=/where/the/data/are python scripts/acceptance.py [NAME ...] [--kills]
 
-Runs lie under outputs/acceptance/; a finished one is not trained again. Two cores take about an hour and a half.
-`--kills` adds the long version of the kill tests. Exit code 1 if a figure misses its limit.
+Run folders are in outputs/acceptance/; finished runs are not trained again. Two cores take about an hour and a half.
+`--kills` adds the long version of the kill tests. The exit code is 1 if a metric misses its limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RUNS = Path("outputs/acceptance")
 
 @dataclass(frozen=True)
 class Figure:
-    """What an experiment's test figure must not exceed; without a limit its pictures are for looking at."""
+    """Upper limit of an experiment's test metric; None: inspect its images instead."""
 
     experiment: str
     metric: str = ""
@@ -62,7 +62,7 @@ def genlab(*arguments: str) -> None:
 
 
 def measure(figure: Figure) -> float | None:
-    """Train (or go on), evaluate on the test split, and give the asked-for metric."""
+    """Train or resume, evaluate on the test split, and return the metric."""
     run = RUNS / figure.experiment
     genlab("train", f"experiment={figure.experiment}", f"hydra.run.dir={run}")
     if not figure.metric:

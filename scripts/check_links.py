@@ -1,4 +1,4 @@
-"""Checks every relative link and image of the Markdown that people read: the file is there, and so is its heading.
+"""Checks that the file and the heading of every relative link and image in the documentation exist.
 
 `python scripts/check_links.py [FOLDER]` prints `file:line: broken link X` for each that leads nowhere, and exits 1.
 Links to the web are not followed.
@@ -39,7 +39,7 @@ def prose(page: Path) -> Iterator[tuple[int, str]]:
 
 
 def links(page: Path) -> Iterator[tuple[int, str]]:
-    """Each target with its line; what stands in code is none."""
+    """Each target with its line; code is skipped."""
     for number, line in prose(page):
         text = CODE.sub("", line)
         for match in INLINE.finditer(text):
@@ -50,13 +50,13 @@ def links(page: Path) -> Iterator[tuple[int, str]]:
 
 
 def slug(heading: str) -> str:
-    """A heading's anchor as the code host makes it: lower case, no punctuation, a hyphen for each space."""
+    """The anchor of a heading as on the code host: lower case, no punctuation, spaces become hyphens."""
     shown = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading)
     return re.sub(r"[^\w\- ]", "", shown.strip().lower()).replace(" ", "-")
 
 
 def anchors(page: Path) -> set[str]:
-    """Every anchor of a page; a heading that repeats has -1, -2 and so on behind it."""
+    """All anchors of a page; repeated headings end in -1, -2 and so on."""
     found: set[str] = set()
     for _, line in prose(page):
         found.update(ANCHOR.findall(line))
@@ -79,7 +79,7 @@ def leads_somewhere(page: Path, target: str, root: Path) -> bool:
 
 
 def broken(root: Path) -> Iterator[str]:
-    """One line for each link below `root` that leads nowhere."""
+    """One line for each broken link below `root`."""
     for pattern in PAGES:
         for page in sorted(root.glob(pattern)):
             for number, target in links(page):

@@ -1,8 +1,8 @@
-"""The figures that docs/results.md is made of, one by one, beside the page: run folders are large and stay behind.
+"""Stores the numbers of docs/results.md one by one, beside the page, because run folders are too large to keep.
 
-What is kept of a run counts only while the overrides that made it are those of the claims, and a figure only where its
-protocol is what the row asks for. A change that no override shows (an experiment's YAML, the code) calls for a new run:
-each entry has the hash of its configuration and the day on which it ended, and `forget` drops it.
+The entry of a run counts only while its overrides equal those of the claims, and a number only if its protocol equals
+that of the row. Overrides do not show every change (an experiment's YAML, the code), so entries also have a hash of the
+configuration and the day on which the run ended, and `forget` drops it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-# what overrides were called when runs that are still kept were made
+# former names of overrides in stored runs
 RENAMED = {"model.stabilisers.": "model.regularizers."}
 
 
 def renamed(word: str) -> str:
-    """An override, by the names of today."""
+    """An override with current names."""
     for old, new in RENAMED.items():
         if word.startswith(old):
             return new + word.removeprefix(old)
@@ -26,9 +26,9 @@ def renamed(word: str) -> str:
 
 
 class Ledger:
-    """`runs`: by name, how a run was made and what was measured. `sweeps`: how many runs each has.
+    """`runs`: overrides and numbers of each run, by name. `sweeps`: number of runs of each sweep.
 
-    `summaries`: what was said of several runs together, where the figure of each is no longer known.
+    `summaries`: statistics over several runs whose individual numbers are no longer known.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,20 +45,20 @@ class Ledger:
         self.path.write_text(json.dumps(held, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
     def forget(self, name: str) -> None:
-        """Drop a run, or a sweep with all its runs, and what was said of them together with others."""
+        """Drop a run, or a sweep with all its runs, and the summaries that include them."""
         self.sweeps.pop(name, None)
         self.runs = {run: kept for run, kept in self.runs.items() if run != name and not run.startswith(f"{name}/")}
         self.summaries = {key: said for key, said in self.summaries.items() if name not in key.split()}
 
     def expanded(self, names: list[str]) -> list[str]:
-        """The names of runs, that of a sweep replaced by those of its jobs."""
+        """The names of runs, with each sweep replaced by its jobs."""
         return [run for name in names for run in self._jobs(name)]
 
     def _jobs(self, name: str) -> list[str]:
         return [f"{name}/{i}" for i in range(self.sweeps[name])] if name in self.sweeps else [name]
 
     def entry(self, name: str, made: list[str], record: Mapping[str, Any]) -> dict[str, Any]:
-        """What is kept of the run `name`, to be added to. Of another run of that name nothing stays."""
+        """The entry of the run `name`, for adding numbers; emptied if it belongs to another run of that name."""
         day = datetime.fromtimestamp(record["ended"], UTC).date().isoformat() if "ended" in record else None
         origin = {"made": made, "config": record.get("config_hash"), "day": day}
         kept = self.runs.get(name, {})
@@ -67,6 +67,6 @@ class Ledger:
         return kept
 
     def recall(self, name: str, made: list[str]) -> dict[str, Any]:
-        """What is kept of a run that these overrides made: `figures` by evaluator, `curves` by metric."""
+        """The entry of a run with these overrides: `figures` by evaluator, `curves` by metric."""
         kept = self.runs.get(name, {})
         return kept if kept.get("made") == made else {"figures": {}, "curves": {}}

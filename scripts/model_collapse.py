@@ -1,12 +1,12 @@
-"""Model collapse: a model, its samples, a model of its samples, ... at several shares of real images.
+"""Model collapse: models trained on the samples of models, with several fractions of real images.
 
-    GENLAB_DATA=... python scripts/model_collapse.py          # 25 minutes of one CPU core; goes on where it was stopped
-    python scripts/model_collapse.py --page                   # only the page, from the runs that are there
+    GENLAB_DATA=... python scripts/model_collapse.py          # 25 minutes on one CPU core; resumes if interrupted
+    python scripts/model_collapse.py --page                   # only the page, from existing runs
 
-Generation 0 learns from real images. Each later one learns from as many: a share of real ones, the same at every
-generation, and samples of the one before. Runs lie in outputs/results/collapse_gG_sS, S being the share in percent,
-and are measured against test images. The page is docs/model-collapse.md, its figures docs/images/model-collapse.svg
-and docs/images/model-collapse-samples.png.
+Generation 0 learns from real images. Each later generation learns from equally many images: a fraction of real ones,
+the same in every generation, and samples of the generation before. Run folders are outputs/results/collapse_gG_sS,
+where S is the fraction in percent; they are measured against test images. The page is docs/model-collapse.md, with
+docs/images/model-collapse.svg and docs/images/model-collapse-samples.png.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE, FIGURE = ROOT / "docs" / "model-collapse.md", ROOT / "docs" / "images" / "model-collapse.svg"
 EXPERIMENT, REAL = "experiment=model_collapse", "{name: mnist}"
 SAMPLES = 55_000  # as many as there are real training images
-COLUMNS = 20  # samples of a run in the picture
+COLUMNS = 20  # samples per run in the image grid
 EVALUATORS = ("prdc", "fid")
 COLORS = ("#c2410c", "#7e22ce", "#2563eb", "#15803d")
 HEAD = """# Model collapse
@@ -67,11 +67,11 @@ genlab train dataset=generated dataset.samples=samples.npy dataset.share=0.5
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.25, 0.5], help="of real images")
-    parser.add_argument("--generations", type=int, default=5, help="after the one that learns from real images alone")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.25, 0.5], help="fractions of real images")
+    parser.add_argument("--generations", type=int, default=5, help="generations after generation 0")
     parser.add_argument("--runs", type=Path, default=Path("outputs/results"), help="folder of the runs")
     parser.add_argument("--page", action="store_true", help="train nothing")
-    parser.add_argument("overrides", nargs="*", help="of `genlab train`, for every generation")
+    parser.add_argument("overrides", nargs="*", help="overrides of `genlab train` for every generation")
     options = parser.parse_args()
     if not options.page:
         for share in options.shares:
@@ -81,12 +81,12 @@ def main() -> int:
 
 
 def folder(runs: Path, generation: int, share: float) -> Path:
-    """Generation 0 has one run, whatever the share of the later ones."""
+    """Generation 0 has one run, which all fractions share."""
     return runs / ("collapse_g0" if generation == 0 else f"collapse_g{generation}_s{round(100 * share)}")
 
 
 def generations(runs: Path, share: float, last: int, overrides: Sequence[str]) -> None:
-    """Train, sample and measure each generation; what is done is not done again."""
+    """Train, sample and measure each generation; finished steps are skipped."""
     for generation in range(last + 1):
         run, before = folder(runs, generation, share), folder(runs, generation - 1, share)
         data = [f"dataset.samples={before / 'samples.npy'}", f"dataset.real={REAL}", f"dataset.share={share}"]
@@ -112,7 +112,7 @@ def genlab(*words: str) -> None:
 
 
 def figures(run: Path) -> dict[str, float] | None:
-    """What the evaluators found of a run, by name; None where it has not been measured."""
+    """The metrics of a run by name; None if it has not been measured."""
     files = [run / "eval" / f"{evaluator}-test.json" for evaluator in EVALUATORS]
     if not all(path.exists() for path in files):
         return None
@@ -136,7 +136,7 @@ def write_page(runs: Path, shares: Sequence[float], last: int) -> None:
 
 
 def save_samples(runs: Sequence[Path]) -> None:
-    """The first samples of each run that has drawn some, a row each."""
+    """The first samples of each run that has samples, one row per run."""
     files = [run / "samples.npy" for run in runs if (run / "samples.npy").exists()]
     if files:
         rows = [torch.from_numpy(np.load(path, mmap_mode="r")[:COLUMNS] / 255) for path in files]
@@ -153,7 +153,7 @@ def table(measured: dict[float, dict[int, dict[str, float]]]) -> Iterator[str]:
 
 
 def figure(measured: dict[float, dict[int, dict[str, float]]]) -> str:
-    """Precision and recall by generation side by side, a line for each share, as an SVG that stands alone."""
+    """Precision and recall by generation, one line per fraction, as a self-contained SVG."""
     rules = [f".s{index}{{stroke:{COLORS[index % len(COLORS)]}}}" for index in range(len(measured))]
     style = "text{font:11px sans-serif;fill:#444}.rule{stroke:#ddd}.line{fill:none;stroke-width:2}" + "".join(rules)
     top = 40

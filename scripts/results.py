@@ -1,13 +1,13 @@
-"""Make docs/results.md from run folders; train and evaluate first what is missing, if asked.
+"""Generate docs/results.md from run folders; with --run, first train and evaluate missing runs.
 
-    python scripts/results.py                     # the page, from the runs that are there and from docs/results.json
-    GENLAB_DATA=... python scripts/results.py --run [CLAIMS ...]      # hours; a finished run is not trained again
+    python scripts/results.py                     # the page, from existing runs and docs/results.json
+    GENLAB_DATA=... python scripts/results.py --run [CLAIMS ...]      # hours; finished runs are not trained again
 
-Each file of scripts/claims/ holds the runs of one part (name: overrides of `genlab train`), how they are measured
-(options of `genlab eval`) and the rows of its table. Runs lie in outputs/results/NAME, or where --runs says. A figure
-stands in the table only if its evaluation's JSON was there once; it is then kept in results.json beside the page. A row
-without one says so. Many short runs are a sweep (name: overrides of `genlab train -m`), whose runs are NAME/0, NAME/1,
-...; a row that names it means all of them.
+Each file of scripts/claims/ lists the runs of one section (name: overrides of `genlab train`), their evaluations
+(options of `genlab eval`) and the rows of its table. Run folders are outputs/results/NAME, or --runs. The table shows a
+number only if the JSON file of its evaluation has existed; results.json, beside the page, then stores the number. A row
+without a number says so. Many short runs form a sweep (name: overrides of `genlab train -m`), whose runs are NAME/0,
+NAME/1, ...; a row that names the sweep uses all of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict
 ROOT = Path(__file__).resolve().parents[1]
 SWEEP = "sweep.json"
 NOTHING = "not measured yet"
-TRAINING = "training"  # in a row, in the place of an evaluator: what was measured as the run ended
+TRAINING = "training"  # in a row, instead of an evaluator: metrics at the end of training
 HEAD = """# Results
 
 This page lists every measured number with the command that gave it, beside the published one.
@@ -46,8 +46,8 @@ class Row(BaseModel):
     """One line of a table. `metric` is a key of RUN/eval/`evaluator`.json; several runs give mean ± deviation, or the
     `statistic` asked for.
 
-    With `evaluator: training` it is one of the last metrics of the training itself, in RUN/run.json.
-    `protocol` is what the claim stands on: its keys must have these values in the file's own protocol.
+    With `evaluator: training` it is one of the last metrics of training, in RUN/run.json.
+    `protocol` lists the conditions of the claim: the protocol in the file must have these values.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -63,13 +63,13 @@ class Row(BaseModel):
 
 
 class Curve(BaseModel):
-    """The learning curves of some runs: a number of their validation split, as metrics.jsonl has it."""
+    """Learning curves of runs: a validation metric of metrics.jsonl."""
 
     model_config = ConfigDict(extra="forbid")
 
     runs: Annotated[list[str], MinLen(1)]
     metric: str
-    points: Annotated[int, Gt(1)] = 8  # of each run, evenly spread and with the last
+    points: Annotated[int, Gt(1)] = 8  # per run, evenly spaced, including the last
 
 
 class Claims(BaseModel):
@@ -90,11 +90,11 @@ class Claims(BaseModel):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("claims", nargs="*", metavar="CLAIMS", help="names of files in scripts/claims; none: all")
-    parser.add_argument("--run", action="store_true", help="train and evaluate what is missing")
+    parser.add_argument("--run", action="store_true", help="train and evaluate missing runs")
     parser.add_argument("--runs", type=Path, default=Path("outputs/results"), help="folder of the runs")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", help="the page")
     parser.add_argument("--from", dest="folder", type=Path, default=ROOT / "scripts" / "claims", help="the claims")
-    parser.add_argument("--forget", nargs="*", default=[], metavar="NAME", help="drop what is kept of these runs")
+    parser.add_argument("--forget", nargs="*", default=[], metavar="NAME", help="drop the stored numbers of these runs")
     options = parser.parse_args()
     files = sorted(options.folder.glob("*.yaml"))
     parts = {path.stem: Claims.model_validate(yaml.safe_load(path.read_text())) for path in files}
@@ -113,7 +113,7 @@ def main() -> int:
 
 
 def carry_out(part: Claims, runs: Path) -> None:
-    """Train what is not finished, then measure what has no figures yet; a run goes on where it was stopped."""
+    """Train unfinished runs, resuming interrupted ones, then run missing evaluations."""
     for name, made in part.runs.items():
         if record(runs / name).get("status") != "done":
             genlab("train", *made, f"hydra.run.dir={runs / name}")
@@ -144,7 +144,7 @@ def genlab(*words: str) -> None:
 
 
 def harvest(part: Claims, runs: Path, ledger: Ledger) -> None:
-    """Put the figures and curves of the run folders that are there into the ledger."""
+    """Put the numbers and curves of existing run folders into the ledger."""
     for name in part.sweeps:
         if (runs / name / SWEEP).exists():
             ledger.sweeps[name] = len(jobs(runs / name))
@@ -162,7 +162,7 @@ def harvest(part: Claims, runs: Path, ledger: Ledger) -> None:
 
 
 def overrides(part: Claims, name: str) -> list[str]:
-    """Those that made a run, or the sweep that it is of."""
+    """The overrides of a run, or of the sweep that it belongs to."""
     sweep = name.split("/")[0]
     return part.sweeps[sweep] if sweep in part.sweeps else part.runs[name]
 
@@ -175,7 +175,7 @@ def record(run: Path) -> dict[str, Any]:
 
 
 def commands(part: Claims, name: str) -> Iterator[str]:
-    """How a run or sweep was made and measured, as the page says it."""
+    """The commands of a run or sweep, as shown on the page."""
     if name in part.sweeps:
         yield f"genlab train -m {shlex.join(part.sweeps[name])}  # {name}"
         return
@@ -205,7 +205,7 @@ def section(part: Claims, ledger: Ledger) -> Iterator[str]:
 
 
 def learning_curve(run: Path, curve: Curve) -> str:
-    """A run's validation figures along its training, each after its step; empty if it has none or goes on."""
+    """Validation metrics over training, each with its step; empty if there are none or the run is unfinished."""
     log = run / "metrics.jsonl"
     if not log.exists() or record(run).get("status", "done") != "done":
         return ""
@@ -216,7 +216,7 @@ def learning_curve(run: Path, curve: Curve) -> str:
 
 
 def measured(row: Row, part: Claims, ledger: Ledger) -> str:
-    """The figure of a row, of all its runs that have one."""
+    """The number of a row, over all of its runs that have one."""
     names = ledger.expanded(row.runs)
     kept = [ledger.recall(name, overrides(part, name))["figures"].get(row.evaluator) for name in names]
     values = [
@@ -238,9 +238,9 @@ def measured(row: Row, part: Claims, ledger: Ledger) -> str:
 
 
 def figure(run: Path, row: Row) -> float | None:
-    """One number of one run, or None if it has not been measured, or the run has not ended.
+    """One number of one run, or None if it has not been measured or the run has not ended.
 
-    KeyError if the evaluation has no such metric; ValueError if it was made otherwise than the row says.
+    Raises KeyError if the evaluation has no such metric, ValueError if its protocol differs from the row's.
     """
     path = run / "run.json" if row.evaluator == TRAINING else run / "eval" / f"{row.evaluator}.json"
     if not path.exists():

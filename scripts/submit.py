@@ -2,8 +2,8 @@
 
     python scripts/submit.py --hosts 2 --gpus 4 --hours 12 -- model=dcgan dataset=lsun hydra.run.dir=/shared/bedrooms
 
-Name a `hydra.run.dir` on a disk that all hosts see: when Slurm takes the job's time or place away, submitit puts it
-back into the queue, and the same command goes on from the newest checkpoint. `--cluster local` runs it here instead.
+Set `hydra.run.dir` to a folder on a disk that all hosts see. If Slurm preempts the job or its time ends, submitit
+requeues it, and the same command resumes from the newest checkpoint. `--cluster local` runs it on this machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import submitit
 
 
 class Run:
-    """What each of the processes does."""
+    """The function that each process runs."""
 
     def __init__(self, words: list[str]) -> None:
         self.words = words
@@ -30,19 +30,19 @@ class Run:
             raise RuntimeError(f"genlab ended with code {code}; its line is in this process's .err file")
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """The job is about to be preempted: put it back as it was."""
+        """Requeue the job unchanged before it is preempted."""
         return submitit.helpers.DelayedSubmission(self)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cluster", choices=["slurm", "local"], default="slurm")
-    parser.add_argument("--partition", help="Slurm's; by default the cluster's own choice")
+    parser.add_argument("--partition", help="Slurm partition; default: the cluster's")
     parser.add_argument("--hosts", type=int, default=1)
     parser.add_argument("--gpus", type=int, default=1, help="GPUs, and so processes, on each host; 0: one on the CPU")
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--wait", action="store_true", help="return when the job has ended")
-    parser.add_argument("words", nargs="+", help="what follows `genlab train`")
+    parser.add_argument("words", nargs="+", help="arguments of `genlab train`")
     options = parser.parse_args()
     executor = submitit.AutoExecutor(folder="outputs/slurm/%j", cluster=options.cluster)
     executor.update_parameters(

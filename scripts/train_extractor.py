@@ -1,11 +1,11 @@
-"""Train the small classifier whose features measure generated digits or clothes, and write it into the package.
+"""Train the small classifier whose features evaluate models of MNIST or Fashion-MNIST, and store it in the package.
 
     python scripts/train_extractor.py mnist
     python scripts/train_extractor.py fashion_mnist
 
-Three minutes of one CPU core each. The same machine and versions give the same file. Training sees 55,000 images, the
-training split of seed 0, for as long as three minutes allow; nothing was tuned. The accuracy on the 5,000 validation
-and 10,000 test images is written beside the weights, with their sha256 and this command.
+Each takes three minutes on one CPU core. The same machine and versions give the same file. Training uses 55,000 images,
+the training split of seed 0, for three minutes; nothing was tuned. The accuracy on the 5,000 validation and 10,000 test
+images is written beside the weights, with their SHA-256 and this command.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def train(data: Data) -> Network:
 
 
 def shifted(image: Tensor) -> Tensor:
-    """The batch moved as one by up to SHIFT pixels either way."""
+    """The batch shifted as a whole by up to SHIFT pixels in each direction."""
     down, right = torch.randint(0, 2 * SHIFT + 1, (2,)).tolist()
     height, width = image.shape[2:]
     return pad(image, (SHIFT,) * 4)[:, :, down : down + height, right : right + width]
@@ -82,7 +82,7 @@ def shifted(image: Tensor) -> Tensor:
 
 @torch.no_grad()
 def accuracy(network: Network, split: Split) -> float:
-    """The share of a split's images whose class is found."""
+    """Fraction of a split's images that are classified correctly."""
     right = sum(
         int((network.head(network(image)).argmax(1) == label).sum())
         for image, label in split.batches(("image", "label"), 500)
