@@ -28,7 +28,7 @@ def product(folder: str) -> None:
 
     Trainer.train_step = only  # type: ignore[method-assign]
     run_dir = Path(folder) / str(os.getpid())  # in the folder of another it would go on from there
-    sys.exit(main.main(["train", "experiment=vae_mnist", "trainer.device=cpu", f"hydra.run.dir={run_dir}"]))
+    sys.exit(main.main(["train", "experiment=vae_mnist", "--device", "cpu", f"hydra.run.dir={run_dir}"]))
 
 
 def floor(pixels: str) -> NoReturn:

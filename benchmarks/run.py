@@ -91,7 +91,7 @@ def entries(workload: str, given: argparse.Namespace, data: Path, images: Path) 
     span = ["--steps", str(steps), "--warmup", str(warmup), "--threads", str(given.threads), "--device", given.device]
     found = {}
     for precision in given.precision:
-        words = [f"steps={steps}", f"warmup={warmup}", f"threads={given.threads}", f"device={given.device}",
+        words = [f"steps={steps}", f"warmup={warmup}", f"threads={given.threads}", "--device", given.device,
                  f"dataset.limit={LIMIT}"]  # fmt: skip
         found[f"genlab {precision}"] = [
             sys.executable, "-m", "genlab", "bench", workload, *words, f"precision={precision}", *given.override

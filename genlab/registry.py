@@ -222,6 +222,7 @@ ModelSpec = MODELS.spec_type()  # of a model inside another
 
 PACKAGES = ("nn.networks", "nn.augment", "models", "data.datasets", "evaluation", "loggers")
 broken_plugins: dict[str, str] = {}
+loaded_plugins: list[str] = []  # the modules that --plugin named
 
 
 @functools.cache
@@ -243,13 +244,15 @@ def discover() -> None:
 
 
 def load_plugins(names: Sequence[str]) -> None:
-    """Import the modules that `plugins=[...]` on the command line names; they register themselves."""
+    """Import the modules that `--plugin` names; they register their components."""
     for name in names:
         try:
             importlib.import_module(name)
         except (Exception, SystemExit) as error:
             raise ConfigError(
                 f"plug-in '{name}' cannot be imported ({type(error).__name__}: {error})",
-                "key plugins",
+                "--plugin",
                 "install it or put its folder on PYTHONPATH",
             ) from error
+        if name not in loaded_plugins:
+            loaded_plugins.append(name)

@@ -18,7 +18,7 @@ EXAMPLES = """\
 """
 OWN = ("steps", "warmup")  # how many steps are timed, and how many come before
 SHORT = {"batch": "trainer.batch_size", **{key: f"trainer.{key}" for key in
-         ("precision", "compile", "layout", "graphs", "device", "threads")}}  # fmt: skip
+         ("precision", "compile", "layout", "graphs", "threads")}}  # fmt: skip
 
 
 def parser() -> Parser:
@@ -26,7 +26,7 @@ def parser() -> Parser:
     parse = Parser("bench", about, EXAMPLES)
     parse.add_argument("workload", metavar="WORKLOAD", help="a name from: genlab list workloads")
     parse.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    parse.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own groups")
+    parse.flags("config-dir", "plugin", "device")
     return parse
 
 
@@ -36,8 +36,9 @@ def run(options: argparse.Namespace) -> int:
     if "=" in options.workload:
         raise ConfigError(f"'{options.workload[:60]}' is no workload", "genlab bench", "see: genlab list workloads")
     own, overrides = split(options.overrides, options.config_dir)
-    composed = compose.compose([f"workload={options.workload}", *overrides], options.config_dir)
-    compose.precheck(composed.config)
+    words = [f"workload={options.workload}", *overrides]
+    composed = compose.compose(words, options.config_dir, options.plugin, options.device)
+    compose.precheck(composed.config, options.plugin)
     from genlab.workflows.benchmark import Span, measure
 
     print(json.dumps(measure(options.workload, composed, Span(**keywords(Span, own)))))

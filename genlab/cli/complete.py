@@ -13,6 +13,7 @@ from genlab.config.yaml_comments import KINDS, MODEL_CHOICES, from_model, option
 from genlab.errors import GenlabError
 
 COMPOSING = ("train", "prepare", "info")
+HIDDEN_KEYS = ("name", "device", *MODEL_CHOICES)  # chosen by GROUP=OPTION and by --device
 FLAG_VALUES = {"device": ["auto", "cpu", "cuda", "mps"]}
 
 
@@ -106,7 +107,7 @@ def _overrides(given: list[str], last: str) -> list[str]:
         file = options(name, [folder]).get(chosen.get(name, ""))
         if file and name not in ("recipe", "experiment", "workload", "debug"):
             found = _flatten(values(file, [folder]), "")
-            keys += [f"{name}.{key}=" for key in found if key not in ("name", *MODEL_CHOICES)]
+            keys += [f"{name}.{key}=" for key in found if key not in HIDDEN_KEYS]
     return [f"{name}=" for name in groups] + keys
 
 

@@ -49,7 +49,7 @@ def parser() -> Parser:
         help="evaluator (objective) and evaluator.NAME.KEY as in training; split: train, valid or test; seed; name of "
         "the result",
     )
-    image_command.add_loading(parse)
+    parse.flags("device", "plugin")
     return parse
 
 

@@ -35,7 +35,7 @@ SHAPES = ((1, 32, 32), (3, 64, 64))  # small images on which a model is built to
 def parser() -> Parser:
     parse = Parser("info", "Describe one thing that can be chosen, or the model of a run.", EXAMPLES)
     parse.add_argument("overrides", nargs="+", metavar="GROUP=NAME | RUN")
-    parse.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own groups")
+    parse.flags("config-dir", "plugin")
     return parse
 
 
@@ -46,7 +46,7 @@ def run(given: argparse.Namespace) -> int:
     group, equals, option = given.overrides[0].partition("=")
     known = (*SHOWN, *FILES)
     if not equals and group not in known:
-        return _run(group, given.overrides[1:])
+        return _run(group, given.plugin)
     if group not in known or not option:
         raise ConfigError(
             f"'{given.overrides[0][:60]}' does not say what to describe",
@@ -61,10 +61,10 @@ def run(given: argparse.Namespace) -> int:
         print(files[option].read_text("utf-8").rstrip())
         return 0
     # a recipe holds numbers for one pair of model and data set: not what describes either
-    composed = compose.compose(["recipe=null", *given.overrides], given.config_dir)
-    compose.precheck(composed.config)
+    composed = compose.compose(["recipe=null", *given.overrides], given.config_dir, given.plugin)
+    compose.precheck(composed.config, given.plugin)
     discover()
-    load_plugins(composed.plugins)
+    load_plugins(given.plugin)
     config = compose.check(composed.config)
     notes = comments(files[option], folders)
     print(f"{group}={option}: {first_comment(files[option])}\n")
@@ -83,7 +83,7 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _run(run: str, overrides: list[str]) -> int:
+def _run(run: str, plugins: list[str]) -> int:
     """The model of a run, with the run's own values."""
     from genlab.config import compose
     from genlab.runs import run_folder
@@ -91,7 +91,7 @@ def _run(run: str, overrides: list[str]) -> int:
     path = run_folder.find(run)
     from genlab.workflows.build import load
 
-    loaded = load(path, device="cpu", plugins=compose.plugin_names(overrides))
+    loaded = load(path, device="cpu", plugins=plugins)
     folders = [compose.search_path()]
     files = options("model", folders)
     name = loaded.config["name"]

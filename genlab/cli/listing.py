@@ -20,7 +20,7 @@ EXAMPLES = """\
 def parser() -> Parser:
     parse = Parser("list", f"List what can be chosen: {', '.join(KINDS)}.", EXAMPLES)
     parse.add_argument("kinds", nargs="*", metavar="KIND")
-    parse.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own groups")
+    parse.flags("config-dir")
     return parse
 
 

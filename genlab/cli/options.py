@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
+# Flags say how a command runs on this machine; key=value says what it computes.
+FLAGS: dict[str, dict[str, Any]] = {
+    "config-dir": {"action": "append", "default": [], "metavar": "DIR", "help": "a folder of your own configurations"},
+    "plugin": {"action": "append", "default": [], "metavar": "MODULE", "help": "a module with your own components"},
+    "device": {"metavar": "DEVICE", "help": "auto, cpu, mps, cuda or cuda:N"},
+}
+INSTEAD = {"plugin": "plugin", "plugins": "plugin", "device": "device", "trainer.device": "device"}  # key -> flag
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with one-line errors, flags anywhere among the arguments, and examples below the help."""
 
@@ -24,16 +33,19 @@ class Parser(argparse.ArgumentParser):
         )  # fmt: skip
         self.verb = verb
 
-    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """The arguments of the verb. `plugins=[...]`, as `train` takes it, is `--plugin` where the verb has that."""
-        given = self.parse_intermixed_args(list(arguments))
-        named = [item for item in getattr(given, "options", []) if item.startswith("plugins=")]
-        if named and hasattr(given, "plugin"):
-            from genlab.config.compose import plugin_names
+    def flags(self, *names: str) -> None:
+        """Add flags that several commands take: config-dir, plugin, device."""
+        for name in names:
+            self.add_argument(f"--{name}", **FLAGS[name])
 
-            given.plugin += plugin_names(named)
-            given.options = [item for item in given.options if item not in named]
-        return given
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The arguments of the command. ConfigError for a key=value that is a flag."""
+        for key in (argument.partition("=")[0].lstrip("+") for argument in arguments if "=" in argument):
+            flag = f"--{INSTEAD.get(key)}"
+            if flag in self._option_string_actions:
+                hint = f"write {flag} {FLAGS[INSTEAD[key]]['metavar']}"
+                raise ConfigError(f"'{key}' is a flag", f"genlab {self.verb}", hint)
+        return self.parse_intermixed_args(list(arguments))
 
     def error(self, message: str) -> NoReturn:
         unknown = re.match(r"unrecognized arguments: (\S+)", message)

@@ -16,7 +16,7 @@ EXAMPLES = """\
 def parser() -> Parser:
     parse = Parser("prepare", "Decode a data set once, so that training starts at once.", EXAMPLES)
     parse.add_argument("overrides", nargs="*", metavar="OVERRIDES")
-    parse.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own groups")
+    parse.flags("config-dir", "plugin")
     return parse
 
 
@@ -25,10 +25,10 @@ def run(options: argparse.Namespace) -> int:
     from genlab.registry import DATASETS, discover, load_plugins
     from genlab.utils.progress import store_progress
 
-    composed = compose.compose(options.overrides, options.config_dir)
-    compose.precheck(composed.config)
+    composed = compose.compose(options.overrides, options.config_dir, options.plugin)
+    compose.precheck(composed.config, options.plugin)
     discover()
-    load_plugins(composed.plugins)
+    load_plugins(options.plugin)
     config = compose.check(composed.config)
     dataset = DATASETS.build(config["dataset"], "dataset", seed=config["seed"])
     dataset.check()

@@ -19,6 +19,7 @@ def parser() -> Parser:
     run_argument(parse)
     parse.add_argument("overrides", nargs="*", metavar="OVERRIDES", help="key=value to change, e.g. trainer.steps")
     parse.add_argument("--allow-change", action="store_true", help="go on although configuration or data changed")
+    parse.flags("plugin", "device")
     return parse
 
 
@@ -28,12 +29,12 @@ def run(options: argparse.Namespace) -> int:
     from genlab.runs import run_folder
 
     path = str(run_folder.find(options.run))  # "last" may be another run in a moment
-    keys = [item for item in options.overrides if not item.startswith("plugins=")]
-    count = launcher.wanted(compose.override_stored(run_folder.read_config(Path(path)), keys))
+    count = launcher.wanted(compose.override_stored(run_folder.read_config(Path(path)), options.overrides))
     if count > 1:
         change = ["--allow-change"] if options.allow_change else []
-        return launcher.launch(count, ["resume", path, *change, *options.overrides])
+        flags = compose.flags(plugins=options.plugin, device=options.device)
+        return launcher.launch(count, ["resume", path, *change, *flags, *options.overrides])
     from genlab.workflows.train import resume
 
-    resume(options.run, options.overrides, allow_change=options.allow_change)
+    resume(options.run, options.overrides, options.allow_change, options.plugin, options.device)
     return 0

@@ -24,7 +24,7 @@ def parser() -> Parser:
     parse.add_argument("-m", "--multirun", action="store_true", help="run every combination of the values given")
     parse.add_argument("--jobs", type=int, default=1, metavar="N", help="with -m: how many runs at a time")
     parse.add_argument("--cfg", choices=["job"], help="print the resolved configuration and stop")
-    parse.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own groups")
+    parse.flags("config-dir", "plugin", "device")
     parse.add_argument("--allow-change", action="store_true", help="go on although configuration or data changed")
     return parse
 
@@ -34,19 +34,20 @@ def run(options: argparse.Namespace) -> int:
     from genlab.distributed import launcher
 
     if options.multirun:
+        from genlab.sweep.plan import plan
         from genlab.sweep.runner import sweep
 
-        return sweep(options.overrides, options.config_dir, options.jobs, show_only=options.cfg is not None)
-    composed = compose.compose(options.overrides, options.config_dir)
+        planned = plan(options.overrides, options.config_dir, options.plugin, options.device)
+        return sweep(planned, options.jobs, show_only=options.cfg is not None)
+    composed = compose.compose(options.overrides, options.config_dir, options.plugin, options.device)
     if options.cfg:
         print(compose.as_yaml(composed.config), end="")
         return 0
-    compose.precheck(composed.config)  # says what is wrong before torch is loaded
+    compose.precheck(composed.config, options.plugin)  # says what is wrong before torch is loaded
     count = launcher.wanted(composed.config)
     if count > 1:
-        dirs = [word for folder in options.config_dir for word in ("--config-dir", folder)]
         change = ["--allow-change"] if options.allow_change else []
-        return launcher.launch(count, ["train", *dirs, *change, *options.overrides])
+        return launcher.launch(count, ["train", *change, *composed.words()])
     from genlab.workflows.train import run as run_training
 
     run_training(composed, allow_change=options.allow_change)

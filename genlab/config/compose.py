@@ -22,7 +22,8 @@ class Composed:
     """A resolved configuration and what is known of its run before anything is built.
 
     `run_dir` is the folder given as hydra.run.dir on the command line, else None; `default_dir` the folder that the
-    configuration names. `sweep_dir` is where `train -m` puts its jobs. `choices` maps each group to its chosen option.
+    configuration names. `sweep_dir` is where `train -m` puts its jobs. `flags` are those of the command, as words.
+    `choices` maps each group to its chosen option.
     """
 
     config: dict[str, Any]
@@ -31,8 +32,12 @@ class Composed:
     sweep_dir: Path
     overrides: list[str]
     plugins: list[str]
-    config_dirs: list[str]
+    flags: list[str]
     choices: dict[str, str]
+
+    def words(self) -> list[str]:
+        """The arguments that follow `genlab train`."""
+        return [*self.flags, *self.overrides]
 
 
 def search_path() -> Path:
@@ -42,35 +47,41 @@ def search_path() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def compose(arguments: Sequence[str], config_dirs: Sequence[str] = ()) -> Composed:
+def flags(config_dirs: Sequence[str] = (), plugins: Sequence[str] = (), device: str | None = None) -> list[str]:
+    """The flags of a command as words."""
+    named = [("--config-dir", config_dirs), ("--plugin", plugins), ("--device", [device] if device else [])]
+    return [word for flag, values in named for value in values for word in (flag, value)]
+
+
+def compose(
+    arguments: Sequence[str],
+    config_dirs: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    device: str | None = None,
+) -> Composed:
     """Compose, guard and resolve a configuration; only ConfigError is raised and nothing is written.
 
     `arguments` are Hydra overrides (`model=vae`, `trainer.steps=10`, `+x.y=1`); `config_dirs` are private folders
-    laid out like `configs/`, whose files add to the shipped ones.
+    laid out like `configs/`, whose files add to the shipped ones; `device` is the value of trainer.device.
     """
-    return Composer(config_dirs).compose(arguments)
+    return Composer(config_dirs, plugins, device).compose(arguments)
 
 
 class Composer:
     """`compose` for many configurations with the same folders, which are looked at once."""
 
-    def __init__(self, config_dirs: Sequence[str] = ()) -> None:
+    def __init__(self, config_dirs: Sequence[str] = (), plugins: Sequence[str] = (), device: str | None = None) -> None:
+        self.plugins, self.device = list(plugins), device
         self.folders = [search_path(), *private_folders(config_dirs)]
         self.groups = overrides.groups(self.folders)
         self._hydra = hydra_compose.Composer(self.folders, self.groups)
 
     def compose(self, arguments: Sequence[str]) -> Composed:
         """See the function of the same name."""
-        parsed = overrides.parse(list(arguments), self.groups)
+        parsed = overrides.parse([*arguments, *on_device(self.device)], self.groups)
         given = {override.key_or_group: override for override in parsed}
         config, hydra_dirs, choices = self._hydra.compose(parsed)
         run_dir, sweep_dir = (check_path(hydra_dirs[kind]) for kind in ("run", "sweep"))
-        if config.get("plugins") and "plugins" not in given:
-            raise ConfigError(
-                "'plugins' is honoured only from the command line",
-                "key plugins",
-                "give plugins=[...] on the command line",
-            )
         root = config.get("dataset", {}).get("root") if isinstance(config.get("dataset"), dict) else None
         if isinstance(root, str) and root:  # a stored run must find its data from any folder
             config["dataset"]["root"] = str(Path(root).expanduser().absolute())
@@ -80,8 +91,8 @@ class Composer:
             run_dir,
             sweep_dir,
             list(arguments),
-            _plugins(config),
-            [str(folder) for folder in self.folders[1:]],
+            self.plugins,
+            flags([str(folder) for folder in self.folders[1:]], self.plugins, self.device),
             choices,
         )
 
@@ -93,11 +104,16 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     return check_sections(config)
 
 
-def precheck(config: Mapping[str, Any]) -> None:
+def on_device(device: str | None) -> list[str]:
+    """The override that --device stands for."""
+    return [f"trainer.device='{device}'"] if device else []
+
+
+def precheck(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> None:
     """What of `check` needs no constructor, and so neither torch nor plug-ins; see `genlab.config.precheck`."""
     from genlab.config.precheck import check as check_early
 
-    check_early(config, search_path())
+    check_early(config, search_path(), bool(plugins))
 
 
 def override_stored(stored: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
@@ -130,12 +146,6 @@ def override_stored(stored: Mapping[str, Any], arguments: Sequence[str]) -> dict
     return config
 
 
-def plugin_names(arguments: Sequence[str]) -> list[str]:
-    """The modules that `plugins=[a,b]` among some overrides names."""
-    parsed = overrides.parse([item for item in arguments if item.startswith("plugins=")], {})
-    return _plugins({"plugins": parsed[-1].value()}) if parsed else []
-
-
 def as_yaml(config: Mapping[str, Any]) -> str:
     """A resolved configuration as YAML text, keys in their order."""
     import yaml
@@ -163,12 +173,3 @@ def private_folders(config_dirs: Sequence[str]) -> list[Path]:
         shipped.update(path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml"))
         folders.append(folder)
     return folders
-
-
-def _plugins(config: Mapping[str, Any]) -> list[str]:
-    names = config.get("plugins") or []
-    if not isinstance(names, list) or not all(
-        isinstance(name, str) and all(part.isidentifier() for part in name.split(".")) for name in names
-    ):
-        raise ConfigError(f"bad plugins {str(names)[:80]!r}", "key plugins", "give module names: plugins=[my_package]")
-    return names

@@ -208,8 +208,6 @@ def _allowed(override: Override, argument: str) -> None:
             where,
             "give another value; recipe and NAME in evaluator, logger, optimizer.phases, model.regularizers can go",
         )
-    if key.startswith("plugins."):
-        raise ConfigError(f"'{key}' is refused", where, "give the whole list: plugins=[package]")
     for value in _values(override):
         safety.tree(value, key)
 

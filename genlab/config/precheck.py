@@ -23,7 +23,7 @@ NOT_KEYS = {"name", "defaults", "phases", *MODEL_CHOICES}  # of a file, which it
 Known = dict[str, set[str]]  # registered name -> its constructor's keys
 
 
-def check(config: Mapping[str, Any], folder: Path) -> None:
+def check(config: Mapping[str, Any], folder: Path, plugins: bool) -> None:
     """ConfigError for what genlab's own YAML files, those in `folder`, show to be wrong in a composed configuration."""
     schema.check_frame(config)
     known = {group: known_specs(folder, group) for group in (*GROUPS, *OPEN_GROUPS)}
@@ -33,7 +33,7 @@ def check(config: Mapping[str, Any], folder: Path) -> None:
             strange = [key for key in spec if key not in {"name", *names[name]}]
             if strange:
                 raise unknown_key(strange[0], where, names[name])
-        elif "name" in spec and not config["plugins"] and not entry_points(group="genlab.plugins"):
+        elif "name" in spec and not plugins and not entry_points(group="genlab.plugins"):
             raise unknown_name(group, name, where, names)
 
 

@@ -30,7 +30,6 @@ class Root:
     name: str
     seed: NonNegativeInt
     dry_run: bool
-    plugins: list[str]
     model: dict[str, Any]
     dataset: dict[str, Any]
     optimizer: dict[str, Any]

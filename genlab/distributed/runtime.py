@@ -174,13 +174,13 @@ def check_ranks(device: str, devices: int) -> None:
     if here == 1 or device == "cpu" or not torch.cuda.is_available():
         return
     if ":" in device:
-        raise ConfigError(f"{here} processes cannot share {device}", "key trainer.device", "use trainer.device=cuda")
+        raise ConfigError(f"{here} processes cannot share {device}", "--device", "use --device cuda")
     count = torch.cuda.device_count()
     if here > count:
         raise ConfigError(
             f"{here} processes and {count} CUDA device(s)",
             "key trainer.devices",
-            f"use trainer.devices={count}, or trainer.device=cpu",
+            f"use trainer.devices={count}, or --device cpu",
         )
 
 
@@ -193,31 +193,25 @@ def choose_device(device: str, local_rank: int = 0, world_size: int = 1) -> torc
         apple = "mps" if torch.backends.mps.is_available() and world_size == 1 else "cpu"
         device = f"cuda:{local_rank}" if torch.cuda.is_available() else apple
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
-        raise ConfigError(
-            f"unknown device '{device}'", "key trainer.device", "choose one of: auto, cpu, mps, cuda, cuda:N"
-        )
+        raise ConfigError(f"unknown device '{device}'", "--device", "choose one of: auto, cpu, mps, cuda, cuda:N")
     chosen = torch.device(device)
     if chosen.type == "mps":
         if not torch.backends.mps.is_available():
-            raise ConfigError(
-                "this machine has no Apple GPU that torch can use", "key trainer.device", "use trainer.device=auto"
-            )
+            raise ConfigError("this machine has no Apple GPU that torch can use", "--device", "use --device auto")
         if world_size > 1:
-            raise ConfigError(
-                f"{world_size} processes cannot share mps", "key trainer.device", "use trainer.device=cpu"
-            )
+            raise ConfigError(f"{world_size} processes cannot share mps", "--device", "use --device cpu")
     if chosen.type == "cuda":
         if not torch.cuda.is_available():
             raise ConfigError(
                 "this machine has no CUDA device that torch can use",
-                "key trainer.device",
-                "run `genlab doctor`, or use trainer.device=cpu",
+                "--device",
+                "run `genlab doctor`, or use --device cpu",
             )
         chosen = torch.device("cuda", local_rank if chosen.index is None else chosen.index)
         if chosen.index >= torch.cuda.device_count():
             raise ConfigError(
                 f"there are {torch.cuda.device_count()} CUDA devices",
-                f"trainer.device={device}",
+                f"--device {device}",
                 f"choose cuda:0 to cuda:{torch.cuda.device_count() - 1}",
             )
     return chosen

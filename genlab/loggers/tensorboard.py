@@ -24,7 +24,7 @@ from genlab.utils.files import own_folder
 
 THUMBNAIL, SHEET = 64, 8192  # pixels: a thumbnail's side, and the largest sheet of them that browsers take
 ENTRY = "entry.pbtxt"
-WATCHING = ("evaluator", "logger", "checkpoint", "plugins", "dry_run")  # sections that are no hyperparameters
+WATCHING = ("evaluator", "logger", "checkpoint", "dry_run")  # sections that are no hyperparameters
 
 
 @LOGGERS("tensorboard")

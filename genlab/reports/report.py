@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def closing_table(run: Path, record: Mapping[str, Any]) -> None:
 
 def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What to try next with a run: a command, and what it is for. Only what this run's model can do."""
-    where = shlex.quote(str(run)) + plugin_words(record)
+    where = shlex.quote(str(run)) + plugin_words(record.get("plugins", ()))
     can = record["model"].get("can", [])  # older runs lack it
     if any(run.glob("events.out.tfevents.*")):
         shown = "curves, images and latent codes" if "Encodes" in can else "curves and images"
@@ -90,10 +90,9 @@ def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, s
         yield f"genlab resume {where} trainer.steps={2 * record['steps']}", "train on, to twice the length"
 
 
-def plugin_words(settings: Mapping[str, Any]) -> str:
-    """What a command on a run must add to name the plug-ins that it was made with, or nothing."""
-    names = settings.get("plugins")
-    return " " + shlex.quote(f"plugins=[{','.join(names)}]") if names else ""
+def plugin_words(names: Iterable[str]) -> str:
+    """The flags that a command on a run needs for the plug-ins of these names."""
+    return "".join(f" --plugin {name}" for name in names)
 
 
 def _closing_rows(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -41,11 +41,16 @@ class Plan:
     named: bool
 
 
-def plan(arguments: Sequence[str], config_dirs: Sequence[str]) -> Plan:
+def plan(
+    arguments: Sequence[str],
+    config_dirs: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    device: str | None = None,
+) -> Plan:
     """Every job, all of them composed and checked before any starts. ConfigError names the first that is wrong."""
     from genlab.registry import discover, load_plugins
 
-    composer = compose.Composer(config_dirs)
+    composer = compose.Composer(config_dirs, plugins, device)
     parsed = overrides.parse(presets.expand(arguments, composer.folders), composer.groups, sweep=True)
     _refuse(parsed)
     choices = [_values(override, composer.groups) for override in parsed]
@@ -53,7 +58,7 @@ def plan(arguments: Sequence[str], config_dirs: Sequence[str]) -> Plan:
         raise _too_many()
     planned = [_composed(combination, composer) for combination in itertools.product(*choices)]
     discover()
-    load_plugins(planned[0][1].plugins)
+    load_plugins(plugins)
     jobs = [_job(*each) for each in planned]
     named = any(o.key_or_group == "hydra.sweep.dir" for o in parsed)
     return Plan(jobs, jobs[0].composed.sweep_dir.absolute(), named)
@@ -65,7 +70,7 @@ def _refuse(parsed: Sequence[Override]) -> None:
         key, where = override.key_or_group, f"override {str(override.input_line)[:60]!r}"
         if key == "hydra.run.dir":
             raise ConfigError("a sweep names its own run folders", where, "give hydra.sweep.dir=...")
-        if override.is_sweep_override() and (key == "plugins" or key.startswith("hydra")):
+        if override.is_sweep_override() and key.startswith("hydra"):
             raise ConfigError(f"'{key}' cannot vary within a sweep", where, f"give one {key}, quoted if it has commas")
 
 
@@ -79,7 +84,7 @@ def _composed(combination: Combination, composer: compose.Composer) -> tuple[Com
         raise ConfigError(
             "a sweep is not rehearsed", "key dry_run", "see its jobs with -m --cfg job, or rehearse one of them"
         )
-    compose.precheck(composed.config)
+    compose.precheck(composed.config, composed.plugins)
     return combination, composed
 
 

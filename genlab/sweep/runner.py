@@ -24,23 +24,22 @@ from genlab.runs.lock import is_held
 from genlab.sweep import fork_server
 from genlab.sweep.jobs import Child, Start, exit_code, fork, spawn, stop, wait
 from genlab.sweep.ledger import LOCK, Ledger
-from genlab.sweep.plan import Job, plan
+from genlab.sweep.plan import Job, Plan
 from genlab.sweep.watch import Watch
 
 PATIENCE = 60  # seconds that a stopped child has to save its state
 
 
-def sweep(arguments: Sequence[str], config_dirs: Sequence[str], parallel: int, show_only: bool = False) -> int:
+def sweep(planned: Plan, parallel: int, show_only: bool = False) -> int:
     """Run every job; the exit code. SweepError (8) if some failed, Stopped (130, 143)."""
     if parallel < 1:
         raise ConfigError(f"--jobs {parallel}", "genlab train -m", "give at least 1")
-    planned = plan(arguments, config_dirs)
     if show_only:
         print("\n".join(" ".join(job.varies) or "(no values vary)" for job in planned.jobs))
         return 0
     ledger = Ledger.open(planned)
     try:
-        _run_all(planned.jobs, ledger, config_dirs, parallel)
+        _run_all(planned.jobs, ledger, parallel)
     finally:
         gc.unfreeze()
         ledger.table()
@@ -64,7 +63,7 @@ def _starter() -> Start:
     return spawn if reason else fork
 
 
-def _run_all(jobs: Sequence[Job], ledger: Ledger, config_dirs: Sequence[str], parallel: int) -> None:
+def _run_all(jobs: Sequence[Job], ledger: Ledger, parallel: int) -> None:
     waiting = [index for index in range(len(jobs)) if ledger.entries[index]["status"] != "done"]
     if len(waiting) < len(jobs):
         print(f"genlab: {len(jobs) - len(waiting)} of {len(jobs)} jobs are done already", file=sys.stderr)
@@ -77,7 +76,7 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, config_dirs: Sequence[str], pa
                 while waiting and len(running) < parallel:
                     index = waiting.pop(0)
                     _make_way(ledger.folder / str(index), watch)
-                    running[index] = _start(start, index, jobs[index], ledger, config_dirs)
+                    running[index] = _start(start, index, jobs[index], ledger)
                 watch.wait()
                 for index in [i for i, child in running.items() if child.poll() is not None]:
                     _finish(index, running.pop(index), ledger)
@@ -111,12 +110,13 @@ def _make_way(folder: Path, watch: Watch) -> None:
         shutil.rmtree(folder)  # it failed before its first checkpoint
 
 
-def _start(start: Start, index: int, job: Job, ledger: Ledger, config_dirs: Sequence[str]) -> Child:
+def _start(start: Start, index: int, job: Job, ledger: Ledger) -> Child:
     print(f"genlab: job {index}: {' '.join(job.varies) or 'as given'}", file=sys.stderr)
     ledger.set(index, status="running", started=time.time())
     folder = ledger.folder / str(index)
     try:
-        return start(placed(job, folder), command(job, folder, config_dirs), ledger.folder / f"{index}.log")
+        job = placed(job, folder)
+        return start(job, ["train", *job.composed.words()], ledger.folder / f"{index}.log")
     except OSError as error:
         ledger.set(index, status="failed", error=str(error), ended=time.time())
         raise ResourceError(f"job {index} could not be started ({error})", f"sweep {ledger.folder}",
@@ -125,20 +125,10 @@ def _start(start: Start, index: int, job: Job, ledger: Ledger, config_dirs: Sequ
 
 def placed(job: Job, folder: Path) -> Job:
     """The job as if composed with hydra.run.dir: its run goes into `folder`."""
-    arguments = [*job.overrides, _run_dir(folder)]
-    return replace(job, composed=replace(job.composed, run_dir=folder, overrides=arguments))
-
-
-def command(job: Job, folder: Path, config_dirs: Sequence[str]) -> list[str]:
-    """The words after `genlab` that run the job."""
-    dirs = [argument for name in config_dirs for argument in ("--config-dir", name)]
-    return ["train", *dirs, *job.overrides, _run_dir(folder)]
-
-
-def _run_dir(folder: Path) -> str:
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    return f"hydra.run.dir={QuotedString(str(folder), Quote.single).with_quotes()}"
+    run_dir = f"hydra.run.dir={QuotedString(str(folder), Quote.single).with_quotes()}"
+    return replace(job, composed=replace(job.composed, run_dir=folder, overrides=[*job.overrides, run_dir]))
 
 
 def _finish(index: int, child: Child, ledger: Ledger, otherwise: str = "failed") -> None:

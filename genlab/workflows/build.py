@@ -181,7 +181,7 @@ def read_stored(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"the run's configuration does not hold: {error}",
             str(path / run_folder.CONFIG),
-            "restore it; a plug-in's model needs plugins=[...]",
+            "restore it; a plug-in's model needs --plugin MODULE",
         ) from None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from genlab import registry
 from genlab.checkpoint import manager
 from genlab.config.parameters import parameters
 from genlab.core.model import Samples, capabilities
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 # the device and the number of threads, of which a warning tells, and the length where a schedule depends on it.
 # The number of processes counts, however they were started: it is compared by itself.
 FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.devices", "trainer.threads",
-             "trainer.log_every", "checkpoint", "evaluator", "logger", "dataset.root", "dry_run", "name",
-             "plugins")  # fmt: skip
+             "trainer.log_every", "checkpoint", "evaluator", "logger", "dataset.root", "dry_run",
+             "name")  # fmt: skip
 INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
 
 
@@ -36,7 +37,7 @@ def facts(settings: Mapping[str, Any], data: Data, model: Model, runtime: Runtim
     return {
         "status": "running",
         "seed": settings["seed"],
-        "plugins": settings["plugins"],
+        "plugins": list(registry.loaded_plugins),
         "config_hash": provenance.config_hash(settings),
         "versions": provenance.versions(),
         "git": provenance.git_state(Path(__file__).parents[1]),

@@ -18,6 +18,7 @@ from genlab.config.settings import Settings
 from genlab.core.values import Logger
 from genlab.distributed import runtime as runtimes
 from genlab.errors import ConfigError, GenlabError, PeerError, Stopped, resource_error
+from genlab.registry import loaded_plugins
 from genlab.reports.report import closing_table, plugin_words, write_report
 from genlab.runs import provenance, run_folder
 from genlab.utils.files import write_atomic
@@ -224,7 +225,7 @@ def _show(path: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) ->
 
 def _as_problem(error: BaseException, settings: Mapping[str, Any], path: Path) -> GenlabError:
     """Any exception as one with an exit code; an unknown one leaves its traceback in the run folder."""
-    go_on = f"resume with: genlab resume {shlex.quote(str(path))}{plugin_words(settings)}"
+    go_on = f"resume with: genlab resume {shlex.quote(str(path))}{plugin_words(loaded_plugins)}"
     kept = any((path / "ckpt").glob("step-*"))
     if isinstance(error, GenlabError):
         error.args = ("; ".join([str(error), *([go_on] if kept else [])]),)

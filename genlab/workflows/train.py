@@ -32,8 +32,7 @@ def run(composed: compose.Composed, allow_change: bool = False, watch: Watch = l
         config = compose.check(composed.config)
         if config["dry_run"]:
             return _dry_run(config)
-        folders = [word for folder in composed.config_dirs for word in ("--config-dir", folder)]
-        command = shlex.join(["genlab", "train", *folders, *composed.overrides])
+        command = shlex.join(["genlab", "train", *composed.words()])
         runtime = start_runtime(config)
         where = composed.run_dir
         with Session(command, stop, allow_change) as session:
@@ -46,15 +45,21 @@ def run(composed: compose.Composed, allow_change: bool = False, watch: Watch = l
             return session.fit(watch)
 
 
-def resume(run: str | Path, overrides: Sequence[str] = (), allow_change: bool = False) -> Result:
+def resume(
+    run: str | Path,
+    overrides: Sequence[str] = (),
+    allow_change: bool = False,
+    plugins: Sequence[str] = (),
+    device: str | None = None,
+) -> Result:
     """`genlab resume RUN`: go on from the newest whole checkpoint with the run's own configuration."""
     with StopRequest() as stop:
         path = run_folder.find(str(run))
-        keys = [item for item in overrides if not item.startswith("plugins=")]
-        load_registry(compose.plugin_names(overrides))
+        load_registry(plugins)
         stored = read_stored(path)
-        changed = compose.check(compose.override_stored(stored, keys))
-        command = shlex.join(["genlab", "resume", str(run), *overrides])
+        changed = compose.check(compose.override_stored(stored, [*overrides, *compose.on_device(device)]))
+        flags = compose.flags(plugins=plugins, device=device)
+        command = shlex.join(["genlab", "resume", str(run), *flags, *overrides])
         with Session(command, stop, allow_change) as session:
             session.resume(path, changed, stored)
             return session.fit()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from genlab.cli import main
+from genlab.cli import load_command, main
 from genlab.cli.images.interpolate import lerp, slerp
 from genlab.cli.options import keywords
 from genlab.errors import ConfigError
@@ -29,7 +29,7 @@ def test_dry_run_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ("model=vae", ["Kingma", "model.latent_dim", "integer > 0", "bernoulli | gaussian",
         "logs loss, elbo, reconstruction, kl"]),
         ("dataset=celeba", ["Liu", "dataset.size", "error | skip"]),
-        ("optimizer=adam_gan", ["optimizer.betas", "[0.5, 0.999]", "step size"]),
+        ("optimizer=adam_gan", ["optimizer.betas", "[0.5, 0.999]", "learning rate"]),
         ("evaluator=samples", ["evaluator.samples.n", "images in the grid"]),
         ("logger=default", ["logger.console.every"]),
     ],
@@ -102,14 +102,14 @@ def test_key_value_options() -> None:
             keywords(target, [bad])
 
 
-def test_plugins_are_named_alike_everywhere() -> None:
-    from genlab.cli import evaluate
-    from genlab.cli.images import sample
-
-    for verb in (sample.COMMAND, evaluate):
-        given = verb.parser().parse(["last", "plugins=[one,two]", "seed=3", "--plugin", "three"])
-        assert given.plugin == ["three", "one", "two"]
-        assert given.options == ["seed=3"]
+def test_plugins_and_the_device_are_the_same_flags_everywhere() -> None:
+    for name in ("train", "resume", "sample", "eval", "bench"):
+        parser = load_command(name).parser()
+        given = parser.parse(["last", "--plugin", "one", "seed=3", "--device", "cpu", "--plugin", "two"])
+        assert (given.plugin, given.device) == (["one", "two"], "cpu")
+        for word, flag in {"plugins=[one]": "--plugin MODULE", "trainer.device=cpu": "--device DEVICE"}.items():
+            with pytest.raises(ConfigError, match=f"write {flag}"):
+                parser.parse(["last", word])
 
 
 def test_info_shows_an_experiment_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:

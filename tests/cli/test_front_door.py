@@ -77,9 +77,10 @@ def test_the_examples_of_the_adding_pages_train(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block(page, "yaml"))
     code = "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); from genlab.cli.main import main; sys.exit(main())"
-    words = ["train", "--config-dir", "mine", "plugins=[brightness,highway,csv_logger]", "model=highway_vae",
+    plugins = [word for module, _ in pages.values() for word in ("--plugin", module)]
+    words = ["train", "--config-dir", "mine", *plugins, "model=highway_vae",
              "evaluator=brightness", "logger=[jsonl,csv]", "trainer.steps=3", "trainer.log_every=1",
-             "trainer.device=cpu", "hydra.run.dir=run"]  # fmt: skip
+             "--device", "cpu", "hydra.run.dir=run"]  # fmt: skip
     command = [sys.executable, "-c", code, f"{tmp_path}:{ROOT}", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

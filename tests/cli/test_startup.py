@@ -25,7 +25,7 @@ IN_YAML = [  # refused by what the YAML files and the settings show
     "optimizer.name=adm", "schedule.name=cosin", "model.name=gan", "+evaluator.mine.name=nope",
     "+evaluator.samples.foo=1", "+logger.x={name:nope}", "+logger.jsonl.every=1", "logger.jsonl.name=null",
     "seed=-1", "seed=one", "dry_run=maybe", "trainer.steps=0", "trainer.steps=abc", "trainer.epochs=-1",
-    "trainer.precision=fp8", "trainer.ema=1", "trainer.device=3", "checkpoint.every=5x", "checkpoint.keep=1",
+    "trainer.precision=fp8", "trainer.ema=1", "checkpoint.every=5x", "checkpoint.keep=1",
     "evaluator=3", "+model.network._target_=os.system",
 ]  # fmt: skip
 COMMANDS = [
@@ -97,7 +97,7 @@ def test_the_yaml_files_show_every_registered_name_and_its_keys(group: str) -> N
 
 def test_names_that_a_plug_in_may_bring_are_left_to_the_full_check(monkeypatch: pytest.MonkeyPatch) -> None:
     composed: dict[str, Any] = compose.compose(["model.name=theirs"]).config
-    compose.precheck({**composed, "plugins": ["theirs"]})
+    compose.precheck(composed, ["theirs"])
     monkeypatch.setattr("genlab.config.precheck.entry_points", lambda group: [group])
     compose.precheck(composed)
     composed["model"] = {"name": "vae", "foo": 1}
@@ -118,7 +118,7 @@ def test_a_run_of_a_plug_ins_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "model" / "theirs.yaml").write_text("# Theirs\nname: theirs\nlatent_dim: 2\n")
     monkeypatch.syspath_prepend(tmp_path)
-    words = ["train", "--config-dir", "mine", "plugins=[their_models]", "model=theirs", "evaluator=none"]
+    words = ["train", "--config-dir", "mine", "--plugin", "their_models", "model=theirs", "evaluator=none"]
     try:
         assert main.main([*words, "trainer.steps=1", "logger=jsonl", "hydra.run.dir=run"]) == 0
     finally:

@@ -185,7 +185,7 @@ def test_a_private_folder_adds_options(tmp_path: Path) -> None:
     (folder / "small.yaml").write_text("# Mine\ndefaults: [vae]\nlatent_dim: 2\n")
     composed = compose.compose(["model=small", "recipe=null"], [str(folder.parent)])
     assert composed.config["model"]["latent_dim"] == 2
-    assert composed.config_dirs == [str(folder.parent)]
+    assert composed.flags == ["--config-dir", str(folder.parent)]
     assert composed.default_dir.parts[1] == "small-digits"
     with pytest.raises(ConfigError, match="unknown model 'small'"):
         compose.compose(["model=small"])
@@ -209,10 +209,10 @@ def test_cfg_job_prints_what_would_run(capsys: pytest.CaptureFixture[str], tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_plugins_are_named_on_the_command_line() -> None:
-    assert compose.compose(["plugins=[a,b.c]"]).plugins == ["a", "b.c"]
-    assert compose.plugin_names(["trainer.steps=3", "plugins=[a,b.c]"]) == ["a", "b.c"]
-    assert compose.plugin_names(["trainer.steps=3"]) == []
+def test_plugins_and_the_device_are_flags() -> None:
+    composed = compose.compose(["seed=3"], plugins=["a", "b.c"], device="cpu")
+    assert (composed.plugins, composed.config["trainer"]["device"]) == (["a", "b.c"], "cpu")
+    assert composed.words() == ["--plugin", "a", "--plugin", "b.c", "--device", "cpu", "seed=3"]
 
 
 def test_a_stored_configuration_changed() -> None:

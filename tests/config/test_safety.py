@@ -267,7 +267,6 @@ def test_a_pipe_does_not_hang(refused: Refused, tmp_path: Path) -> None:
 def test_plugins_only_from_the_command_line(refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _file(tmp_path, b"# @package _global_\nplugins: ${mine}\nmine: [os]\n")
     assert "plugins" in refused("train", "--config-dir", "mine", "+model@_global_=mine")
-    assert compose.compose(["plugins=[json,os.path]"]).plugins == ["json", "os.path"]
 
 
 def _file(folder: Path, content: bytes) -> None:

@@ -28,7 +28,7 @@ from genlab.workflows import resume_check
 from tests.support.gloo import among
 from tests.support.trainers import FAMILIES, MakeTrainer
 
-STEPS = ["dataset=digits", "trainer.steps=20", "trainer.batch_size=32", "trainer.log_every=5", "trainer.device=cpu",
+STEPS = ["dataset=digits", "trainer.steps=20", "trainer.batch_size=32", "trainer.log_every=5", "--device", "cpu",
          "evaluator=objective", "logger=jsonl"]  # fmt: skip
 
 

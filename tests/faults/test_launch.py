@@ -19,7 +19,7 @@ from genlab.distributed import launcher, runtime
 from genlab.errors import PEER_GONE, ConfigError, ResourceError
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN = ["dataset=digits", "model.network.hidden=[16]", "trainer.batch_size=32", "trainer.device=cpu", "logger=jsonl",
+RUN = ["dataset=digits", "model.network.hidden=[16]", "trainer.batch_size=32", "--device", "cpu", "logger=jsonl",
        "evaluator=objective", "trainer.devices=2"]  # fmt: skip
 
 

@@ -39,7 +39,6 @@ CONFIG: dict[str, Any] = {
         "0x10",
         "'",
     ],
-    "plugins": [],
     "dry_run": False,
 }
 

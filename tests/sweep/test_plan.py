@@ -63,7 +63,6 @@ def test_cfg_shows_the_jobs_and_runs_none(tmp_path: Path, capsys: pytest.Capture
         (["hydra.run.dir=a,b"], "names its own run folders"),
         (["hydra.sweep.dir=a,b"], "cannot vary"),
         (["hydra.verbose=true,false"], "cannot vary"),
-        (["plugins=[a],[b]"], "cannot vary"),
         (["seed=1,2", "dry_run=true"], "not rehearsed"),
         (["dry_run=true,false"], "not rehearsed"),
     ],
@@ -77,7 +76,7 @@ def test_refused_sweeps(arguments: list[str], said: str, refused: Callable[..., 
 @pytest.mark.parametrize("name", ["a\\b", "a'b", "a\\'b", "a\\", "a b,c=d"])
 def test_folder_names_reach_the_jobs(name: str, tmp_path: Path) -> None:
     job = plan(["seed=1"], []).jobs[0]
-    words = sweeping.command(job, tmp_path / name / "0", [])
+    words = ["train", *sweeping.placed(job, tmp_path / name / "0").composed.words()]
     composed = compose.compose([word for word in words if "=" in word])
     assert composed.run_dir == tmp_path / name / "0"
 

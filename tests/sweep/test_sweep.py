@@ -21,7 +21,7 @@ from genlab.cli import main
 from genlab.errors import BusyError, ConfigError, ResourceError
 from genlab.sweep import jobs, ledger
 from genlab.sweep import runner as sweeping
-from genlab.sweep.plan import Job, Plan
+from genlab.sweep.plan import Job, Plan, plan
 
 ROOT = str(Path(genlab.__file__).parents[1])
 Fake = Callable[[str], None]
@@ -290,6 +290,6 @@ def test_a_job_that_cannot_be_started_is_not_left_running(start: str, monkeypatc
         patch.setattr(jobs.os, "fork", refused)
         patch.setattr(jobs.subprocess, "Popen", refused)
         with pytest.raises(ResourceError, match=r"job 0 could not be started .*temporarily unavailable"):
-            sweeping.sweep(["seed=1,2", "hydra.sweep.dir=out"], [], 1)
+            sweeping.sweep(plan(["seed=1,2", "hydra.sweep.dir=out"]), 1)
     assert [entry["status"] for entry in entries()] == ["failed", "waiting"]
     assert len(os.listdir("/dev/fd")) == len(before)

@@ -71,7 +71,7 @@ def faulty(tmp_path: Path) -> list[str]:
     (tmp_path / "mine" / "model" / "faulty.yaml").write_text(
         "# Fails on purpose\nname: faulty\nfault: none\nnetwork: {name: mlp, hidden: [8], activation: relu}\n"
     )
-    return ["--config-dir", "mine", "plugins=[faulty_models]", "model=faulty"]
+    return ["--config-dir", "mine", "--plugin", "faulty_models", "model=faulty"]
 
 
 def launch(*words: str, code: str = MAIN) -> subprocess.Popen[str]:

@@ -69,7 +69,7 @@ class ImageCommand:
         parse = Parser(self.name, self.about, self.examples, f"{_keys_text(self.keys)}{more}")
         run_argument(parse)
         parse.add_argument("options", nargs="*", metavar="KEY=VALUE", help="see keys")
-        add_loading(parse)
+        parse.flags("device", "plugin")
         return parse
 
     def run(self, arguments: argparse.Namespace) -> int:
@@ -111,11 +111,6 @@ def _keys_text(keys: Callable[..., Any]) -> str:
     )
 
 
-def add_loading(parse: Parser) -> None:
-    parse.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:N")
-    parse.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="outside code the run needs")
-
-
 def open_run(options: argparse.Namespace) -> LoadedRun:
     """The trained model that the arguments name."""
     from genlab.runs import run_folder
@@ -123,7 +118,7 @@ def open_run(options: argparse.Namespace) -> LoadedRun:
     path = run_folder.find(options.run)  # says what is wrong before torch is loaded
     from genlab.workflows.build import load
 
-    return load(path, device=options.device, plugins=options.plugin)
+    return load(path, device=options.device or "auto", plugins=options.plugin)
 
 
 def require(loaded: LoadedRun, *needs: str) -> None:
