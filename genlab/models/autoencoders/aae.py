@@ -1,10 +1,10 @@
-"""Adversarial autoencoder.
+"""Adversarial autoencoder (AAE).
 
-An autoencoder whose codes are made to follow a chosen law p(z): a discriminator learns to tell codes from draws of
-p(z), and the encoder learns to be told apart less. Then the decoder makes images of draws from p(z).
+An autoencoder whose codes follow a chosen prior p(z): a discriminator learns to distinguish codes from samples of p(z),
+and the encoder learns to fool it. The decoder then generates images from samples of p(z).
 
-Makhzani, Shlens, Jaitly, Goodfellow & Frey, Adversarial Autoencoders, 2015 (arXiv:1511.05644): section 2's two
-phases, reconstruction and regularisation, the latter a step of each player of a GAN.
+Makhzani, Shlens, Jaitly, Goodfellow & Frey, Adversarial Autoencoders, 2015 (arXiv:1511.05644), section 2: a
+reconstruction phase and a regularization phase, which updates first the discriminator, then the encoder.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ GAN_LOSS = GAN_LOSSES["non_saturating"]
 
 @MODELS("aae")
 class AdversarialAutoencoder(Model):
-    """q(z) = E q(z|x) with a deterministic encoder; `prior` is the law that it is made to follow."""
+    """The encoder is deterministic. `prior` normal is N(0, I); mixture is a ring of `components` Gaussians."""
 
-    monitor = None  # images are rebuilt best by codes that follow no law
+    monitor = None  # the reconstruction error alone prefers codes that ignore the prior
 
     def __init__(
         self,
@@ -52,50 +52,49 @@ class AdversarialAutoencoder(Model):
         self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=latent_dim, out=1)
 
     def shared_forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The step's images, their codes, and as many draws of p(z)."""
+        """The images, their codes, and as many samples of p(z)."""
         return image, self.encode(image), self.prior(len(image))
 
     def phases(self) -> list[Phase]:
-        """Reconstruction, then regularisation: the discriminator moves, and the encoder against what it has become."""
+        """Reconstruction, then regularization: the discriminator is updated, then the encoder against it."""
         return [
-            Phase("reconstruction", self.rebuild, nn.ModuleList([self.encoder, self.decoder])),
+            Phase("reconstruction", self.reconstruction_loss, nn.ModuleList([self.encoder, self.decoder])),
             Phase("discriminator", self.discriminator_loss, self.discriminator),
-            Phase("encoder", self.mislead, self.encoder),
+            Phase("encoder", self.encoder_loss, self.encoder),
         ]
 
-    def rebuild(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    def reconstruction_loss(self, image: Tensor, code: Tensor, target: Tensor) -> dict[str, Tensor]:
         logits = self.decoder(code).float()
-        shown = logits if self.criterion == "mse" else logits.detach()
-        squared_error = (shown.sigmoid() - image).square().flatten(1).sum(1).mean()
+        with_gradient = logits if self.criterion == "mse" else logits.detach()
+        squared_error = (with_gradient.sigmoid() - image).square().flatten(1).sum(1).mean()
         loss = squared_error if self.criterion == "mse" else bernoulli_nll(logits, image).mean()
         return {"loss": loss, "squared_error": squared_error.detach()}
 
-    def discriminator_loss(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-        """The discriminator's loss, and the mean probability of coming from p(z) that it gives each kind."""
-        _, on_prior, on_code = self.real_and_fake_logits(image, code.detach(), wanted)[""]
+    def discriminator_loss(self, image: Tensor, code: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The discriminator's loss, and its mean probability that samples of p(z), and codes, come from p(z)."""
+        _, on_prior, on_code = self.real_and_fake_logits(image, code.detach(), target)[""]
         return {
             "loss": GAN_LOSS.discriminator(on_prior, on_code),
             "prior_probability": on_prior.detach().float().sigmoid().mean(),
             "code_probability": on_code.detach().float().sigmoid().mean(),
         }
 
-    def real_and_fake_logits(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Logits]:
-        return {"": Logits(GAN_LOSS, self.discriminator(wanted), self.discriminator(code))}
+    def real_and_fake_logits(self, image: Tensor, code: Tensor, target: Tensor) -> dict[str, Logits]:
+        return {"": Logits(GAN_LOSS, self.discriminator(target), self.discriminator(code))}
 
-    def mislead(self, image: Tensor, code: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-        """The encoder as generator of codes. It has moved since `shared_forward`, and encodes anew."""
+    def encoder_loss(self, image: Tensor, code: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The generator loss of the encoder, which encodes anew since it was updated after `shared_forward`."""
         on_code = self.discriminator(self.encode(image))
         return {"loss": GAN_LOSS.generator(on_code, on_code)}
 
     def prior(self, n: int) -> Tensor:
-        """n draws of p(z): standard normal, or `components` narrow Gaussians on a ring in the first two dimensions."""
+        """n samples of p(z), (n, latent_dim); a mixture has its ring in the first two dimensions."""
         z = self.normal(n, self.latent_dim)
         if self.prior_name == "normal":
             return z
-        turns = (rng.uniform(n, like=z) * self.components).floor() / self.components
-        angle = 2 * math.pi * turns
+        angle = 2 * math.pi * ((rng.uniform(n, like=z) * self.components).floor() / self.components)
         center = self.radius * torch.stack([angle.cos(), angle.sin()], dim=1)
-        # neighbours on the ring stay three standard deviations to each side apart
+        # neighbors on the ring are six standard deviations apart
         spread = self.radius * math.sin(math.pi / max(self.components, 2)) / 3
         return torch.cat([center + spread * z[:, :2], z[:, 2:]], dim=1)
 

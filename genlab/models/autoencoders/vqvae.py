@@ -24,8 +24,7 @@ from genlab.core import rng
 from genlab.core.model import Model, Phase, Shape
 from genlab.errors import ConfigError
 from genlab.nn.layers.vector_quantizer import Codebook, perplexity
-from genlab.nn.losses.likelihood import discretized_logistic_nll
-from genlab.nn.losses.output_distribution import OutputDistribution
+from genlab.nn.losses.likelihood import OutputDistribution, discretized_logistic_nll
 from genlab.nn.networks.pixelcnn import PixelCNN
 from genlab.registry import MODELS, NETWORKS, Fraction, NetworkSpec, NonNegativeFloat, PositiveFloat, PositiveInt
 

@@ -48,7 +48,7 @@ def test_a_blind_discriminator_costs_two_bits_of_doubt() -> None:
     said = model.discriminator_loss(*drawn)
     assert float(said["loss"].detach()) == pytest.approx(2 * math.log(2))
     assert float(said["code_probability"]) == 0.5
-    assert float(model.mislead(*drawn)["loss"].detach()) == pytest.approx(math.log(2))
+    assert float(model.encoder_loss(*drawn)["loss"].detach()) == pytest.approx(math.log(2))
 
 
 def test_the_mixture_lies_on_a_ring() -> None:

@@ -60,7 +60,8 @@ def test_the_bound_is_below_the_log_likelihood() -> None:
     image = torch.rand(1, *SHAPE).round()
     z = torch.linspace(-8, 8, 4001)[:, None]
     with torch.no_grad():
-        log_joint = -model.law.nll(model.decoder(z), image.expand(4001, *SHAPE)) + Normal(0.0, 1.0).log_prob(z[:, 0])
+        nll = model.output_distribution.nll(model.decoder(z), image.expand(4001, *SHAPE))
+        log_joint = Normal(0.0, 1.0).log_prob(z[:, 0]) - nll
         log_p = torch.logsumexp(log_joint, 0) + torch.log(z[1, 0] - z[0, 0])
         rng.seed(0)
         elbo = model.loss(image.expand(20_000, *SHAPE))["elbo"]
@@ -88,10 +89,10 @@ def test_the_vae_of_the_papers_size_has_its_parameters() -> None:
 
 def test_only_a_learned_sigma_is_a_parameter() -> None:
     learned, fixed = vae(likelihood="gaussian"), vae(likelihood="gaussian", sigma=0.5)
-    assert "law.log_sigma" in dict(learned.named_parameters())
-    assert "law.log_sigma" not in dict(fixed.named_parameters())
-    assert fixed.state_dict()["law.log_sigma"].exp().item() == pytest.approx(0.5)
-    assert vae(likelihood="gaussian", sigma=1).state_dict()["law.log_sigma"].item() == 0
+    assert "output_distribution.log_sigma" in dict(learned.named_parameters())
+    assert "output_distribution.log_sigma" not in dict(fixed.named_parameters())
+    assert fixed.state_dict()["output_distribution.log_sigma"].exp().item() == pytest.approx(0.5)
+    assert vae(likelihood="gaussian", sigma=1).state_dict()["output_distribution.log_sigma"].item() == 0
     assert not any("sigma" in name for name in vae().state_dict())
 
 

@@ -31,7 +31,7 @@ class LinearGaussian(VAE):
 
     def __init__(self) -> None:
         super().__init__(SHAPE, LINEAR, latent_dim=2, likelihood="gaussian", sigma=0.5)
-        self.law.mean = lambda logits: logits  # type: ignore[method-assign]
+        self.output_distribution.mean = lambda logits: logits  # type: ignore[method-assign]
 
     def exact(self, x: Tensor) -> Tensor:
         """log p(x) of each image."""
@@ -137,7 +137,7 @@ def test_with_the_exact_posterior_every_weight_is_the_likelihood(linear: LinearG
     image = torch.rand(4, *SHAPE)
     mean = (image.flatten(1) - layer.bias) @ layer.weight / 0.25 / precision.diagonal()
     log_variance = -precision.diagonal().log().expand(4, 2)
-    log_w = linear.weigh(image, mean, log_variance, 8)
+    log_w = linear.importance_weights(image, mean, log_variance, 8)
     torch.testing.assert_close(log_w, linear.exact(image)[:, None].expand(4, 8), rtol=1e-4, atol=1e-4)
 
 
@@ -147,7 +147,7 @@ def test_the_bound_rises_with_the_number_of_codes_and_stays_below_the_likelihood
     for samples in (1, 5, 50):
         model = IWAE(SHAPE, LINEAR, latent_dim=2, likelihood="gaussian", sigma=0.5, binarize=False, samples=samples)
         model.load_state_dict(linear.state_dict())
-        model.law.mean = lambda logits: logits  # type: ignore[method-assign]
+        model.output_distribution.mean = lambda logits: logits  # type: ignore[method-assign]
         rng.seed(0)
         bounds.append(-model.loss(image.expand(4000, *SHAPE))["loss"].item())
     assert bounds[0] < bounds[1] < bounds[2] < linear.exact(image).item() + 0.02
@@ -186,7 +186,7 @@ def test_the_naive_decoders_weights_are_the_bernoulli_likelihood_of_its_codes() 
     rng.seed(4)
     loss = model.loss(image)
     torch.testing.assert_close(loss["loss"], -(expected.exp().mean(1).log()).mean())
-    assert 1 <= loss["codes_used"] <= 6
+    assert 1 <= loss["effective_samples"] <= 6
 
 
 class Coded(VAE):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from genlab.nn.losses.adversarial import discriminator_loss, minimax_generator_loss, non_saturating_generator_loss
 from genlab.nn.losses.divergences import kl_standard_normal
-from genlab.nn.losses.likelihood import bernoulli_nll, gaussian_nll
+from genlab.nn.losses.likelihood import bernoulli_nll, gaussian_nll, pairwise_bernoulli_nll
 
 
 def logits_and_targets() -> tuple[Tensor, Tensor]:
@@ -51,6 +51,13 @@ def test_bernoulli_gradient_reaches_the_targets() -> None:
     logits, x = torch.randn(3, 7), torch.rand(3, 7, requires_grad=True)
     (gradient,) = torch.autograd.grad(bernoulli_nll(logits, x).sum(), x)
     torch.testing.assert_close(gradient, -logits)
+
+
+def test_pairwise_bernoulli_is_that_of_every_pair_in_full_precision() -> None:
+    logits, x = torch.randn(3, 1, 4, 5), torch.rand(2, 1, 4, 5)
+    pairs = torch.stack([bernoulli_nll(logits, image.expand(3, -1, -1, -1)) for image in x])
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(pairwise_bernoulli_nll(logits, x), pairs)
 
 
 def test_bernoulli_can_be_differentiated_twice() -> None:

@@ -14,8 +14,7 @@ from genlab.core import rng
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import HasPosterior, Model
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
-from genlab.nn.losses.beta import Penalty
-from genlab.nn.losses.divergences import kl_of_dimensions
+from genlab.nn.losses.divergences import KLPenalty, kl_per_dimension
 from genlab.registry import EVALUATORS, Cadence, PositiveFloat, PositiveInt, keyword_parameters
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class ActiveUnits(Evaluator):
         parts = [model.posterior(*part) for part in zip(*(column.split(500) for column in columns), strict=True)]
         mean, log_variance = (torch.cat(each) for each in zip(*parts, strict=True))
         active = (mean.var(0) > self.threshold).sum()
-        kl = kl_of_dimensions(mean, log_variance).mean(0)
+        kl = kl_per_dimension(mean, log_variance).mean(0)
         information = mutual_information(mean, log_variance)
         yield "active_units", active
         yield "kl_of_code", kl.sum()
@@ -87,10 +86,10 @@ def collapse(active: int, total: int, information: float, model: Model) -> Diagn
     return Diagnosis(sentence, max(EARLY, penalty_of(model).settled), UNTAUGHT)
 
 
-def penalty_of(model: Model) -> Penalty:
+def penalty_of(model: Model) -> KLPenalty:
     """How a model weighs its KL over training; the plain KL if the model does not define it."""
     penalty = getattr(model, "penalty", None)
-    return penalty if isinstance(penalty, Penalty) else Penalty()
+    return penalty if isinstance(penalty, KLPenalty) else KLPenalty()
 
 
 def treatment(model: Model) -> str:

@@ -18,7 +18,7 @@ from genlab.core import rng
 from genlab.core.evaluator import MeanEvaluator
 from genlab.core.model import ImportanceSampled, Model
 from genlab.core.values import Value
-from genlab.nn.losses.output_distribution import OutputDistribution
+from genlab.nn.losses.likelihood import OutputDistribution
 from genlab.registry import EVALUATORS, Cadence, PositiveInt
 
 if TYPE_CHECKING:
@@ -113,5 +113,5 @@ class ImportanceSampledNLL(MeanEvaluator):
 
 def output_distribution_of(model: Model) -> str:
     """The distribution of a pixel; Bernoulli if the model does not name one."""
-    distribution = getattr(model, "law", None)
+    distribution = getattr(model, "output_distribution", None)
     return distribution.likelihood if isinstance(distribution, OutputDistribution) else "bernoulli"

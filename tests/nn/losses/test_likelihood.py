@@ -10,10 +10,8 @@ from torch import Tensor
 
 from genlab.core import rng
 from genlab.models.autoencoders.vae import VAE
-from genlab.nn.losses.beta import BETAS
-from genlab.nn.losses.divergences import kl_of_dimensions, kl_standard_normal
-from genlab.nn.losses.likelihood import discretized_logistic_nll
-from genlab.nn.losses.output_distribution import OutputDistribution
+from genlab.nn.losses.divergences import BETAS, kl_per_dimension, kl_standard_normal
+from genlab.nn.losses.likelihood import OutputDistribution, discretized_logistic_nll
 
 GRAYS = torch.arange(256) / 255
 
@@ -67,10 +65,10 @@ def test_a_learned_scale_finds_the_noise_of_the_data() -> None:
     assert law.log_sigma.exp().item() == pytest.approx(0.05, rel=0.03)
 
 
-def test_kl_of_dimensions_adds_up() -> None:
+def test_kl_per_dimension_adds_up() -> None:
     mean, log_variance = torch.randn(5, 3), torch.randn(5, 3)
-    torch.testing.assert_close(kl_of_dimensions(mean, log_variance).sum(1), kl_standard_normal(mean, log_variance))
-    assert (kl_of_dimensions(mean, log_variance) >= 0).all()
+    torch.testing.assert_close(kl_per_dimension(mean, log_variance).sum(1), kl_standard_normal(mean, log_variance))
+    assert (kl_per_dimension(mean, log_variance) >= 0).all()
 
 
 KL = torch.tensor([[0.1, 0.6], [2.0, 30.0]])
@@ -118,7 +116,7 @@ def test_every_schedule_moves_the_loss_and_leaves_the_bound(name: str) -> None:
             model.progress.fill_(progress)
         rng.seed(0)
         said.append(model.loss(image))
-    expected = BETAS.build(name, "")(kl_of_dimensions(*model.posterior(image)), torch.tensor(1.0)).mean()
+    expected = BETAS.build(name, "")(kl_per_dimension(*model.posterior(image)), torch.tensor(1.0)).mean()
     torch.testing.assert_close(said[1]["loss"], said[1]["reconstruction"] + 2 * expected)
     assert said[0]["elbo"] == said[1]["elbo"]
     assert (said[0]["loss"] == said[1]["loss"]) == (name in ("constant", "free_bits"))
