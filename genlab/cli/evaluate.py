@@ -134,11 +134,13 @@ def _evaluators(loaded: LoadedRun, names: Sequence[str], changes: Sequence[Overr
         specs[name] = dict(stored.get(name, {"name": name}))
     known = [f"evaluator.{e}.{k}" for e, spec in specs.items() for k in EVALUATORS.schema(spec["name"]).model_fields]
     for change in changes:
-        if change.key_or_group not in known or str(change.input_line)[0] in "+~":
-            raise ConfigError(
-                f"unknown key '{change.key_or_group}'", "genlab eval", nearest(change.key_or_group, known)
-            )
-        _, entry, key = change.key_or_group.split(".")
+        full = change.key_or_group
+        if full not in known or str(change.input_line)[0] in "+~":
+            other = full.split(".")[1]
+            more = f"choose it too: evaluator=[{','.join([*names, other])}]"
+            hint = more if other in EVALUATORS and other not in specs else nearest(full, known)
+            raise ConfigError(f"unknown key '{full}'", "genlab eval", hint)
+        _, entry, key = full.split(".")
         specs[entry][key] = change.value()
     built = {entry: EVALUATORS.build(spec, f"evaluator.{entry}") for entry, spec in specs.items()}
     for entry, evaluator in built.items():

@@ -147,6 +147,9 @@ def _unknown_key(override: Override, tree: Mapping[str, Any], known: Groups) -> 
     if key.removeprefix("model.") in MODEL_CHOICES:
         group = key.removeprefix("model.")
         return ConfigError(f"unknown key '{key}'", _shown(override), f"choose it with {group}=NAME")
+    group, _, entry = parent.partition(".")
+    if group in MANY and entry in known.get(group, ()):
+        return ConfigError(f"unknown key '{key}'", _shown(override), f"choose it too: {group}=[default,{entry}]")
     siblings = {name for name in keys if name.rpartition(".")[0] == parent} or set(keys)
     deeper = [name for name in keys if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
     near = f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known))

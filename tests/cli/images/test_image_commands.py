@@ -184,7 +184,7 @@ def test_what_a_model_cannot_do(refused: Refused) -> None:
     assert "unknown key 'foo'" in refused("eval", "last", "foo=1")
     assert "did you mean 'evaluator.objective.batch_size'?" in refused("eval", "last", "batch_size=9")
     assert "did you mean 'evaluator.fid.images'?" in refused("eval", "last", "evaluator=fid", "evaluator.fid.imagess=9")
-    assert "did you mean 'evaluator.fid.images'?" in refused("eval", "last", "evaluator=fid", "evaluator.kid.images=9")
+    assert "choose it too: evaluator=[fid,kid]" in refused("eval", "last", "evaluator=fid", "evaluator.kid.images=9")
     assert "did you mean 'fid'?" in refused("eval", "last", "evaluator=[objective,fidd]")
     assert "write [a,b] for a list" in refused("eval", "last", "evaluator=objective,samples")
     assert "choose one evaluator" in refused("eval", "last", "evaluator=[objective,samples]", "name=both")
