@@ -1,4 +1,4 @@
-"""From nothing to the end of the first step of the MNIST VAE, then gone: genlab's own run, and the leanest script.
+"""Start-up and first step of the VAE on MNIST, then exit: genlab's own run, and the leanest script.
 
 python benchmarks/first_step.py genlab FOLDER       genlab train experiment=vae_mnist, ended after one step
 python benchmarks/first_step.py floor PIXELS.npy    the same model and step in plain PyTorch
@@ -16,7 +16,7 @@ BATCH = 128
 
 
 def product(folder: str) -> None:
-    """The run has a folder of its own inside `folder`."""
+    """The run has its own folder inside `folder`."""
     from genlab.cli import main
     from genlab.engine.trainer import Trainer
 
@@ -27,7 +27,7 @@ def product(folder: str) -> None:
         os._exit(0)
 
     Trainer.train_step = only  # type: ignore[method-assign]
-    run_dir = Path(folder) / str(os.getpid())  # in the folder of another it would go on from there
+    run_dir = Path(folder) / str(os.getpid())  # another process's folder would be resumed
     sys.exit(main.main(["train", "experiment=vae_mnist", "--device", "cpu", f"hydra.run.dir={run_dir}"]))
 
 

@@ -1,11 +1,11 @@
-"""The floor: the leanest loops in plain PyTorch for each workload. genlab is judged by its ratio to them.
+"""The floor: the leanest plain PyTorch loop for each workload. genlab's speed is given relative to it.
 
     python -m benchmarks.floor vae_mlp_mnist --precision bf16
     python -m benchmarks.floor dcgan64 --layout nhwc --steps 20
 
-Images lie on the device as uint8; a batch is one gather and one scaling. Nothing is read back, logged or saved. Adam
-is fused; a GAN's fakes are drawn once for both players, and its discriminator gets no weight gradients while the
-generator moves. On CUDA, --graph captures the whole step.
+Images are on the device as uint8; a batch is one gather and one scaling. Nothing is read back, logged or saved. Adam
+is fused. A GAN's fakes are generated once for both networks, and its discriminator gets no weight gradients during the
+generator update. On CUDA, --graph captures the whole step.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from torch.nn.functional import softplus
 from benchmarks import harness, nets
 from genlab.workflows.stopwatch import Stopwatch
 
-Step = Callable[[Tensor], Tensor]  # a uint8 batch (N, C, H, W) in, a loss out; the weights have moved
+Step = Callable[[Tensor], Tensor]  # takes a uint8 batch (N, C, H, W), updates the weights, returns a loss
 
 
 @dataclass(frozen=True)
 class How:
-    """Where and in what form tensors are computed."""
+    """Device, precision and memory layout of tensors."""
 
     device: str = "cpu"
     precision: str = "fp32"
@@ -76,7 +76,7 @@ def half_squared_error(logits: Tensor, x: Tensor) -> Tensor:
 
 
 def vae(encoder: nn.Module, decoder: nn.Module, nll: Callable[[Tensor, Tensor], Tensor], how: How) -> Step:
-    """Kingma & Welling (2014), one sample a code; Adam 1e-3."""
+    """Kingma & Welling (2014), one sample per code; Adam 1e-3."""
     encode, decode = how.place(encoder), how.place(decoder)
     adam = how.adam(nn.ModuleList([encoder, decoder]), lr=1e-3)
 
@@ -97,7 +97,7 @@ def vae(encoder: nn.Module, decoder: nn.Module, nll: Callable[[Tensor, Tensor], 
 
 
 def gan(generator: nn.Module, discriminator: nn.Module, how: How) -> Step:
-    """Goodfellow et al. (2014), non-saturating, as DCGAN trains it: Adam 2e-4, β1 0.5. Gives the generator's loss."""
+    """Goodfellow et al. (2014), non-saturating, trained like DCGAN: Adam 2e-4, β1 0.5. Returns the generator loss."""
     generate, judge = how.place(generator), how.place(discriminator)
     adams = [how.adam(net, 2e-4, (0.5, 0.999)) for net in (generator, discriminator)]
 
@@ -124,9 +124,9 @@ def gan(generator: nn.Module, discriminator: nn.Module, how: How) -> Step:
 
 
 def wgan_gp(generator: nn.Module, critic: nn.Module, how: How) -> Step:
-    """Gulrajani et al. (2017), algorithm 1: λ 10, five critic steps, Adam 1e-4 (0, 0.9). Gives the critic's loss.
+    """Gulrajani et al. (2017), algorithm 1: λ 10, five critic steps, Adam 1e-4 (0, 0.9). Returns the critic loss.
 
-    The critic is not compiled: torch.compile has no second derivative.
+    The critic is not compiled: torch.compile does not support second derivatives.
     """
     generate, judge = how.place(generator), critic.to(how.device, memory_format=how.memory)
     adams = [how.adam(net, 1e-4, (0.0, 0.9)) for net in (generator, critic)]
@@ -187,7 +187,7 @@ def vqvae(encoder: nn.Module, codebook: nn.Module, decoder: nn.Module, how: How)
 
 
 def build(workload: str, how: How) -> tuple[Step, int]:
-    """The workload's step, and the number of its parameters."""
+    """The workload's step and its number of parameters."""
     if workload == "vqvae32":
         triple = nets.vqvae()
         return vqvae(*triple, how), sum(p.numel() for net in triple for p in net.parameters())
@@ -210,10 +210,10 @@ def batches(images: Tensor, size: int) -> Iterator[Tensor]:
 
 
 def captured(step: Step, example: Tensor) -> Step:
-    """The step as one CUDA graph, fed through a fixed buffer."""
+    """The step as one CUDA graph with a fixed input buffer."""
     held, side = example.clone(), torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # buffers and optimiser state are made before the capture
+    with torch.cuda.stream(side):  # create buffers and optimizer state before the capture
         for _ in range(4):
             step(held)
     torch.cuda.current_stream().wait_stream(side)

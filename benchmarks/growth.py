@@ -1,10 +1,10 @@
-"""How cost grows: with the batch, with the image's side, with the number of images. One JSON, one plot each.
+"""How cost grows with the batch size, the image side and the number of images. One JSON file, one plot each.
 
-    python -m benchmarks.growth                       all three, plots into docs/images/, JSON into benchmarks/results/
+    python -m benchmarks.growth                       all three; plots to docs/images/, JSON to benchmarks/results/
     python -m benchmarks.growth batch --rounds 5
 
-Every point is a fresh `genlab bench`, on one thread; the rounds go through all points in turn, and a point is the
-median of its rounds.
+Every point is a new `genlab bench` process on one thread. Each round runs all points in turn; a point is the median of
+its rounds.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from benchmarks.run import RESULTS, ROOT, environment, hardware, row
 from genlab.utils.paths import cache_folder
 
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
-SIDES = (32, 64, 128)  # 28 pixels would be another network
+SIDES = (32, 64, 128)  # 28 pixels would need a different network
 COUNTS = (1_000, 10_000, 200_000)
-IMAGES_A_POINT = 20_000  # of the batch's curve: as many images at every point
-BARE = ("evaluator=none", "checkpoint.every=1000000")  # what comes every so many steps would weigh unequally
-Points = dict[int, list[dict[str, Any]]]  # x -> a row for each round
+IMAGES_A_POINT = 20_000  # for the curve over the batch size: the same number of images at every point
+BARE = ("evaluator=none", "checkpoint.every=1000000")  # periodic work would weigh differently at each point
+Points = dict[int, list[dict[str, Any]]]  # x -> one row per round
 
 
 def commands(kind: str) -> dict[int, tuple[list[str], dict[str, str]]]:
-    """Each point's words for `genlab bench`, and its environment variables."""
+    """Arguments of `genlab bench` and environment variables for each point."""
     if kind == "batch":
         steps = {n: max(5, IMAGES_A_POINT // n) for n in BATCHES}
         return {n: (["vae_mlp_mnist", f"batch={n}", f"steps={steps[n]}", "warmup=3", *BARE], {}) for n in BATCHES}
@@ -43,7 +43,7 @@ def commands(kind: str) -> dict[int, tuple[list[str], dict[str, str]]]:
 
 
 def _mnist(n: int) -> Path:
-    """A synthetic MNIST of n training images."""
+    """A synthetic MNIST with n training images."""
     folder = cache_folder() / "bench" / f"mnist-{n}"
     if not (folder / synthetic.SIGNS["mnist"][0]).exists():
         synthetic.mnist(folder, n, 100)
@@ -51,7 +51,7 @@ def _mnist(n: int) -> Path:
 
 
 def measure(kind: str, rounds: int) -> Points:
-    """All points, `rounds` times in turn. The first start of a set builds its store: a start before is not counted."""
+    """All points, `rounds` times in turn. An uncounted first start builds the data store."""
     workloads = {"batch": ["vae_mlp_mnist"], "side": ["dcgan64"], "count": []}[kind]
     base = environment(synthetic.data_root(workloads)[0], threads=1)
     planned = commands(kind)
@@ -76,7 +76,7 @@ def measure(kind: str, rounds: int) -> Points:
 
 
 def curves(kind: str, points: Points) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """Each plot's file name with its lines."""
+    """The curves of each plot, by file name."""
 
     def line(key: str, per: float = 1.0, power: int = 1) -> list[tuple[float, float]]:
         medians = {x: statistics.median(row[key] for row in rows) for x, rows in points.items()}

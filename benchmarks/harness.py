@@ -1,7 +1,7 @@
-"""What the floor loops and the peers' drivers share: their options, their images, their one JSON line.
+"""Shared by the floor loops and the drivers of other projects: their options, images and JSON line.
 
-A peer's own loop is not edited: its optimisers' steps are counted through torch's global hook, and when enough are
-timed the process prints its line and ends there, without the peer's teardown.
+The other projects' loops are not edited: optimizer steps are counted through torch's global hook. When enough steps are
+timed, the process prints its line and ends, without the project's teardown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from genlab.workflows.stopwatch import Stopwatch
 
 BATCH = {"vae_mlp_mnist": 128, "vae_conv64": 64, "dcgan64": 64, "dcgan64_lsun": 64, "vqvae32": 128, "wgan_gp28": 64}
-LIMIT = 50_000  # training images at most, for genlab, its floor and the peers that read .npy: they fit into memory
+LIMIT = 50_000  # maximum number of training images for genlab, its floor and projects that read .npy: fits in memory
 
 
 def options(about: str, workloads: list[str]) -> argparse.ArgumentParser:
@@ -32,7 +32,7 @@ def options(about: str, workloads: list[str]) -> argparse.ArgumentParser:
 
 
 def given(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The options, with the workload's batch and torch's threads settled."""
+    """The options, with the workload's default batch size; sets torch's threads."""
     import torch
 
     chosen = parser.parse_args()
@@ -55,13 +55,13 @@ def images(chosen: argparse.Namespace) -> Any:
 
 
 def report(peer: str, chosen: argparse.Namespace, params: int, watch: Stopwatch, **facts: Any) -> None:
-    """Print the one line, in the keys of `genlab bench`."""
+    """Print the JSON line with the keys of `genlab bench`."""
     row = {"peer": peer, "workload": chosen.workload, "params": params, **watch.figures(chosen.batch)}
     print("\n" + json.dumps({**row, "precision": "fp32", "compile": False, "layout": "nchw", **facts}), flush=True)
 
 
 def count_steps(peer: str, chosen: argparse.Namespace, optimizers: int = 1, **facts: Any) -> None:
-    """From here on every `optimizers` optimiser steps are one training step of a peer; its process ends by itself."""
+    """From now on, every `optimizers` optimizer steps count as one training step; the process ends by itself."""
     from torch.optim import Optimizer
     from torch.optim.optimizer import register_optimizer_step_post_hook
 

@@ -1,4 +1,4 @@
-"""A workload's training images as genlab sees them, written once for those that are timed beside it.
+"""A workload's training images as genlab sees them, written once for the programs that are compared with it.
 
 python -m benchmarks.images WORKLOAD       prints the file: uint8 (N, C, H, W), .npy
 """
@@ -20,7 +20,7 @@ CHUNK = 4096  # images gathered at a time
 
 
 def export(workload: str) -> Path:
-    """The .npy file in genlab's cache, made from the data set if need be; DataError if that is not there."""
+    """The .npy file in genlab's cache, created from the data set if needed; DataError if the data are missing."""
     load_registry()
     settings = compose.compose([f"workload={workload}", f"dataset.limit={LIMIT}"]).config
     compose.check(settings)

@@ -1,6 +1,6 @@
-"""The workloads' networks, written out by hand: what the floor loops, pythae and Lightning train.
+"""The networks of the workloads, written by hand, which the floor loops, pythae and Lightning train.
 
-Layer for layer those of genlab's configurations, in the same order, so that weights can be copied across.
+They equal genlab's configurations layer by layer, in the same order, so that weights can be copied.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def mlp_vae() -> Pair:
 
 
 def conv_vae() -> Pair:
-    """Five halvings of 64x64x3 down to 512x2x2 and back, latent 128: 3,937,635 parameters."""
+    """Five downsampling layers from 64x64x3 to 512x2x2 and back, latent_dim 128: 3,937,635 parameters."""
     widths = [3, 32, 64, 128, 256, 512]
     down: list[nn.Module] = []
     for a, b in pairwise(widths):
@@ -51,7 +51,7 @@ def dcgan(width: int = 64) -> Pair:
 
 
 def wgan_gp(width: int = 64) -> Pair:
-    """The same from a 7x7 map to 28x28x1, two doublings, and a critic without batch norm: 898,176 parameters."""
+    """DCGAN from a 7x7 map to 28x28x1 in two doublings, and a critic without batch norm: 898,176 parameters."""
     generator = nn.Sequential(
         nn.Unflatten(1, (100, 1, 1)), nn.ConvTranspose2d(100, 2 * width, 7, bias=False),
         nn.BatchNorm2d(2 * width), nn.ReLU(inplace=True), nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False),

@@ -1,15 +1,15 @@
-"""What the default logging, pictures and checkpoints of `genlab train experiment=vae_mnist` cost, of its step time.
+"""Cost of the default logging, images and checkpoints of `genlab train experiment=vae_mnist`, relative to its steps.
 
     python benchmarks/overhead.py [ROUNDS] [OVERRIDE ...]      # GENLAB_DATA names the folder with MNIST
 
 Each round starts the real command four times, one thread each, in turn: `start` makes one step; `bare` trains without
-loggers, evaluators and checkpoints (one, at the end); `logged` is the default without the validation objective, which
-is asked for and not logging; `default` is the default. Medians over rounds of ratios formed in a round:
+loggers, evaluators and checkpoints (except one at the end); `logged` is the default without the validation objective,
+which is not logging; `default` is the default. Results are medians over rounds of ratios formed within a round:
 
-- paired: (CPU seconds of `logged` - `bare`) / (`bare` - `start`): every thread, the report's writing, everything.
-- laps: what the training thread itself spends on logging, pictures and checkpoints, of what it spends on steps, as
-  run.json of `default` says; wall clock over wall clock.
-- writing: the processor time of the thread beside training, of `bare` - `start`.
+- paired: (CPU seconds of `logged` - `bare`) / (`bare` - `start`): all threads, including writing the report.
+- laps: wall time of the training thread for logging, images and checkpoints, divided by that for steps, from run.json
+  of `default`.
+- writing: processor time of the writer thread, divided by `bare` - `start`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BESIDE = ("logging", "images", "checkpoints")
 
 
 def measure(overrides: list[str], folder: Path) -> dict[str, float]:
-    """Train in `folder`: CPU and wall seconds of the whole process, and run.json's laps in seconds."""
+    """Train in `folder`: CPU and wall seconds of the whole process, and the times in run.json in seconds."""
     command = [sys.executable, "-m", "genlab", "train", "experiment=vae_mnist", "trainer.threads=1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     before, began = os.times(), time.perf_counter()
@@ -48,7 +48,7 @@ def measure(overrides: list[str], folder: Path) -> dict[str, float]:
 
 
 def compare(found: dict[str, dict[str, float]]) -> dict[str, float]:
-    """One round's ratios."""
+    """The ratios of one round."""
     default = found["default"]
     ratios = {"laps": sum(default.get(name, 0) for name in BESIDE) / default["training"]}
     ratios["writing"] = default["writing"] / (found["bare"]["cpu"] - found["start"]["cpu"])

@@ -1,4 +1,4 @@
-"""Small plots with logarithmic axes, as SVG files that stand alone."""
+"""Small plots with logarithmic axes, as self-contained SVG files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ STYLE = "text{font:12px sans-serif;fill:#444}line{stroke:#ddd}polyline{fill:none
 
 
 def log_log(lines: Mapping[str, Line], below: str) -> str:
-    """One `<svg>` with a line and its points for each named series; `below` names the horizontal axis.
+    """One `<svg>` with a line and points for each named series; `below` labels the horizontal axis.
 
-    ValueError for a number that is not positive.
+    Raises ValueError for a number that is not positive.
     """
     points = [point for line in lines.values() for point in line]
     if any(value <= 0 for point in points for value in point):
@@ -63,7 +63,7 @@ def _range(values: list[float], margin: float = 0.0) -> tuple[float, float]:
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten between two limits; the powers alone where that is enough."""
+    """1, 2 and 5 times powers of ten between two limits; only the powers if there are enough."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     inside = [value for value in found if low <= value <= high]

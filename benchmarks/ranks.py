@@ -1,11 +1,11 @@
-"""What sharing a batch among processes costs: N gloo ranks on the CPU against one, one thread each.
+"""Cost of sharing a batch among processes: N gloo ranks on the CPU compared with one, one thread each.
 
     python benchmarks/ranks.py [--ranks 2] [--rounds 5] [--json FILE]
 
-The global batch is the same. Rounds are interleaved, a fresh set of processes each; medians over rounds, ratios formed
-inside a round. CPU time counts the work of all ranks, so it holds on a busy machine too: what exceeds one rank's is
-overhead, of collectives, of layers whose cost does not shrink with the batch, and of the optimiser, which every rank
-runs. Wall time is ideal at one rank's divided by the number of ranks, where there are as many free cores.
+The global batch is the same. Rounds are interleaved, with new processes in each; results are medians over rounds of
+ratios formed within a round. CPU time counts the work of all ranks, so it is valid on a busy machine. CPU time beyond
+that of one rank is overhead: collectives, layers whose cost does not shrink with the batch, and the optimizer, which
+every rank runs. With enough free cores, the ideal wall time is that of one rank divided by the number of ranks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from genlab.distributed.launcher import environment, free_port
 
 @dataclass(frozen=True)
 class Workload:
-    """A model on random pictures of a size."""
+    """A model on random images of one size."""
 
     overrides: list[str]
     shape: tuple[int, int, int]
@@ -41,7 +41,7 @@ WORKLOADS = {
 
 
 def work(name: str) -> dict[str, float]:
-    """Seconds a step of this rank, CPU and wall, after two steps of warm-up."""
+    """Seconds per step of this rank, CPU and wall, after two steps of warm-up."""
     import torch
 
     from genlab.config import compose
@@ -69,7 +69,7 @@ def work(name: str) -> dict[str, float]:
 
 
 def measure(name: str, ranks: int) -> dict[str, float]:
-    """Seconds a step: CPU over all ranks, and wall of the slowest."""
+    """Seconds per step: CPU over all ranks, and wall time of the slowest."""
     command = [sys.executable, __file__, "--work", name]
     with free_port() as port:
         started = [
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--work", choices=WORKLOADS, help=argparse.SUPPRESS)  # what the processes themselves run
+    parser.add_argument("--work", choices=WORKLOADS, help=argparse.SUPPRESS)  # used by the child processes
     options = parser.parse_args()
     if options.work:
         print(json.dumps(work(options.work)))

@@ -1,7 +1,6 @@
-"""Statistics over interleaved rounds: medians, ratios formed inside a round, spreads; a Markdown table.
+"""Statistics over interleaved rounds: medians, ratios formed within a round, spreads; a Markdown table.
 
-A round is `{entry: row}`, one row from each process, in the keys of `genlab bench`. Entries are named
-"<peer> <precision>".
+A round is `{entry: row}`, one row per process, with the keys of `genlab bench`. Entries are named "<peer> <precision>".
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ OURS = "genlab"
 
 
 def speed(row: dict[str, Any]) -> str:
-    """The key that decides: per CPU second on one thread of a CPU, since wall time on a shared machine is others' too.
+    """The key to compare: per CPU second on one CPU thread, because wall time on a shared machine is unreliable.
 
-    Else per second: CPU time says nothing of a GPU's work, and several threads use it up while they wait.
+    Otherwise per second: CPU time does not include a GPU's work, and several threads use it up while they wait.
     """
     return "images_per_cpu_s" if row["device"] == "cpu" and row["threads"] == 1 else "images_per_s"
 
@@ -29,7 +28,7 @@ def deciding(rounds: Sequence[Round]) -> str:
 
 
 def check_equal(rounds: Sequence[Round]) -> None:
-    """ValueError unless all rows are of the same work, in the precision that their entry's name says."""
+    """Raise ValueError unless all rows have the same work, in the precision that their entry's name states."""
     rows = [(entry, row) for round_ in rounds for entry, row in round_.items()]
     first, reference = rows[0]
     for entry, row in rows:
@@ -45,19 +44,19 @@ def median(rounds: Sequence[Round], entry: str, key: str) -> float:
 
 
 def spread(rounds: Sequence[Round], entry: str) -> float:
-    """(largest − smallest) / median, of the speed that decides."""
+    """(largest − smallest) / median of the compared speed."""
     values = [round_[entry][deciding(rounds)] for round_ in rounds]
     return (max(values) - min(values)) / statistics.median(values)
 
 
 def ratio(rounds: Sequence[Round], entry: str, other: str) -> float:
-    """The median over rounds of entry ÷ other, of the speed that decides: a machine that slows down slows both."""
+    """Median over rounds of entry ÷ other, of the compared speed: a machine that slows down affects both."""
     key = deciding(rounds)
     return statistics.median(round_[entry][key] / round_[other][key] for round_ in rounds)
 
 
 def summary(rounds: Sequence[Round]) -> dict[str, dict[str, Any]]:
-    """For each entry its medians and spread, and how many times as fast each of genlab's is in `times`."""
+    """Medians and spread of each entry, and in `times` how many times as fast each entry of genlab is."""
     check_equal(rounds)
     entries = list(rounds[0])
     ours = [entry for entry in entries if entry.split()[0] == OURS]
@@ -77,7 +76,7 @@ def to_floor(rounds: Sequence[Round], precision: str) -> float:
 
 
 def table(rounds: Sequence[Round], conditions: str = "") -> str:
-    """The summary as Markdown, the speed that decides first; a ratio above 1 says that genlab is the faster."""
+    """The summary as Markdown, the compared speed first; a ratio above 1 means that genlab is faster."""
     found, row = summary(rounds), next(iter(rounds[0].values()))
     first = deciding(rounds)
     [second] = set(LABELS) - {first}

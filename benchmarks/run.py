@@ -1,13 +1,13 @@
-"""Time genlab beside its floor and its peers: fresh processes, interleaved rounds, ratios formed inside a round.
+"""Compare genlab's speed with its floor and other projects: new processes, interleaved rounds, ratios within a round.
 
     python -m benchmarks.run                                          all workloads, genlab and floor
     python -m benchmarks.run vae_mlp_mnist --peers-python peers/bin/python --examples checkouts/examples
     python -m benchmarks.run --gate 0.85 vae_mlp_mnist                exit code 1 below 0.85 of the floor
 
-Data: GENLAB_DATA where the sets are there, else synthetic ones of the same sizes. Writes
-benchmarks/results/<hardware>-<date>.json and a Markdown table beside it; workloads that were run earlier that day stay
-in both. --docs puts the table into docs/performance.md as well. Fewer than five rounds are no result: their table is
-printed, and kept only in a folder given by --out.
+Data: GENLAB_DATA if it contains the data sets, else synthetic ones of the same sizes. Writes
+benchmarks/results/<hardware>-<date>.json and a Markdown table beside it, and keeps workloads that were run earlier that
+day. --docs also writes the table to docs/performance.md. Fewer than five rounds are not a result: their table is
+printed, and stored only in a folder given by --out.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from genlab.runs.provenance import git_state, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-ENOUGH = 5  # rounds of a result that is kept
-STEPS = {  # timed steps and those before them
+ENOUGH = 5  # rounds needed to store a result
+STEPS = {  # timed steps, and warm-up steps before them
     "cpu": {
         "vae_mlp_mnist": (1000, 30),
         "vae_conv64": (15, 3),
@@ -85,7 +85,7 @@ def options() -> argparse.Namespace:
 
 
 def entries(workload: str, given: argparse.Namespace, data: Path, images: Path) -> dict[str, list[str]]:
-    """Every entry's command, by name."""
+    """The command of each entry, by name."""
     steps, warmup = STEPS[given.device][workload]
     steps = given.steps or steps
     span = ["--steps", str(steps), "--warmup", str(warmup), "--threads", str(given.threads), "--device", given.device]
@@ -112,13 +112,13 @@ def entries(workload: str, given: argparse.Namespace, data: Path, images: Path) 
 
 
 def layout(workload: str, device: str, precision: str) -> str:
-    """The faster one, as genlab's `trainer.layout=auto` chooses."""
+    """The faster memory layout, as genlab's `trainer.layout=auto` chooses it."""
     return "nhwc" if workload in CONVOLUTIONAL and (device == "cpu" or precision != "fp32") else "nchw"
 
 
 def row(name: str, command: list[str], variables: dict[str, str]) -> dict[str, Any] | None:
-    """The last line of JSON that a fresh process prints; None, with its last words, if there is none."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:  # for run folders that a peer leaves behind
+    """The last line of JSON that a new process prints; None if there is none, after printing the end of its output."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:  # for run folders that other projects leave behind
         environment = {**variables, "TMPDIR": folder}
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, cwd=ROOT)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"peer"')]
@@ -130,7 +130,7 @@ def row(name: str, command: list[str], variables: dict[str, str]) -> dict[str, A
 
 
 def play(workload: str, given: argparse.Namespace, data: Path, variables: dict[str, str]) -> list[rounds.Round]:
-    """The rounds. An entry that fails once, as a peer that is not installed does, is left out of all."""
+    """The rounds. An entry that fails once, such as a project that is not installed, is removed from all rounds."""
     exported = subprocess.run(
         [sys.executable, "-m", "benchmarks.images", workload],
         stdout=subprocess.PIPE, text=True, check=True, env=variables, cwd=ROOT,
@@ -152,14 +152,14 @@ def play(workload: str, given: argparse.Namespace, data: Path, variables: dict[s
 
 
 def environment(data: Path, threads: int) -> dict[str, str]:
-    """Environment variables for every entry alike."""
+    """Environment variables common to all entries."""
     limits = {key: str(threads) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, **limits, "PYTHONPATH": path, "GENLAB_DATA": str(data)}
 
 
 def hardware(device: str) -> str:
-    """The processor's or the GPU's name, as a file name."""
+    """The name of the processor or the GPU, as a file name."""
     if device == "cuda":
         import torch
 
@@ -176,7 +176,7 @@ def hardware(device: str) -> str:
 
 
 def kept(given: argparse.Namespace, played: dict[str, list[rounds.Round]], source: str) -> dict[str, Any]:
-    """The day's results with these rounds in them, not yet summed up; written if they are to be kept."""
+    """The day's results including these rounds, without summary; written to disk if they count."""
     date = str(datetime.date.today())
     results: dict[str, Any] = {"hardware": hardware(given.device), "date": date}
     results |= {"facts": {}, "summary": {}, "rounds": {}}
@@ -202,9 +202,9 @@ def save(given: argparse.Namespace, results: dict[str, Any]) -> None:
 
 
 def write(given: argparse.Namespace, played: dict[str, list[rounds.Round]], source: str) -> None:
-    """The JSON, the table beside it, and with --docs the table in the documentation.
+    """Write the JSON and the table beside it, and with --docs the table in the documentation.
 
-    The rounds are on disk before they are judged: ValueError if they lack genlab or its floor, or are of unequal work.
+    The rounds are stored before they are checked: ValueError if genlab or its floor is missing, or if the work differs.
     """
     results = kept(given, played, source)
     for workload, found in played.items():
@@ -227,7 +227,7 @@ def check_whole(workload: str, found: list[rounds.Round], precisions: list[str])
 
 
 def rendered(results: dict[str, Any]) -> str:
-    """The tables of all workloads that were summed up."""
+    """The tables of all workloads that have a summary."""
     tables = []
     for workload in results["summary"]:
         facts = results["facts"][workload]
@@ -237,7 +237,7 @@ def rendered(results: dict[str, Any]) -> str:
 
 
 def put(page: Path, marker: str, text: str) -> None:
-    """Replace what stands between `<!-- marker -->` and `<!-- /marker -->` in a page."""
+    """Replace the text between `<!-- marker -->` and `<!-- /marker -->` in a page."""
     before, begin, rest = page.read_text().partition(f"<!-- {marker} -->\n")
     _, end, after = rest.partition(f"<!-- /{marker} -->")
     if not end:
@@ -246,7 +246,7 @@ def put(page: Path, marker: str, text: str) -> None:
 
 
 def passes(gate: float, played: dict[str, list[rounds.Round]], precisions: list[str]) -> bool:
-    """Whether genlab reaches `gate` of the floor everywhere; says where it does not."""
+    """Whether genlab reaches `gate` of the floor everywhere; prints where it does not."""
     ratios = {(w, p): rounds.to_floor(found, p) for w, found in played.items() for p in precisions}
     for (workload, precision), found in ratios.items():
         print(f"{workload} {precision}: {found:.3f} of the floor, gate {gate}", file=sys.stderr)

@@ -1,10 +1,10 @@
-"""What starting costs: CPU seconds and wall seconds of whole commands, beside what they are measured against.
+"""Cost of starting: CPU and wall seconds of whole commands, compared with references.
 
     python benchmarks/startup.py [ROUNDS]
 
-Commands are started in turn, so that a busy machine slows all; the figure is the median of the ratios of a round's
-CPU seconds. `first step` rows end with the first optimiser step of the MNIST VAE; they need MNIST (genlab doctor).
-Compiled bytecode is kept in a folder of its own: the first round, which fills it, is not counted.
+Commands are started in turn, so a busy machine slows all of them; the result is the median of the ratios of CPU seconds
+within a round. `first step` rows end with the first optimizer step of the VAE on MNIST and need MNIST (genlab doctor).
+Compiled bytecode is kept in a separate folder; the first round, which fills it, is not counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REFUSED = ["model=dcgn", "trainer.stepz=3", "trainer.steps=0", "+model.foo=1", "
 
 
 def commands(folder: Path) -> tuple[dict[str, Command], dict[str, Command]]:
-    """Those measured against `import hydra`, and those against the floor: the first of each is the measure."""
+    """Commands compared with `import hydra`, and those compared with the floor; the first of each is the reference."""
     light = {
         "import hydra": ["-c", "import hydra"],
         "genlab --version": [*GENLAB, "--version"],
@@ -58,7 +58,7 @@ def _run(command: Command, folder: Path) -> tuple[float, float, int]:
 
 
 def compare(group: dict[str, Command], rounds: int, folder: Path) -> None:
-    """Print a line for each command: medians, and the median ratio to the first one."""
+    """Print one line per command: medians, and the median ratio to the first one."""
     taken: dict[str, list[tuple[float, float, int]]] = {name: [] for name in group}
     for _ in range(rounds + 1):
         for name, command in group.items():

@@ -1,12 +1,11 @@
-"""Building a store from an LMDB of LSUN-size JPEGs, against the bare decode of the same pictures by Pillow.
+"""Building a store from an LMDB with JPEGs of LSUN's size, compared with bare decoding of the same images by Pillow.
 
     python benchmarks/store.py [--images 20000] [--rounds 5] [--size 64]
 
-The pictures are made here: 341x256, smooth noise with grain, about 12 kB. Figures are images per CPU second, medians
-over the rounds. "build" is all of a build by one worker: the walk over the keys, reading, decoding, hashing, writing,
-syncing; what a build of two pictures takes, which is the start of its child processes, is given apart as "start".
-"bare" is a loop in this process over bytes in memory: open, draft to twice the size, convert, resize. The three take
-turns.
+The images are generated: 341x256, smooth noise with grain, about 12 kB. Results are images per CPU second, medians over
+rounds. "build" is a whole build by one worker: scanning the keys, reading, decoding, hashing, writing, syncing. The
+time to build two images, which is the start of the child processes, is reported separately as "start". "bare" is a loop
+in this process over bytes in memory: open, draft to twice the size, convert, resize. The three run in turn.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from PIL import Image
 from genlab.data.datasets.lsun import LSUN
 from genlab.utils import subprocesses
 
-DISTINCT = 500  # pictures that differ; more would only take longer to make
+DISTINCT = 500  # different images; more would only take longer to create
 
 
 def picture(rng: np.random.Generator) -> bytes:
-    """A JPEG like a photograph's in size: colour noise at three scales, and grain."""
+    """A JPEG with the size of a photograph: color noise at three scales, and grain."""
     sum_of_scales = np.full((256, 341, 3), 118, np.float32)
     for cells, strength in ((4, 70), (12, 35), (48, 14)):
         for channel in range(3):
@@ -52,7 +51,7 @@ def make(root: Path, pictures: Sequence[bytes], images: int) -> None:
         folder.mkdir()
         with lmdb.open(str(folder), map_size=2**40) as environment, environment.begin(write=True) as transaction:
             for i in range(count):
-                key = f"{i * 2654435761 % 2**60:040x}".encode()  # scattered, as hashes are
+                key = f"{i * 2654435761 % 2**60:040x}".encode()  # scattered like hashes
                 transaction.put(key, pictures[i % len(pictures)])
 
 

@@ -1,17 +1,16 @@
-"""What a sweep adds to each of its jobs: wall and CPU seconds, as JSON.
+"""Cost that a sweep adds to each of its jobs: wall and CPU seconds, as JSON.
 
     python benchmarks/sweep.py [ROUNDS] [JOBS]
 
-A job is as small as one can be: a VAE on the digits, one step, no evaluator. In every round there are run, in turn,
+A job is as small as possible: a VAE on the digits, one step, no evaluator. Each round runs, in turn,
 
-    sweep      `genlab train -m` over JOBS seeds, and over one     seconds a job = (all - one) / (JOBS - 1)
+    sweep      `genlab train -m` over JOBS seeds, and over one     seconds per job = (all - one) / (JOBS - 1)
     work       the same jobs by genlab.train() in a loop, in one process whose first job is not counted
-    processes  `genlab train -m` over 4 seeds and over one, with forking refused: an interpreter a job
+    processes  `genlab train -m` over 4 seeds and over one, with forking refused: an interpreter per job
 
-`beyond the work` is seconds a job of the sweep less seconds a job of the loop: starting it, its checks and its ledger,
-its own memory, its end. Composing a job belongs to both sides, and a sweep does it in less. The figures are medians
-over rounds, differences being formed inside a round. CPU seconds are of all processes together; on a busy machine
-they are the figure to read.
+`beyond the work` is seconds per job of the sweep minus seconds per job of the loop: starting the job, its checks and
+ledger, its own memory, its end. Both sides compose the job's configuration; a sweep does it faster. Results are medians
+over rounds of differences formed within a round. CPU seconds cover all processes; on a busy machine, use them.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ Seconds = tuple[float, float]  # wall, CPU
 
 
 def command(code: str, jobs: int) -> Seconds:
-    """Seconds that a sweep of `jobs` seeds takes."""
+    """Seconds of a sweep over `jobs` seeds."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["train", "-m", *OVERRIDES, f"seed=range(0,{jobs})", f"hydra.sweep.dir={folder}/sweep"]
         began = time.perf_counter()
@@ -65,7 +64,7 @@ def each(code: str, jobs: int) -> Seconds:
 
 
 def loop(jobs: int) -> Seconds:
-    """Seconds of a job among others in one process."""
+    """Seconds per job when all jobs run in one process."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-c", LOOP, folder, str(jobs), *OVERRIDES], capture_output=True, check=True)
         wall, cpu = json.loads(Path(folder, "seconds.json").read_text())

@@ -1,9 +1,9 @@
-"""Synthetic data sets in the formats and sizes of the real ones, for machines that have none; always the same bytes.
+"""Synthetic data sets in the formats and sizes of the real ones, always the same bytes, where real data are missing.
 
     python -m benchmarks.synthetic FOLDER [NAME ...]        then GENLAB_DATA=FOLDER
 
-`mnist`: 60,000 + 10,000 blots. `celeba`: JPEGs of 178x218 pixels and about 7 kB. `lsun`: an LMDB of JPEGs of 341x256
-pixels and about 12 kB. Their pixels mean nothing; they cost about what real ones cost.
+`mnist`: 60,000 + 10,000 blobs. `celeba`: JPEGs of 178x218 pixels and about 7 kB. `lsun`: an LMDB of JPEGs of 341x256
+pixels and about 12 kB. Their pixels mean nothing; they take about as long to decode as real ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 
 from genlab.utils.paths import cache_folder
 
-NEEDS = {  # workload -> data set; data set -> what shows that it is there
+NEEDS = {  # workload -> data set; data set -> file that shows that it exists
     "vae_mlp_mnist": "mnist", "vae_conv64": "celeba", "dcgan64": "celeba", "dcgan64_lsun": "lsun", "vqvae32": "celeba",
     "wgan_gp28": "mnist",
 }  # fmt: skip
@@ -31,7 +31,7 @@ SIGNS = {
 
 
 def data_root(workloads: list[str]) -> tuple[Path, str]:
-    """The folder to use as GENLAB_DATA for these workloads, and "real" or "synthetic"; what lacks is made."""
+    """The folder to use as GENLAB_DATA for these workloads, and "real" or "synthetic"; missing data are created."""
     names = sorted({NEEDS[workload] for workload in workloads})
     given = os.environ.get("GENLAB_DATA")
     if given and all(_there(Path(given), name) for name in names):
@@ -53,7 +53,7 @@ def _there(folder: Path, name: str) -> bool:
 
 
 def mnist(root: Path, train: int = 60_000, test: int = 10_000) -> None:
-    """The four IDX files: grey blots inside the central 20x20 pixels, random labels."""
+    """The four IDX files: gray blobs inside the central 20x20 pixels, random labels."""
     rng = np.random.default_rng(0)
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def mnist(root: Path, train: int = 60_000, test: int = 10_000) -> None:
         rough = Image.fromarray(rng.normal(0, 1, (7, 7)).astype(np.float32))
         smooth = np.asarray(rough.resize((20, 20), Image.Resampling.BICUBIC))
         blot[4:24, 4:24] = np.where(smooth > 0.8, np.clip(smooth * 160, 0, 255), 0)
-    for prefix, n in (("t10k", test), ("train", train)):  # train-images last: it says that the set is whole
+    for prefix, n in (("t10k", test), ("train", train)):  # train-images last: its presence means complete
         labels = rng.integers(0, 10, n).astype(np.uint8)
         pixels = blots[rng.integers(0, len(blots), n)]
         _write(raw / f"{prefix}-labels-idx1-ubyte", struct.pack(">2I", 2049, n) + labels.tobytes())
@@ -70,7 +70,7 @@ def mnist(root: Path, train: int = 60_000, test: int = 10_000) -> None:
 
 
 def celeba(root: Path, n: int = 2000) -> None:
-    """The folder of aligned pictures with its attributes and its partition: a tenth each for validation and test."""
+    """The folder of aligned images with its attributes and its partition: a tenth each for validation and test."""
     rng, home = np.random.default_rng(1), root / "celeba"
     partial = home / "img_align_celeba.part"
     partial.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def celeba(root: Path, n: int = 2000) -> None:
 
 
 def lsun(root: Path, train: int = 1000, val: int = 100) -> None:
-    """The two LMDBs of one category; keys as random as the real ones."""
+    """The two LMDBs of one category; keys are random, as in the real ones."""
     import lmdb
 
     rng = np.random.default_rng(2)
@@ -100,7 +100,7 @@ def lsun(root: Path, train: int = 1000, val: int = 100) -> None:
 
 
 def scene(rng: np.random.Generator, width: int, height: int, grain: float) -> bytes:
-    """A JPEG of colour noise at three scales and of fine grain, which decides about its size."""
+    """A JPEG of color noise at three scales and fine grain, which determines its size."""
     pixels = rng.normal(118, grain, (height, width, 1)).astype(np.float32).repeat(3, 2)
     for cells, strength in ((4, 70), (12, 35), (48, 14)):
         rough = rng.normal(0, strength, (3, cells, cells)).astype(np.float32)
