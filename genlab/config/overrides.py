@@ -36,7 +36,8 @@ def groups(folders: Sequence[Path]) -> dict[str, list[str]]:
     for folder in folders:
         for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
             if entry.is_dir() and not entry.name.startswith((".", "_")):
-                options = (path.relative_to(entry).with_suffix("").as_posix() for path in entry.rglob("*.yaml"))
+                files = entry.rglob("[!_]*.yaml")  # _*.yaml is a base of other files
+                options = (path.relative_to(entry).with_suffix("").as_posix() for path in files)
                 found.setdefault(entry.name, set()).update(options)
     return {name: sorted(options) for name, options in sorted(found.items())}
 

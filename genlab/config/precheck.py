@@ -39,19 +39,19 @@ def check(config: Mapping[str, Any], folder: Path, plugins: bool) -> None:
 
 @functools.cache
 def known_specs(folder: Path, group: str) -> Known:
-    """Every name in the YAML files of a group, with its keys, those of the files in its defaults list included."""
-    found: Known = {}
+    """Every name in the YAML files of a group, with the keys beside it, also those of the bases of a file."""
     contents = {path.stem: parse_config(path.read_bytes()) for path in (folder / group).glob("*.yaml")}
+
+    def merged(content: Mapping[str, Any]) -> dict[str, Any]:
+        bases = [base for base in content.get("defaults", ()) if isinstance(base, str) and base in contents]
+        return {key: value for base in bases for key, value in merged(contents[base]).items()} | dict(content)
+
+    found: Known = {}
     for content in contents.values():
-        for spec in content.values() if group in OPEN_GROUPS else [content]:
+        for spec in content.values() if group in OPEN_GROUPS else [merged(content)]:
             if isinstance(spec, dict) and "name" in spec:
-                found.setdefault(spec["name"], set()).update(_keys(spec, contents) - NOT_KEYS)
+                found.setdefault(spec["name"], set()).update(spec.keys() - NOT_KEYS)
     return found
-
-
-def _keys(content: Mapping[str, Any], contents: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    bases = [contents[base] for base in content.get("defaults", ()) if isinstance(base, str) and base in contents]
-    return set(content).union(*(_keys(base, contents) for base in bases))
 
 
 def _specs(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

@@ -37,10 +37,10 @@ def first_comment(path: Path) -> str:
 
 
 def options(group: str, folders: Sequence[Path]) -> dict[str, Path]:
-    """Every option of a group with its file; the first folder that has one wins."""
+    """Every option of a group with its file, but for bases (`_*.yaml`); the first folder that has one wins."""
     found: dict[str, Path] = {}
     for folder in folders:
-        for path in sorted((folder / group).rglob("*.yaml")):
+        for path in sorted((folder / group).rglob("[!_]*.yaml")):
             found.setdefault(path.relative_to(folder / group).with_suffix("").as_posix(), path)
     return dict(sorted(found.items()))
 

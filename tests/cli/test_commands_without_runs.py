@@ -24,7 +24,7 @@ def test_dry_run_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("choice", "texts"),
     [
-        ("model=dcgan", ["Radford", "model.generator.width", "64", "phase discriminator", "real_probability",
+        ("model=dcgan", ["Radford", "model.generator.base_channels", "64", "phase discriminator", "real_probability",
         "Samples"]),
         ("model=vae", ["Kingma", "model.latent_dim", "integer > 0", "bernoulli | gaussian",
         "logs loss, elbo, reconstruction, kl"]),

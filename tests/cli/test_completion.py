@@ -39,7 +39,7 @@ def test_groups_options_and_keys() -> None:
 
 def test_keys_follow_the_options_chosen() -> None:
     keys = candidates("genlab train model=dcgan model.")
-    assert "model.generator.width=" in keys
+    assert "model.generator.base_channels=" in keys
     assert "model.beta=" not in keys
     assert "optimizer.momentum=" in candidates("genlab train optimizer=sgd optimizer.")
 

@@ -46,7 +46,8 @@ TRAINING = """
 import sys
 from genlab.cli import main
 small = ["trainer.steps=2", "trainer.batch_size=8", "trainer.clip=1", "trainer.ema=0.9"]
-for model in (["vae"], ["autoencoder"], ["dcgan", "model.generator.width=8", "model.discriminator.width=8"]):
+gan = ["dcgan", "model.generator.base_channels=8", "model.discriminator.base_channels=8"]
+for model in (["vae"], ["autoencoder"], gan):
     assert main.main(["train", "model=" + model[0], *model[1:], *small]) == 0
 import torch
 from genlab.engine.eager import eager

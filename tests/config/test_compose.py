@@ -52,9 +52,9 @@ def test_defaults() -> None:
 
 def test_a_network_takes_keys_that_its_models_file_does_not_name() -> None:
     discover()
-    composed = compose.compose(["model=cgan", "model.discriminator.norm=spectral"]).config
+    composed = compose.compose(["model=cgan", "model.generator.hidden=[8]"]).config
     compose.check(composed)
-    assert composed["model"]["discriminator"] == {"name": "dcgan_discriminator", "width": 64, "norm": "spectral"}
+    assert composed["model"]["generator"] == {"name": "dcgan_generator", "base_channels": 64, "hidden": [8]}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from genlab.registry import DATASETS, OPTIMIZERS, SCHEDULES, Registry, discover,
 discover()
 ROOT = compose.search_path()
 GROUPS = sorted(path.name for path in ROOT.iterdir() if path.is_dir())
-FILES = [(group, path.stem) for group in GROUPS for path in sorted((ROOT / group).glob("*.yaml"))]
+FILES = [(group, path.stem) for group in GROUPS for path in sorted((ROOT / group).glob("[!_]*.yaml"))]
 RUNS = [(group, option) for group, option in FILES if group != "sweep"]  # a study is several runs: tests/cli
 
 

@@ -28,7 +28,7 @@ from genlab.core.model import (
 )
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.likelihood.objective import Objective
-from genlab.registry import MODELS, keyword_parameters
+from genlab.registry import MODELS
 from tests.support.evaluated import MemorySplit
 from tests.support.models import CONFIGS, LARGE_SHAPES, SHAPES, spec_of
 
@@ -70,8 +70,7 @@ def built(build: Build, shape: Shape) -> Model:
 
 def test_yaml_keys_are_the_constructors_parameters(preset: str) -> None:
     spec = spec_of(preset)
-    parameters = keyword_parameters(MODELS.get(spec["name"]))
-    assert set(spec) - {"name"} == set(parameters) - set(MODELS.runtime)
+    assert set(spec) - {"name"} == MODELS.schema(spec["name"]).model_fields.keys()
 
 
 def test_every_line_of_the_yaml_is_explained(preset: str) -> None:

@@ -29,7 +29,12 @@ COMMON = ["dataset=digits", "trainer.batch_size=32", "trainer.steps=40", "traine
 FAMILIES = {
     "vae": ["model=vae", "model.network.hidden=[32]", "model.latent_dim=4"],
     "autoencoder": ["model=autoencoder", "model.network.hidden=[32]", "model.latent_dim=4"],
-    "dcgan": ["model=dcgan", "model.generator.width=8", "model.discriminator.width=8", "model.latent_dim=8"],
+    "dcgan": [
+        "model=dcgan",
+        "model.generator.base_channels=8",
+        "model.discriminator.base_channels=8",
+        "model.latent_dim=8",
+    ],
 }
 Start = Callable[[list[str]], int]  # overrides -> process id
 

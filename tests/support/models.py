@@ -21,15 +21,15 @@ from genlab.registry import MODELS, discover
 CONFIGS = Path(__file__).parents[2] / "configs"
 # no model of pictures: a game of two numbers that both start at 1 and draws no noise; tests/models/test_dirac.py
 OTHERS = ("dirac",)
-PRESETS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml") if path.stem not in OTHERS)
+PRESETS = sorted(path.stem for path in (CONFIGS / "model").glob("[!_]*.yaml") if path.stem not in OTHERS)
 SHAPES = [(c, h, w) for c in (1, 3) for h, w in ((8, 8), (28, 28), (28, 20), (32, 32), (64, 64))]
 LARGE_SHAPES = [(3, 128, 128), (1, 256, 256)]
 LISTS = ("hidden", "channels")  # keys whose lists are widths
 # keys that are widths, counts or lengths, and what they become
 SMALL = {
-    "width": 2, "latent_dim": 5, "hidden": 6, "chains": 3, "burn_in": 2, "blocks": 1, "base_channels": 2,
+    "latent_dim": 5, "hidden": 6, "chains": 3, "burn_in": 2, "blocks": 1, "base_channels": 2,
     "residual_channels": 2, "channels": 2, "num_embeddings": 8, "embedding_dim": 3, "layers": 2, "centroids": 6,
-    "k": 2, "mapping_layers": 1, "channel_base": 64, "channel_max": 4, "pool": 3,
+    "k": 2, "mapping_layers": 1, "channel_base": 64, "channel_max": 4, "image_pool_size": 3,
 }  # fmt: skip
 
 

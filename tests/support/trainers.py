@@ -27,7 +27,12 @@ TINY = ["dataset=digits", "evaluator=none", "trainer.batch_size=16", "trainer.st
 FAMILIES = {
     "vae": ["model=vae", "model.network.hidden=[16]", "model.latent_dim=3"],
     "autoencoder": ["model=autoencoder", "model.network.hidden=[16]", "model.latent_dim=3"],
-    "dcgan": ["model=dcgan", "model.generator.width=8", "model.discriminator.width=8", "model.latent_dim=4"],
+    "dcgan": [
+        "model=dcgan",
+        "model.generator.base_channels=8",
+        "model.discriminator.base_channels=8",
+        "model.latent_dim=4",
+    ],
 }
 DOMAINS = ["dataset=unpaired", "dataset.of={name: digits}", "dataset.classes=[0,1]", "dataset.size=null"]
 MakeTrainer = Callable[..., Trainer]

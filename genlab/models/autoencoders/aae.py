@@ -85,7 +85,7 @@ class AdversarialAutoencoder(Model):
     def encoder_loss(self, image: Tensor, code: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The generator loss of the encoder, which encodes anew since it was updated after `shared_forward`."""
         on_code = self.discriminator(self.encode(image))
-        return {"loss": GAN_LOSS.generator(on_code, on_code)}
+        return {"loss": GAN_LOSS.generator(on_code, None)}
 
     def prior(self, n: int) -> Tensor:
         """n samples of p(z), (n, latent_dim); a mixture has its ring in the first two dimensions."""

@@ -1,8 +1,8 @@
 """StyleGAN2 with adaptive discriminator augmentation.
 
 A mapping turns noise z into a style w, which scales the feature maps of every layer of the generator: coarse layers
-draw the pose, fine ones the texture. Two penalties smooth the game, on the discriminator's slope at real images (R1)
-and on how far a step in w moves the image; where data are few, the discriminator sees all images changed at random.
+determine the pose, fine ones the texture. Two penalties regularize training: R1 on the discriminator's gradient at real
+images, and one on how far a step in w changes the image. With little data, the discriminator sees augmented images.
 
 Karras, Laine, Aittala, Hellsten, Lehtinen & Aila, Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020
 (arXiv:1912.04958); Karras, Laine & Aila, StyleGAN, CVPR 2019 (arXiv:1812.04948); Karras, Aittala, Hellsten, Laine,
@@ -20,32 +20,32 @@ from genlab.core import rng
 from genlab.core.model import Model, Phase, Shape
 from genlab.distributed.batch_norm import global_mean
 from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
-from genlab.nn.losses.gradients import image_gradient, squared_gradient
+from genlab.nn.losses.gradient_penalties import image_gradient, squared_gradient
 from genlab.nn.networks.stylegan2 import Discriminator, Mapping, Synthesis
 from genlab.registry import AUGMENTATIONS, MODELS, AugmentationSpec, Fraction, NonNegativeFloat, PositiveInt, Truncation
 
 GAN_LOSS = GAN_LOSSES["non_saturating"]
-R1_EVERY, PATH_EVERY = 16, 4  # lazy regularisation, section 3.1: a penalty so rare counts as much more
-W_RATE, PATH_RATE = 0.002, 0.01  # of the moving averages of w (the code of Karras et al. 2021; in 2020 0.005), and of a
-PATH_SHRINK = 2  # path lengths are measured on a part of a batch
+R1_EVERY, PATH_EVERY = 16, 4  # lazy regularization, section 3.1: the weight is multiplied by the interval
+W_RATE, PATH_RATE = 0.002, 0.01  # of the moving averages of w (code of Karras et al. 2021; 0.005 in 2020) and of a
+PATH_SHRINK = 2  # path lengths are measured on half of a batch
 
 
 class Generator(nn.Module):
-    """The mapping f, the synthesis g, and the mean style w̄."""
+    """The mapping f, the synthesis network g, and the mean style w̄."""
 
     mean_style: Tensor
 
-    def __init__(self, mapping: Mapping, synthesis: Synthesis, width: int) -> None:
+    def __init__(self, mapping: Mapping, synthesis: Synthesis, style_dim: int) -> None:
         super().__init__()
         self.mapping, self.synthesis = mapping, synthesis
-        self.register_buffer("mean_style", torch.zeros(width))
+        self.register_buffer("mean_style", torch.zeros(style_dim))
 
 
 @MODELS("stylegan2")
 class StyleGAN2(Model):
-    """Images are about [-1, 1] inside; a code is z, a style is w for each layer."""
+    """Networks see images in about [-1, 1]. A code is z; a style is w for each layer."""
 
-    monitor = None  # no loss says which of two runs has the better images
+    monitor = None  # no loss tells which of two runs has the better images
     path_length: Tensor
 
     def __init__(
@@ -72,22 +72,22 @@ class StyleGAN2(Model):
         self.register_buffer("path_length", torch.zeros(()))  # a of equation 4
 
     def phases(self) -> list[Phase]:
-        found = [
+        phases = [
             Phase("discriminator", self.discriminator_loss, self.discriminator),
             Phase("generator", self.generator_loss, self.generator),
         ]
         if self.r1:
-            found.append(Phase("r1", self.flatten_slope, self.discriminator, every=R1_EVERY))
+            phases.append(Phase("r1", self.r1_loss, self.discriminator, every=R1_EVERY))
         if self.path_weight:
-            found.append(Phase("path", self.even_paths, self.generator, every=PATH_EVERY))
-        return found
+            phases.append(Phase("path", self.path_loss, self.generator, every=PATH_EVERY))
+        return phases
 
     def shared_forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The step's real images and as many fakes."""
         return 2 * image - 1, self.generator.synthesis(self.mixed(len(image)))
 
     def discriminator_logits(self, image: Tensor) -> Tensor:
-        """The discriminator's logits (N, 1) of images about [-1, 1], which it sees augmented."""
+        """The discriminator's logits (N, 1) of images in about [-1, 1], after augmentation."""
         logits: Tensor = self.discriminator(image if self.augment is None else self.augment(image))
         return logits
 
@@ -96,27 +96,24 @@ class StyleGAN2(Model):
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         _, on_real, on_fake = self.real_and_fake_logits(real, fake.detach())[""]
-        said: dict[str, Tensor] = {
-            "loss": GAN_LOSS.discriminator(on_real, on_fake),
-            "real_sign": on_real.detach().float().sign().mean(),  # r_t: near 1, real images are known by heart
+        logs = {
+            "r_t": on_real.detach().float().sign().mean(),  # near 1: the discriminator memorizes the real images
             "fake_sign": on_fake.detach().float().sign().mean(),
         }
-        if self.augment is not None:
-            self.augment.observe(on_real, len(real))
-            said |= self.augment.said()
-        return said
+        logs |= self.augment.observe(on_real, len(real)) if self.augment else {}
+        return {"loss": GAN_LOSS.discriminator(on_real, on_fake), **logs}
 
     def generator_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         on_fake = self.discriminator_logits(fake)
-        return {"loss": GAN_LOSS.generator(on_fake, on_fake)}
+        return {"loss": GAN_LOSS.generator(on_fake, None)}
 
-    def flatten_slope(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def r1_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """γ/2 E‖∇D(x)‖² at real images x: R1 of Mescheder et al. 2018."""
-        slope = squared_gradient(self.discriminator_logits, real).mean()
-        return {"loss": self.r1 / 2 * R1_EVERY * slope, "squared_slope": slope.detach()}
+        penalty = squared_gradient(self.discriminator_logits, real).mean()
+        return {"loss": self.r1 / 2 * R1_EVERY * penalty, "r1_penalty": penalty.detach()}
 
-    def even_paths(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """E(‖J_wᵀ y‖ − a)², y of normal numbers, a the lengths' moving average (equation 4)."""
+    def path_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """E(‖J_wᵀ y‖ − a)², y standard normal, a the moving average of the lengths (equation 4)."""
         styles = self.mixed(max(1, len(real) // PATH_SHRINK))
 
         def product(w: Tensor) -> Tensor:
@@ -133,32 +130,32 @@ class StyleGAN2(Model):
         return {"loss": self.path_weight * PATH_EVERY * loss, "length": mean}
 
     def mixed(self, n: int) -> Tensor:
-        """Styles (n, L, D), most of which change from one w to another at some layer (StyleGAN, section 3.1)."""
+        """Styles (n, L, D); most of them switch from one w to another at some layer (StyleGAN, section 3.1)."""
         first, second = self.generator.mapping(self.prior(n)), self.generator.mapping(self.prior(n))
         if self.training:
             self.generator.mean_style.lerp_(global_mean(first.detach(), True), W_RATE)
         layers = self.generator.synthesis.styles
-        mixes, where = rng.uniform(n, 2, like=first).unbind(1)
-        change = torch.where(mixes < self.mixing, 1 + (where * (layers - 1)).floor(), float(layers))
+        mixes, position = rng.uniform(n, 2, like=first).unbind(1)
+        switch = torch.where(mixes < self.mixing, 1 + (position * (layers - 1)).floor(), float(layers))
         layer = torch.arange(layers, device=first.device)
-        return torch.where((layer < change[:, None])[:, :, None], first[:, None], second[:, None])
+        return torch.where((layer < switch[:, None])[:, :, None], first[:, None], second[:, None])
 
     def prior(self, n: int) -> Tensor:
         """n codes z, standard normal."""
         return self.normal(n, self.latent_dim)
 
     def styles(self, code: Tensor, truncation: float = 1.0) -> Tensor:
-        """Codes (N, D) to styles (N, L, D), coarse layers first: w̄ + ψ (f(z) − w̄), ψ below 1 for the more usual."""
+        """Codes (N, D) to styles (N, L, D), coarse layers first: w̄ + ψ (f(z) − w̄), ψ the `truncation`."""
         mean = self.generator.mean_style
         w = mean + truncation * (self.generator.mapping(code) - mean)
         return w[:, None].expand(-1, self.generator.synthesis.styles, -1)
 
     def render(self, styles: Tensor, fixed: bool = True) -> Tensor:
-        """Styles (N, L, D) to images in [0, 1]; unless `fixed`, each image has noise of its own in every layer."""
+        """Styles (N, L, D) to images in [0, 1]; unless `fixed`, every image has its own noise in each layer."""
         return ((self.generator.synthesis(styles, fixed).float() + 1) / 2).clamp(0, 1)
 
     def sample(self, n: int, truncation: Truncation = 1.0) -> Tensor:
-        """n images; with `truncation` ψ below 1 better ones, of less variety."""
+        """n images; a `truncation` ψ below 1 gives better images of less variety."""
         return self.render(self.styles(self.prior(n), truncation), fixed=False)
 
     def decode(self, code: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Autoencoding beyond pixels: a VAE whose decoder is a GAN's generator.
 
-An image and its reconstruction are compared by what the discriminator sees in them, not by pixels, so that an edge
-moved by a pixel costs little and a blur much. The discriminator itself learns from the game alone.
+An image and its reconstruction are compared by the discriminator's features, not by pixels: an edge that moves by a
+pixel costs little, a blur much. The discriminator itself is trained with the adversarial loss alone.
 
 Larsen, Sønderby, Larochelle & Winther, Autoencoding beyond pixels using a learned similarity metric, ICML 2016
 (arXiv:1512.09300): equations and algorithm 1 below are theirs.
@@ -24,12 +24,12 @@ GAN_LOSS = GAN_LOSSES["non_saturating"]
 
 @MODELS("vaegan")
 class VAEGAN(Model):
-    """`encoder` gives q(z|x), `decoder` images, which all three networks see in tanh's range, [-1, 1].
+    """`encoder` is q(z|x), `decoder` generates images; all three networks see images in [-1, 1], the range of tanh.
 
-    Dis_l are the discriminator's features after its first `feature_stage` convolutions, the image's side first.
+    Dis_l are the discriminator's features after its first `feature_stage` convolutions, counted from the image.
     """
 
-    monitor = None  # the metric that images are compared by is itself learned
+    monitor = None  # the metric that compares images is itself learned
 
     def __init__(
         self,
@@ -47,70 +47,68 @@ class VAEGAN(Model):
         self.encoder = NETWORKS.build(encoder, "model.encoder", inp=image_shape, out=2 * latent_dim)
         self.decoder = NETWORKS.build(decoder, "model.decoder", inp=latent_dim, out=image_shape)
         self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=image_shape, out=1)
-        cut(self.discriminator, "model.discriminator")  # a network without such features is refused now
+        cut(self.discriminator, "model.discriminator")  # ConfigError for a network without such features
 
     def shared_forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """x, the mean and log variance of q(z|x), and x̃, the image of a z drawn from it."""
+        """x, the mean and log variance of q(z|x), and x̃, the image of a sample z from it."""
         mean, log_variance = self.posterior(image)
-        return 2 * image - 1, mean, log_variance, self.generate(self.drawn(mean, log_variance))
+        return 2 * image - 1, mean, log_variance, self.generate(self.sampled(mean, log_variance))
 
     def phases(self) -> list[Phase]:
-        """Algorithm 1: each player descends its own part of L_prior + L_llike + L_GAN."""
+        """Algorithm 1: each network minimizes its own part of L_prior + L_llike + L_GAN."""
         return [
             Phase("discriminator", self.discriminator_loss, self.discriminator),
-            Phase("encoder", self.infer, self.encoder),
-            Phase("decoder", self.mislead, self.decoder),
+            Phase("encoder", self.encoder_loss, self.encoder),
+            Phase("decoder", self.decoder_loss, self.decoder),
         ]
 
     def discriminator_loss(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-        """θ_Dis: −L_GAN, whose fakes are reconstructions and draws from the prior (section 2.4).
+        """θ_Dis: −L_GAN, whose fakes are reconstructions and samples from the prior (section 2.4).
 
-        Algorithm 1 adds both kinds up; here each counts half, so that real and made images weigh alike.
+        Algorithm 1 adds both kinds up; here each counts half, so that real and generated images have equal weight.
         """
-        on_real, on_rebuilt, on_fake = self.verdicts(x, rebuilt.detach())
+        on_real, on_rebuilt, on_fake = self.all_logits(x, rebuilt.detach())
         loss = (GAN_LOSS.discriminator(on_real, on_rebuilt) + GAN_LOSS.discriminator(on_real, on_fake)) / 2
-        said = {"real": on_real, "rebuilt": on_rebuilt, "fake": on_fake}
-        probabilities = {f"{name}_probability": each.detach().float().sigmoid().mean() for name, each in said.items()}
+        logits = {"real": on_real, "rebuilt": on_rebuilt, "fake": on_fake}
+        probabilities = {f"{name}_probability": each.detach().float().sigmoid().mean() for name, each in logits.items()}
         return {"loss": loss, **probabilities}
 
-    def verdicts(self, x: Tensor, rebuilt: Tensor) -> tuple[Tensor, ...]:
-        """The logits of real images, of reconstructions and of as many draws from the prior."""
+    def all_logits(self, x: Tensor, rebuilt: Tensor) -> tuple[Tensor, ...]:
+        """The logits of real images, of reconstructions and of as many samples from the prior."""
         with torch.no_grad():
             x_p = self.generate(self.prior(len(x)))
         return tuple(self.features_and_logit(each)[1] for each in (x, rebuilt, x_p))
 
     def real_and_fake_logits(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Logits]:
-        on_real, *on_made = self.verdicts(x, rebuilt)
-        return {"": Logits(GAN_LOSS, on_real, torch.cat(on_made))}
+        on_real, *on_fakes = self.all_logits(x, rebuilt)
+        return {"": Logits(GAN_LOSS, on_real, torch.cat(on_fakes))}
 
-    def infer(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-        """θ_Enc: L_prior + L_llike, in nats but for the Gaussian's constant."""
+    def encoder_loss(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
+        """θ_Enc: L_prior + L_llike, in nats without the constant of the Gaussian."""
         kl = kl_standard_normal(mean, log_variance).mean()  # eq. 3
-        likeness = feature_nll(self.features(x), self.features(rebuilt)).mean()  # eq. 8, one sample
-        return {"loss": self.beta * kl + likeness, "kl": kl, "feature_nll": likeness}
+        nll = feature_nll(self.features(x), self.features(rebuilt)).mean()  # eq. 8, one sample
+        return {"loss": self.beta * kl + nll, "kl": kl, "feature_nll": nll}
 
-    def mislead(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-        """θ_Dec: γ·L_llike − L_GAN, non-saturating, with both kinds of fakes by half as in `discriminator_loss`."""
-        rebuilt = self.generate(
-            self.drawn(mean.detach(), log_variance.detach())
-        )  # what `shared_forward` made is the encoder's
-        seen, on_rebuilt = self.features_and_logit(rebuilt)
-        likeness = feature_nll(self.features(x), seen).mean()
+    def decoder_loss(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
+        """θ_Dec: γ·L_llike − L_GAN, non-saturating, each kind of fake by half as in `discriminator_loss`."""
+        # a new one: that of `shared_forward` sends its gradient to the encoder
+        rebuilt = self.generate(self.sampled(mean.detach(), log_variance.detach()))
+        features, on_rebuilt = self.features_and_logit(rebuilt)
+        nll = feature_nll(self.features(x), features).mean()
         on_fake = self.features_and_logit(self.generate(self.prior(len(x))))[1]
-        # a generator of this game does not look at the logits of real images
-        game = (GAN_LOSS.generator(on_rebuilt, on_rebuilt) + GAN_LOSS.generator(on_fake, on_fake)) / 2
-        return {"loss": self.gamma * likeness + game, "game": game}
+        adversarial = (GAN_LOSS.generator(on_rebuilt, None) + GAN_LOSS.generator(on_fake, None)) / 2
+        return {"loss": self.gamma * nll + adversarial, "adversarial": adversarial}
 
     def features(self, x: Tensor) -> Tensor:
-        """Dis_l(x) of images in [-1, 1]: no layer beyond is computed, and no running statistics there move."""
+        """Dis_l(x) of images in [-1, 1]; later layers are not computed, so their running statistics do not change."""
         first, _ = cut(self.discriminator, "model.discriminator", self.feature_stage)
         return first(x)
 
     def features_and_logit(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Dis_l(x), and the logit of being real (N, 1), of images in [-1, 1]."""
         first, rest = cut(self.discriminator, "model.discriminator", self.feature_stage)
-        seen = first(x)
-        return seen, rest(seen)
+        features = first(x)
+        return features, rest(features)
 
     def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ² of q(z|x), each (N, latent_dim)."""
@@ -118,7 +116,7 @@ class VAEGAN(Model):
         return mean, log_variance
 
     @staticmethod
-    def drawn(mean: Tensor, log_variance: Tensor) -> Tensor:
+    def sampled(mean: Tensor, log_variance: Tensor) -> Tensor:
         """z = μ + σ⊙ε, (N, latent_dim)."""
         return mean + torch.exp(0.5 * log_variance) * rng.normal(*mean.shape, like=mean)
 
@@ -144,6 +142,6 @@ class VAEGAN(Model):
         return self.decode(self.encode(image))
 
 
-def feature_nll(wanted: Tensor, seen: Tensor) -> Tensor:
+def feature_nll(real: Tensor, rebuilt: Tensor) -> Tensor:
     """½‖Dis_l(x) − Dis_l(x̃)‖², (N,): −log N(Dis_l(x); Dis_l(x̃), I) without its constant (eq. 7), summed in float32."""
-    return 0.5 * (wanted.float() - seen.float()).square().flatten(1).sum(1)
+    return 0.5 * (real.float() - rebuilt.float()).square().flatten(1).sum(1)

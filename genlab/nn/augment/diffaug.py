@@ -1,9 +1,9 @@
-"""What a discriminator's images go through so that it cannot learn few images by heart: transforms drawn at random.
+"""Differentiable augmentation: random transforms of the discriminator's images, against memorizing few of them.
 
-Both the real and the generated images are changed before the discriminator sees them, and gradients flow through the
-change: the generator learns the images, not their changed look. An augmentation is a module from images in [-1, 1] to
-images of the same shape. `observe` is told the discriminator's logits of real images, and how many these were; here and
-in evaluation that does nothing. `said` is what there is to log.
+Real and generated images are transformed before the discriminator sees them, and gradients flow through the transform,
+so the generator learns images as they are, not as they look augmented. An augmentation is a module from images in
+[-1, 1] to images of the same shape. In training its `observe` takes the discriminator's logits of real images and how
+many images these were; it returns the values to log.
 
 Zhao, Liu, Lin, Zhu & Han, Differentiable Augmentation for Data-Efficient GAN Training, NeurIPS 2020 (arXiv:2006.10738).
 """
@@ -22,44 +22,43 @@ from genlab.nn.augment.warp import warp
 from genlab.nn.layers.shapes import Image
 from genlab.registry import AUGMENTATIONS, Fraction
 
-Policy = Literal["colour", "translation", "cutout"]
+Policy = Literal["color", "translation", "cutout"]
 
 
 def refuse_points(shape: Image) -> None:
-    """ConfigError for points, which are images of one pixel: nothing can be moved, turned or recoloured there."""
+    """ConfigError for points, which are images of one pixel: they cannot be moved, rotated or recolored."""
     if shape[1:] == (1, 1):
         raise ConfigError("points cannot be augmented", "key model.augment", "use model.augment=null")
 
 
 @AUGMENTATIONS("diffaug")
 class DiffAugment(nn.Module):
-    """Every image is changed, each time by another amount, in each way that `policy` names."""
+    """Applies each transform that `policy` lists to every image, each time by a new random amount."""
 
     def __init__(
         self,
         image_shape: Image,
-        policy: Annotated[tuple[Policy, ...], MinLen(1)] = ("colour", "translation", "cutout"),
+        policy: Annotated[tuple[Policy, ...], MinLen(1)] = ("color", "translation", "cutout"),
         shift: Fraction = 0.125,
         hole: Fraction = 0.5,
     ) -> None:
         super().__init__()
         refuse_points(image_shape)
-        self.ways = [{"colour": recolor, "translation": self.translate, "cutout": self.cut}[way] for way in policy]
+        self.transforms = [
+            {"color": recolor, "translation": self.translate, "cutout": self.cut}[name] for name in policy
+        ]
         self.shift, self.hole = shift, hole
 
     def forward(self, image: Tensor) -> Tensor:
-        for way in self.ways:
-            image = way(image)
+        for transform in self.transforms:
+            image = transform(image)
         return image
 
-    def observe(self, logits: Tensor, images: int) -> None:
-        """The strength of these changes is fixed."""
-
-    def said(self) -> dict[str, Tensor]:
-        return {}
+    def observe(self, logits: Tensor, images: int) -> dict[str, Tensor]:
+        return {}  # the strength is fixed
 
     def translate(self, image: Tensor) -> Tensor:
-        """Move by whole pixels, up to the share `shift` of each side; what comes in is 0, grey."""
+        """Shift by whole pixels, by up to the fraction `shift` of each side; pixels from outside are 0, gray."""
         u = rng.uniform(len(image), 2, like=image)
         matrix = torch.eye(2, 3, device=image.device).repeat(len(image), 1, 1)
         for axis, side in enumerate((image.shape[3], image.shape[2])):
@@ -68,14 +67,14 @@ class DiffAugment(nn.Module):
         return warp(image, matrix, padding="zeros")
 
     def cut(self, image: Tensor) -> Tensor:
-        """Set a rectangle to 0 whose sides are the share `hole` of the image's, its centre anywhere in the image."""
+        """Set a rectangle to 0; its sides are the fraction `hole` of the image's, its center is random."""
         u = rng.uniform(len(image), 2, like=image)
         down, across = (self._inside(u[:, axis], image.shape[2 + axis]) for axis in (0, 1))
         return image * ~(down[:, None, :, None] & across[:, None, None, :])
 
-    def _inside(self, place: Tensor, side: int) -> Tensor:
-        """Which of `side` rows or columns the hole covers whose middle is at `place` (N,) in [0, 1): (N, side)."""
-        distance = torch.arange(side, device=place.device) - (place * side).floor()[:, None]
+    def _inside(self, center: Tensor, side: int) -> Tensor:
+        """Which of `side` rows or columns a hole with this `center` (N,) in [0, 1) covers: (N, side)."""
+        distance = torch.arange(side, device=center.device) - (center * side).floor()[:, None]
         half = side * self.hole / 2
         return (distance >= -half) & (distance < half)
 

@@ -1,8 +1,8 @@
-"""What the two players of a GAN minimise, from the discriminator's logits: scalars in nats, batch means.
+"""The adversarial losses of discriminator and generator, computed from the discriminator's logits: batch means.
 
-D = sigmoid(logit) is the probability that an image is real, log D = −softplus(−logit) and
-log(1 − D) = −softplus(logit). Least squares, hinge and Wasserstein losses take the logit itself as a score, without
-units.
+D = sigmoid(logit) is the probability that an image is real, so log D = −softplus(−logit) and
+log(1 − D) = −softplus(logit), in nats. Least-squares, hinge and Wasserstein losses use the logit itself as a score
+without units.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ALIASES = {"wgan": "wasserstein", "lsgan": "least_squares", "ragan": "relativist
 ALIASES |= dict.fromkeys(("ns", "nsgan", "bce", "gan", "vanilla", "standard"), "non_saturating")
 
 
-def _meant(name: object) -> object:
+def _suggested(name: object) -> object:
     if isinstance(name, str) and name in ALIASES:
         raise ValueError(f"did you mean '{ALIASES[name]}'?")
     return name
@@ -27,43 +27,43 @@ def _meant(name: object) -> object:
 
 GANLossName = Annotated[
     Literal["non_saturating", "minimax", "least_squares", "hinge", "wasserstein", "relativistic"],
-    BeforeValidator(_meant),
+    BeforeValidator(_suggested),
 ]
 
 
 @dataclass(frozen=True)
 class GANLoss:
-    """The two losses, each of (real, fake) logits of any one shape; a generator need not look at the real ones."""
+    """A pair of losses, both functions of logits (of real images, of fakes) of the same shape."""
 
-    discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor, Tensor], Tensor]
-    real: Callable[[Tensor], Tensor] | None  # the part of the discriminator's loss that is of real images; None: no sum
-    relative: bool = False  # whether the generator's loss depends on the real images' logits
-    probability: bool = True  # whether a logit is that of a probability
-    indifferent: float = 0.0  # the logit of every image that costs least a discriminator which cannot tell
-    # what a target of 1 − s for real images, in place of 1, adds to the discriminator's loss; None: it has no targets
+    discriminator: Callable[[Tensor, Tensor], Tensor]  # of (real, fake)
+    generator: Callable[[Tensor, Tensor | None], Tensor]  # of (fake, real); real may be None unless `relative`
+    real: Callable[[Tensor], Tensor] | None  # the discriminator's loss on real images; None: it is not a separate term
+    relative: bool = False  # whether the generator's loss depends on the logits of real images
+    probability: bool = True  # whether sigmoid(logit) is a probability
+    indifferent: float = 0.0  # the constant logit with the smallest discriminator loss
+    # the change of the discriminator's loss if the target of real images is 1 − s; None: the loss has no targets
     smoothing: Callable[[Tensor, float], Tensor] | None = None
 
 
 class Logits(NamedTuple):
-    """A discriminator's game, and its logits of what is real and of what is made."""
+    """A discriminator's logits of real and of generated images, and the loss it is trained with."""
 
     gan_loss: GANLoss
     real: Tensor
     made: Tensor
 
 
-def smoothed(real: Tensor, s: float) -> Tensor:
-    """−(1 − s) E log D(x) − s E log(1 − D(x)), less what it is for s = 0: s times the mean logit.
+def smoothing(real: Tensor, s: float) -> Tensor:
+    """−(1 − s) E log D(x) − s E log(1 − D(x)), minus its value for s = 0: s times the mean logit.
 
-    Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016 (arXiv:1606.03498), section 3.4: of the real
-    side only, so that the generator's samples are not where they are because it once put them there.
+    Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016 (arXiv:1606.03498), section 3.4: only the
+    targets of real images are smoothed; smoothed targets of fakes would reward the generator for staying where it is.
     """
     return s * real.float().mean()
 
 
-def least_squares_smoothed(real: Tensor, s: float) -> Tensor:
-    """½E (D(x) − 1 + s)², less what it is for s = 0."""
+def least_squares_smoothing(real: Tensor, s: float) -> Tensor:
+    """½E (D(x) − 1 + s)², minus its value for s = 0."""
     return s * (real.float() - 1).mean() + 0.5 * s * s
 
 
@@ -73,20 +73,20 @@ def real_loss(real: Tensor) -> Tensor:
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """−E log D(x) − E log(1 − D(G(z))), the negative of equation 1's value.
+    """−E log D(x) − E log(1 − D(G(z))), the negative of equation 1.
 
     Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014 (arXiv:1406.2661).
     """
     return real_loss(real) + softplus(fake.float()).mean()
 
 
-def minimax_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """E log(1 − D(G(z))), equation 1 as the generator sees it: flat where the discriminator is sure."""
+def minimax_generator_loss(fake: Tensor, real: Tensor | None = None) -> Tensor:
+    """E log(1 − D(G(z))), the generator's part of equation 1: its gradient vanishes where D rejects the fakes."""
     return -softplus(fake.float()).mean()
 
 
-def non_saturating_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """−E log D(G(z)), section 3: the same fixed point, steep where the discriminator is sure."""
+def non_saturating_generator_loss(fake: Tensor, real: Tensor | None = None) -> Tensor:
+    """−E log D(G(z)), section 3: the same fixed point, with a strong gradient where D rejects the fakes."""
     return softplus(-fake.float()).mean()
 
 
@@ -100,9 +100,9 @@ def least_squares_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     return least_squares_real_loss(real) + 0.5 * fake.float().square().mean()
 
 
-def least_squares_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+def least_squares_generator_loss(fake: Tensor, real: Tensor | None = None) -> Tensor:
     """½E (D(G(z)) − 1)², equation 9."""
-    return 0.5 * (fake.float() - 1).square().mean()
+    return least_squares_real_loss(fake)
 
 
 def hinge_real_loss(real: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
     return critic_real_loss(real) + fake.float().mean()
 
 
-def critic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+def critic_generator_loss(fake: Tensor, real: Tensor | None = None) -> Tensor:
     """−E D(G(z))."""
     return -fake.float().mean()
 
@@ -135,21 +135,22 @@ def relativistic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(fake.float() - real.float()).mean()
 
 
-def relativistic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """E softplus(D(x) − D(G(z))): a fake is to look more real than its partner."""
-    return softplus(real.float() - fake.float()).mean()
+def relativistic_generator_loss(fake: Tensor, real: Tensor | None) -> Tensor:
+    """E softplus(D(x) − D(G(z))): a fake should look more real than the real image of its pair."""
+    assert real is not None
+    return relativistic_discriminator_loss(fake, real)
 
 
 GAN_LOSSES: dict[GANLossName, GANLoss] = {
-    "non_saturating": GANLoss(discriminator_loss, non_saturating_generator_loss, real_loss, smoothing=smoothed),
-    "minimax": GANLoss(discriminator_loss, minimax_generator_loss, real_loss, smoothing=smoothed),
+    "non_saturating": GANLoss(discriminator_loss, non_saturating_generator_loss, real_loss, smoothing=smoothing),
+    "minimax": GANLoss(discriminator_loss, minimax_generator_loss, real_loss, smoothing=smoothing),
     "least_squares": GANLoss(
         least_squares_discriminator_loss,
         least_squares_generator_loss,
         least_squares_real_loss,
         probability=False,
         indifferent=0.5,
-        smoothing=least_squares_smoothed,
+        smoothing=least_squares_smoothing,
     ),
     "hinge": GANLoss(hinge_discriminator_loss, critic_generator_loss, hinge_real_loss, probability=False),
     "wasserstein": GANLoss(critic_loss, critic_generator_loss, critic_real_loss, probability=False),

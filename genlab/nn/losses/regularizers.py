@@ -1,45 +1,49 @@
-"""What makes a GAN's game converge: one small object for each remedy, by the name that YAML gives it.
+"""Regularizers of GAN training, each a small object under the name it has in YAML.
 
-`regularizers: {r1: {weight: 10, every: 16}, instance_noise: {}}` names those in use, each with the numbers that are not
-its defaults; null switches one off. `gan` and what is built on it take them (`cgan`, `acgan` and `infogan` but for
-those that do not go with labels or codes, and say so); other adversarial families have their paper's own.
+`regularizers: {r1: {weight: 10, every: 16}, instance_noise: {}}` lists those in use, each with the values that differ
+from its defaults; null turns one off. A regularizer adds a term to the loss of the discriminator or the generator, adds
+a phase, or changes the discriminator's input. `gan` and its subclasses take them, except those that a subclass lists as
+`incompatible`; other adversarial models have the regularizers of their papers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import torch
 from annotated_types import Gt, Lt
 from pydantic import BeforeValidator
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from genlab.core import rng
+from genlab.core.model import Phase, Shape
 from genlab.errors import ConfigError, nearest
-from genlab.nn.losses.gradients import Critic, gradient_norm, logits_and_gradient, squared_gradient, squared_norms
-from genlab.registry import SELF, NonNegativeFloat, PositiveFloat, PositiveInt, Registry
+from genlab.nn.losses.adversarial import GAN_LOSSES, GANLoss, GANLossName
+from genlab.nn.losses.gradient_penalties import OpenFraction, Penalty
+from genlab.nn.losses.unrolled import Consensus, Unroll
+from genlab.registry import REGULARIZERS, SELF, PositiveFloat
 
-REGULARIZERS = Registry("regularizer")
 T = TypeVar("T")
-Share = Annotated[float, Gt(0), Lt(1)]
 
 
 def _checked(specs: Any) -> Any:
-    """ValueError for what does not say, name by name, which regularizers are meant and what their numbers are."""
+    """ValueError unless `specs` maps names of regularizers to their values."""
     if isinstance(specs, str):
         _known(specs)
         raise ValueError(f"'{SELF}' holds regularizers by name; got '{specs}' alone; use {SELF}.{specs}={{}}")
-    for name, numbers in specs.items() if isinstance(specs, Mapping) else ():
+    for name, values in specs.items() if isinstance(specs, Mapping) else ():
         _known(name)
-        if not isinstance(numbers, Mapping | None):
+        if not isinstance(values, Mapping | None):
             [first, *_] = REGULARIZERS.schema(name).model_fields
-            given, key = json.dumps(numbers)[:40], f"{SELF}.{name}"
-            raise ValueError(f"'{key}' takes its numbers by name; got {given}; use {key}.{first}=...")
+            got, key = json.dumps(values)[:40], f"{SELF}.{name}"
+            raise ValueError(f"'{key}' takes its numbers by name; got {got}; use {key}.{first}=...")
         try:
-            REGULARIZERS.check({"name": name, **(numbers or {})}, f"{SELF}.{name}")
+            REGULARIZERS.check({"name": name, **(values or {})}, f"{SELF}.{name}")
         except ConfigError as error:
             raise ValueError(str(error)) from None
     return specs
@@ -55,121 +59,89 @@ def _known(name: str) -> None:
 RegularizerSpecs = Annotated[dict[str, dict[str, Any] | None], BeforeValidator(_checked)]
 
 
-def chosen(specs: Mapping[str, Mapping[str, Any] | None], where: str = "model.regularizers") -> Regularizers:
-    """The regularizers that `specs` names."""
-    return Regularizers(
-        {
-            name: REGULARIZERS.build({"name": name, **numbers}, f"{where}.{name}")
-            for name, numbers in specs.items()
-            if numbers is not None
-        }
-    )
-
-
 class Regularizers:
-    """Those in use, by kind."""
+    """The regularizers in use, by kind. `gan` below is a GAN of genlab/models/gans/gan.py."""
 
-    def __init__(self, named: Mapping[str, Any]) -> None:
-        self.penalties: dict[str, Penalty] = {key: each for key, each in named.items() if isinstance(each, Penalty)}
-        self.noise = _the(InstanceNoise, named)
-        self.smoothing = _the(Smoothing, named)
-        self.pack = _the(Pack, named)
-        self.clip = _the(Clip, named)
-        self.consensus = _the(Consensus, named)
-        self.unroll = _the(Unroll, named)
+    def __init__(self, specs: Mapping[str, Mapping[str, Any] | None], key: str = "model.regularizers") -> None:
+        used = {
+            name: REGULARIZERS.build({"name": name, **values}, f"{key}.{name}")
+            for name, values in specs.items()
+            if values is not None
+        }
+        self.penalties: dict[str, Penalty] = {name: each for name, each in used.items() if isinstance(each, Penalty)}
+        self.noise = _the(InstanceNoise, used)
+        self.smoothing = _the(Smoothing, used)
+        self.pack = _the(Pack, used)
+        self.clip = _the(Clip, used)
+        self.consensus = _the(Consensus, used)
+        self.unroll = _the(Unroll, used)
 
+    def gan_loss(self, name: GANLossName) -> GANLoss:
+        """The pair of losses with this name, with smoothed targets if asked for."""
+        loss = GAN_LOSSES[name]
+        if self.smoothing is None:
+            return loss
+        if loss.smoothing is None:
+            raise ConfigError(
+                f"the loss '{name}' has no target for real images that could be smoothed",
+                "key model.regularizers.smoothing",
+                "use model.loss=non_saturating, minimax or least_squares",
+            )
+        return self.smoothing.smoothed(loss)
 
-def _the(kind: type[T], named: Mapping[str, Any]) -> T | None:
-    return next((each for each in named.values() if isinstance(each, kind)), None)
+    def packed(self, image_shape: Shape) -> Shape:
+        """The shape of the discriminator's input: m times the channels in packs of m images."""
+        channels, height, width = image_shape
+        return channels * (self.pack.size if self.pack else 1), height, width
 
+    def check(self, gan: Any) -> None:
+        """ConfigError for regularizers that cannot work with this model."""
+        for name, reason in gan.incompatible.items():
+            if getattr(self, name):
+                key = f"model.regularizers.{name}"
+                raise ConfigError(
+                    f"{type(gan).__name__} cannot use '{name}': {reason}", f"key {key}", f"use {key}=null"
+                )
+        # The layers of nn/layers/minibatch.py are allowed: Karras et al. 2018 combine deviation with this penalty. Its
+        # norm is then that of the gradient of a group's summed scores.
+        normed = any(isinstance(layer, _BatchNorm) for layer in gan.discriminator.modules())
+        if normed and "gradient_penalty" in self.penalties:
+            raise ConfigError(
+                "with batch norm a score depends on the other images of the batch, so it has no gradient of its own",
+                "key model.regularizers.gradient_penalty",
+                "use model.discriminator.norm=none",
+            )
 
-# ---------------------------------------------------------------------- what the discriminator is charged for
-
-
-@dataclass(frozen=True)
-class Play:
-    """What a penalty looks at: the discriminator's logits as a function, and a step's images as that takes them."""
-
-    critic: Critic
-    real: Tensor
-    fake: Tensor  # without a history
-    progress: Tensor  # share of training done
-
-
-class Penalty:
-    """A term of the discriminator's loss, `weight` times what a call gives, computed in float32.
-
-    With `every` n it is a move of its own at each n-th step, n times as heavy: Karras et al., Analyzing and Improving
-    the Image Quality of StyleGAN, CVPR 2020 (arXiv:1912.04958), section 3.1. On a CPU it is most of a step's time.
-    """
-
-    def __init__(self, weight: NonNegativeFloat = 10.0, every: PositiveInt = 1) -> None:
-        self.weight, self.every = weight, every
-
-    def __call__(self, play: Play) -> Tensor:
-        raise NotImplementedError
-
-
-@REGULARIZERS("r1")
-class R1(Penalty):
-    """½E ‖∇D(x)‖² at real images; `weight` is γ. Mescheder, Geiger & Nowozin, ICML 2018 (arXiv:1801.04406), eq. 9."""
-
-    def __call__(self, play: Play) -> Tensor:
-        return 0.5 * squared_gradient(play.critic, play.real).mean()
-
-
-@REGULARIZERS("r2")
-class R2(Penalty):
-    """½E ‖∇D(G(z))‖² at the generator's images: equation 10 there."""
-
-    def __call__(self, play: Play) -> Tensor:
-        return 0.5 * squared_gradient(play.critic, play.fake).mean()
-
-
-@REGULARIZERS("roth")
-class Roth(Penalty):
-    """½E (1 − φ(x))² ‖∇ψ(x)‖² + ½E φ(G(z))² ‖∇ψ(G(z))‖², φ the probability of logit ψ; γ falls to `decay` of itself.
-
-    Roth, Lucchi, Nowozin & Hofmann, Stabilizing Training of GANs through Regularization, NeurIPS 2017
-    (arXiv:1705.09367), eq. 20 to 22: what noise on the images would do on average, for the Jensen-Shannon divergence.
-    """
-
-    def __init__(self, weight: NonNegativeFloat = 2.0, every: PositiveInt = 1, decay: Share = 0.01) -> None:
-        super().__init__(weight, every)
-        self.decay = decay
-
-    def __call__(self, play: Play) -> Tensor:
-        on_real, at_real = logits_and_gradient(play.critic, play.real)
-        on_fake, at_fake = logits_and_gradient(play.critic, play.fake)
-        unsure = on_real.flatten().neg().sigmoid().square() * squared_norms(on_real, at_real)
-        fooled = on_fake.flatten().sigmoid().square() * squared_norms(on_fake, at_fake)
-        return 0.5 * self.decay**play.progress * (unsure.mean() + fooled.mean())
+    def phases(self, gan: Any, discriminator: Phase, generator: Phase) -> list[Phase]:
+        """The two phases with their losses wrapped by the regularizers, and further phases between them."""
+        between: list[Phase] = []
+        for name, penalty in self.penalties.items():
+            if penalty.every == 1:
+                discriminator = wrapped(discriminator, partial(penalty.added, gan, name))
+            else:
+                between.append(Phase(name, partial(penalty.lazy, gan), gan.discriminator, every=penalty.every))
+        if self.clip:
+            between.append(Phase("clip", partial(self.clip.phase, gan), gathers=False))
+        if self.unroll:
+            generator = wrapped(generator, partial(self.unroll.unrolled, gan))
+        if self.consensus:
+            both = partial(self.consensus.added, gan)
+            discriminator, generator = wrapped(discriminator, both), wrapped(generator, both)
+        return [discriminator, *between, generator]
 
 
-@REGULARIZERS("gradient_penalty")
-class GradientPenalty(Penalty):
-    """E (‖∇D(x̂)‖ − 1)², x̂ anywhere between a real image and a fake one; `weight` is λ.
-
-    Gulrajani, Ahmed, Arjovsky, Dumoulin & Courville, Improved Training of Wasserstein GANs, NeurIPS 2017
-    (arXiv:1704.00028), eq. 3.
-    """
-
-    def __call__(self, play: Play) -> Tensor:
-        return (gradient_norm(play.critic, between(play.real, play.fake)) - 1).square().mean()
+def _the(kind: type[T], used: Mapping[str, Any]) -> T | None:
+    return next((each for each in used.values() if isinstance(each, kind)), None)
 
 
-def between(real: Tensor, fake: Tensor) -> Tensor:
-    """εx + (1 − ε)x̃ (N, ...), ε uniform in [0, 1), one for each pair."""
-    share = rng.uniform(len(real), *[1] * (real.ndim - 1), like=real)
-    return torch.lerp(fake.float(), real.float(), share)
-
-
-# ---------------------------------------------------------------------- what the discriminator sees
+def wrapped(phase: Phase, around: Callable[..., dict[str, Tensor]]) -> Phase:
+    """`phase`, whose loss becomes `around(loss, *shared)`."""
+    return replace(phase, objective=partial(around, phase.objective))
 
 
 @REGULARIZERS("instance_noise")
 class InstanceNoise:
-    """Gaussian noise on all that the discriminator sees, its deviation falling from `sigma` to 0 over the run.
+    """Gaussian noise on the discriminator's input; its standard deviation falls from `sigma` to 0 over the run.
 
     In the units of its images, [-1, 1]. Sønderby, Caballero, Theis, Shi & Huszár, Amortised MAP Inference for Image
     Super-resolution, ICLR 2017 (arXiv:1610.04490), section 3.3; Arjovsky & Bottou, ICLR 2017 (arXiv:1701.04862).
@@ -185,7 +157,7 @@ class InstanceNoise:
 
 @REGULARIZERS("pack")
 class Pack:
-    """m images at once, as channels: a discriminator of packs sees that all are alike.
+    """m images at once, as channels: a discriminator of packs notices when all of them are alike.
 
     Lin, Khetan, Fanti & Oh, PacGAN: The power of two samples in GANs, NeurIPS 2018 (arXiv:1712.04086).
     """
@@ -193,32 +165,36 @@ class Pack:
     def __init__(self, size: Annotated[int, Gt(1), Lt(65)] = 2) -> None:
         self.size = size
 
-    def check(self, rows: int) -> None:
-        """ConfigError for so many rows a step, if they leave a pack to be filled with rows of another."""
-        if rows % self.size:
+    def check(self, n: int) -> None:
+        """ConfigError if n images do not fill whole packs."""
+        if n % self.size:
             raise ConfigError(
-                f"{rows} images at a time cannot be packed by {self.size}",
+                f"{n} images at a time cannot be packed by {self.size}",
                 "keys trainer.batch_size and model.regularizers.pack.size",
                 f"let each process (and part of trainer.accumulate) have a multiple of {self.size} images",
             )
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) to (⌈N / m⌉, mC, H, W), each of m consecutive rows; the last is filled from the first."""
-        rows, channels, *sides = images.shape
-        if missing := -rows % self.size:  # in evaluation alone: training refuses such batches
-            images = torch.cat([images, images[torch.arange(missing, device=images.device) % rows]])
+        """Images (N, C, H, W) to packs (⌈N / m⌉, mC, H, W) of m consecutive images; the first images fill the last."""
+        n, channels, *sides = images.shape
+        if missing := -n % self.size:  # only in evaluation: training refuses such batches
+            images = torch.cat([images, images[torch.arange(missing, device=images.device) % n]])
         return images.reshape(-1, self.size * channels, *sides)
-
-
-# ---------------------------------------------------------------------- how the players move
 
 
 @REGULARIZERS("smoothing")
 class Smoothing:
     """The discriminator's target for real images is 1 − `amount`: Salimans et al. 2016 (arXiv:1606.03498), 3.4."""
 
-    def __init__(self, amount: Share = 0.1) -> None:
+    def __init__(self, amount: OpenFraction = 0.1) -> None:
         self.amount = amount
+
+    def smoothed(self, loss: GANLoss) -> GANLoss:
+        change = loss.smoothing
+        assert change
+        return replace(
+            loss, discriminator=lambda real, fake: loss.discriminator(real, fake) + change(real, self.amount)
+        )
 
 
 @REGULARIZERS("clip")
@@ -230,30 +206,9 @@ class Clip:
 
     @torch.no_grad()
     def __call__(self, module: nn.Module) -> dict[str, Tensor]:
-        """Move the weights; the share of them that stands at the bound."""
-        held = torch.stack([(p.clamp_(-self.bound, self.bound).abs() == self.bound).sum() for p in module.parameters()])
-        return {"share": held.sum() / sum(p.numel() for p in module.parameters())}
+        """Clip the weights of `module` in place; returns the fraction of them at the bound."""
+        clipped = [(p.clamp_(-self.bound, self.bound).abs() == self.bound).sum() for p in module.parameters()]
+        return {"fraction": torch.stack(clipped).sum() / sum(p.numel() for p in module.parameters())}
 
-
-@REGULARIZERS("consensus")
-class Consensus:
-    """Both players also descend γ·½‖v‖², v the gradients of each loss in that player's own weights; `weight` is γ.
-
-    Mescheder, Nowozin & Geiger, The Numerics of GANs, NeurIPS 2017 (arXiv:1705.10461), eq. 13.
-    """
-
-    def __init__(self, weight: PositiveFloat = 10.0) -> None:
-        self.weight = weight
-
-
-@REGULARIZERS("unroll")
-class Unroll:
-    """The generator plays against what `steps` gradient steps of size `rate` would make of the discriminator.
-
-    Metz, Poole, Pfau & Sohl-Dickstein, Unrolled Generative Adversarial Networks, ICLR 2017 (arXiv:1611.02163), eq. 7
-    to 9. The steps are plain gradient descent, where the authors unroll Adam: a `rate` above 2 over the sharpest
-    curvature of the discriminator's loss runs away.
-    """
-
-    def __init__(self, steps: PositiveInt = 5, rate: PositiveFloat = 1e-3) -> None:
-        self.steps, self.rate = steps, rate
+    def phase(self, gan: Any, *shared: Tensor) -> dict[str, Tensor]:
+        return self(gan.discriminator) if gan.training else {}

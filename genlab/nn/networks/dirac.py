@@ -1,4 +1,4 @@
-"""The two players of the Dirac-GAN: one point for any code, and a linear discriminator.
+"""The two networks of the Dirac-GAN: a generator of one point, and a linear discriminator.
 
 Mescheder, Geiger & Nowozin, Which Training Methods for GANs do actually Converge?, ICML 2018 (arXiv:1801.04406),
 definition 2.1; as in Nagarajan & Kolter, Gradient descent GAN optimization is locally stable, NeurIPS 2017.
@@ -20,7 +20,7 @@ Start = Annotated[float, Gt(-1e30), Lt(1e30)]
 
 @NETWORKS("dirac_generator")
 class DiracGenerator(nn.Module):
-    """G(z) = θ, of the shape of an image, whatever z (N, D); every number of θ is `start` at first."""
+    """G(z) = θ, of the shape of an image, for every z (N, D); all elements of θ start at `start`."""
 
     def __init__(self, inp: Size, out: Size, start: Start = 1.0) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class DiracGenerator(nn.Module):
 
 @NETWORKS("dirac_discriminator")
 class DiracDiscriminator(nn.Module):
-    """D(x) = ψ·x, the logit (N, 1) of images x; every number of ψ is `start` at first."""
+    """D(x) = ψ·x, the logit (N, 1) of images x; all elements of ψ start at `start`."""
 
     def __init__(self, inp: Image, out: int, start: Start = 1.0) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Residual generator and discriminator: 3x3 convolutions in pairs, carried past by a 1x1 convolution.
+"""Residual generator and discriminator: pairs of 3x3 convolutions with a 1x1 convolution as shortcut.
 
 Gulrajani et al., Improved Training of Wasserstein GANs, NeurIPS 2017 (arXiv:1704.00028), appendix F; Miyato et al.,
-Spectral Normalization for GANs, ICLR 2018 (arXiv:1802.05957), tables 3 to 6: feature maps double at each halving, as in
-their networks for 48 to 128 pixels.
+Spectral Normalization for GANs, ICLR 2018 (arXiv:1802.05957), tables 3 to 6: feature maps double at each
+downsampling, as in their networks for 48 to 128 pixels.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from genlab.registry import NETWORKS, PositiveInt
 
 
 @NETWORKS("resnet_generator")
-def resnet_generator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Sequential:
-    """Code (N, inp) to image logits (N, C, H, W), whose tanh is the image; `width` feature maps next to the image."""
+def resnet_generator(inp: Size, out: Size, base_channels: PositiveInt = 64) -> nn.Sequential:
+    """Code (N, inp) to image logits (N, C, H, W), whose tanh is the image; `base_channels` feature maps next to it."""
     if not isinstance(inp, int) or isinstance(out, int):
         raise misfit("resnet_generator", "a vector to an image", inp, out)
-    (height, breadth), doublings = smallest_map("resnet_generator", out)
-    widths = [width * 2**i for i in reversed(range(doublings + 1))]
+    (height, width), doublings = smallest_map("resnet_generator", out)
+    channels = [base_channels * 2**i for i in reversed(range(doublings + 1))]
     layers: list[nn.Module] = [
-        nn.Linear(inp, widths[0] * height * breadth),
-        nn.Unflatten(1, (widths[0], height, breadth)),
-        *(Block(a, b, "up") for a, b in pairwise(widths)),
-        nn.BatchNorm2d(width),
+        nn.Linear(inp, channels[0] * height * width),
+        nn.Unflatten(1, (channels[0], height, width)),
+        *(Block(a, b, "up") for a, b in pairwise(channels)),
+        nn.BatchNorm2d(base_channels),
         nn.ReLU(inplace=True),
-        nn.Conv2d(width, out[0], 3, padding=1),
+        nn.Conv2d(base_channels, out[0], 3, padding=1),
     ]
     return _initialized(nn.Sequential(*layers))
 
@@ -42,38 +42,38 @@ def resnet_generator(inp: Size, out: Size, width: PositiveInt = 64) -> nn.Sequen
 def resnet_discriminator(
     inp: Size,
     out: Size,
-    width: PositiveInt = 64,
+    base_channels: PositiveInt = 64,
     norm: Literal["spectral", "none"] = "spectral",
     minibatch: Minibatch = "none",
 ) -> nn.Sequential:
-    """Images (N, C, H, W) in [-1, 1] to logits (N, out); features are summed over places before the last layer."""
+    """Images (N, C, H, W) in [-1, 1] to logits (N, out); features are summed over positions before the last layer."""
     if isinstance(inp, int) or not isinstance(out, int):
         raise misfit("resnet_discriminator", "an image to a vector", inp, out)
-    _, halvings = smallest_map("resnet_discriminator", inp)
-    widths = [width * 2**i for i in range(halvings)]
+    _, num_downsamples = smallest_map("resnet_discriminator", inp)
+    channels = [base_channels * 2**i for i in range(num_downsamples)]
     layers: list[nn.Module] = [
-        Block(inp[0], width, "first"),
-        *(Block(a, b, "down") for a, b in pairwise(widths)),
-        Block(widths[-1], widths[-1], "same"),
+        Block(inp[0], base_channels, "first"),
+        *(Block(a, b, "down") for a, b in pairwise(channels)),
+        Block(channels[-1], channels[-1], "same"),
         nn.ReLU(inplace=True),
         Sum(),
-        *judge_head(widths[-1], out, minibatch),
+        *judge_head(channels[-1], out, minibatch),
     ]
     network = _initialized(nn.Sequential(*layers))
     return spectral(network) if norm == "spectral" else network
 
 
 class Block(nn.Module):
-    """F(x) + carried x at twice (`up`), half (`down`, `first`) or the same size; only `up` has batch norm."""
+    """F(x) + shortcut(x) at twice (`up`), half (`down`, `first`) or the same size; only `up` has batch norm."""
 
     def __init__(self, inp: int, out: int, kind: Literal["up", "down", "same", "first"]) -> None:
         super().__init__()
         up, half = kind == "up", [nn.AvgPool2d(2)] if kind in ("down", "first") else []
-        # not in place: what it reads is also carried past it; an image's own values are not cut at 0
+        # not in place: the shortcut reads the same input; the first block has no ReLU on the image
         before: list[nn.Module] = [nn.BatchNorm2d(inp)] if up else []
         before += [nn.ReLU()] if kind != "first" else []
         inner = out if kind != "down" else inp
-        self.change = nn.Sequential(
+        self.residual = nn.Sequential(
             *before,
             *([nn.Upsample(scale_factor=2)] if up else []),
             nn.Conv2d(inp, inner, 3, padding=1),
@@ -82,13 +82,13 @@ class Block(nn.Module):
             nn.Conv2d(inner, out, 3, padding=1),
             *half,
         )
-        carry: list[nn.Module] = [nn.Conv2d(inp, out, 1)] if inp != out or kind != "same" else []
-        # a 1x1 convolution and a change of size can be exchanged: the smaller map is the cheaper
-        self.carry = nn.Sequential(*half, *carry, *([nn.Upsample(scale_factor=2)] if up else []))
+        shortcut: list[nn.Module] = [nn.Conv2d(inp, out, 1)] if inp != out or kind != "same" else []
+        # a 1x1 convolution and resampling commute: the smaller map is cheaper
+        self.shortcut = nn.Sequential(*half, *shortcut, *([nn.Upsample(scale_factor=2)] if up else []))
 
     def forward(self, x: Tensor) -> Tensor:
-        carried: Tensor = self.carry(x)
-        return carried + self.change(x)
+        shortcut: Tensor = self.shortcut(x)
+        return shortcut + self.residual(x)
 
 
 class Sum(nn.Module):
@@ -99,13 +99,13 @@ class Sum(nn.Module):
 
 
 def _initialized(network: nn.Sequential) -> nn.Sequential:
-    """Glorot's uniform law, √2 times as wide for the 3x3 convolutions inside blocks (the SNGAN authors' code)."""
+    """Glorot's uniform initialization, √2 times as wide for 3x3 convolutions in blocks (code of the SNGAN authors)."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     for block in network:
-        for layer in block.change if isinstance(block, Block) else []:
+        for layer in block.residual if isinstance(block, Block) else []:
             if isinstance(layer, nn.Conv2d):
                 nn.init.xavier_uniform_(layer.weight, math.sqrt(2))
     return network

@@ -1,8 +1,8 @@
-"""CycleGAN's generator: two halvings, residual blocks at a quarter of the size, two doublings.
+"""The generator of CycleGAN: two downsamplings, residual blocks at a quarter of the size, two upsamplings.
 
-Reflected borders keep the frame from showing; instance norm lets an image's own contrast go. Johnson, Alahi & Fei-Fei,
-Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016 (arXiv:1603.08155); Zhu, Park, Isola &
-Efros, ICCV 2017 (arXiv:1703.10593), section 7.2.
+Reflection padding avoids artifacts at the border; instance norm removes the contrast of the image. Johnson, Alahi &
+Fei-Fei, Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016 (arXiv:1603.08155); Zhu, Park,
+Isola & Efros, ICCV 2017 (arXiv:1703.10593), section 7.2.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from genlab.registry import NETWORKS, PositiveInt
 
 @NETWORKS("resnet_translator")
 def resnet_translator(
-    inp: Size, out: Size, width: PositiveInt = 64, blocks: PositiveInt = 6, norm: ImageNorm = "instance"
+    inp: Size, out: Size, base_channels: PositiveInt = 64, blocks: PositiveInt = 6, norm: ImageNorm = "instance"
 ) -> nn.Sequential:
     """Images (N, C, H, W) to logits of images (N, C', H, W): c7s1-64, d128, d256, `blocks` R256, u128, u64, c7s1-3.
 
@@ -31,14 +31,19 @@ def resnet_translator(
             "network name=resnet_translator",
             f"use dataset.size={max(8, round(min(inp[1:]) / 4) * 4)}",
         )
-    modules = _wide(inp[0], width, norm)
-    for a in (width, 2 * width):
+    modules = [
+        nn.ReflectionPad2d(3),
+        nn.Conv2d(inp[0], base_channels, 7),
+        *normalize(norm, base_channels),
+        nn.ReLU(),
+    ]
+    for a in (base_channels, 2 * base_channels):
         modules += [nn.Conv2d(a, 2 * a, 3, 2, padding=1), *normalize(norm, 2 * a), nn.ReLU()]
-    modules += [Block(4 * width, norm) for _ in range(blocks)]
-    for a in (4 * width, 2 * width):
+    modules += [Block(4 * base_channels, norm) for _ in range(blocks)]
+    for a in (4 * base_channels, 2 * base_channels):
         modules += [nn.ConvTranspose2d(a, a // 2, 3, 2, padding=1, output_padding=1)]
         modules += [*normalize(norm, a // 2), nn.ReLU()]
-    network = nn.Sequential(*modules, nn.ReflectionPad2d(3), nn.Conv2d(width, out[0], 7))
+    network = nn.Sequential(*modules, nn.ReflectionPad2d(3), nn.Conv2d(base_channels, out[0], 7))
     normal_weights(network)
     return network
 
@@ -46,17 +51,13 @@ def resnet_translator(
 class Block(nn.Module):
     """x + F(x), F two 3x3 convolutions with a norm after each; nothing after the sum."""
 
-    def __init__(self, width: int, norm: ImageNorm) -> None:
+    def __init__(self, channels: int, norm: ImageNorm) -> None:
         super().__init__()
-        self.change = nn.Sequential(
-            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), *normalize(norm, width), nn.ReLU(),
-            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), *normalize(norm, width),
+        self.residual = nn.Sequential(
+            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), *normalize(norm, channels), nn.ReLU(),
+            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), *normalize(norm, channels),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        changed: Tensor = self.change(x)
-        return x + changed
-
-
-def _wide(a: int, b: int, norm: ImageNorm) -> list[nn.Module]:
-    return [nn.ReflectionPad2d(3), nn.Conv2d(a, b, 7), *normalize(norm, b), nn.ReLU()]
+        residual: Tensor = self.residual(x)
+        return x + residual

@@ -16,7 +16,7 @@ from tests.support.commands import Refused
 
 COMMON = ["trainer.steps=2", "trainer.batch_size=8", "evaluator=none", "logger=jsonl"]
 STYLE = ["model=stylegan2", "model.latent_dim=8", "model.mapping_layers=1", "model.channel_base=64"]
-GAN = ["model=dcgan", "model.generator.width=4", "model.discriminator.width=4", "model.latent_dim=8"]
+GAN = ["model=dcgan", "model.generator.base_channels=4", "model.discriminator.base_channels=4", "model.latent_dim=8"]
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,10 @@ from genlab.cli import main
 from tests.support.commands import SMALL_VAE, Refused, said
 
 COMMON = ["trainer.steps=3", "trainer.batch_size=16", "evaluator=objective", "logger=jsonl"]
-SMALL_GAN = ["model=dcgan", "dataset.size=32", "model.generator.width=8", "model.discriminator.width=8"]
+SMALL_GAN = ["model=dcgan", "dataset.size=32", "model.generator.base_channels=8", "model.discriminator.base_channels=8"]
 SMALL_CYCLEGAN = [
-    "model=cyclegan", "model.generator.width=2", "model.generator.blocks=1", "model.discriminator.width=2",
+    "model=cyclegan", "model.generator.base_channels=2", "model.generator.blocks=1",
+    "model.discriminator.base_channels=2",
     "dataset=unpaired", "dataset.of={name: digits}", "dataset.classes=[4,9]", "dataset.size=null",
 ]  # fmt: skip
 

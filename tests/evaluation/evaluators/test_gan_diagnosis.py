@@ -16,7 +16,7 @@ from genlab.engine.evaluate import evaluate
 from genlab.evaluation.evaluators.gan.gan_diagnosis import GANDiagnosis, parts_of, variety
 from genlab.nn.capabilities import HasGANLoss
 from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
-from genlab.nn.losses.regularizers import chosen
+from genlab.nn.losses.regularizers import Regularizers
 from genlab.registry import MODELS, discover
 from tests.support.evaluated import MemorySplit
 from tests.support.in_memory import Fixed, in_memory
@@ -31,7 +31,7 @@ class Match(Fixed):
 
     def __init__(self, images: Tensor, slope: float = 1.0, bias: float = 0.0, loss: str = "non_saturating", **by: Any):
         super().__init__(images)
-        self.gan_loss, self.regularizers = GAN_LOSSES[loss], chosen(by)  # type: ignore[index]
+        self.gan_loss, self.regularizers = GAN_LOSSES[loss], Regularizers(by)  # type: ignore[index]
         self.slope, self.bias = slope, bias
 
     def shared_forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
@@ -89,7 +89,7 @@ def test_a_generator_of_few_images_is_diagnosed(kept: int, noise_images: Data) -
     packed = said(Match(HEALTHY[:kept], pack={"size": 2}), noise_images)
     assert sentences(packed)["mode_collapse"].endswith("model.regularizers.pack.size=4")
     alone = Match(HEALTHY[:kept])
-    alone.packs = False  # as of a conditional GAN and InfoGAN
+    alone.incompatible = {"pack": ""}  # as of a conditional GAN and InfoGAN
     assert sentences(said(alone, noise_images))["mode_collapse"].endswith("model.regularizers.r1.weight=10")
 
 

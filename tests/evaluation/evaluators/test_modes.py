@@ -19,7 +19,7 @@ from genlab.evaluation.evaluators.distribution import modes
 from genlab.evaluation.evaluators.distribution.modes import Modes, kl_to_even, nearest, spelled
 from genlab.evaluation.evaluators.distribution.points import PointsPlot, alone, drive
 from genlab.evaluation.evaluators.image_grids import SamplesGrid
-from genlab.nn.losses.regularizers import chosen
+from genlab.nn.losses.regularizers import Regularizers
 from genlab.registry import MODELS, discover
 from genlab.reports.vector_field import Window, plot
 from tests.support.models import spec_of
@@ -60,7 +60,7 @@ def test_modes_and_quality_are_what_was_drawn() -> None:
     assert said.startswith("mode collapse, samples cover 2 of 8 modes")
     assert said.endswith("model.regularizers.pack.size=2")
     packed = Draws(of_ring(1, 5))
-    packed.regularizers = chosen({"pack": {"size": 2}})  # type: ignore[assignment]
+    packed.regularizers = Regularizers({"pack": {"size": 2}})  # type: ignore[assignment]
     [said] = [value.sentence for _, value in evaluate(Modes(n=800), packed, data, 0) if isinstance(value, Diagnosis)]
     assert said.endswith("model.regularizers.pack.size=4")  # which divides a batch that 2 divides, as a rule
     assert next(iter(two)) == "modes"  # what a table of runs shows comes first

@@ -20,8 +20,8 @@ def gan(**changes: Any) -> GAN:
     torch.manual_seed(0)
     return GAN(
         SHAPE,
-        {"name": "dcgan_generator", "width": 4},
-        {"name": "dcgan_discriminator", "width": 4},
+        {"name": "dcgan_generator", "base_channels": 4},
+        {"name": "dcgan_discriminator", "base_channels": 4},
         latent_dim=6,
         **changes,
     )

@@ -1,4 +1,4 @@
-"""The six games' losses against closed forms and torch's own."""
+"""The six pairs of losses against closed forms and torch's own."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ def expected() -> dict[str, tuple[Tensor, Tensor]]:
 
 @pytest.mark.parametrize("name", list(GAN_LOSSES))
 def test_losses_are_their_closed_forms(name: str) -> None:
-    game = GAN_LOSSES[name]  # type: ignore[index]
+    loss_pair = GAN_LOSSES[name]  # type: ignore[index]
     discriminator, generator = expected()[name]
-    torch.testing.assert_close(game.discriminator(REAL, FAKE), discriminator)
-    torch.testing.assert_close(game.generator(REAL, FAKE), generator)
-    assert game.discriminator(REAL.half(), FAKE.half()).dtype == torch.float32
+    torch.testing.assert_close(loss_pair.discriminator(REAL, FAKE), discriminator)
+    torch.testing.assert_close(loss_pair.generator(FAKE, REAL), generator)
+    assert loss_pair.discriminator(REAL.half(), FAKE.half()).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("name", "loss"), [("non_saturating", bce), ("minimax", bce), ("least_squares", mse)])
 def test_smoothing_moves_the_target_of_real_images_alone(name: str, loss: object) -> None:
-    game = GAN_LOSSES[name]  # type: ignore[index]
-    assert game.smoothing is not None
-    found = game.discriminator(REAL, FAKE) + game.smoothing(REAL, 0.1)
+    loss_pair = GAN_LOSSES[name]  # type: ignore[index]
+    assert loss_pair.smoothing is not None
+    found = loss_pair.discriminator(REAL, FAKE) + loss_pair.smoothing(REAL, 0.1)
     torch.testing.assert_close(found, loss(REAL, 0.9) + loss(FAKE, 0))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("name", list(GAN_LOSSES))
 def test_no_other_logit_costs_less_where_nothing_can_be_told(name: str) -> None:
-    game, alike = GAN_LOSSES[name], torch.ones(3, 1)  # type: ignore[index]
-    least = game.discriminator(game.indifferent * alike, game.indifferent * alike)
+    loss_pair, alike = GAN_LOSSES[name], torch.ones(3, 1)  # type: ignore[index]
+    least = loss_pair.discriminator(loss_pair.indifferent * alike, loss_pair.indifferent * alike)
     for other in torch.linspace(-2, 2, 41):
-        assert game.discriminator(other * alike, other * alike) >= least - 1e-6
+        assert loss_pair.discriminator(other * alike, other * alike) >= least - 1e-6
 
 
 def gan(loss: str, **changes: object) -> GAN:
@@ -73,7 +73,7 @@ def test_a_game_without_targets_refuses_smoothing(loss: str) -> None:
 
 def test_the_model_uses_what_it_is_given() -> None:
     model = gan("least_squares", regularizers={"smoothing": {"amount": 0.2}})
-    torch.testing.assert_close(model.discriminator_gan_loss(REAL, FAKE), mse(REAL, 0.8) + mse(FAKE, 0))
+    torch.testing.assert_close(model.gan_loss.discriminator(REAL, FAKE), mse(REAL, 0.8) + mse(FAKE, 0))
 
 
 def test_a_relative_generator_looks_at_the_real_images_too() -> None:

@@ -19,18 +19,19 @@ from genlab.nn.losses.infogan_codes import LatentCodes
 from tests.support.evaluated import MemorySplit
 
 SHAPE = (1, 8, 8)
-G, D = {"name": "dcgan_generator", "width": 4}, {"name": "dcgan_discriminator", "width": 4}
+G, D = {"name": "dcgan_generator", "base_channels": 4}, {"name": "dcgan_discriminator", "base_channels": 4}
 HEAD = {"name": "mlp", "hidden": [6]}
 
 
 def infogan(**changes: Any) -> InfoGAN:
     torch.manual_seed(0)
-    return InfoGAN(SHAPE, G, D, HEAD, **{"categories": [4, 2], "continuous": 3, "latent_dim": 5, **changes})
+    networks = {"generator": G, "discriminator": D, "head": HEAD}
+    return InfoGAN(SHAPE, **{**networks, "categories": [4, 2], "continuous": 3, "latent_dim": 5, **changes})
 
 
 def test_codes_follow_their_law() -> None:
     rng.seed(0)
-    codes = LatentCodes([4, 2], 3).draw(8000, like=torch.zeros(1))
+    codes = LatentCodes([4, 2], 3).sample(8000, like=torch.zeros(1))
     assert codes.shape == (8000, 9)
     for part, k in zip(codes[:, :6].split([4, 2], 1), (4, 2), strict=True):
         assert part.unique().tolist() == [0, 1]
@@ -62,7 +63,7 @@ def test_the_continuous_bound_is_that_of_a_gaussian() -> None:
     """Q's mean is the code plus N(0, σ²): log 2 − H(N) at the σ that is right, less at another."""
     law, sigma = LatentCodes([], 2), torch.tensor([0.05, 0.2])
     rng.seed(0)
-    code = law.draw(200_000, like=sigma)
+    code = law.sample(200_000, like=sigma)
     q = code + sigma * rng.normal(*code.shape, like=code)
     with torch.no_grad():
         law.log_sigma.copy_(sigma.log())
@@ -78,7 +79,7 @@ def test_the_continuous_bound_is_that_of_a_gaussian() -> None:
 def test_a_q_that_knows_nothing_has_no_information() -> None:
     law = LatentCodes([10], 2)
     rng.seed(0)
-    code = law.draw(20_000, like=torch.zeros(1))
+    code = law.sample(20_000, like=torch.zeros(1))
     bounds = law.bounds(code, torch.zeros_like(code))
     assert bounds["categorical"].item() == pytest.approx(0, abs=1e-5)
     assert -0.4 < bounds["continuous"].item() < 0  # a Gaussian is no uniform law: ½ log(πe/6) below 0 for each number
@@ -87,11 +88,11 @@ def test_a_q_that_knows_nothing_has_no_information() -> None:
 def test_the_generator_and_q_are_paid_for_information() -> None:
     model = infogan(categorical_weight=0.5, continuous_weight=0.2).eval()
     real, fake, code = model.shared_forward(torch.rand(6, *SHAPE))
-    on_fake, q = model.read(fake)
+    on_fake, q = model.logits_and_codes(fake)
     bounds = model.codes.bounds(code, q)
     paid = 0.5 * bounds["categorical"] + 0.2 * bounds["continuous"]
     values = model.generator_loss(real, fake, code)
-    torch.testing.assert_close(values["loss"], model.gan_loss.generator(on_fake, on_fake) - paid)
+    torch.testing.assert_close(values["loss"], model.gan_loss.generator(on_fake, None) - paid)
     torch.testing.assert_close(values["categorical_information"], bounds["categorical"])
     torch.testing.assert_close(
         model.discriminator_loss(real, fake, code)["loss"],
@@ -115,7 +116,7 @@ def test_regularizers_work_with_codes_or_are_refused() -> None:
             model.zero_grad(set_to_none=True)
             phase.objective(*drawn)["loss"].backward(retain_graph=True)
     for remedy in ("pack", "unroll", "consensus"):
-        with pytest.raises(ConfigError, match=r"code|as it is|information"):
+        with pytest.raises(ConfigError, match=rf"InfoGAN cannot use '{remedy}'"):
             infogan(regularizers={remedy: {}})
 
 

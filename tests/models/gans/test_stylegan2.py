@@ -24,10 +24,10 @@ def images(n: int = 4) -> Tensor:
     return torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-def test_r1_is_half_gamma_times_the_squared_slope_and_counts_for_its_sixteen_steps() -> None:
+def test_r1_is_half_gamma_times_the_squared_gradient_and_counts_for_its_sixteen_steps() -> None:
     model = small(r1=3.0)
     real = 2 * images() - 1
-    said = model.flatten_slope(real, real)
+    said = model.r1_loss(real, real)
     x = real.clone().requires_grad_()
     rows = [torch.autograd.grad(model.discriminator_logits(x).sum(), x, retain_graph=True)[0]]
     expected = 3.0 / 2 * R1_EVERY * rows[0].flatten(1).square().sum(1).mean()
@@ -39,7 +39,7 @@ def test_r1_is_half_gamma_times_the_squared_slope_and_counts_for_its_sixteen_ste
     def at(offset: float) -> Tensor:
         with torch.no_grad():
             weight.add_(offset * step)
-            loss = model.flatten_slope(real, real)["loss"]
+            loss = model.r1_loss(real, real)["loss"]
             weight.sub_(offset * step)
         return loss
 
@@ -51,7 +51,7 @@ def test_path_lengths_are_those_of_the_jacobian() -> None:
     model = small(mixing=0.0).eval()
     real = images()
     rng.seed(5)
-    said = model.even_paths(real, real)
+    said = model.path_loss(real, real)
     rng.seed(5)
     styles = model.mixed(2)
 
@@ -78,7 +78,7 @@ def test_the_path_length_and_the_mean_style_follow_in_training_only() -> None:
     model = small()
     real = images()
     model.eval()
-    model.even_paths(*model.shared_forward(real))
+    model.path_loss(*model.shared_forward(real))
     assert model.path_length == 0
     assert not model.generator.mean_style.any()
     model.train()
@@ -87,7 +87,7 @@ def test_the_path_length_and_the_mean_style_follow_in_training_only() -> None:
     rng.seed(1)
     drawn = model.shared_forward(real)
     torch.testing.assert_close(model.generator.mean_style, W_RATE * first.mean(0).detach())
-    length = model.even_paths(*drawn)["length"]
+    length = model.path_loss(*drawn)["length"]
     torch.testing.assert_close(model.path_length, PATH_RATE * length)
 
 

@@ -76,15 +76,20 @@ def test_rows_that_want_one_place_come_one_after_another() -> None:
 
 
 def cyclegan(**keys: Any) -> Model:
-    generator = {"name": "resnet_translator", "width": 2, "blocks": 1}
-    spec = {**spec_of("cyclegan"), "generator": generator, "discriminator": {"name": "patchgan", "width": 2}, **keys}
+    generator = {"name": "resnet_translator", "base_channels": 2, "blocks": 1}
+    spec = {
+        **spec_of("cyclegan"),
+        "generator": generator,
+        "discriminator": {"name": "patchgan", "base_channels": 2},
+        **keys,
+    }
     model: Model = MODELS.build(spec, "model", image_shape=(1, 8, 8))
     return model
 
 
 def test_two_ranks_fill_one_pool(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model, a, b = cyclegan(pool=3), torch.rand(8, 1, 8, 8), torch.rand(8, 1, 8, 8)
+    model, a, b = cyclegan(image_pool_size=3), torch.rand(8, 1, 8, 8), torch.rand(8, 1, 8, 8)
 
     def pools(runtime: Runtime | None = None) -> list[Tensor]:
         rank, world_size = (runtime.rank, runtime.world_size) if runtime else (0, 1)
@@ -92,7 +97,7 @@ def test_two_ranks_fill_one_pool(tmp_path: Path) -> None:
             rng.seed(step)
             drawn = model.shared_forward(a.chunk(world_size)[rank], b.chunk(world_size)[rank])
             with torch.no_grad(), rng.alone():
-                model.remember(*(runtime.gather(drawn) if runtime else drawn))  # type: ignore[operator]
+                model.store(*(runtime.gather(drawn) if runtime else drawn))  # type: ignore[operator]
         return [model.pools[domain].images.clone() for domain in "XY"]  # type: ignore[index,union-attr]
 
     two = among(2, tmp_path / "two", pools)
@@ -108,8 +113,8 @@ def test_two_ranks_fill_one_pool(tmp_path: Path) -> None:
 def test_pix2pix_descends_its_equations() -> None:
     torch.manual_seed(0)
     networks = {
-        "generator": {"name": "unet", "width": 2, "dropout": 0.0},
-        "discriminator": {"name": "patchgan", "width": 2},
+        "generator": {"name": "unet", "base_channels": 2, "dropout": 0.0},
+        "discriminator": {"name": "patchgan", "base_channels": 2},
     }
     model = MODELS.build({**spec_of("pix2pix"), **networks}, "model", image_shape=(3, 16, 16))
     a, b = torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16)
@@ -134,7 +139,7 @@ def test_pix2pix_descends_its_equations() -> None:
 @pytest.mark.parametrize("identity", [0.0, 5.0])
 def test_cyclegan_descends_its_equations(identity: float) -> None:
     torch.manual_seed(0)
-    model = cyclegan(identity=identity)
+    model = cyclegan(lambda_identity=identity)
     a, b = torch.rand(4, 1, 8, 8), torch.rand(4, 1, 8, 8)
     x, y = 2 * a - 1, 2 * b - 1
     drawn = model.shared_forward(a, b)
@@ -160,7 +165,7 @@ def test_cyclegan_descends_its_equations(identity: float) -> None:
 
 def test_the_discriminators_see_the_pools_while_training_only() -> None:
     torch.manual_seed(0)
-    model = cyclegan(pool=1)
+    model = cyclegan(image_pool_size=1)
     a, b = torch.rand(4, 1, 8, 8), torch.rand(4, 1, 8, 8)
     rng.seed(0)
     drawn = model.shared_forward(a, b)

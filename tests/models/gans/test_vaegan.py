@@ -18,7 +18,7 @@ from genlab.nn.losses.divergences import kl_standard_normal
 from tests.support.evaluated import MemorySplit
 
 SHAPE = (1, 16, 16)
-E, G = {"name": "dcgan_discriminator", "width": 4}, {"name": "dcgan_generator", "width": 4}
+E, G = {"name": "dcgan_discriminator", "base_channels": 4}, {"name": "dcgan_generator", "base_channels": 4}
 
 
 def vaegan(**changes: Any) -> VAEGAN:
@@ -32,7 +32,7 @@ def test_each_players_loss_is_its_part_of_algorithm_1() -> None:
     first, rest = cut(model.discriminator, "", 1)
     likeness = 0.5 * (first(x) - first(rebuilt)).square().flatten(1).sum(1).mean()
 
-    values = model.infer(*drawn)
+    values = model.encoder_loss(*drawn)
     kl = kl_standard_normal(mean, log_variance).mean()
     torch.testing.assert_close(values["loss"], 0.5 * kl + likeness)
 
@@ -45,9 +45,9 @@ def test_each_players_loss_is_its_part_of_algorithm_1() -> None:
     torch.testing.assert_close(values["loss"], game.mean())
 
     rng.seed(5)
-    values = model.mislead(*drawn)
+    values = model.decoder_loss(*drawn)
     rng.seed(5)
-    again, fake = model.generate(model.drawn(mean, log_variance)), model.generate(model.prior(3))
+    again, fake = model.generate(model.sampled(mean, log_variance)), model.generate(model.prior(3))
     fooled = -0.5 * rest(first(again)).sigmoid().log() - 0.5 * rest(first(fake)).sigmoid().log()
     likeness = 0.5 * (first(x) - first(again)).square().flatten(1).sum(1).mean()
     torch.testing.assert_close(values["loss"], 0.3 * likeness + fooled.mean())
@@ -73,9 +73,9 @@ def test_where_features_are_read_nothing_beyond_is_computed() -> None:
     drawn = model.shared_forward(torch.rand(3, *SHAPE))
     _, rest = cut(model.discriminator, "", 1)
     rest[0].register_forward_hook(lambda *_: passes.append(passes.pop() + 1))
-    model.infer(*drawn)
+    model.encoder_loss(*drawn)
     assert passes == [0]  # Dis_l alone: no running statistics of the layers behind it move
-    model.mislead(*drawn)
+    model.decoder_loss(*drawn)
     assert passes == [2]  # of its two kinds of fakes
 
 

@@ -1,4 +1,4 @@
-"""Each remedy on a critic whose gradient is known: values, bounds, gradients by brute force, where it acts."""
+"""Each regularizer on a critic whose gradient is known: values, bounds, gradients by brute force, where it acts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from genlab.core import rng
 from genlab.errors import ConfigError
 from genlab.models.gans.gan import GAN
-from genlab.nn.losses.regularizers import Clip, InstanceNoise, Pack, Penalty, Play, between, chosen
+from genlab.nn.losses.gradient_penalties import between
+from genlab.nn.losses.regularizers import Clip, InstanceNoise, Pack, Regularizers
 from genlab.registry import Registry
 from tests.support.models import gan
 
@@ -29,12 +30,13 @@ def quadratic(x: Tensor) -> Tensor:
     return 0.5 * x.flatten(1).square().sum(1, keepdim=True)
 
 
-def play(critic: Any, real: Tensor, fake: Tensor, progress: float = 0.0) -> Play:
-    return Play(critic, real, fake, torch.tensor(progress))
+def penalty(name: str, critic: Any, real: Tensor, fake: Tensor, progress: float = 0.0) -> Tensor:
+    return Regularizers({name: {}}).penalties[name](critic, real, fake, torch.tensor(progress))
 
 
-def penalty(name: str, **numbers: Any) -> Penalty:
-    return chosen({name: numbers}).penalties[name]
+def losses(model: GAN, *shared: Tensor) -> dict[str, Tensor]:
+    """The values of the discriminator's phase."""
+    return model.phases()[0].objective(*shared)
 
 
 # ---------------------------------------------------------------------- penalties
@@ -42,25 +44,24 @@ def penalty(name: str, **numbers: Any) -> Penalty:
 
 def test_penalties_of_a_quadratic_critic_are_their_closed_forms() -> None:
     real, fake = torch.randn(5, 1, 2, 2), torch.randn(5, 1, 2, 2)
-    at = play(quadratic, real, fake)
     size_real, size_fake = (x.flatten(1).square().sum(1) for x in (real, fake))
-    torch.testing.assert_close(penalty("r1")(at), 0.5 * size_real.mean())
-    torch.testing.assert_close(penalty("r2")(at), 0.5 * size_fake.mean())
+    torch.testing.assert_close(penalty("r1", quadratic, real, fake), 0.5 * size_real.mean())
+    torch.testing.assert_close(penalty("r2", quadratic, real, fake), 0.5 * size_fake.mean())
     phi_real, phi_fake = (0.5 * size_real).sigmoid(), (0.5 * size_fake).sigmoid()
     roth = 0.5 * ((1 - phi_real) ** 2 * size_real).mean() + 0.5 * (phi_fake**2 * size_fake).mean()
-    torch.testing.assert_close(penalty("roth")(at), roth)
+    torch.testing.assert_close(penalty("roth", quadratic, real, fake), roth)
 
 
 def test_roth_anneals() -> None:
     real, fake = torch.randn(5, 1, 2, 2), torch.randn(5, 1, 2, 2)
-    start, half, end = (penalty("roth", decay=0.01)(play(linear, real, fake, t)) for t in (0.0, 0.5, 1.0))
+    start, half, end = (penalty("roth", linear, real, fake, t) for t in (0.0, 0.5, 1.0))
     torch.testing.assert_close(half / start, torch.tensor(0.1))
     torch.testing.assert_close(end / start, torch.tensor(0.01))
 
 
 def test_the_gradient_penalty_is_the_distance_of_the_norm_from_1() -> None:
     real, fake = torch.randn(5, 1, 2, 2), torch.randn(5, 1, 2, 2)
-    found = penalty("gradient_penalty")(play(linear, real, fake))
+    found = penalty("gradient_penalty", linear, real, fake)
     torch.testing.assert_close(found, torch.tensor((math.sqrt(5) - 1) ** 2))
 
 
@@ -83,9 +84,7 @@ def test_a_penaltys_gradient_reaches_the_discriminator_and_is_that_of_finite_dif
         return 0.5 * gradient.flatten(1).square().sum(1).mean()
 
     [slope] = torch.autograd.grad(value(), weight)
-    [found] = torch.autograd.grad(
-        penalty("r1")(play(model.float().discriminator_logits, real.float(), fake.float())), weight
-    )
+    [found] = torch.autograd.grad(penalty("r1", model.float().discriminator_logits, real.float(), fake.float()), weight)
     torch.testing.assert_close(found.double(), slope.double(), rtol=1e-4, atol=1e-7)
 
 
@@ -93,11 +92,9 @@ def test_a_lazy_penalty_is_a_phase_of_its_own_and_as_heavy() -> None:
     eager, lazy = gan({"r1": {"weight": 3.0}}), gan({"r1": {"weight": 3.0, "every": 4}})
     bare = gan()
     drawn = eager.shared_forward(torch.rand(5, 1, 4, 4))
-    value = eager.discriminator_loss(*drawn)["r1"]
-    torch.testing.assert_close(
-        eager.discriminator_loss(*drawn)["loss"], bare.discriminator_loss(*drawn)["loss"] + 3 * value
-    )
-    torch.testing.assert_close(lazy.discriminator_loss(*drawn)["loss"], bare.discriminator_loss(*drawn)["loss"])
+    value = losses(eager, *drawn)["r1"]
+    torch.testing.assert_close(losses(eager, *drawn)["loss"], losses(bare, *drawn)["loss"] + 3 * value)
+    torch.testing.assert_close(losses(lazy, *drawn)["loss"], losses(bare, *drawn)["loss"])
     phase = lazy.phases()[1]
     assert (phase.name, phase.module is lazy.discriminator, phase.every) == ("r1", True, 4)
     torch.testing.assert_close(phase.objective(*drawn)["loss"], 4 * 3 * value)
@@ -105,20 +102,20 @@ def test_a_lazy_penalty_is_a_phase_of_its_own_and_as_heavy() -> None:
 
 def test_a_penalty_leaves_the_generator_alone() -> None:
     model = gan({"r2": {}, "gradient_penalty": {}})
-    model.discriminator_loss(*model.shared_forward(torch.rand(5, 1, 4, 4)))["loss"].backward()
+    losses(model, *model.shared_forward(torch.rand(5, 1, 4, 4)))["loss"].backward()
     assert all(p.grad is None for p in model.generator.parameters())
 
 
 def test_a_penalty_is_in_float32_under_autocast() -> None:
     model = gan({"r1": {}})
     drawn = model.shared_forward(torch.rand(5, 1, 4, 4))
-    exact = model.discriminator_loss(*drawn)["r1"]
+    exact = losses(model, *drawn)["r1"]
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(model.discriminator_loss(*drawn)["r1"], exact, rtol=0, atol=0)
+        torch.testing.assert_close(losses(model, *drawn)["r1"], exact, rtol=0, atol=0)
 
 
 def test_batch_norm_has_no_gradient_of_its_own() -> None:
-    nets = {"name": "dcgan_generator", "width": 2}, {"name": "dcgan_discriminator", "width": 2}
+    nets = {"name": "dcgan_generator", "base_channels": 2}, {"name": "dcgan_discriminator", "base_channels": 2}
     with pytest.raises(ConfigError, match=r"model\.discriminator\.norm=none"):
         GAN((1, 16, 16), *nets, regularizers={"gradient_penalty": {}})
     GAN((1, 16, 16), nets[0], {**nets[1], "norm": "layer"}, regularizers={"gradient_penalty": {}})
@@ -143,7 +140,7 @@ def test_both_kinds_are_seen_through_noise_by_both_players() -> None:
     model.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     model.progress.fill_(0.0)
     real, fake = model.shared_forward(torch.rand(200, 1, 4, 4))
-    model.discriminator_loss(real, fake)
+    losses(model, real, fake)
     model.generator_loss(real, fake)
     assert [round(float((each - x).detach().std()), 1) for each, x in zip(seen, (real, fake, fake), strict=True)] == [
         1,
@@ -168,7 +165,7 @@ def test_a_packed_game_judges_packs(size: int) -> None:
     packs = real.reshape(6 // size, size, 4, 4).clone().requires_grad_()  # R1 of what it sees, a pack at a time
     [gradient] = torch.autograd.grad(model.discriminator(packs).sum(), packs)
     expected = 0.5 * gradient.flatten(1).square().sum(1).mean()
-    torch.testing.assert_close(model.discriminator_loss(real, fake)["r1"], expected)
+    torch.testing.assert_close(losses(model, real, fake)["r1"], expected)
 
 
 # ---------------------------------------------------------------------- clipping
@@ -179,21 +176,21 @@ def test_clipping_keeps_weights_within_the_bound_and_says_how_many_stand_there()
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[5.0, -5.0], [0.001, -0.002]]))
         layer.bias.copy_(torch.tensor([0.01, 0.0]))
-    share = Clip(0.01)(layer)["share"]
+    fraction = Clip(0.01)(layer)["fraction"]
     torch.testing.assert_close(layer.weight.detach(), torch.tensor([[0.01, -0.01], [0.001, -0.002]]))
-    assert float(share) == pytest.approx(3 / 6)
+    assert float(fraction) == pytest.approx(3 / 6)
 
 
 def test_the_critic_is_clipped_before_the_generator_moves_and_only_in_training() -> None:
     model = gan({"clip": {"bound": 0.02}}, loss="wasserstein")
     assert [phase.name for phase in model.phases()] == ["discriminator", "clip", "generator"]
-    drawn = model.shared_forward(torch.rand(2, 1, 4, 4))
+    clip, drawn = model.phases()[1], model.shared_forward(torch.rand(2, 1, 4, 4))
     before = [p.clone() for p in model.discriminator.parameters()]
     model.eval()
-    model.clip(*drawn)
+    clip.objective(*drawn)
     assert all(torch.equal(a, b) for a, b in zip(before, model.discriminator.parameters(), strict=True))
     model.train()
-    model.clip(*drawn)
+    clip.objective(*drawn)
     assert max(float(p.detach().abs().max()) for p in model.discriminator.parameters()) == pytest.approx(0.02)
 
 
@@ -218,4 +215,4 @@ def test_what_cannot_be_is_said_before_anything_is_built(specs: dict[str, Any], 
 
 
 def test_null_switches_one_off() -> None:
-    assert chosen({"r1": None, "r2": {}}).penalties.keys() == {"r2"}
+    assert Regularizers({"r1": None, "r2": {}}).penalties.keys() == {"r2"}

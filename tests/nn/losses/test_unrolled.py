@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from genlab.core import rng
-from genlab.nn.losses.unrolled import field_energy, movable, unrolled, with_weights
+from genlab.nn.losses.unrolled import differentiable, discriminator_loss, field_energy, unrolled, with_weights
 from tests.support.models import gan
 
 
@@ -50,18 +50,17 @@ def test_the_fields_energy_and_its_gradient_are_those_of_brute_force(moving: int
     assert (duel.two, duel.one)[moving].weight.grad is None
 
 
-def test_consensus_is_charged_to_both_players() -> None:
+def test_consensus_is_added_to_both_losses() -> None:
     model, bare = gan({"consensus": {"weight": 2.0}}), gan()
     drawn = model.shared_forward(torch.rand(4, 1, 4, 4))
     for mode in (True, False):
         with torch.set_grad_enabled(mode):
-            rng.seed(5)
-            energy = model.consensus_term(drawn[0])
-            assert float(energy) > 0
-            for name in ("discriminator_loss", "generator_loss"):
+            added = []
+            for regularized, plain in zip(model.phases(), bare.phases(), strict=True):
                 rng.seed(5)
-                regularized = getattr(model, name)(*drawn)["loss"]
-                torch.testing.assert_close(regularized, getattr(bare, name)(*drawn)["loss"] + energy)
+                added.append(regularized.objective(*drawn)["loss"] - plain.objective(*drawn)["loss"])
+            assert added[0].item() > 0
+            torch.testing.assert_close(*added)
 
 
 def test_unrolling_is_explicit_gradient_descent_and_is_differentiated_through() -> None:
@@ -82,20 +81,23 @@ def test_the_unrolled_generator_plays_against_the_discriminator_to_be(loss: str)
     """In a zero-sum game its loss is the value of the game, real images included: minus the discriminator's loss."""
     model, twin = gan({"unroll": {"steps": 2, "rate": 0.5}}, loss=loss), gan(loss=loss)
     real, fake = model.shared_forward(torch.rand(4, 1, 4, 4))
-    found = model.generator_loss(real, fake)["loss"]
+    generator_loss = model.phases()[1].objective
+    found = generator_loss(real, fake)["loss"]
     twin.load_state_dict(model.state_dict())
     for _ in range(2):
-        gradients = torch.autograd.grad(twin.inner_loss(real, fake.detach()), list(twin.discriminator.parameters()))
+        gradients = torch.autograd.grad(
+            discriminator_loss(twin, real, fake.detach()), list(twin.discriminator.parameters())
+        )
         with torch.no_grad():
             for p, g in zip(twin.discriminator.parameters(), gradients, strict=True):
                 p -= 0.5 * g
-    wanted = -twin.inner_loss(real, fake)
+    wanted = -discriminator_loss(twin, real, fake)
     if loss == "non_saturating":  # −log D(G(z)) in place of log(1 − D(G(z)))
         logit = twin.discriminator_logits(fake)
         wanted = wanted + softplus(-logit).mean() + softplus(logit).mean()
     torch.testing.assert_close(found, wanted)
     with torch.no_grad():
-        torch.testing.assert_close(model.generator_loss(real, fake)["loss"], found)
+        torch.testing.assert_close(generator_loss(real, fake)["loss"], found)
     assert not torch.equal(
         *(torch.autograd.grad(value, fake, retain_graph=True)[0] for value in (found, wanted))
     )  # the way by which its images move the discriminator counts
@@ -107,4 +109,4 @@ def test_swapped_weights_are_put_back() -> None:
     zeros = {name: torch.zeros_like(p) for name, p in layer.named_parameters()}
     assert float(with_weights(layer, zeros, layer, x)) == 0
     torch.testing.assert_close(layer(x), before)
-    assert movable(layer)["weight"] is layer.weight
+    assert differentiable(layer)["weight"] is layer.weight

@@ -101,7 +101,7 @@ def test_discrimination_is_the_sum_over_the_group() -> None:
     + [("resnet_discriminator", n) for n in ("spectral", "none")],
 )
 def test_every_discriminator_takes_any_norm_and_sees_its_batch(name: str, norm: str, minibatch: str) -> None:
-    spec = {"name": name, "width": 2, "norm": norm, "minibatch": minibatch}
+    spec = {"name": name, "base_channels": 2, "norm": norm, "minibatch": minibatch}
     network = NETWORKS.build(spec, "network", inp=(3, 32, 24), out=2)
     x = torch.randn(8, 3, 32, 24, requires_grad=True)
     logits = network(x)
@@ -114,7 +114,7 @@ def test_every_discriminator_takes_any_norm_and_sees_its_batch(name: str, norm: 
 
 @pytest.mark.parametrize("size", [(1, 8, 8), (3, 28, 20), (1, 64, 64)])
 def test_the_residual_generator_makes_images_of_that_size(size: tuple[int, int, int]) -> None:
-    network = NETWORKS.build({"name": "resnet_generator", "width": 2}, "network", inp=5, out=size)
+    network = NETWORKS.build({"name": "resnet_generator", "base_channels": 2}, "network", inp=5, out=size)
     assert network(torch.randn(3, 5)).shape == (3, *size)
 
 

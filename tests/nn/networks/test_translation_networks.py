@@ -47,7 +47,7 @@ def test_the_unet_at_256_pixels_is_the_papers() -> None:
 def test_each_layer_of_the_unet_sees_its_mirror_image() -> None:
     """What the innermost map does not carry reaches the output too: with the way back cut, one pixel stays local."""
     torch.manual_seed(0)
-    unet = network("unet", (1, 16, 16), (1, 16, 16), width=4, norm="none", dropout=0.0)
+    unet = network("unet", (1, 16, 16), (1, 16, 16), base_channels=4, norm="none", dropout=0.0)
     assert reach(unet, torch.rand(1, 1, 16, 16), (0, 8, 8)) == (16, 16)
     nn.init.zeros_(unet.up[0][1].weight)  # type: ignore[index]
     assert reach(unet, torch.rand(1, 1, 16, 16), (0, 8, 8)) == (16, 16)  # 2x2 maps still see everything
@@ -63,7 +63,7 @@ def test_patches_are_as_large_as_the_paper_says(layers: int, wanted: int) -> Non
     """Appendix 6.1.2's receptive fields, measured by which pixels a logit has a gradient for."""
     torch.manual_seed(0)
     side = 2 * wanted + 4
-    patchgan = network("patchgan", (1, side, side), 1, width=2, layers=layers, norm="none")
+    patchgan = network("patchgan", (1, side, side), 1, base_channels=2, layers=layers, norm="none")
     height, width = patchgan(torch.rand(1, 1, side, side)).shape[2:]
     assert reach(patchgan, torch.rand(1, 1, side, side), (0, height // 2, width // 2)) == (wanted, wanted)
 
@@ -90,7 +90,7 @@ def test_sizes_that_do_not_halve_are_refused_with_one_that_does(name: str) -> No
         network(name, (3, 101, 101), (3, 101, 101))
     size = int(str(caught.value).rpartition("=")[2])
     assert "\n" not in str(caught.value)
-    network(name, (3, size, size), (3, size, size), width=2)
+    network(name, (3, size, size), (3, size, size), base_channels=2)
     with pytest.raises(ConfigError, match="an image to one of the same size"):
         network(name, 5, (3, 8, 8))
 

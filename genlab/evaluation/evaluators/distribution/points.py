@@ -85,6 +85,6 @@ def drive(model: Any, logit: Logit, points: Tensor) -> Tensor:
     with torch.enable_grad():
         x = points.detach().requires_grad_()
         on_fake = logit(x)
-        loss = model.gan_loss.generator(on_fake.detach(), on_fake) * len(x)
+        loss = model.gan_loss.generator(on_fake, on_fake.detach()) * len(x)
         [gradient] = torch.autograd.grad(loss, x)
     return -gradient

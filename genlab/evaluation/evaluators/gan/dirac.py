@@ -189,7 +189,7 @@ def theory(model: Any) -> list[complex] | None:
     these the roots are imaginary. Consensus optimization (Mescheder, Nowozin & Geiger 2017) replaces J by J − γ'JᵀJ:
     γ' weighs the losses without penalties, and the generator descends it in its own updates.
     """
-    name = next(name for name, gan_loss in GAN_LOSSES.items() if gan_loss is model.gan_loss)
+    name = next((name for name, gan_loss in GAN_LOSSES.items() if gan_loss is model.gan_loss), None)
     used = model.regularizers
     others = used.smoothing or used.pack or used.clip or used.unroll or model.augment
     if name not in SLOPES or used.penalties.keys() - {"r1", "r2"} or others:

@@ -23,7 +23,7 @@ from genlab.evaluation.extractors.classifiers import SmallClassifier
 from genlab.evaluation.metrics.neighbors import radii
 from genlab.nn.capabilities import HasDiscriminator, HasGANLoss
 from genlab.nn.losses.adversarial import Logits
-from genlab.nn.losses.gradients import gradient_norm
+from genlab.nn.losses.gradient_penalties import gradient_norm
 from genlab.registry import EVALUATORS, Cadence
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _regularized(model: Any, logits: Logits, norm: float, apart: float) -> Itera
 
 def more_modes(model: Any) -> str:
     """The override against mode collapse: the discriminator sees several images at once."""
-    if not getattr(model, "packs", True):
+    if "pack" in getattr(model, "incompatible", ()):
         return calmer(model)
     pack = model.regularizers.pack
     return f"model.regularizers.pack.size={2 * pack.size if pack else 2}"

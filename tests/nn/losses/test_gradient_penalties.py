@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from genlab.nn.losses.gradients import gradient_norm, image_gradient, squared_gradient
+from genlab.nn.losses.gradient_penalties import gradient_norm, image_gradient, squared_gradient
 
 
 def test_the_gradient_of_a_quadratic_critic_is_its_closed_form_and_differentiable() -> None:
