@@ -50,34 +50,35 @@ class Extractor(Protocol):
     def to(self, device: torch.device) -> Any: ...
 
 
-def choose(name: str, split: Split) -> Extractor:
+def choose_extractor(name: str, split: Split) -> Extractor:
     """The extractor `name`, on the CPU; `auto`: the data set's classifier, else Inception if its weights exist."""
-    return _built(_automatic(split.table.name.removeprefix(GENERATED)) if name == AUTO else name)
+    return built(_automatic(split.table.name.removeprefix(GENERATED)) if name == AUTO else name)
 
 
 @functools.cache
-def _built(name: str) -> Extractor:
+def built(name: str) -> Extractor:
+    """The extractor `name`, on the CPU; the same object each time."""
     found: Extractor = EXTRACTORS.build({"name": name}, "extractor")
     return found
 
 
-def own(dataset: str) -> str | None:
+def shipped(dataset: str) -> str | None:
     """The name of the classifier shipped for this data set, if there is one."""
     dataset = dataset.removeprefix(GENERATED)
     return dataset if dataset in ("mnist", "fashion_mnist") else None
 
 
 def _automatic(dataset: str) -> str:
-    from genlab.evaluation.extractors.inception import place, weights_file
+    from genlab.evaluation.extractors.inception import expected_path, weights_file
 
-    classifier = own(dataset)
+    classifier = shipped(dataset)
     if classifier:
         return classifier
     if weights_file() is None:
         raise ConfigError(
             f"genlab has no extractor for data set '{dataset}', and Inception's weights are missing",
             "key extractor",
-            f"put them at {place()}, or give the evaluator extractor=pixels",
+            f"put them at {expected_path()}, or give the evaluator extractor=pixels",
         )
     return "inception"
 
@@ -92,7 +93,7 @@ def features(extractor: Extractor, batches: Iterable[Tensor]) -> Tensor:
     return torch.cat(found)
 
 
-def some(split: Split, count: int) -> Split:
+def subset(split: Split, count: int) -> Split:
     """A fixed random subset of `count` images of a split; the whole split if it has no more."""
     if len(split) <= count:
         return split

@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from genlab.data.datasets.mnist import MNIST, FashionMNIST
 from genlab.errors import ConfigError, DataError
 from genlab.evaluation import extraction
-from genlab.evaluation.extraction import choose, features_of, own, some
+from genlab.evaluation.extraction import choose_extractor, features_of, shipped, subset
 from genlab.evaluation.extractors import inception
 from genlab.evaluation.extractors.classifiers import WEIGHTS, SmallClassifier, to_28
 from genlab.evaluation.extractors.pixels import Pixels
@@ -62,12 +62,12 @@ def test_a_border_of_zeros_changes_nothing_and_other_sizes_are_resized() -> None
 def test_auto_is_the_data_sets_own_classifier_else_inception_if_it_is_there() -> None:
     gray = torch.zeros(80, 1, 4, 4, dtype=torch.uint8)
     for table, name in (("mnist", "mnist"), ("generated_fashion_mnist", "fashion_mnist")):
-        assert choose("auto", in_memory(gray, name=table).split("valid")).name == name
-        assert own(table) == name
+        assert choose_extractor("auto", in_memory(gray, name=table).split("valid")).name == name
+        assert shipped(table) == name
     other = in_memory(gray, name="celeba").split("valid")
     with pytest.raises(ConfigError, match=r"celeba.*inception-2015-12-05.*extractor=pixels"):
-        choose("auto", other)
-    assert choose("pixels", other).name == "pixels"
+        choose_extractor("auto", other)
+    assert choose_extractor("pixels", other).name == "pixels"
     with pytest.raises(ConfigError, match="did you mean 'mnist'"):
         EVALUATORS.check({"name": "fid", "extractor": "mnits"})
 
@@ -134,8 +134,8 @@ def test_features_of_data_are_remembered_by_bytes_extractor_and_rows(monkeypatch
 
 def test_some_rows_are_always_the_same_and_spread_over_the_split() -> None:
     split = in_memory(torch.zeros(1000, 1, 2, 2, dtype=torch.uint8), valid=900).split("valid")
-    rows = some(split, 90).rows
-    assert torch.equal(rows, some(split, 90).rows)
+    rows = subset(split, 90).rows
+    assert torch.equal(rows, subset(split, 90).rows)
     assert len(rows.unique()) == 90
     assert 400 < rows.float().mean() - 100 < 500
-    assert some(split, 900) is split
+    assert subset(split, 900) is split

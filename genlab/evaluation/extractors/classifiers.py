@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from genlab.errors import ConfigError, DataError
-from genlab.evaluation.extraction import file_of, hash_of
+from genlab.evaluation.extraction import built, file_of, hash_of, shipped
 from genlab.registry import EXTRACTORS
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -109,3 +109,11 @@ def mnist() -> SmallClassifier:
 def fashion_mnist() -> SmallClassifier:
     """Of Fashion-MNIST's articles of clothing."""
     return SmallClassifier("fashion_mnist")
+
+
+def classifier_of(dataset: str) -> SmallClassifier | None:
+    """The classifier shipped for a data set, if there is one; the same object each time."""
+    name = shipped(dataset)
+    found = built(name) if name else None
+    assert found is None or isinstance(found, SmallClassifier)
+    return found

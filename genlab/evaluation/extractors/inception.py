@@ -30,8 +30,8 @@ def weights_file() -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def place() -> Path:
-    """Where the weights are to be put."""
+def expected_path() -> Path:
+    """The path at which the weights are looked for first."""
     return data_roots(None)[0] / FOLDER / FILES[0]
 
 
@@ -48,7 +48,7 @@ class Inception(nn.Module):
             raise DataError(
                 f"Inception's weights {FILES[0]} are missing",
                 "key extractor",
-                f"put them at {place()} (GENLAB_DATA, else GENLAB_CACHE/data)",
+                f"put them at {expected_path()} (GENLAB_DATA, else GENLAB_CACHE/data)",
             )
         self.digest = hash_of(path)
         self.network = network(_read(path), path)

@@ -127,7 +127,7 @@ def test_the_class_histogram_is_the_classifiers(real_data: object) -> None:
     judge = Diversity(images=100)
     found = dict(evaluate(judge, Fixed(sevens), data, seed=0))
     assert found["class_fraction_mnist/7"] > 0.95
-    assert judge.protocol()["floor_images"] == "100 of train, which the extractor has learned from"
+    assert judge.protocol()["floor_images"] == "100 of train, which the extractor was trained on"
     assert found["class_entropy_mnist"] < 0.3 < 2 < found["class_entropy_mnist_real"] <= math.log(10)
     assert found["class_distance_mnist"] == pytest.approx(1 - float((label == 7).double().mean()), abs=0.06)
     assert isinstance(found["classes_of_samples_beside_the_data"], Image)

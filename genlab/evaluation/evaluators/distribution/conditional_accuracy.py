@@ -15,8 +15,7 @@ from genlab.core.model import Model, Samples
 from genlab.core.sampling import sample_options
 from genlab.core.values import Value
 from genlab.errors import ConfigError
-from genlab.evaluation.extraction import choose, own
-from genlab.evaluation.extractors.classifiers import SmallClassifier
+from genlab.evaluation.extractors.classifiers import classifier_of
 from genlab.registry import EVALUATORS, Cadence, PositiveInt
 
 if TYPE_CHECKING:
@@ -66,13 +65,11 @@ class ConditionalAccuracy(Evaluator):
         yield "classifier_accuracy", float((np.concatenate(found) == real.numpy()).mean())
 
     def _classifier(self, split: Split) -> Predict:
-        name = own(split.table.name) if self.classifier == "auto" else None
-        if name is None:
+        shipped = classifier_of(split.table.name) if self.classifier == "auto" else None
+        if shipped is None:
             self.notes = {"classifier": f"MLPClassifier, {self.hidden} hidden units, {self.epochs} epochs of train"}
             mlp = self._trained(split.sibling("train"))
             return lambda images: mlp.predict(images.flatten(1).cpu().numpy())
-        shipped = choose(name, split)
-        assert isinstance(shipped, SmallClassifier)
         self.notes = {"classifier": shipped.name, "classifier_sha256": shipped.digest, "resize": shipped.resize}
         return lambda images: shipped.to(images.device).predict(images).cpu().numpy()
 

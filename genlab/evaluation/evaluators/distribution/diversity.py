@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core.values import Image, Value
 from genlab.evaluation.evaluators.distribution.feature_sets import FeatureSets
-from genlab.evaluation.extraction import choose, some
+from genlab.evaluation.extraction import choose_extractor, subset
 from genlab.evaluation.extractors.classifiers import SmallClassifier
 from genlab.nn.losses.image_similarity import ssim
 from genlab.registry import EVALUATORS, Cadence
@@ -45,12 +45,12 @@ class Diversity(FeatureSets):
         tiny = torch.finfo(torch.float64).tiny  # a data set may be one image, repeated
         yield f"distance_of_pairs_{name}", pair_distance(fake) / max(pair_distance(real), tiny)
         yield from self._similarity(model, split)
-        extractor = choose(self.extractor, split)
+        extractor = choose_extractor(self.extractor, split)
         if isinstance(extractor, SmallClassifier):
             yield from self._classes(name, *(extractor.fractions(features) for features in (fake, real, floor)))
 
     def _similarity(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        compared = some(split, 2 * PAIRS)
+        compared = subset(split, 2 * PAIRS)
         fake = torch.cat([images.cpu() for images in self.generated(model, compared, 2 * PAIRS)])
         (real,) = compared.first(len(compared), (self.column,))
         yield "ssim_of_pairs", pair_ssim(fake)

@@ -13,7 +13,17 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Reconstructs, Samples, Translates
 from genlab.core.sampling import classes_in_turn, sample_batches, sample_options
 from genlab.errors import ConfigError
-from genlab.evaluation.extraction import AUTO, BATCH, Extractor, ExtractorName, choose, features, features_of, own, some
+from genlab.evaluation.extraction import (
+    AUTO,
+    BATCH,
+    Extractor,
+    ExtractorName,
+    choose_extractor,
+    features,
+    features_of,
+    shipped,
+    subset,
+)
 from genlab.registry import PositiveInt, Truncation
 
 if TYPE_CHECKING:
@@ -47,7 +57,7 @@ class FeatureSets(Evaluator):
         return next((f"source={name}" for name in sources), None)
 
     def check(self, split: Split) -> None:
-        choose(self.extractor, split)
+        choose_extractor(self.extractor, split)
 
     def read(self, model: Model, split: Split, n: int | None = None) -> tuple[str, Tensor, Tensor, Tensor]:
         """The extractor's name, and features (N, D) of the model's images, of the split, and of real training images.
@@ -55,14 +65,14 @@ class FeatureSets(Evaluator):
         There are as many of the last as of the first, where the data have so many: a perfect model scores like them.
         """
         refuse_training_images(split)
-        extractor = choose(self.extractor, split)
+        extractor = choose_extractor(self.extractor, split)
         n = n or self.images
-        compared = some(split, n)
+        compared = subset(split, n)
         real = features_of(extractor, compared, self.column)
         fake = features(extractor, self.generated(model, compared, n))
-        train = some(split.sibling(training(split)), len(fake))
+        train = subset(split.sibling(training(split)), len(fake))
         floor = features_of(extractor, train, self.column)
-        seen = ", which the extractor was trained on" if extractor.name == own(train.table.name) else ""
+        seen = ", which the extractor was trained on" if extractor.name == shipped(train.table.name) else ""
         labels = {"labels": "each class as often"} if self.source == "samples" and classes_in_turn(model) else {}
         self.notes = {
             **extractor_notes(extractor), "features": real.shape[1], "generated_images": len(fake),

@@ -18,7 +18,7 @@ from genlab.evaluation.evaluators.distribution.feature_sets import (
     refuse_training_images,
     samples,
 )
-from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName, choose, features, features_of, some
+from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName, choose_extractor, features, features_of, subset
 from genlab.evaluation.metrics.neighbors import mann_whitney, nearest
 from genlab.registry import EVALUATORS, Cadence, Count, PositiveInt
 from genlab.reports.grid import are_images, image_grid
@@ -50,13 +50,13 @@ class Memorization(Evaluator):
     needs = (Samples,)
 
     def check(self, split: Split) -> None:
-        choose(self.extractor, split)
+        choose_extractor(self.extractor, split)
 
     def run(self, model: Samples, split: Split) -> Iterator[tuple[str, Value]]:
         refuse_training_images(split)
-        extractor, train = choose(self.extractor, split), split.sibling("train")
+        extractor, train = choose_extractor(self.extractor, split), split.sibling("train")
         drawn = torch.cat([images.cpu() for images in samples(model, self.images, self.batch_size)])
-        learned, others = features_of(extractor, train), features_of(extractor, some(split, self.images))
+        learned, others = features_of(extractor, train), features_of(extractor, subset(split, self.images))
         distance, index = nearest(features(extractor, drawn.split(self.batch_size)), learned)
         usual = nearest(others, learned)[0]
         limit = usual.double().quantile(self.quantile)

@@ -18,8 +18,8 @@ from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.distributed.batch_norm import batch_statistics
 from genlab.evaluation.evaluators.distribution.diversity import entropy, pair_distance, total_variation
-from genlab.evaluation.extraction import choose, own, some
-from genlab.evaluation.extractors.classifiers import SmallClassifier
+from genlab.evaluation.extraction import subset
+from genlab.evaluation.extractors.classifiers import classifier_of
 from genlab.evaluation.metrics.neighbors import radii
 from genlab.nn.capabilities import HasDiscriminator, HasGANLoss
 from genlab.nn.losses.adversarial import Logits
@@ -98,7 +98,7 @@ class GANDiagnosis(Evaluator):
     }
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        columns = some(split, self.images).first(self.images, model.inputs)
+        columns = subset(split, self.images).first(self.images, model.inputs)
         if (columns[0] == columns[0][:1]).all():
             return
         if not (isinstance(model, HasGANLoss) and isinstance(model, Samples)):
@@ -197,10 +197,8 @@ def gap(real: Tensor, fake: Tensor) -> float:
 
 def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tensor], bool]:
     """The fractions (K,) of kinds among real images and samples, and whether the kinds are classes."""
-    name = own(split.table.name) if real.shape[1] == 1 else None
-    if name:
-        classifier = choose(name, split)
-        assert isinstance(classifier, SmallClassifier)
+    classifier = classifier_of(split.table.name) if real.shape[1] == 1 else None
+    if classifier:
         classifier.to(real.device)
         return (classifier.fractions(classifier(real)), classifier.fractions(classifier(fake))), True
     chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:ANCHORS]
