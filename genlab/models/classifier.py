@@ -1,7 +1,7 @@
-"""Classifier on the code of another model: what unsupervised learning is worth where labels are few.
+"""Classifier on the code of another model, to measure what unsupervised learning is worth when labels are few.
 
-The network of a model that encodes, with one linear layer on its code. Its weights come from a run that has seen images
-without labels, or are new; then either the linear layer alone learns (`frozen`) or the whole (fine-tuning).
+A linear layer on the code of an encoder. The encoder's weights come from a run without labels, or are new. Either the
+linear layer alone is trained (`frozen`), or the whole is fine-tuned.
 
 Hinton & Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, Science 313 (2006); with few labels:
 Kingma, Mohamed, Rezende & Welling, Semi-supervised Learning with Deep Generative Models, NeurIPS 2014 (the model M1).
@@ -17,6 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from genlab.core.model import Encodes, Model, Shape
 from genlab.errors import ConfigError
+from genlab.nn.layers.labels import needed
 from genlab.registry import MODELS, ModelSpec, Spec
 
 
@@ -24,9 +25,8 @@ from genlab.registry import MODELS, ModelSpec, Spec
 class Classifier(Model):
     """`body` is the spec of a model that encodes.
 
-    `init_from` names a run whose model whoever builds this one takes for `body`, and `pretrained` whether its weights
-    too (genlab/workflows/warm_start.py).
-    Here they are only a note: a classifier that stands alone, or is loaded, needs no run.
+    `init_from` names the run from which genlab/workflows/warm_start.py takes `body` and, if `pretrained`, its weights.
+    Both keys only record that here: building or loading a classifier needs no other run.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("image", "label")
@@ -42,16 +42,24 @@ class Classifier(Model):
         frozen: bool = False,
     ) -> None:
         super().__init__()
-        if num_classes is None:
-            raise ConfigError(
-                "a classifier needs labels", "the data set has none", "choose a labelled one: genlab list datasets"
-            )
+        num_classes = needed(num_classes, "classifier")
         self.frozen = frozen
-        self.body: Any = _encoder(body, image_shape, num_classes, init_from)
-        self.head = nn.Linear(self._prepare_body(image_shape, body), num_classes)
+        self.body: Any = _build_encoder(body, image_shape, num_classes, init_from)
+        code_dim, encoder_parameters = _trace_code(self.body, image_shape)
+        if not frozen and not encoder_parameters:
+            raise ConfigError(
+                f"model '{body['name']}' cannot be fine-tuned: its code has no gradient",
+                "key model.frozen",
+                "use model.frozen=true",
+            )
+        self.body.requires_grad_(False)
+        for parameter in encoder_parameters:
+            parameter.requires_grad_(not frozen)
+        self.head = nn.Linear(code_dim, num_classes)
 
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Cross entropy in nats and the share of right answers; attributes (N, A): summed and averaged over them."""
+        """Cross entropy in nats, and accuracy in [0, 1]. Labels are classes (N,), or binary attributes (N, A), whose
+        cross entropies are summed."""
         logits = self.logits(image)
         if label.ndim == 1:
             return {"loss": cross_entropy(logits, label), "accuracy": (logits.argmax(1) == label).float().mean()}
@@ -63,45 +71,23 @@ class Classifier(Model):
         return self.head(self.encode(image)).float()
 
     def encode(self, image: Tensor) -> Tensor:
-        """The body's code."""
+        """The body's code, (N, D)."""
         return self.body.encode(image).flatten(1)
 
     def train(self, mode: bool = True) -> Classifier:
-        """A frozen body stays as it is used afterwards: its batch norm neither adapts nor normalises by the batch."""
+        """A frozen body stays in evaluation mode, so that its batch norm uses and keeps the running statistics."""
         super().train(mode)
         if self.frozen:
             self.body.eval()
         return self
 
-    def _prepare_body(self, image_shape: Shape, spec: Spec) -> int:
-        """Leave gradients to those of the body's parameters on which its code depends; the length of a code.
 
-        A decoder takes no part in a code: one backward pass tells which parameters do.
-        """
-        parameters = list(self.body.parameters())
-        with torch.enable_grad():
-            code = self.body.eval().encode(torch.zeros(1, *image_shape)).flatten(1)
-        self.body.train()
-        used: tuple[Tensor | None, ...] = (None,) * len(parameters)
-        if not self.frozen:
-            if not code.requires_grad:
-                raise ConfigError(
-                    f"nothing of model '{spec['name']}' can be fine-tuned: its code has no gradient",
-                    "key model.frozen",
-                    "use model.frozen=true",
-                )
-            used = torch.autograd.grad(code.sum(), parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, used, strict=True):
-            parameter.requires_grad_(gradient is not None)
-        return code.shape[1]
-
-
-def _encoder(spec: Spec, image_shape: Shape, num_classes: int, init_from: str | None) -> Model:
-    """The body; ConfigError if it has no code of an image alone."""
+def _build_encoder(spec: Spec, image_shape: Shape, num_classes: int, init_from: str | None) -> Model:
+    """The body; ConfigError unless it encodes an image without further inputs."""
     body: Model = MODELS.build(spec, "model.body", image_shape=image_shape, num_classes=num_classes)
     where = f"key model.init_from, run {init_from}" if init_from else "key model.body"
     if not isinstance(body, Encodes) or isinstance(body, Classifier):
-        raise ConfigError(f"model '{spec['name']}' learns no code without labels", where, "choose one that encodes")
+        raise ConfigError(f"model '{spec['name']}' does not learn a code without labels", where, "choose an encoder")
     if body.conditions:
         raise ConfigError(
             f"model '{spec['name']}' encodes an image only with its {' and '.join(body.conditions)}",
@@ -109,3 +95,13 @@ def _encoder(spec: Spec, image_shape: Shape, num_classes: int, init_from: str | 
             "choose one that needs the image alone",
         )
     return body
+
+
+def _trace_code(body: Any, image_shape: Shape) -> tuple[int, list[nn.Parameter]]:
+    """The length of a code, and the parameters that a code depends on: the encoder's, not the decoder's."""
+    with torch.enable_grad():
+        code = body.eval().encode(torch.zeros(1, *image_shape)).flatten(1)
+    body.train()
+    parameters = [parameter for parameter in body.parameters() if parameter.requires_grad and code.requires_grad]
+    gradients = torch.autograd.grad(code.sum(), parameters, allow_unused=True) if parameters else ()
+    return code.shape[1], [p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]

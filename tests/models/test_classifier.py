@@ -71,17 +71,25 @@ def test_fine_tuning_moves_the_encoder_and_not_the_decoder() -> None:
     assert all(p.requires_grad == (not name.startswith("body.decoder")) for name, p in model.named_parameters())
 
 
+def test_a_body_with_a_frozen_network_of_its_own_is_fine_tuned_without_it() -> None:
+    distance = {"name": "features", "network": {"name": "conv", "channels": [4]}, "outputs": 3, "layers": [0]}
+    model = built({**BODY, "perceptual": {**distance, "weights": "unread.safetensors"}})
+    learned = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert learned
+    assert not any("perceptual" in name or "decoder" in name for name in learned)
+
+
 def test_a_frozen_body_stands_still() -> None:
     assert moved(built(CONV, frozen=True)) == {"head.weight", "head.bias"}
 
 
 def test_what_cannot_be_a_body() -> None:
     gan = spec_of("dcgan")
-    with pytest.raises(ConfigError, match=r"'gan' learns no code without labels; key model.body"):
+    with pytest.raises(ConfigError, match=r"'gan' does not learn a code without labels; key model.body"):
         MODELS.build({"name": "classifier", "body": gan}, "model", image_shape=(1, 32, 32), num_classes=4)
-    with pytest.raises(ConfigError, match="'classifier' learns no code without labels"):
+    with pytest.raises(ConfigError, match="'classifier' does not learn a code without labels"):
         built({"name": "classifier", "body": BODY})
-    with pytest.raises(ConfigError, match="a classifier needs labels"):
+    with pytest.raises(ConfigError, match="'classifier' needs labels"):
         built(BODY, classes=None)
     with pytest.raises(ConfigError, match=r"unknown key 'model.body.latent_dims'"):
         built({**BODY, "latent_dims": 3})

@@ -1,12 +1,11 @@
-"""Principal component analysis.
+"""Principal component analysis (PCA).
 
-The k directions in which images vary most: of all linear codes of k numbers, theirs loses least squared error.
-Exact for the images counted: mean and covariance are sums over them. A run counts whole batches, and
-rounds their number: unless the batch divides the number of images, a few of them are left out or counted twice.
+The k directions of largest variance: of all linear codes of k numbers, theirs has the least squared error. Mean and
+covariance are sums over images, so the result is exact. A run sees whole batches: unless the batch size divides the
+number of images, a few of them are left out or counted twice.
 
 Pearson, On Lines and Planes of Closest Fit to Systems of Points in Space, Philosophical Magazine 2 (1901).
-Codes drawn from N(0, Λ): Tipping & Bishop, Probabilistic Principal Component Analysis, JRSS B 61 (1999), without
-its noise.
+Sampling from N(0, Λ): Tipping & Bishop, Probabilistic Principal Component Analysis, JRSS B 61 (1999), without noise.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from genlab.errors import ConfigError
 from genlab.nn.layers.moments import Moments
 from genlab.registry import MODELS, PositiveInt
 
-LARGEST = 4096  # numbers in an image: the covariance has their square, and its eigenvectors take their cube of time
+MAX_DIMENSIONS = 4096  # of an image: the covariance takes quadratic memory, its eigenvectors cubic time
 
 
 @MODELS("pca")
 class PCA(Model):
-    """`latent_dim` components. Learns by updates alone, in one pass; another over the same images changes nothing."""
+    """`latent_dim` components. Trained by updates without gradients, in one pass; a second pass changes nothing."""
 
     points: ClassVar = {}
     monitor = None  # the update has no loss
@@ -34,15 +33,15 @@ class PCA(Model):
     def __init__(self, image_shape: Shape, latent_dim: PositiveInt = 30) -> None:
         super().__init__()
         size = prod(image_shape)
-        if size > LARGEST:
+        if size > MAX_DIMENSIONS:
             raise ConfigError(
-                f"PCA of images of {size:,} numbers needs a covariance of {size:,} x {size:,}",
+                f"PCA of images with {size:,} dimensions needs a covariance of {size:,} x {size:,}",
                 "model pca",
-                f"use dataset.size={int((LARGEST / image_shape[0]) ** 0.5) // 4 * 4}",
+                f"use dataset.size={int((MAX_DIMENSIONS / image_shape[0]) ** 0.5) // 4 * 4}",
             )
         if latent_dim > size:
             raise ConfigError(
-                f"images of {size} numbers have no {latent_dim} components",
+                f"images with {size} dimensions do not have {latent_dim} components",
                 "key model.latent_dim",
                 f"use model.latent_dim={size} or less",
             )
@@ -53,16 +52,16 @@ class PCA(Model):
         return [Phase("moments", self.update)]
 
     def update(self, image: Tensor) -> dict[str, Tensor]:
-        """Count the images (N, C, H, W); logs their number so far and the total variance of a pixel vector."""
+        """Add the images (N, C, H, W) to the sums; logs their number so far and the total variance over pixels."""
         self.moments.update(image.flatten(1))
         return {"images": self.moments.count.float(), "variance": self.moments.variance.float()}
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
-        """What is left: ‖x − x̂‖², summed over pixels, with x̂ as it is, inside [0, 1] or not."""
+        """‖x − x̂‖², summed over pixels; x̂ is not clamped to [0, 1]."""
         return {"squared_error": self.score(image).mean()}
 
     def basis(self) -> Tensor:
-        """The components as rows W (k, pixels), orthonormal, by falling variance."""
+        """The components as orthonormal rows W (k, pixels), by decreasing variance."""
         return self.moments.eigen()[1].T[: self.latent_dim].float()
 
     def mean(self) -> Tensor:
@@ -74,7 +73,7 @@ class PCA(Model):
         return (image.flatten(1) - self.mean()) @ self.basis().T
 
     def decode(self, code: Tensor) -> Tensor:
-        """x̂ = μ + Wᵀz, cut to [0, 1]."""
+        """x̂ = μ + Wᵀz, clamped to [0, 1]."""
         return self.project(code).clamp(0, 1)
 
     def project(self, code: Tensor) -> Tensor:
@@ -89,7 +88,7 @@ class PCA(Model):
         return (self.project(self.encode(image)) - image).square().flatten(1).sum(1)
 
     def prior(self, n: int) -> Tensor:
-        """Codes from N(0, Λ), Λ being the components' variances."""
+        """n codes (n, k) from N(0, Λ), where Λ holds the variances of the components."""
         return self.normal(n, self.latent_dim) * self.moments.eigen()[0][: self.latent_dim].sqrt().float()
 
     def sample(self, n: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Mean and covariance of all rows ever seen, summed up in float64, and the covariance's eigenvectors."""
+"""Running mean and covariance of vectors, as float64 sums, with the eigenvectors of the covariance."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class Moments(nn.Module):
-    """Σ1, Σx and Σxxᵀ of rows x of width `size`: exact for any cut into batches, and all that has to survive.
+    """Σ1, Σx and Σxxᵀ over vectors x of length `size`: exact for any partition into batches.
 
-    The eigenvectors are computed when they are first asked for, and anew once the sums have changed.
+    The eigenvectors are computed at their first use and cached until the sums change.
     """
 
     count: Tensor
@@ -24,34 +24,34 @@ class Moments(nn.Module):
         self._known: tuple[Tensor, int, Tensor, Tensor] | None = None
 
     @torch.no_grad()
-    def update(self, rows: Tensor) -> None:
-        """Take in rows (N, size)."""
-        rows = rows.double()
-        self.count += len(rows)
-        self.total += rows.sum(0)
-        self.outer += rows.T @ rows
+    def update(self, x: Tensor) -> None:
+        """Add vectors (N, size)."""
+        x = x.double()
+        self.count += len(x)
+        self.total += x.sum(0)
+        self.outer += x.T @ x
 
     @property
     def mean(self) -> Tensor:
-        """(size,), zero before the first row."""
+        """(size,); zero before the first update."""
         return self.total / self.count.clamp(min=1)
 
     @property
     def covariance(self) -> Tensor:
-        """(size, size), divided by the number of rows; zero before the first."""
+        """(size, size), the biased estimate; zero before the first update."""
         return self.outer / self.count.clamp(min=1) - torch.outer(self.mean, self.mean)
 
     @property
     def variance(self) -> Tensor:
-        """The covariance's trace, (), without the covariance."""
+        """The trace of the covariance, (), computed from the diagonal alone."""
         return self.outer.diagonal().sum() / self.count.clamp(min=1) - self.mean.square().sum()
 
     def eigen(self) -> tuple[Tensor, Tensor]:
-        """Eigenvalues (size,), falling and not negative, and eigenvectors as columns (size, size), float64.
+        """Eigenvalues (size,), decreasing and non-negative, and eigenvectors as columns (size, size), float64.
 
-        An eigenvector's sign is free: here its entry of largest size is positive.
+        The sign of an eigenvector is arbitrary: here its entry of largest magnitude is positive.
         """
-        # every change in place raises the version: an update, a loaded state, a copy into an average of weights
+        # _version counts in-place changes: updates, a loaded state, a copy by the weight averaging
         if self._known is None or self._known[0] is not self.outer or self._known[1] != self.outer._version:
             values, vectors = torch.linalg.eigh(self.covariance)
             values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)

@@ -1,4 +1,4 @@
-"""Small windows of images as rows: drawn at random to learn from, or all of them to encode."""
+"""Square patches of images as vectors: random ones for training, all of them for encoding."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from genlab.core import rng
 
 
 def random_patches(image: Tensor, side: int, count: int) -> Tensor:
-    """`count` windows at random places of each image (N, C, H, W), as rows (N·count, C·side²), one image after another.
+    """`count` patches at random positions of each image (N, C, H, W): (N·count, C·side²), one image after another.
 
-    The numbers of a row are ordered as in nn.functional.unfold: channel, row, column.
+    The entries of a patch are ordered as in nn.functional.unfold: channel, row, column.
     """
     n, channels, height, width = image.shape
     place = rng.uniform(n, count, 2, like=image)
@@ -24,19 +24,19 @@ def random_patches(image: Tensor, side: int, count: int) -> Tensor:
 
 
 def all_patches(image: Tensor, side: int, stride: int) -> tuple[Tensor, tuple[int, int]]:
-    """Every `stride`-th window of each image: (N, places, C·side²), and the rows and columns of places."""
+    """All patches of each image, `stride` apart: (N, rows·columns, C·side²), and (rows, columns)."""
     places = tuple((length - side) // stride + 1 for length in image.shape[2:])
     return nn.functional.unfold(image, side, stride=stride).transpose(1, 2), (places[0], places[1])
 
 
 def normalize_contrast(patches: Tensor, floor: float) -> Tensor:
-    """Each row's mean taken away, then divided by √(its variance + floor), so that flat rows stay small."""
+    """Subtract the mean of each patch and divide by √(variance + floor), so that flat patches stay small."""
     centered = patches - patches.mean(-1, keepdim=True)
     return centered / (centered.square().sum(-1, keepdim=True) / (patches.shape[-1] - 1) + floor).sqrt()
 
 
 def sum_quadrants(maps: Tensor) -> Tensor:
-    """Maps (N, rows, columns, K) summed over their four quadrants: (N, 4K). Odd ones are cut before their middle."""
+    """Maps (N, rows, columns, K) summed over their four quadrants: (N, 4K). Odd sizes are split before the middle."""
     top, left = maps.shape[1] // 2, maps.shape[2] // 2
     halves = maps[:, :top], maps[:, top:]
     return torch.cat([part.sum((1, 2)) for half in halves for part in (half[:, :, :left], half[:, :, left:])], dim=1)

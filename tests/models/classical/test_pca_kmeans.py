@@ -105,16 +105,16 @@ def test_moments_before_the_first_row_are_zero() -> None:
 
 def kmeans(patches: Tensor, **changes: int | float) -> KMeans:
     """A model of 3-pixel patches that has measured these."""
-    model = KMeans((1, 8, 8), **{"centroids": 5, "field": 3, **changes})
+    model = KMeans((1, 8, 8), **{"centroids": 5, "patch_size": 3, **changes})
     model.measure(patches)
     return model
 
 
-@pytest.mark.parametrize("keys", [{"field": 50}, {"field": 8}, {"stride": 9}])
+@pytest.mark.parametrize("keys", [{"patch_size": 50}, {"patch_size": 8}, {"stride": 9}])
 def test_patches_have_a_place_in_each_quadrant(keys: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match=r"a side of 8 pixels has no two places.*use model\.field=4 model\.stride=1"):
+    with pytest.raises(ConfigError, match=r"a side of 8 pixels is too short.*use model\.patch_size=4 model\.stride=1"):
         KMeans((1, 8, 8), **keys)
-    KMeans((1, 8, 8), field=4)
+    KMeans((1, 8, 8), patch_size=4)
 
 
 @pytest.fixture
@@ -139,11 +139,11 @@ def test_whitening_is_zca(patches: Tensor) -> None:
 def test_the_first_step_on_a_batch_is_lloyds(patches: Tensor) -> None:
     model = kmeans(patches, dead=0.0)
     x = model.whiten(patches)
-    model.centre.copy_(x[:5])
+    model.center.copy_(x[:5])
     model.members.fill_(1e-6)  # not empty, and of no weight: Lloyd's centroid is the mean of its members alone
     theirs = SklearnKMeans(5, init=x[:5].numpy(), n_init=1, max_iter=1, algorithm="lloyd").fit(x.numpy())
     loss = model.move(patches)["loss"]
-    np.testing.assert_allclose(model.centre.numpy(), theirs.cluster_centers_, atol=1e-4)
+    np.testing.assert_allclose(model.center.numpy(), theirs.cluster_centers_, atol=1e-4)
     distances = ((x[:, None] - x[None, :5]) ** 2).sum(2)
     assert loss.item() == pytest.approx(distances.min(1).values.mean().item(), rel=1e-4)
 
@@ -151,7 +151,7 @@ def test_the_first_step_on_a_batch_is_lloyds(patches: Tensor) -> None:
 def test_a_centroid_is_the_mean_of_all_that_were_nearest_to_it(patches: Tensor) -> None:
     model = kmeans(patches, dead=0.0)
     x = model.whiten(patches)
-    model.centre.copy_(x[:5])
+    model.center.copy_(x[:5])
     model.members.fill_(1e-6)
     sums, counts = torch.zeros(5, 9), torch.zeros(5)
     for part in patches.split(100):
@@ -160,7 +160,7 @@ def test_a_centroid_is_the_mean_of_all_that_were_nearest_to_it(patches: Tensor) 
             sums[index] += row
             counts[index] += 1
         model.move(part)
-        torch.testing.assert_close(model.centre[counts > 0], (sums / counts[:, None])[counts > 0], atol=1e-4, rtol=0)
+        torch.testing.assert_close(model.center[counts > 0], (sums / counts[:, None])[counts > 0], atol=1e-4, rtol=0)
 
 
 def test_all_centroids_start_on_patches_and_dead_ones_move(patches: Tensor) -> None:
@@ -168,14 +168,14 @@ def test_all_centroids_start_on_patches_and_dead_ones_move(patches: Tensor) -> N
     x = model.whiten(patches)
     rng.seed(0)
     assert model.reseed(x) == 5
-    assert all((x == centre).all(1).any() for centre in model.centre)
-    assert len(model.centre.unique(dim=0)) == 5
+    assert all((x == center).all(1).any() for center in model.center)
+    assert len(model.center.unique(dim=0)) == 5
     model.members.copy_(torch.tensor([100.0, 0.5, 60.0, 100.0, 100.0]))
-    model.centre[1] = 99.0
-    before = model.centre.clone()
+    model.center[1] = 99.0
+    before = model.center.clone()
     assert model.reseed(x) == 1
-    assert torch.equal(model.centre[[0, 2, 3, 4]], before[[0, 2, 3, 4]])
-    assert model.centre[1].abs().max() < 50
+    assert torch.equal(model.center[[0, 2, 3, 4]], before[[0, 2, 3, 4]])
+    assert model.center[1].abs().max() < 50
     assert model.members.tolist() == [100, 60, 60, 100, 100]
 
 
@@ -201,13 +201,13 @@ def test_contrast_is_normalized_row_by_row() -> None:
 
 def test_the_code_is_the_papers_sum_patch_by_patch(patches: Tensor) -> None:
     model, image = kmeans(patches), torch.rand(2, 1, 8, 8)
-    model.centre.normal_()
+    model.center.normal_()
     code = torch.zeros(2, 2, 2, 5)
     for n in range(2):
         for row in range(6):
             for column in range(6):
                 window = image[n, 0, row : row + 3, column : column + 3].reshape(1, 9)
-                z = (model.whiten(normalize_contrast(window, model.contrast)) - model.centre).norm(dim=1)
+                z = (model.whiten(normalize_contrast(window, model.contrast)) - model.center).norm(dim=1)
                 code[n, row // 3, column // 3] += (z.mean() - z).clamp(min=0)
     torch.testing.assert_close(model.encode(image), code.flatten(1), atol=1e-4, rtol=1e-4)
 

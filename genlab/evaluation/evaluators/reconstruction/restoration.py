@@ -15,7 +15,7 @@ from genlab.core.model import Encodes, Reconstructs
 from genlab.core.values import Value
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.reconstruction.reconstruction import principal_components
-from genlab.models.classical.pca import LARGEST, PCA
+from genlab.models.classical.pca import MAX_DIMENSIONS, PCA
 from genlab.nn.augment.corruptions import GRAY, box_mask
 from genlab.nn.losses.image_similarity import psnr, ssim
 from genlab.registry import CORRUPTIONS, EVALUATORS, Duration, Fraction, NonNegativeFloat, PositiveInt
@@ -62,7 +62,7 @@ class Restoration(Evaluator):
         ways: dict[str, Restore] = {self.corrupted: lambda corrupted, *_: corrupted, "restored": model.reconstruct}
         clean = split.first(self.n, ("image", *model.conditions))
         pca, valid = None, None
-        if isinstance(model, Encodes) and clean[0][0].numel() <= LARGEST:
+        if isinstance(model, Encodes) and clean[0][0].numel() <= MAX_DIMENSIONS:
             length = model.encode(*(column[:1] for column in clean)).flatten(1).shape[1]
             pca = principal_components(split.sibling("train"), clean[0][0].numel())
             ways["pca"] = projection(pca, length)
