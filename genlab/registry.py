@@ -188,13 +188,20 @@ class Registry:
         accepted = keyword_parameters(target)
         return target(**keywords, **{key: value for key, value in runtime.items() if key in accepted})
 
-    def spec_type(self) -> Any:
-        """The annotation of a parameter that holds a spec of this registry, checked along with its owner."""
+    def spec_type(self, takes: str = "") -> Any:
+        """The annotation of a parameter that holds a spec of this registry, checked along with its owner.
+
+        The constructor must have a parameter named `takes`, if that is given.
+        """
 
         def normalized(spec: Any) -> dict[str, Any]:
             if not isinstance(spec, Mapping | str):
                 shown = json.dumps(spec, default=str)[:40]
                 raise ValueError(f"'{SELF}' names a registered {self.kind}, not {shown}; use {SELF}=NAME")
+            name = spec if isinstance(spec, str) else spec.get("name")
+            able = [name for name, target in self._entries.items() if takes in inspect.signature(target).parameters]
+            if takes and name in self._entries and name not in able:
+                raise ValueError(f"{self.kind} '{name}' takes no {takes}; key {SELF}; choose one of: {', '.join(able)}")
             try:
                 return self.check(spec, SELF)
             except ConfigError as error:
@@ -204,7 +211,7 @@ class Registry:
 
 
 MODELS = Registry("model", runtime=("image_shape", "num_classes"))
-NETWORKS = Registry("network", runtime=("inp", "out"))
+NETWORKS = Registry("network", runtime=("inp", "out", "conditions"))
 DATASETS = Registry("dataset", runtime=("seed",))
 CORRUPTIONS = Registry("corruption")
 AUGMENTATIONS = Registry("augmentation", runtime=("image_shape",))
@@ -216,6 +223,7 @@ EVALUATORS = Registry("evaluator")
 LOGGERS = Registry("logger", runtime=("folder", "resumed_at"))
 
 NetworkSpec = NETWORKS.spec_type()
+ConditionedNetworkSpec = NETWORKS.spec_type(takes="conditions")  # genlab/nn/layers/conditions.py
 DatasetSpec = DATASETS.spec_type()  # of a data set inside another
 CorruptionSpec = CORRUPTIONS.spec_type()
 AugmentationSpec = AUGMENTATIONS.spec_type()

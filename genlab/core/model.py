@@ -47,7 +47,7 @@ class Model(nn.Module):
     step follows it too. Of a trained model it is 1.
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("image",)
+    inputs: tuple[str, ...] = ("image",)
     # the data columns that encode(), reconstruct() and score() take after the image
     conditions: ClassVar[tuple[str, ...]] = ()
     # the options with which data may be points of any range, {}: with any; None: they must be pictures

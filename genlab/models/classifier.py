@@ -29,7 +29,7 @@ class Classifier(Model):
     Both keys only record that here: building or loading a classifier needs no other run.
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("image", "label")
+    inputs = ("image", "label")
     points: ClassVar = {}
 
     def __init__(

@@ -49,10 +49,12 @@ def _halved(sides: tuple[int, int], least: int) -> tuple[tuple[int, int], int]:
     return sides, count
 
 
-def misfit(network: str, maps: str, inp: Size, out: Size) -> ConfigError:
+def misfit(
+    network: str, maps: str, inp: Size, out: Size, instead: str = "give this place in the model another network"
+) -> ConfigError:
     """The error for a network asked to map what it cannot; `maps` says what it can."""
     return ConfigError(
         f"network '{network}' maps {maps}, not {inp} to {out}",
         f"network name={network}",
-        "give this place in the model another network",
+        instead,
     )
