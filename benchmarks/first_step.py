@@ -61,7 +61,7 @@ def export(pixels: str) -> None:
     build.load_registry()
     settings: dict[str, Any] = compose.compose(["experiment=vae_mnist"]).config
     train = build.build_data(settings, start("cpu", "fp32", False, None)).split("train")
-    np.save(Path(pixels), train.table.columns["image"].index_select(0, train.rows).flatten(1).numpy())
+    np.save(Path(pixels), train.table.columns["image"].index_select(0, train.indices).flatten(1).numpy())
 
 
 if __name__ == "__main__":

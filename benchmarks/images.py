@@ -30,9 +30,9 @@ def export(workload: str) -> Path:
         train = data.split("train")
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".part.npy")
-        written = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(train.rows), *data.shape))
+        written = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(train.indices), *data.shape))
         for start in range(0, len(written), CHUNK):
-            (pixels,) = train.table.gather(train.rows[start : start + CHUNK], None, ["image"])
+            (pixels,) = train.table.gather(train.indices[start : start + CHUNK], None, ["image"])
             written[start : start + CHUNK] = pixels.numpy()
         written.flush()
         partial.replace(target)

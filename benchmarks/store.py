@@ -71,7 +71,7 @@ def build(root: Path, cache: Path, size: int) -> float:
     """CPU seconds of this process and its children."""
     os.environ["GENLAB_CACHE"] = str(cache)
     began = cpu_seconds()
-    LSUN(str(root), size=size).prepare()
+    LSUN(root=str(root), size=size).prepare()
     return cpu_seconds() - began
 
 

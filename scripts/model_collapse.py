@@ -60,7 +60,7 @@ TAIL = """
 
 ```bash
 genlab sample last n=55000 out=samples.npy
-genlab train dataset=generated dataset.samples=samples.npy dataset.share=0.5
+genlab train dataset=generated dataset.samples=samples.npy dataset.real_fraction=0.5
 ```
 """
 
@@ -89,7 +89,7 @@ def generations(runs: Path, share: float, last: int, overrides: Sequence[str]) -
     """Train, sample and measure each generation; finished steps are skipped."""
     for generation in range(last + 1):
         run, before = folder(runs, generation, share), folder(runs, generation - 1, share)
-        data = [f"dataset.samples={before / 'samples.npy'}", f"dataset.real={REAL}", f"dataset.share={share}"]
+        data = [f"dataset.samples={before / 'samples.npy'}", f"dataset.real={REAL}", f"dataset.real_fraction={share}"]
         if not finished(run):
             mixed = ["dataset=generated", *data] if generation else []
             genlab("train", EXPERIMENT, *mixed, *overrides, f"hydra.run.dir={run}")

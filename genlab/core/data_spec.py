@@ -1,4 +1,4 @@
-"""What is known of a data set before any of its pictures is decoded."""
+"""What is known of a data set before any of its images is decoded."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 from genlab.core.model import Shape
 
-GENERATED = "generated_"  # before a data set's name: samples of its models, genlab/data/datasets/generated.py
+GENERATED = "generated_"  # prefix of a data set's name: samples of its models, genlab/data/datasets/generated.py
 
 
-@dataclass(frozen=True)
-class Facts:
-    """Of `Data` the attributes of the same names: what decides whether a model can learn from it."""
+@dataclass(eq=False)
+class DataSpec:
+    """What decides whether a model can learn from a data set.
+
+    `shape` is (C, H, W); `columns` are the names that batches can have; `label_names` are classes, or attributes if
+    `multi_label`; `points` says that images are points of any range, of one pixel each; `aligned` that the images `a`
+    and `b` of a pair show the same thing.
+    """
 
     name: str
     shape: Shape

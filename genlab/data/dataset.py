@@ -1,128 +1,154 @@
-"""What every data set shares: from a reader's source to splits on a device."""
+"""What all data sets share: from a source of images to splits on a device."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 
-from genlab.core.data_spec import Facts
-from genlab.data.labels import Classes, balanced, of_classes
+from genlab.core.data_spec import DataSpec
+from genlab.data.labels import Classes, balanced, with_classes
 from genlab.data.loader import Data, Split
-from genlab.data.splits import Held, Key, Rows, carve, in_dataset, limited
+from genlab.data.splits import Held, Indices, Key, carve, in_dataset, limited
 from genlab.data.store import store
+from genlab.data.store.encoded import Files, Zip
 from genlab.data.store.fingerprint import fingerprint
-from genlab.data.store.hashing import facts_hash
-from genlab.data.store.image import PROCESSING
-from genlab.data.store.rows import StoredRows
-from genlab.data.store.store import Show, Source, Store
+from genlab.data.store.hashing import json_hash
+from genlab.data.store.image import PROCESSING, Form
+from genlab.data.store.store import Progress, Source, Store
+from genlab.data.store.stored_array import StoredArray
 from genlab.data.store.table import Table, fits
+from genlab.errors import ConfigError
+from genlab.registry import PositiveInt
 
-__all__ = ["Data", "Dataset", "Options", "Split"]
+__all__ = ["Data", "Dataset", "Files", "Form", "OnError", "Source", "Split", "StoredDataset", "Zip", "fixed"]
 
-
-@dataclass(frozen=True)
-class Options:
-    """The keys that data sets have in common. `held` is what to carve from train for splits that lack.
-
-    `classes` are those to train on, `num_labels` how many labelled images; both only where images have a class each.
-    """
-
-    root: str | None
-    size: int | None
-    held: dict[str, Held]
-    flip: bool
-    limit: int | None
-    seed: int
-    form: dict[str, Any] = field(default_factory=dict)  # what else decides about pixels
-    num_labels: int | None = None
-    classes: Classes | None = None
+OnError = Literal["error", "skip"]
 
 
+def fixed(value: Any) -> Any:
+    """A common key that a data set does not have: always `value`, and refused in the configuration."""
+    return field(default=value, init=False)
+
+
+@dataclass(kw_only=True)
 class Dataset:
-    """A reader says which files it is made of (`files`) and reads them (`read`); the rest is common.
-
-    A reader never writes where the files lie. Errors: DataError for what is missing or damaged.
-    """
+    """A data set before it is opened. Its fields are the keys of the section `dataset`; `seed` comes from the run."""
 
     name: ClassVar[str]
-    contiguous: ClassVar[bool] = False  # splits carved from the end, not drawn: neighbouring rows look alike
-    unfit: ClassVar[str | None] = None  # why no other data set can be made of this one
-    # told what the set will be before a picture of it is decoded; raises GenlabError if that is of no use
-    vet: Callable[[Facts], None] | None = None
-    key: Key = staticmethod(in_dataset)  # where a key of this set stands; within another set it is elsewhere
+    not_a_base: ClassVar[str | None] = None  # why no other data set can be made of this one
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
+    seed: int = 0
+    # Called with the specification before anything is decoded; raises GenlabError if a model cannot learn from it.
+    validate: Callable[[DataSpec], None] | None = field(default=None, init=False, repr=False)
+    key: Key = field(default_factory=lambda: in_dataset, init=False, repr=False)  # a key to its full path
 
     def files(self) -> Sequence[Path]:
-        """The files and folders of the set; DataError says which one is missing and where to put it."""
-        raise NotImplementedError
-
-    def read(self) -> Source:
-        """The set's pictures and labels, checked."""
-        raise NotImplementedError
-
-    def vetted(self) -> Source:
-        """As `read`, once `vet` has nothing against it."""
-        source = self.read()
-        if self.vet:
-            self.vet(self.promised(source))
-        return source
-
-    def promised(self, source: Source) -> Facts:
-        """What the opened set will be."""
-        form = source.form
-        shape = (form.channels, form.size, form.size) if form else source.images.shape[1:]  # type: ignore[union-attr]
-        columns = ("image",) if source.labels is None else ("image", "label")
-        several = source.labels is not None and source.labels.ndim == 2
-        return Facts(self.name, shape, columns, source.label_names, several)
+        """The files and folders of the set, none if it has none; DataError names a missing one and its place."""
+        return ()
 
     def check(self) -> None:
-        """Whether the set is there (MNIST and Fashion-MNIST are fetched if it is not). Cheap: reads no pictures."""
+        """DataError unless the set is there. Cheap: reads no images. MNIST and Fashion-MNIST are downloaded."""
         self.files()
 
-    def prepare(self, show: Show | None = None, verify: bool = False) -> Store:
-        """The decoded store, built if need be; with `verify`, all its files' hashes are checked and it is mended."""
-        return store.obtain(self.name, self._facts(), self.vetted, show, verify)
+    def prepare(self, progress: Progress | None = None, verify: bool = False) -> Store:
+        """The decoded store, built if necessary; `verify` checks the hash of every file and repairs the store."""
+        raise ConfigError(f"data set '{self.name}' needs no preparation", "it is generated", "train on it")
 
-    def open(self, device: torch.device, show: Show | None = None) -> Data:
-        """The set, ready to be read on `device`. `show(done, total)` is called while a store is being built."""
-        options, facts = self.options, self._facts()
-        opened = store.obtain(self.name, facts, self.vetted, show)
-        columns = {"image": StoredRows(opened.images)}
-        if opened.labels is not None:
-            columns["label"] = StoredRows(opened.labels)
+    def open(self, device: torch.device, progress: Progress | None = None) -> Data:
+        """The set, ready to be read on `device`. `progress(done, total)` is called while a store is built."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class StoredDataset(Dataset):
+    """A data set that is decoded once: a subclass lists its files and reads them, all else is common.
+
+    Subclasses add fields for keys of their own, which then select another store, and replace those that they lack by
+    `fixed(value)`. A subclass never writes where the files are.
+    """
+
+    contiguous: ClassVar[bool] = False  # hold out the end of train instead of random images: neighbors look alike
+    not_in_store: ClassVar[frozenset[str]] = frozenset(  # keys that change no pixel of the store
+        {"root", "valid", "test", "flip", "limit", "num_labels", "classes", "seed"}
+    )
+
+    root: str | None = None
+    size: PositiveInt | None = None
+    valid: Held = 0.1
+    test: Held = 0.1
+    flip: bool = False
+    limit: PositiveInt | None = None
+    num_labels: PositiveInt | None = None
+    classes: Classes | None = None
+    on_error: OnError | None = fixed(None)  # what happens to unreadable images; None: an error, without a key
+
+    def read(self) -> Source:
+        """The images and labels of the set, checked."""
+        raise NotImplementedError
+
+    def spec(self, source: Source) -> DataSpec:
+        """The specification of the set once opened."""
+        form, labels = source.form, source.labels
+        shape = (form.channels, form.size, form.size) if form else source.images.shape[1:]  # type: ignore[union-attr]
+        columns = ("image",) if labels is None else ("image", "label")
+        return DataSpec(self.name, shape, columns, source.label_names, labels is not None and labels.ndim == 2)
+
+    def prepare(self, progress: Progress | None = None, verify: bool = False) -> Store:
+        return store.obtain(self.name, self.store_key, lambda: self._source(progress), progress, verify)
+
+    def _source(self, progress: Progress | None) -> Source:
+        """What the store is built from, once `validate` has accepted it."""
+        source = self.read()
+        if self.validate:
+            self.validate(self.spec(source))
+        key = self.key("on_error") if self.on_error else None
+        return replace(source, skip_unreadable=self.on_error == "skip", skip_key=key)
+
+    def open(self, device: torch.device, progress: Progress | None = None) -> Data:
+        stored = self.prepare(progress)
+        columns = {"image": StoredArray(stored.images)}
+        if stored.labels is not None:
+            columns["label"] = StoredArray(stored.labels)
         return Data(
-            Table(self.name, columns, device, fits(opened.images.nbytes, device)),
-            {name: torch.from_numpy(rows) for name, rows in self.splits(opened).items()},
-            opened.label_names,
-            self._fingerprint(facts),
-            options.seed,
-            options.flip,
+            Table(self.name, columns, device, fits(stored.images.nbytes, device)),
+            {name: torch.from_numpy(indices) for name, indices in self.splits(stored).items()},
+            stored.label_names,
+            self.fingerprint,
+            self.seed,
+            self.flip,
         )
 
-    def splits(self, opened: Store) -> dict[str, Rows]:
-        """The store's rows in each split."""
-        options = self.options
-        splits = carve(opened.parts, opened.labels, options.held, options.seed, self.contiguous, self.key)
-        splits = of_classes(splits, opened.labels, options.classes, self.key("classes"))
-        train = balanced(splits["train"], opened.labels, options.num_labels, options.seed, self.key("num_labels"))
-        return {**splits, "train": limited(train, options.limit, options.seed)}
+    def splits(self, stored: Store) -> dict[str, Indices]:
+        """The indices of each split into the store."""
+        held = {"valid": self.valid, "test": self.test}
+        splits = carve(stored.parts, stored.labels, held, self.seed, self.contiguous, self.key)
+        splits = with_classes(splits, stored.labels, self.classes, self.key("classes"))
+        train = balanced(splits["train"], stored.labels, self.num_labels, self.seed, self.key("num_labels"))
+        return {**splits, "train": limited(train, self.limit, self.seed)}
 
-    def _facts(self) -> dict[str, Any]:
-        """All that decides about the store's bytes."""
-        options = self.options
-        source = fingerprint(self.files())
-        return {"reader": self.name, "source": source, "size": options.size, **PROCESSING, **options.form}
+    @cached_property
+    def source_hash(self) -> str:
+        """sha256 (hex) of the source, wherever its files are."""
+        return fingerprint(self.files())
 
-    def _fingerprint(self, facts: dict[str, Any]) -> str:
-        """A hash of what decides about the images that training sees, wherever the files lie."""
-        options = self.options
-        facts = {**facts, "held": options.held, "limit": options.limit, "seed": options.seed, "flip": options.flip}
-        choices = {"num_labels": options.num_labels, "classes": options.classes and sorted(set(options.classes))}
-        facts |= {key: value for key, value in choices.items() if value is not None}  # null is as if there were no key
-        return facts_hash(facts)
+    @property
+    def store_key(self) -> dict[str, Any]:
+        """Everything that decides about the bytes of the store."""
+        own = {key: value for key, value in self._keys().items() if key not in self.not_in_store}
+        return {"dataset": self.name, "source": self.source_hash, **PROCESSING, **own}
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of everything that decides about the images that training sees, wherever the files are."""
+        keys = {key: value for key, value in self._keys().items() if key != "root" and value is not None}
+        if self.classes:
+            keys["classes"] = sorted(set(self.classes))
+        return json_hash({**self.store_key, **keys})
+
+    def _keys(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.init}

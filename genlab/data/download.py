@@ -1,4 +1,4 @@
-"""Fetching a file that may be fetched: verified by its hash, never half there."""
+"""Downloading a file: verified by its hash, never left incomplete."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from genlab.errors import ConfigError, DataError
 from genlab.utils.file_lock import lock
 
 TIMEOUT = 10.0  # seconds without a byte
-LONGEST = 2**30  # bytes; no file fetched here is nearly as long
+LONGEST = 2**30  # bytes, far more than any file downloaded here
 
 
 def fetch(name: str, mirrors: Sequence[str], md5: str, folder: Path) -> Path:
-    """`folder/name`, fetched from the first of `mirrors` that has it with this MD5.
+    """`folder/name`, downloaded from the first of `mirrors` that has it with this MD5.
 
-    Written beside its place and renamed once verified; a second process that wants it waits for the first.
-    DataError, saying which file to put where, if no mirror can be reached.
+    It is renamed into place once verified; a second process that needs it waits for the first. DataError, saying which
+    file to put where, if no mirror has it.
     """
     place = folder / name
     try:
@@ -30,7 +30,7 @@ def fetch(name: str, mirrors: Sequence[str], md5: str, folder: Path) -> Path:
         raise ConfigError(
             f"{place} cannot be written ({error})",
             "the cache",
-            "point the environment variable GENLAB_CACHE to a folder that can",
+            "point the environment variable GENLAB_CACHE to a writable folder",
         ) from None
 
 
@@ -46,11 +46,11 @@ def _from_any(name: str, mirrors: Sequence[str], md5: str, place: Path) -> Path:
             reasons.append(f"{mirror}: {reason}")
     finally:
         temporary.unlink(missing_ok=True)
-    raise DataError(f"{name} is missing and cannot be fetched", ", ".join(reasons), f"put it at {place}")
+    raise DataError(f"{name} is missing and cannot be downloaded", ", ".join(reasons), f"put it at {place}")
 
 
 def _download(url: str, to: Path, md5: str) -> str | None:
-    """None, or why there is no such file at `to`."""
+    """None, or why the download failed."""
     digest, length = hashlib.md5(usedforsecurity=False), 0
     with to.open("wb") as out:
         try:
@@ -66,5 +66,5 @@ def _download(url: str, to: Path, md5: str) -> str | None:
         out.flush()
         os.fsync(out.fileno())
     if digest.hexdigest() != md5:
-        return f"what it sent ({length} bytes) has another MD5"
+        return f"another MD5 ({length} bytes)"
     return None

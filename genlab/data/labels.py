@@ -1,4 +1,4 @@
-"""Fewer labels, fewer classes: which rows of the splits are kept."""
+"""Training on fewer labels or fewer classes: the indices that are kept."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from annotated_types import MinLen
 from numpy.typing import NDArray
 
 from genlab.data.sampler import generator
-from genlab.data.splits import Rows
+from genlab.data.splits import Indices
 from genlab.errors import ConfigError
 from genlab.registry import NonNegativeInt
 
-OUTSIDE = "outside"  # the split of what `of_classes` takes away from validation
+OUTSIDE = "outside"  # the split of the validation images that `with_classes` removes
 Classes = Annotated[list[NonNegativeInt], MinLen(1)]
 
 
-def of_classes(
-    splits: dict[str, Rows], labels: NDArray[Any] | None, classes: Classes | None, key: str = "dataset.classes"
-) -> dict[str, Rows]:
+def with_classes(
+    splits: dict[str, Indices], labels: NDArray[Any] | None, classes: Classes | None, key: str = "dataset.classes"
+) -> dict[str, Indices]:
     """`train` and `valid` with images of these classes only; `test` keeps all.
 
-    What is taken from `valid` becomes the split `outside`: against it a model of few classes can be judged while it
-    trains, without test data. ConfigError, naming the `key` at fault, where a class is not there.
+    The images removed from `valid` become the split `outside`, on which a model of few classes can be evaluated while
+    it trains, without test data. ConfigError, naming the `key` at fault, if a class has no image.
     """
     if classes is None:
         return splits
-    labels = _numbers(labels, key)
-    there = np.unique(labels[np.concatenate(list(splits.values()))])
-    missing = sorted(set(classes).difference(there.tolist()))
+    labels = _classes(labels, key)
+    present = np.unique(labels[np.concatenate(list(splits.values()))])
+    missing = sorted(set(classes).difference(present.tolist()))
     if missing:
-        known = f"the data set has the classes {', '.join(map(str, there.tolist()[:20]))}"
+        known = f"the data set has the classes {', '.join(map(str, present.tolist()[:20]))}"
         raise ConfigError(f"no image is of class {missing[0]}", f"key {key}; {known}", "choose among them")
     inside = {name: np.isin(labels[splits[name]], classes) for name in ("train", "valid")}
     if not inside["train"].any():
@@ -42,16 +42,16 @@ def of_classes(
 
 
 def balanced(
-    train: Rows, labels: NDArray[Any] | None, n: int | None, seed: int, key: str = "dataset.num_labels"
-) -> Rows:
-    """`n` rows of train with equally many of each class, drawn by seed; a smaller draw lies within a larger one.
+    train: Indices, labels: NDArray[Any] | None, n: int | None, seed: int, key: str = "dataset.num_labels"
+) -> Indices:
+    """`n` images of train, equally many of each class, drawn by seed; a smaller draw is contained in a larger one.
 
-    Where `n` is no multiple of the number of classes, some have one more. ConfigError, naming the `key` at fault, where
-    a class has too few.
+    If `n` is not a multiple of the number of classes, some have one more. ConfigError, naming the `key` at fault, if a
+    class has too few.
     """
     if n is None:
         return train
-    labels = _numbers(labels, key)
+    labels = _classes(labels, key)
     order = train[_permutation(len(train), seed)]
     drawn = labels[order]
     classes = np.unique(drawn)
@@ -60,19 +60,19 @@ def balanced(
     most = len(classes) * min(map(len, members))
     if not len(classes) <= n <= most:
         raise ConfigError(
-            f"cannot label {n} images, as many of each class",
+            f"cannot take {n} labeled images, equally many of each class",
             f"key {key}; {len(classes)} classes, the smallest of {most // len(classes)} training images",
             f"give a number from {len(classes)} to {most}",
         )
     rounds = -(-n // len(classes))
-    return np.sort(np.stack([rows[:rounds] for rows in members], axis=1).reshape(-1)[:n])
+    return np.sort(np.stack([each[:rounds] for each in members], axis=1).reshape(-1)[:n])
 
 
-def _numbers(labels: NDArray[Any] | None, key: str) -> NDArray[Any]:
+def _classes(labels: NDArray[Any] | None, key: str) -> NDArray[Any]:
     if labels is None or labels.ndim != 1:
-        raise ConfigError("these data have no classes, one for each image", f"key {key}", f"use {key}=null")
+        raise ConfigError("these data do not have one class per image", f"key {key}", f"use {key}=null")
     return labels
 
 
-def _permutation(n: int, seed: int) -> Rows:
+def _permutation(n: int, seed: int) -> Indices:
     return torch.randperm(n, generator=generator(seed, "labels")).numpy()

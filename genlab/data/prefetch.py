@@ -1,4 +1,4 @@
-"""The next batch from the disk while the device works on this one."""
+"""Reading the next batch from disk while the device works on the current one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Ahead(Generic[T]):
-    """`produce(step)` for one step after the other, the next one by a thread while this one is in use.
+class Prefetcher(Generic[T]):
+    """Calls `produce(step)` for consecutive steps; a thread produces the next while the current one is in use.
 
-    At most two products exist at a time. A step that was not the expected one is produced on demand; the same step is
-    not produced twice in a row. What `produce` raises is raised by `take`.
+    At most two products exist at a time. An unexpected step is produced on demand; the same step is not produced twice
+    in a row. `take` raises the exceptions of `produce`.
     """
 
     def __init__(self, produce: Callable[[int], T]) -> None:
@@ -23,7 +23,7 @@ class Ahead(Generic[T]):
         self._held: tuple[int, T] | None = None
 
     def take(self, step: int, end: int | None = None) -> T:
-        """The product of `step`; the one after it is begun unless it is `end`, where the thread is let go."""
+        """The product of `step`; the next one is started unless it is `end`, which ends the thread."""
         if self._held is None or self._held[0] != step:
             begun, self._next = self._next, None
             if begun is None or begun[0] != step:
@@ -42,7 +42,7 @@ class Ahead(Generic[T]):
         return step, self._thread.submit(self._produce, step)
 
     def close(self) -> None:
-        """End the thread, once it has finished what it is at."""
+        """End the thread after its current product."""
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
         self._thread = self._next = None

@@ -1,4 +1,4 @@
-"""Train, validation and test rows: the official ones, and what is carved from train where there are none."""
+"""Training, validation and test splits: the official ones; missing ones are held out of train."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from genlab.data.sampler import generator
 from genlab.errors import ConfigError
 from genlab.registry import NonNegativeInt
 
-Rows = NDArray[np.int64]
-# How much to hold out of train: an integer counts images, a number below 1 is a share of train.
+Indices = NDArray[np.int64]
+# How much to hold out of train: an integer is a number of images, a float below 1 a fraction of train.
 Held = NonNegativeInt | Annotated[float, Ge(0), Lt(1)]
-Key = Callable[[str], str]  # a key of a data set to its full path, for a message
+Key = Callable[[str], str]  # a key of a data set to its path in the configuration, for messages
 
 
 def in_dataset(key: str) -> str:
-    """Where a key of the run's data set stands."""
+    """The path of a key of the data set of a run."""
     return f"dataset.{key}"
 
 
 def carve(
-    parts: Mapping[str, Rows],
+    parts: Mapping[str, Indices],
     labels: NDArray[np.generic] | None,
     held: Mapping[str, Held],
     seed: int,
     contiguous: bool = False,
     key: Key = in_dataset,
-) -> dict[str, Rows]:
-    """Rows of `train`, `valid` and `test`, each sorted, disjoint.
+) -> dict[str, Indices]:
+    """Indices of `train`, `valid` and `test`, each sorted, disjoint.
 
-    `parts` are the official splits; one that is missing or empty takes `held[name]` rows of train: drawn by
-    `seed`, with each class in proportion if `labels` (N,) are classes, or, if `contiguous`, from the end of train.
-    ConfigError, naming the `key` at fault, where none is left.
+    `parts` are the official splits; a missing or empty one takes `held[name]` images of train: drawn by `seed`,
+    stratified by class if `labels` (N,) are classes, or, if `contiguous`, from the end of train. ConfigError, naming
+    the `key` at fault, if none is left to train on.
     """
     splits = {name: np.asarray(parts.get(name, ()), dtype=np.int64) for name in ("train", "valid", "test")}
     wanted = {
@@ -59,28 +59,28 @@ def carve(
     return {**splits, "train": pool[np.sort(drawn)] if wanted else pool}
 
 
-def _of(labels: NDArray[np.generic] | None, pool: Rows) -> NDArray[np.generic] | None:
+def _of(labels: NDArray[np.generic] | None, pool: Indices) -> NDArray[np.generic] | None:
     return None if labels is None or labels.ndim != 1 else labels[pool]
 
 
-def count(held: Held, of: int, key: str) -> int:
-    """How many images `held` means; a share of more than none is at least one image."""
+def count(held: Held, total: int, key: str) -> int:
+    """The number of images that `held` means of `total`; a positive fraction means at least one image."""
     if isinstance(held, int):
-        if held and held >= of:
-            raise ConfigError(f"cannot hold out {held} of {of} training images", f"key {key}", "hold out fewer")
+        if held and held >= total:
+            raise ConfigError(f"cannot hold out {held} of {total} training images", f"key {key}", "hold out fewer")
         return held
-    return max(1, round(held * of)) if held > 0 else 0
+    return max(1, round(held * total)) if held > 0 else 0
 
 
-def limited(train: Rows, limit: int | None, seed: int) -> Rows:
-    """`limit` rows of train, drawn by seed; a smaller limit's rows are among a larger one's."""
+def limited(train: Indices, limit: int | None, seed: int) -> Indices:
+    """`limit` images of train, drawn by seed; those of a smaller limit are among those of a larger one."""
     if limit is None or limit >= len(train):
         return train
     return np.sort(train[_drawn(len(train), None, seed)[:limit]])
 
 
-def _drawn(n: int, labels: NDArray[np.generic] | None, seed: int) -> Rows:
-    """A permutation of n rows by seed; with classes, every stretch of it holds them in nearly equal proportion."""
+def _drawn(n: int, labels: NDArray[np.generic] | None, seed: int) -> Indices:
+    """A permutation of n by seed; with classes, every stretch of it has them in nearly equal proportion."""
     order = torch.randperm(n, generator=generator(seed, "split")).numpy()
     if labels is None or labels.ndim != 1:
         return order

@@ -45,7 +45,9 @@ class Stepper:
             form = torch.channels_last
             model.to(memory_format=form)
         self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world_size, form)
-        model.check_batch(self.batches.share(settings.accumulate))  # a bad batch is refused now, not at step 1
+        model.check_batch(
+            self.batches.local_batch_size(settings.accumulate)
+        )  # a bad batch is refused now, not at step 1
         self._shared_forward: Callable[..., Any] = model.shared_forward
         self.players = PhaseState.all_of(model.phases(), optimizer, runtime)
         self.average = Average(model, settings.ema) if settings.ema else None

@@ -98,7 +98,7 @@ def subset(split: Split, count: int) -> Split:
     if len(split) <= count:
         return split
     drawn = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count].sort().values
-    return replace(split, rows=split.rows[drawn.to(split.rows.device)])
+    return replace(split, indices=split.indices[drawn.to(split.indices.device)])
 
 
 def features_of(extractor: Extractor, split: Split, column: str = "image") -> Tensor:
@@ -107,7 +107,7 @@ def features_of(extractor: Extractor, split: Split, column: str = "image") -> Te
         return features(extractor, (images for (images,) in split.batches((column,), BATCH)))
     # several columns may be made from the same bytes
     key = hashlib.sha256(f"{extractor.digest} {extractor.resize} {split.table.name} {column}".encode())
-    for rows in split.rows.split(BATCH):
+    for rows in split.indices.split(BATCH):
         key.update(split.table.gather(rows, None, (column,))[0].cpu().numpy().tobytes())
     path = cache_folder() / "features" / f"{extractor.name}-{len(split)}-{key.hexdigest()[:32]}.safetensors"
     known = _recall(path)

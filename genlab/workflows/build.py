@@ -14,7 +14,7 @@ from genlab.config import compose
 from genlab.config.schema import check_phases, phase_spec
 from genlab.config.settings import Saving, Settings
 from genlab.core import rng
-from genlab.core.data_spec import Facts
+from genlab.core.data_spec import DataSpec
 from genlab.core.model import Model
 from genlab.core.values import Loggers
 from genlab.distributed.batch_norm import synchronize
@@ -41,17 +41,15 @@ def build_data(settings: Mapping[str, Any], runtime: Runtime) -> Data:
     dataset = DATASETS.build(settings["dataset"], "dataset", seed=settings["seed"])
     dataset.check()
 
-    def vet(facts: Facts) -> None:
-        build_model(
-            settings, facts, runtime
-        )  # what it has against these data, it says now, not after minutes of decoding
+    def validate(spec: DataSpec) -> None:
+        build_model(settings, spec, runtime)  # raises now, not after minutes of decoding
 
-    dataset.vet = vet
+    dataset.validate = validate
     with store_progress() as show:
         return dataset.open(runtime.device, show if runtime.is_main else None)
 
 
-def build_model(settings: Mapping[str, Any], data: Data | Facts, runtime: Runtime) -> Model:
+def build_model(settings: Mapping[str, Any], data: DataSpec, runtime: Runtime) -> Model:
     """The model on its device, its initial weights given by the seed; the same on every rank."""
     _check_kind(settings["model"], data)
     with rng.alone():
@@ -76,7 +74,7 @@ def build_model(settings: Mapping[str, Any], data: Data | Facts, runtime: Runtim
     return model.to(runtime.device)
 
 
-def _check_kind(spec: Mapping[str, Any], data: Data | Facts) -> None:
+def _check_kind(spec: Mapping[str, Any], data: DataSpec) -> None:
     """ConfigError where the data are another kind of thing than the model learns from."""
     target = MODELS.get(spec["name"], "model")
     takes: Mapping[str, Any] | None = getattr(target, "points", None)
@@ -90,17 +88,17 @@ def _check_kind(spec: Mapping[str, Any], data: Data | Facts) -> None:
         raise ConfigError(
             f"model '{spec['name']}' learns from pairs of pictures",
             f"dataset {data.name} has none",
-            _pairs(data) if hasattr(target, "translate_back") else "use dataset=facades, paired or colourise",
+            _pairs(data) if hasattr(target, "translate_back") else "use dataset=facades, paired or colorize",
         )
     if getattr(target, "partners", False) and not data.aligned:
         raise ConfigError(
             f"model '{spec['name']}' compares a translation with the picture's partner",
             f"the pictures of dataset {data.name} have none",
-            "use model=cyclegan, or dataset=facades, paired or colourise",
+            "use model=cyclegan, or dataset=facades, paired or colorize",
         )
 
 
-def _pairs(data: Data | Facts) -> str:
+def _pairs(data: DataSpec) -> str:
     """How to make two domains of a data set that has no pairs."""
     names = data.label_names or []
     if len(names) < 2:
@@ -108,7 +106,7 @@ def _pairs(data: Data | Facts) -> str:
     part = "classes=[0,1]"
     if data.multi_label:
         part = f"attribute={'Smiling' if 'Smiling' in names else names[0]}"
-    return f"use dataset=unpaired 'dataset.of={{name: {data.name}}}' 'dataset.{part}'"
+    return f"use dataset=unpaired dataset.base={data.name} 'dataset.{part}'"
 
 
 def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> Trainer:

@@ -11,10 +11,10 @@ from genlab.cli import main
 from tests.support import synthetic
 from tests.support.commands import Refused
 
-DIGITS = "dataset.of={name: digits}"
+DIGITS = "dataset.base={name: digits}"
 ZERO_ONE = "dataset.classes=[0,1]"
 SAMPLES = "dataset.samples=s.npy"
-PAIRS, OTHER, POINTS = "holds pairs already", "is made of another one already", "holds points, not pictures"
+PAIRS, OTHER, POINTS = "holds pairs already", "is made of another one already", "holds points, not images"
 
 
 @pytest.fixture(autouse=True)
@@ -31,27 +31,33 @@ def fresh(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["unpaired", "dataset.of={name: unpaired}", ZERO_ONE], f"'unpaired' {PAIRS}; key dataset.of.name; choose one"),
-        (["unpaired", "dataset.of={name: colourise}", "dataset.attribute=Attribute_0"], f"'colourise' {PAIRS}"),
-        (["unpaired", "dataset.of={name: ring}", ZERO_ONE], f"'ring' {POINTS}; key dataset.of.name"),
-        (["unpaired", "dataset.of={name: stacked_mnist}", ZERO_ONE], f"'stacked_mnist' {OTHER}"),
-        (["unpaired", "dataset.of={name: generated}", ZERO_ONE], f"'generated' {OTHER}"),
-        (["colourise", "dataset.of={name: colourise}"], f"'colourise' {PAIRS}; key dataset.of.name"),
-        (["colourise", "dataset.of={name: facades}"], f"'facades' {PAIRS}"),
-        (["colourise", "dataset.of={name: dirac}"], f"'dirac' {POINTS}"),
-        (["colourise", DIGITS, "dataset.size=null"], "'digits' are grey already; key dataset.of"),
+        (
+            ["unpaired", "dataset.base={name: unpaired}", ZERO_ONE],
+            f"'unpaired' {PAIRS}; key dataset.base.name; choose one",
+        ),
+        (["unpaired", "dataset.base={name: colorize}", "dataset.attribute=Attribute_0"], f"'colorize' {PAIRS}"),
+        (["unpaired", "dataset.base={name: ring}", ZERO_ONE], f"'ring' {POINTS}; key dataset.base.name"),
+        (["unpaired", "dataset.base={name: stacked_mnist}", ZERO_ONE], f"'stacked_mnist' {OTHER}"),
+        (["unpaired", "dataset.base={name: generated}", ZERO_ONE], f"'generated' {OTHER}"),
+        (["colorize", "dataset.base={name: colorize}"], f"'colorize' {PAIRS}; key dataset.base.name"),
+        (["colorize", "dataset.base={name: facades}"], f"'facades' {PAIRS}"),
+        (["colorize", "dataset.base={name: dirac}"], f"'dirac' {POINTS}"),
+        (["colorize", DIGITS, "dataset.size=null"], "'digits' are already gray; key dataset.base"),
         (["generated", SAMPLES, "dataset.real={name: paired}"], f"'paired' {PAIRS}; key dataset.real.name"),
         (["generated", SAMPLES, "dataset.real={name: grid}"], f"'grid' {POINTS}"),
         (["generated", SAMPLES, "dataset.real={name: generated}"], f"'generated' {OTHER}"),
         (["unpaired", DIGITS, "dataset.classes=[3,3]"], "both domains are the same class; key dataset.classes=[3, 3]"),
         (["unpaired", DIGITS, "dataset.classes=[0,12]"], "'digits' has no class 12; key dataset.classes=[0, 12]"),
         (["unpaired", DIGITS, "dataset.attribute=x"], "'digits' has classes, not attributes; key dataset.attribute=x"),
-        (["unpaired", "dataset.of={name: celeba}", "dataset.attribute=Attribut_3"], "did you mean 'Attribute_3'?"),
-        (["unpaired", "dataset.of={name: celeba}"], "keys dataset.attribute, dataset.classes; give one of them"),
-        (["unpaired", "dataset.of={name: digits, sizze: 8}", ZERO_ONE], "'dataset.of.sizze'; dataset.of has no such"),
-        (["colourise", "dataset.of={name: celeba, sizze: 8}"], "did you mean 'size'?"),
+        (["unpaired", "dataset.base={name: celeba}", "dataset.attribute=Attribut_3"], "did you mean 'Attribute_3'?"),
+        (["unpaired", "dataset.base={name: celeba}"], "keys dataset.attribute, dataset.classes; give one of them"),
+        (
+            ["unpaired", "dataset.base={name: digits, sizze: 8}", ZERO_ONE],
+            "'dataset.base.sizze'; dataset.base has no such",
+        ),
+        (["colorize", "dataset.base={name: celeba, sizze: 8}"], "did you mean 'size'?"),
         (["generated", SAMPLES, "dataset.real={name: digits, sizze: 8}"], "unknown key 'dataset.real.sizze'"),
-        (["colourise", "dataset.of={name: folder, size: 8}"], "key dataset.of.root; add dataset.of.root=PATH"),
+        (["colorize", "dataset.base={name: folder, size: 8}"], "key dataset.base.root; add dataset.base.root=PATH"),
         (["generated", SAMPLES, "dataset.real={name: folder}"], "key dataset.real.root; add dataset.real.root=PATH"),
         (["generated", SAMPLES, "dataset.real={name: digits, size: 16}"], "real images (1, 16, 16)"),
         (["generated", SAMPLES, "dataset.real={name: digits}", "model=cyclegan"], "learns from pairs of pictures"),
@@ -86,8 +92,8 @@ def test_what_an_evaluator_lacks_is_said_before_training(
 @pytest.mark.parametrize(
     ("words", "key"),
     [
-        (["colourise", "dataset.of={name: folder, root: nowhere}"], "dataset.of.root"),
-        (["colourise", "dataset.of={name: folder}", "dataset.root=nowhere"], "dataset.root"),  # laid over it
+        (["colorize", "dataset.base={name: folder, root: nowhere}"], "dataset.base.root"),
+        (["colorize", "dataset.base={name: folder}", "dataset.root=nowhere"], "dataset.root"),  # laid over it
         (["generated", SAMPLES, "dataset.real={name: mnist, root: nowhere}"], "dataset.real.root"),
     ],
 )
@@ -100,8 +106,8 @@ def test_a_missing_folder_is_asked_for_where_it_was_given(words: list[str], key:
     [
         (["generated", SAMPLES, "dataset.real={name: digits, valid: 2000}"], "key dataset.real.valid; hold out fewer"),
         (["generated", SAMPLES, "dataset.real={name: digits, classes: [12]}"], "of class 12; key dataset.real.classes"),
-        (["generated", SAMPLES, "dataset.real={name: digits, labels: 3}"], "key dataset.real.labels"),
-        (["unpaired", "dataset.of={name: digits, classes: [4]}", "dataset.classes=[4,9]"], "domain b has no training"),
+        (["generated", SAMPLES, "dataset.real={name: digits, num_labels: 3}"], "key dataset.real.num_labels"),
+        (["unpaired", "dataset.base={name: digits, classes: [4]}", "dataset.classes=[4,9]"], "domain b has no"),
     ],
 )  # fmt: skip
 def test_splits_of_a_data_set_within_another_name_their_keys(
@@ -115,14 +121,14 @@ def test_an_unreadable_picture_names_the_key_that_leaves_it_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "data" / "celeba" / "img_align_celeba" / "000001.jpg").write_bytes(b"")
-    assert main.main(["train", "dataset=colourise", "model=pix2pix"]) == 3
-    assert capsys.readouterr().err.endswith("leave such pictures out with dataset.of.on_error=skip\n")
+    assert main.main(["train", "dataset=colorize", "model=pix2pix"]) == 3
+    assert capsys.readouterr().err.endswith("leave such images out with dataset.base.on_error=skip\n")
 
 
 def test_keys_of_the_inner_data_set_are_given_with_its_name_or_one_by_one() -> None:
     from genlab.config.compose import compose
 
-    whole = compose(["dataset=colourise", "dataset.of={name: folder, root: mine, valid: 7}"]).config["dataset"]["of"]
-    words = ["dataset.of.name=folder", "dataset.of.root=mine", "dataset.of.valid=7"]
-    assert compose(["dataset=colourise", *words]).config["dataset"]["of"] == whole
+    whole = compose(["dataset=colorize", "dataset.base={name: folder, root: mine, valid: 7}"]).config["dataset"]["base"]
+    words = ["dataset.base.name=folder", "dataset.base.root=mine", "dataset.base.valid=7"]
+    assert compose(["dataset=colorize", *words]).config["dataset"]["base"] == whole
     assert whole == {"name": "folder", "root": "mine", "valid": 7}

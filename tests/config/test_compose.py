@@ -62,7 +62,7 @@ def test_a_network_takes_keys_that_its_models_file_does_not_name() -> None:
     [
         (["model=dcgan"], "model.augment=ada", "model.augment={name: ada}"),
         (["model=vae"], "model.beta_schedule=linear", "model.beta_schedule={name: linear}"),
-        (["model=cyclegan", "dataset=unpaired"], "dataset.of=mnist", "dataset.of={name: mnist}"),
+        (["model=cyclegan", "dataset=unpaired"], "dataset.base=mnist", "dataset.base={name: mnist}"),
     ],
 )
 def test_a_bare_name_is_stored_as_the_mapping_that_it_stands_for(words: list[str], bare: str, mapping: str) -> None:
@@ -108,7 +108,7 @@ def test_a_spec_that_is_null_or_a_bare_name_takes_keys() -> None:
 
 @pytest.mark.parametrize("model", ["pix2pix", "cyclegan", "cyclegan_unet"])
 def test_translation_takes_a_picture_a_step_whatever_the_data(model: str) -> None:
-    for dataset in ("facades", "paired", "unpaired", "colourise"):
+    for dataset in ("facades", "paired", "unpaired", "colorize"):
         assert compose.compose([f"model={model}", f"dataset={dataset}"]).config["trainer"]["batch_size"] == 1
     assert compose.compose([f"model={model}", "trainer.batch_size=8"]).config["trainer"]["batch_size"] == 8
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from genlab.data.loader import Data
 from genlab.data.sampler import Order
 from genlab.data.store import table
-from genlab.data.store.rows import StoredRows
+from genlab.data.store.stored_array import StoredArray
 from genlab.data.store.table import Gathered, Table
 from genlab.errors import ConfigError, DataError
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_had_is_a_config_error() -> None:
         data.split("valid")
     with pytest.raises(ConfigError, match="unknown split 'tets'"):
         data.split("tets")
-    with pytest.raises(ConfigError, match=r"batch of 10 cannot be shared by 4"):
+    with pytest.raises(ConfigError, match=r"batch of 10 cannot be divided among 4"):
         data.batches(("image",), 10, 0, 4)
     with pytest.raises(ConfigError, match=r"trainer.batch_size"):
         data.batches(("image",), 10).at(0, 0, 3)
@@ -149,7 +149,7 @@ class Counted(Table):
 
 
 def counted(n: int = 23) -> tuple[Data, list[list[int]]]:
-    table = Counted("toy", make(n, resident=False)._table.columns, CPU, False)
+    table = Counted("toy", make(n, resident=False).table.columns, CPU, False)
     table.seen = seen = []  # type: ignore[attr-defined]
     splits = {"train": torch.arange(n), "valid": torch.arange(0), "test": torch.arange(0)}
     return Data(table, splits, None, "f", 3, False), seen
@@ -164,42 +164,42 @@ def test_each_batch_of_a_mapped_set_is_read_once_whatever_asks_for_it() -> None:
             for part in range(3):
                 batches.at(step, part, 3)
     assert gathered == [seen(make(), 6, range(step, step + 1)) for step in range(3, 7)]
-    assert batches._ahead._thread is None  # nothing is left to read
+    assert batches._prefetcher._thread is None  # nothing is left to read
 
 
 def test_a_batch_is_read_while_the_one_before_is_in_use() -> None:
     data, gathered = counted()
     batches = data.batches(("label",), 4)
     batches.at(0)
-    assert batches._ahead._next is not None
-    batches._ahead._next[1].result(timeout=30)
+    assert batches._prefetcher._next is not None
+    batches._prefetcher._next[1].result(timeout=30)
     assert len(gathered) == 2
-    batches._ahead.close()
+    batches._prefetcher.close()
 
 
-def test_what_goes_wrong_while_reading_ahead_is_raised_where_it_is_wanted(tmp_path: Path) -> None:
+def test_what_goes_wrong_while_prefetching_is_raised_where_it_is_wanted(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.zeros((40, 3, 8, 8), np.uint8))
-    stored = StoredRows(np.load(tmp_path / "images.npy", mmap_mode="c"))
+    stored = StoredArray(np.load(tmp_path / "images.npy", mmap_mode="c"))
     splits = {"train": torch.arange(40), "valid": torch.arange(0), "test": torch.arange(0)}
     batches = Data(Table("toy", {"image": stored}, CPU, False), splits, None, "f", 0, False).batches(("image",), 4)
     batches.at(0)
-    batches._ahead._next[1].result()  # type: ignore[index]
+    batches._prefetcher._next[1].result()  # type: ignore[index]
     os.truncate(tmp_path / "images.npy", 200)
     batches.at(1)  # was read before
-    with pytest.raises(DataError, match=r"images.npy cannot be read; it has been cut short"):
+    with pytest.raises(DataError, match=r"images.npy cannot be read; it is truncated"):
         batches.at(2)
-    batches._ahead.close()
+    batches._prefetcher.close()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
 def test_stored_rows_are_the_arrays(tmp_path: Path, dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
     array = np.random.default_rng(0).integers(0, 250, (37, 2, 5)).astype(dtype)
     np.save(tmp_path / "images.npy", array)
-    stored = StoredRows(np.load(tmp_path / "images.npy", mmap_mode="c"))
+    stored = StoredArray(np.load(tmp_path / "images.npy", mmap_mode="c"))
     rows = torch.tensor([36, 0, 5, 5, 17])
     out = torch.empty((5, *stored.shape[1:]), dtype=stored.dtype)
     assert np.array_equal(stored.take(rows, out).numpy(), array[rows])
-    monkeypatch.setattr("genlab.data.store.rows.CHUNK", 48)  # rows lie across chunks
+    monkeypatch.setattr("genlab.data.store.stored_array.CHUNK", 48)  # rows lie across chunks
     assert np.array_equal(stored.load(CPU).numpy(), array)
 
 
@@ -216,11 +216,11 @@ def test_old_epochs_are_forgotten() -> None:
 def test_streaming_to_a_gpu_gives_what_a_resident_set_gives(
     parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genlab.data.store.rows.CHUNK", 1000)
+    monkeypatch.setattr("genlab.data.store.stored_array.CHUNK", 1000)
     images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
     splits = {"train": torch.arange(50), "valid": torch.arange(0), "test": torch.arange(0)}
     np.save(tmp_path / "images.npy", images.numpy())
-    stored = StoredRows(np.load(tmp_path / "images.npy", mmap_mode="c"))
+    stored = StoredArray(np.load(tmp_path / "images.npy", mmap_mode="c"))
     columns = {"image": stored, "label": torch.arange(50)}
     made = [
         Data(Table("toy", columns, device, resident), splits, None, "f", 0, True).batches(("image", "label"), 8)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genlab.data.datasets.digits import Digits
-from genlab.data.labels import balanced, of_classes
+from genlab.data.labels import balanced, with_classes
 from genlab.errors import ConfigError
 from tests.support import synthetic
 
@@ -44,22 +44,22 @@ def test_a_number_that_cannot_be_is_answered_with_those_that_can(n: int) -> None
 def test_classes_leave_the_test_split_alone() -> None:
     rows = np.random.default_rng(0).permutation(201)
     splits = {"train": rows[:150], "valid": rows[150:180], "test": rows[180:]}
-    kept = of_classes(splits, LABELS, [0, 3])
+    kept = with_classes(splits, LABELS, [0, 3])
     assert np.array_equal(kept["test"], splits["test"])
     for name in ("train", "valid"):
         assert kept[name].tolist() == [row for row in splits[name] if LABELS[row] in (0, 3)]
     assert kept["outside"].tolist() == [row for row in splits["valid"] if LABELS[row] not in (0, 3)]
-    assert of_classes(splits, None, None) is splits
+    assert with_classes(splits, None, None) is splits
 
 
 def test_classes_that_are_not_there_or_cannot_be() -> None:
     splits = {"train": TRAIN, "valid": np.arange(10), "test": np.arange(0)}
     with pytest.raises(ConfigError, match=r"no image is of class 9; key dataset.classes; .* 0, 1, 2, 3, 4"):
-        of_classes(splits, LABELS, [0, 9])
+        with_classes(splits, LABELS, [0, 9])
     for labels in (None, np.zeros((201, 40))):
-        with pytest.raises(ConfigError, match="no classes"):
-            of_classes(splits, labels, [0])
-        with pytest.raises(ConfigError, match="no classes"):
+        with pytest.raises(ConfigError, match="do not have one class per image"):
+            with_classes(splits, labels, [0])
+        with pytest.raises(ConfigError, match="do not have one class per image"):
             balanced(TRAIN, labels, 5, seed=0)
 
 
@@ -69,7 +69,7 @@ def test_a_data_set_of_two_classes_and_few_labels() -> None:
     assert sorted(chosen.split("train").classes().tolist()) == [1] * 5 + [7] * 5
     assert set(chosen.split("valid").classes().tolist()) == {1, 7}
     assert set(chosen.split("outside").classes().tolist()) == set(range(10)) - {1, 7}
-    assert torch.equal(chosen.split("test").rows, plain.split("test").rows)
+    assert torch.equal(chosen.split("test").indices, plain.split("test").indices)
     assert chosen.num_classes == 10
     others = [
         Digits(),
@@ -88,8 +88,8 @@ def test_classes_of_a_split(tmp_path) -> None:
     from genlab.data.datasets.celeba import CelebA
     from genlab.data.datasets.folder import Folder
 
-    data = Folder(str(synthetic.folder(tmp_path / "own", {"cat": 6, "dog": 6})), size=8).open(CPU)
+    data = Folder(root=str(synthetic.folder(tmp_path / "own", {"cat": 6, "dog": 6})), size=8).open(CPU)
     split = data.split("train")
     assert torch.equal(split.classes(), split.first(99, ("label",))[0])
     synthetic.celeba(tmp_path)
-    assert CelebA(str(tmp_path), size=8).open(CPU).split("train").classes() is None  # forty attributes an image
+    assert CelebA(root=str(tmp_path), size=8).open(CPU).split("train").classes() is None  # forty attributes an image

@@ -134,8 +134,8 @@ def test_features_of_data_are_remembered_by_bytes_extractor_and_rows(monkeypatch
 
 def test_some_rows_are_always_the_same_and_spread_over_the_split() -> None:
     split = in_memory(torch.zeros(1000, 1, 2, 2, dtype=torch.uint8), valid=900).split("valid")
-    rows = subset(split, 90).rows
-    assert torch.equal(rows, subset(split, 90).rows)
+    rows = subset(split, 90).indices
+    assert torch.equal(rows, subset(split, 90).indices)
     assert len(rows.unique()) == 90
     assert 400 < rows.float().mean() - 100 < 500
     assert subset(split, 900) is split

@@ -37,7 +37,7 @@ def folder(tmp_path: Path, n: int = 12, **keys: object) -> Folder:
     root = tmp_path / "pictures"
     if not root.exists():
         synthetic.folder(root, {"cat": n // 2, "dog": n // 2})
-    return Folder(str(root), size=8, **keys)
+    return Folder(root=str(root), size=8, **keys)
 
 
 def plain(tmp_path: Path) -> MNIST:
@@ -45,7 +45,7 @@ def plain(tmp_path: Path) -> MNIST:
     root = tmp_path / "root"
     if not root.exists():
         synthetic.mnist(root)
-    return MNIST(str(root), valid=10)
+    return MNIST(root=str(root), valid=10)
 
 
 def contents(path: Path) -> dict[str, bytes]:

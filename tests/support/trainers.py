@@ -34,7 +34,7 @@ FAMILIES = {
         "model.latent_dim=4",
     ],
 }
-DOMAINS = ["dataset=unpaired", "dataset.of={name: digits}", "dataset.classes=[0,1]", "dataset.size=null"]
+DOMAINS = ["dataset=unpaired", "dataset.base={name: digits}", "dataset.classes=[0,1]", "dataset.size=null"]
 MakeTrainer = Callable[..., Trainer]
 
 

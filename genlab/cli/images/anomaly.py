@@ -60,7 +60,7 @@ def anomaly(loaded: LoadedRun, keys: Keys) -> Save:
         test = data.split("test")
         score = scores(loaded.model, test, keys.score)
         _show_classes(score, test.classes(), data.label_names or [], limit)
-        rows = test.rows[score.argsort(descending=True, stable=True)[: keys.n].to(test.rows.device)]
+        rows = test.indices[score.argsort(descending=True, stable=True)[: keys.n].to(test.indices.device)]
         (images,) = test.table.read(rows, ("image",))
     print(f"threshold {limit:.6g}: the {keys.quantile:g} quantile of training scores")
     return grid(images, min(keys.columns, len(images)))

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genlab.data.dataset import Dataset, Options
-from genlab.data.splits import Held
-from genlab.data.store.encoded import Encoded, Files, Zip, open_zip
-from genlab.data.store.image import Form
-from genlab.data.store.store import Source
+from genlab.data.dataset import Files, Form, OnError, Source, StoredDataset, Zip, fixed
+from genlab.data.store.encoded import open_zip
 from genlab.errors import DataError
 from genlab.registry import DATASETS, PositiveInt
 from genlab.utils.paths import data_roots
@@ -25,34 +22,24 @@ IMAGES = "img_align_celeba"
 ATTRIBUTES = "list_attr_celeba.txt"
 PARTITION = "list_eval_partition.txt"
 PARTS = ("train", "valid", "test")  # 0, 1, 2 in the partition file
-CROP = 178  # the aligned pictures are 178x218: the whole width
+CROP = 178  # the aligned images are 178x218: the whole width
 
 
 @DATASETS("celeba")
-class CelebA(Dataset):
+@dataclass(kw_only=True)
+class CelebA(StoredDataset):
     """Aligned faces, their central 178x178 pixels resized. The label is the forty attributes, each 0 or 1."""
 
     name = "celeba"
 
-    def __init__(
-        self,
-        root: str | None = None,
-        size: PositiveInt = 64,
-        valid: Held = 0.1,
-        test: Held = 0.1,
-        flip: bool = False,
-        limit: PositiveInt | None = None,
-        on_error: Literal["error", "skip"] = "error",
-        seed: int = 0,
-    ) -> None:
-        self.on_error = on_error
-        self.form = Form(size, crop=CROP)
-        facts = {"on_error": on_error, **asdict(self.form)}
-        super().__init__(Options(root, size, {"valid": valid, "test": test}, flip, limit, seed, facts))
+    size: PositiveInt = 64
+    on_error: OnError = "error"
+    num_labels: None = fixed(None)
+    classes: None = fixed(None)
 
     def files(self) -> list[Path]:
         """The folder or zip of images, the attributes, the partition."""
-        roots = data_roots(self.options.root)
+        roots = data_roots(self.root)
         places = [place for root in roots for place in (root / "celeba", root)]
         home = next((place for place in places if _images(place)), roots[0] / "celeba")
         images = _images(home)
@@ -70,9 +57,9 @@ class CelebA(Dataset):
         here = np.array([name in entries for name in names], dtype=bool)
         if not here.any():
             raise DataError(
-                f"{images} holds none of the {len(names)} pictures named in {partition}",
+                f"{images} holds none of the {len(names)} images named in {partition}",
                 "names look like 000001.jpg",
-                "put CelebA's aligned and cropped pictures there",
+                "put CelebA's aligned and cropped images there",
             )
         kept = np.flatnonzero(here)[np.argsort(parts[here], kind="stable")]
         label_names, table = _attributes(attributes)
@@ -82,12 +69,10 @@ class CelebA(Dataset):
             raise DataError(f"{attributes} has no line for {lost}", f"it is in {images}", "use the full list")
         return Source(
             {part: int((parts[kept] == number).sum()) for number, part in enumerate(PARTS)},
-            _pictures(images, [entries[name] for name in chosen]),
+            _encoded(images, [entries[name] for name in chosen]),
             np.stack([table[name] for name in chosen]),
             label_names,
-            self.form,
-            self.on_error == "skip",
-            self.key("on_error"),
+            Form(self.size, crop=CROP),
         )
 
 
@@ -102,29 +87,29 @@ def _missing(name: str, home: Path) -> DataError:
 
 
 def _entries(images: Path) -> dict[str, str]:
-    """Picture name -> what to read, of a folder or of a zip."""
+    """Image name to the file or the entry of the zip archive that holds it."""
     if images.is_dir():
         return {name: name for name in os.listdir(images)}
     with open_zip(images) as archive:
         return {entry.rpartition("/")[2]: entry for entry in archive.namelist() if entry.endswith(".jpg")}
 
 
-def _pictures(images: Path, entries: list[str]) -> Encoded:
+def _encoded(images: Path, entries: list[str]) -> Files | Zip:
     return Files(images, entries) if images.is_dir() else Zip(images, entries)
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    """The words of each line: one line at a time, for all of them are eight million strings."""
+    """The words of each line, one line at a time: all of them would be eight million strings."""
     try:
         with path.open(encoding="ascii") as file:
             for line in file:
                 yield line.split()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read", f"{type(error).__name__}", "fetch it again") from None
+        raise DataError(f"{path} cannot be read", f"{type(error).__name__}", "download it again") from None
 
 
 def _partition(path: Path) -> tuple[list[str], NDArray[np.int64]]:
-    """Picture names and their split numbers."""
+    """Image names (N,) and their split numbers int64 (N,)."""
     rows = [row for row in _lines(path) if row]
     for number, row in enumerate(rows, 1):
         if len(row) != 2 or row[1] not in ("0", "1", "2"):
@@ -133,11 +118,11 @@ def _partition(path: Path) -> tuple[list[str], NDArray[np.int64]]:
 
 
 def _attributes(path: Path) -> tuple[list[str], dict[str, NDArray[Any]]]:
-    """The attributes' names, and each picture's row of 0 and 1 (uint8)."""
+    """The names of the attributes, and by image name a row uint8 (A,) of 0 and 1."""
     lines = _lines(path)
     head = list(islice(lines, 2))
     if len(head) < 2 or not head[1]:
-        raise _bad_line(path, len(head), "a line of the count, one of names, then one for each picture")
+        raise _bad_line(path, len(head), "a line of the count, one of names, then one for each image")
     names, table = head[1], {}
     for number, row in enumerate(lines, 3):
         if not row:
@@ -146,9 +131,9 @@ def _attributes(path: Path) -> tuple[list[str], dict[str, NDArray[Any]]]:
             raise _bad_line(path, number, f"a name and {len(names)} values 1 or -1")
         table[row[0]] = np.array([value == "1" for value in row[1:]], dtype=np.uint8)
     if not table:
-        raise _bad_line(path, len(head), "a line of the count, one of names, then one for each picture")
+        raise _bad_line(path, len(head), "a line of the count, one of names, then one for each image")
     return names, table
 
 
 def _bad_line(path: Path, number: int, expected: str) -> DataError:
-    return DataError(f"{path} is damaged at line {number}", f"expected {expected}", "fetch it again")
+    return DataError(f"{path} is damaged at line {number}", f"expected {expected}", "download it again")

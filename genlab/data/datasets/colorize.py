@@ -1,30 +1,27 @@
-"""Colourisation: any colour data set as pairs, the input `a` being the grey version of the picture `b`."""
+"""Colorization: any color data set as pairs, the input `a` being the gray version of the image `b`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from genlab.core.data_spec import Facts
-from genlab.data.dataset import Dataset, Options
+from genlab.core.data_spec import DataSpec
+from genlab.data.derived import Derived, split_indices
 from genlab.data.loader import Data
-from genlab.data.store.hashing import facts_hash
-from genlab.data.store.store import Show, Store
+from genlab.data.store.hashing import json_hash
+from genlab.data.store.store import Progress
 from genlab.data.store.table import Gathered, Table
-from genlab.data.wrapped import inner, split_rows
 from genlab.errors import ConfigError
 from genlab.registry import DATASETS, DatasetSpec, PositiveInt
 
 LUMA = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as Pillow's "L"
-CELEBA: dict[str, Any] = {"name": "celeba"}
 
 
 class GrayTable(Table):
-    """A table whose pictures are column `b`, and their grey versions, in as many channels, `a` and `image`."""
+    """A table whose images are column `b`, and their gray versions, in as many channels, `a` and `image`."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -33,9 +30,9 @@ class GrayTable(Table):
     def source(self, column: str) -> str:
         return "image" if column in ("a", "b") else column
 
-    def gather(self, rows: Tensor, flips: Tensor | None, columns: Sequence[str]) -> Gathered:
-        """Each source is read once, whatever is made of it."""
-        return super().gather(rows, flips, self.sources(columns))
+    def gather(self, indices: Tensor, flips: Tensor | None, columns: Sequence[str]) -> Gathered:
+        """Each source is read once, however many columns are made of it."""
+        return super().gather(indices, flips, self.sources(columns))
 
     def sources(self, columns: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(map(self.source, columns)))
@@ -55,54 +52,37 @@ class GrayTable(Table):
 
 
 def gray(image: Tensor) -> Tensor:
-    """Colour images (N, 3, H, W) to their luma, three times."""
+    """Color images (N, 3, H, W) to their luma, repeated in three channels."""
     luma = (image * image.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     return torch.cat([luma] * 3, dim=1)
 
 
-def in_color(facts: Facts | Data) -> None:
-    """ConfigError for a data set of grey images."""
-    if facts.shape[0] != 3:
-        raise ConfigError(
-            f"the images of '{facts.name}' are grey already", "key dataset.of", "give a data set of colour images"
-        )
+@DATASETS("colorize")
+@dataclass(kw_only=True)
+class Colorize(Derived):
+    """Any color data set, `base`, with its own splits and labels. The other keys replace those of the base."""
 
+    name = "colorize"
 
-@DATASETS("colourise")
-class Colorize(Dataset):
-    """Any colour data set, `of`, with its own splits and labels. The keys beside `of` are laid over it."""
+    base: DatasetSpec = "celeba"
+    root: str | None = None
+    size: PositiveInt | None = 64
+    flip: bool = False
+    limit: PositiveInt | None = None
 
-    name = "colourise"
-    unfit = "holds pairs already"
+    def __post_init__(self) -> None:
+        self.derive("base", self.base, root=self.root, size=self.size, flip=self.flip, limit=self.limit)
 
-    def __init__(
-        self,
-        of: DatasetSpec = CELEBA,
-        root: str | None = None,
-        size: PositiveInt | None = 64,
-        flip: bool = False,
-        limit: PositiveInt | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(Options(root, size, {}, flip, limit, seed))
-        self.inner = inner("dataset.of", of, seed, root=root, size=size, flip=flip, limit=limit)
-        self.inner.vet = self.judge
+    def spec(self, inner: DataSpec) -> DataSpec:
+        if inner.shape[0] != 3:
+            raise ConfigError(
+                f"the images of '{inner.name}' are already gray", "key dataset.base", "give a data set of color images"
+            )
+        return DataSpec(self.name, inner.shape, (*inner.columns, "a", "b"), inner.label_names, inner.multi_label)
 
-    def judge(self, facts: Facts) -> None:
-        in_color(facts)
-        if self.vet:
-            self.vet(replace(facts, name=self.name, columns=(*facts.columns, "a", "b")))
-
-    def check(self) -> None:
-        self.inner.check()
-
-    def prepare(self, show: Show | None = None, verify: bool = False) -> Store:
-        return self.inner.prepare(show, verify)
-
-    def open(self, device: torch.device, show: Show | None = None) -> Data:
-        data = self.inner.open(device, show)
-        in_color(data)
-        own = data.split("train").table
-        table = GrayTable(self.name, own.columns, device, own.resident)
-        known = facts_hash({"colourise": data.fingerprint})
-        return Data(table, split_rows(data), data.label_names, known, self.options.seed, self.options.flip)
+    def open(self, device: torch.device, progress: Progress | None = None) -> Data:
+        data = self.inner.open(device, progress)
+        self.spec(data)
+        table = GrayTable(self.name, data.table.columns, device, data.resident)
+        fingerprint = json_hash({"colorize": data.fingerprint})
+        return Data(table, split_indices(data), data.label_names, fingerprint, self.seed, self.flip)

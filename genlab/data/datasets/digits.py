@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from genlab.data.dataset import Dataset, Options
-from genlab.data.labels import Classes
-from genlab.data.splits import Held
+from genlab.data.dataset import Source, StoredDataset
 from genlab.data.store.image import resize_all
-from genlab.data.store.store import Source
 from genlab.errors import DataError
-from genlab.registry import DATASETS, PositiveInt
+from genlab.registry import DATASETS
 
 
 @DATASETS("digits")
-class Digits(Dataset):
-    """1,797 grey digits of 8x8 pixels in 17 levels, spread over 0..255. Splits are drawn by seed, class by class."""
+@dataclass(kw_only=True)
+class Digits(StoredDataset):
+    """1,797 gray digits of 8x8 pixels in 17 levels, scaled to 0..255. Splits are drawn by seed, stratified by class."""
 
     name = "digits"
-
-    def __init__(
-        self,
-        root: str | None = None,
-        size: PositiveInt | None = None,
-        valid: Held = 0.1,
-        test: Held = 0.1,
-        flip: bool = False,
-        limit: PositiveInt | None = None,
-        num_labels: PositiveInt | None = None,
-        classes: Classes | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            Options(
-                root, size, {"valid": valid, "test": test}, flip, limit, seed, num_labels=num_labels, classes=classes
-            )
-        )
 
     def files(self) -> list[Path]:
         # found without importing scikit-learn, which takes a second
         package = find_spec("sklearn")
         if package is None or package.origin is None:
-            raise DataError("scikit-learn is not installed", "it brings the digits", "pip install scikit-learn")
+            raise DataError("scikit-learn is not installed", "the digits are part of it", "pip install scikit-learn")
         file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
         if not file.is_file():
             raise DataError(f"{file} is missing", "it comes with scikit-learn", "install scikit-learn again")
@@ -56,7 +37,7 @@ class Digits(Dataset):
         images = np.rint(levels * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
         return Source(
             {"train": len(images)},
-            resize_all(images, self.options.size),
+            resize_all(images, self.size),
             labels.astype(np.int64),
             [str(digit) for digit in range(10)],
         )

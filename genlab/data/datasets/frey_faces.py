@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from genlab.data.dataset import Dataset, Options
+from genlab.data.dataset import Source, StoredDataset, fixed
 from genlab.data.datasets.frey_mat import frames
-from genlab.data.splits import Held
 from genlab.data.store import isolate
 from genlab.data.store.image import resize_all
-from genlab.data.store.store import Source
 from genlab.errors import DataError
-from genlab.registry import DATASETS, PositiveInt
+from genlab.registry import DATASETS
 from genlab.utils.paths import data_roots
 
 FILE = "frey_rawface.mat"
 
 
 @DATASETS("frey_faces")
-class FreyFaces(Dataset):
-    """1,965 grey frames of 28x20 pixels in the film's order.
+@dataclass(kw_only=True)
+class FreyFaces(StoredDataset):
+    """1,965 gray frames of 28x20 pixels in the order of the film.
 
-    Neighbouring frames look alike, so a random split would leak: validation and test are the end of the film.
+    Neighboring frames look alike, so a random split would leak: validation and test are the end of the film.
     """
 
     name = "frey_faces"
     contiguous = True
 
-    def __init__(
-        self,
-        root: str | None = None,
-        size: PositiveInt | None = None,
-        valid: Held = 0.1,
-        test: Held = 0.1,
-        flip: bool = False,
-        limit: PositiveInt | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(Options(root, size, {"valid": valid, "test": test}, flip, limit, seed))
+    num_labels: None = fixed(None)
+    classes: None = fixed(None)
 
     def files(self) -> list[Path]:
-        roots = data_roots(self.options.root)
+        roots = data_roots(self.root)
         for root in roots:
             for file in (root / "FreyFaces" / FILE, root / FILE):
                 if file.is_file():
@@ -54,4 +45,4 @@ class FreyFaces(Dataset):
     def read(self) -> Source:
         [file] = self.files()
         [images] = isolate.run([(frames, (file,))], str(file))
-        return Source({"train": len(images)}, resize_all(images, self.options.size))
+        return Source({"train": len(images)}, resize_all(images, self.size))

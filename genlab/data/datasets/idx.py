@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 from genlab.errors import DataError
 
 UINT8 = 0x08
-MAX_ITEMS = 2_000_000  # more than any set in this format holds; a hostile header may claim 2**32
+MAX_ITEMS = 2_000_000  # more than any set in this format; a hostile header may claim 2**32
 CHUNK = 2**20
 
 
 def read_idx(path: Path, item: tuple[int, ...]) -> NDArray[np.uint8]:
     """uint8 (N, *item) from a plain or gzipped (`.gz`) file; DataError if it holds anything else, or more, or less.
 
-    Memory stays at what the file really holds, whatever its header claims.
+    Memory is bounded by the content of the file, whatever its header claims.
     """
     try:
         with _opened(path) as file:
             return _read(path, file, item)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _damaged(path, f"its gzip stream is damaged or cut short ({error})") from None
+        raise _damaged(path, f"its gzip stream is damaged or truncated ({error})") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read", str(error.strerror or error), "check the file") from None
 
@@ -63,4 +63,4 @@ def _read(path: Path, file: BinaryIO, item: tuple[int, ...]) -> NDArray[np.uint8
 
 
 def _damaged(path: Path, how: str) -> DataError:
-    return DataError(f"{path} is no valid IDX file", how, "fetch it again from its source")
+    return DataError(f"{path} is not a valid IDX file", how, "download it again")

@@ -2,65 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genlab.data.dataset import Dataset, Options
+from genlab.data.dataset import Source, StoredDataset, fixed
 from genlab.data.datasets.idx import read_idx
 from genlab.data.download import fetch
-from genlab.data.labels import Classes
 from genlab.data.splits import Held
 from genlab.data.store.image import Pixels, resize_all
-from genlab.data.store.store import Source
 from genlab.errors import DataError
-from genlab.registry import DATASETS, PositiveInt
+from genlab.registry import DATASETS
 from genlab.utils.paths import data_roots, downloads
 
 SIDE = 28
 PARTS = {"train": "train", "test": "t10k"}
 
 
-class _IDX(Dataset):
-    """60,000 training and 10,000 test images of 28x28 grey pixels in ten classes.
+@dataclass(kw_only=True)
+class _IDX(StoredDataset):
+    """60,000 training and 10,000 test images of 28x28 gray pixels in ten classes.
 
-    Sizes 29 to 32 are made by a border of zeros, as GAN papers do; others by antialiased resizing.
+    Sizes 29 to 32 add a border of zeros, as GAN papers do; other sizes are resized with antialiasing.
     """
 
     folder: ClassVar[str]
-    classes: ClassVar[tuple[str, ...]]
+    class_names: ClassVar[tuple[str, ...]]
     mirrors: ClassVar[tuple[str, ...]]
     md5: ClassVar[dict[str, str]]  # of the gzipped files
 
-    def __init__(
-        self,
-        root: str | None = None,
-        size: PositiveInt | None = None,
-        valid: Held = 5000,
-        flip: bool = False,
-        limit: PositiveInt | None = None,
-        num_labels: PositiveInt | None = None,
-        classes: Classes | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            Options(root, size, {"valid": valid}, flip, limit, seed, num_labels=num_labels, classes=classes)
-        )
+    valid: Held = 5000
+    test: int = fixed(0)
 
     def files(self) -> list[Path]:
         return [self._file(name) for name in self.md5]
 
     def _file(self, name: str) -> Path:
-        """The file as it lies, gzipped or not; fetched into the cache if no `dataset.root` says where it should be."""
-        for root in data_roots(self.options.root):
+        """The file, gzipped or not; downloaded into the cache if it is missing and the key `root` is not set."""
+        for root in data_roots(self.root):
             for folder in (root / self.folder / "raw", root / "raw", root):
                 for file in (folder / name, (folder / name).with_suffix("")):
                     if file.is_file():
                         return file
-        if self.options.root:
-            place = data_roots(self.options.root)[0] / self.folder / "raw" / name
+        if self.root:
+            place = data_roots(self.root)[0] / self.folder / "raw" / name
             raise DataError(f"{name} is missing", f"key {self.key('root')}", f"put it at {place}")
         return fetch(name, self.mirrors, self.md5[name], downloads() / self.folder / "raw")
 
@@ -68,10 +56,10 @@ class _IDX(Dataset):
         files = dict(zip(self.md5, self.files(), strict=True))
         images, labels = zip(*(self._part(files, prefix) for prefix in PARTS.values()), strict=True)
         return Source(
-            {part: len(rows) for part, rows in zip(PARTS, images, strict=True)},
-            _sized(np.concatenate(images)[:, None], self.options.size),
+            {part: len(pixels) for part, pixels in zip(PARTS, images, strict=True)},
+            _sized(np.concatenate(images)[:, None], self.size),
             np.concatenate(labels).astype(np.int64),
-            list(self.classes),
+            list(self.class_names),
         )
 
     def _part(self, files: dict[str, Path], prefix: str) -> tuple[Pixels, NDArray[np.uint8]]:
@@ -82,13 +70,13 @@ class _IDX(Dataset):
             raise DataError(
                 f"{images} holds {len(pixels)} images and {labels} {len(numbers)} labels",
                 "they do not belong together",
-                "fetch both again from their source",
+                "download both again",
             )
-        if numbers.max() >= len(self.classes):
+        if numbers.max() >= len(self.class_names):
             raise DataError(
                 f"{labels} holds the label {numbers.max()}",
-                f"there are {len(self.classes)} classes",
-                "fetch it again from its source",
+                f"there are {len(self.class_names)} classes",
+                "download it again",
             )
         return pixels, numbers
 
@@ -101,12 +89,13 @@ def _sized(images: Pixels, size: int | None) -> Pixels:
 
 
 @DATASETS("mnist")
+@dataclass(kw_only=True)
 class MNIST(_IDX):
     """Handwritten digits."""
 
     name = "mnist"
     folder = "MNIST"
-    classes = tuple("0123456789")
+    class_names = tuple("0123456789")
     mirrors = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
     md5: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -117,12 +106,13 @@ class MNIST(_IDX):
 
 
 @DATASETS("fashion_mnist")
+@dataclass(kw_only=True)
 class FashionMNIST(_IDX):
     """Articles of clothing, a drop-in for MNIST."""
 
     name = "fashion_mnist"
     folder = "FashionMNIST"
-    classes = (
+    class_names = (
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
     )  # fmt: skip
     mirrors = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)

@@ -1,4 +1,4 @@
-"""Pairs of pictures of the same thing, an input `a` and a target `b`: beside each other in one file, or in two folders.
+"""Pairs of images of the same thing, an input `a` and a target `b`: side by side in one file, or in two folders.
 
 Isola, Zhu, Zhou & Efros, Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017
 (arXiv:1611.07004) has the first form.
@@ -7,28 +7,25 @@ Isola, Zhu, Zhou & Efros, Image-to-Image Translation with Conditional Adversaria
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from annotated_types import Len
 
-from genlab.core.data_spec import Facts
-from genlab.data.dataset import Dataset, Options
-from genlab.data.datasets.folder import PARTS, SUFFIXES, pictures_below, split_folders
+from genlab.core.data_spec import DataSpec
+from genlab.data.dataset import Files, Form, Source, StoredDataset, fixed
+from genlab.data.datasets.folder import images_below, root_folder, split_images
 from genlab.data.loader import Data
 from genlab.data.pairs import SIDES, Augment, PairData, PairTable
-from genlab.data.splits import Held
-from genlab.data.store import store
-from genlab.data.store.encoded import Chain, Encoded, Files
-from genlab.data.store.hashing import facts_hash
-from genlab.data.store.image import Form, SideBySide
-from genlab.data.store.rows import StoredRows
-from genlab.data.store.store import Show, Source, Store
+from genlab.data.store.encoded import Chain, Encoded
+from genlab.data.store.image import SideBySide
+from genlab.data.store.store import Progress, Store
+from genlab.data.store.stored_array import StoredArray
 from genlab.data.store.table import fits
-from genlab.errors import ConfigError, DataError
+from genlab.errors import DataError
 from genlab.registry import DATASETS, PositiveInt
 from genlab.utils.paths import data_roots
 
@@ -36,131 +33,106 @@ Half = Literal["left", "right"]
 
 
 @DATASETS("paired")
-class Paired(Dataset):
-    """Pictures below `root` that are two beside each other; or, with `folders`, two folders below it with equal names.
+@dataclass(kw_only=True)
+class Paired(StoredDataset):
+    """Files below `root` that hold two images side by side; or, with `folders`, two folders of files with equal names.
 
-    Folders `train`, `valid` (or `val`) and `test`, in the root or in each of the two folders, are the splits; those
-    that are not there are drawn from train by seed. Squares are cut from the middle of each half or picture.
+    Folders `train`, `valid` (or `val`) and `test`, in the root or in each of the two folders, are the splits; missing
+    ones are drawn from train by seed. Squares are cut from the middle of each half or image.
     """
 
     name = "paired"
-    unfit = "holds pairs already"
+    not_a_base = "holds pairs already"
+    not_in_store: ClassVar[frozenset[str]] = StoredDataset.not_in_store | {"input", "jitter"}
 
-    def __init__(
-        self,
-        root: str | None = None,
-        input: Half = "left",
-        folders: Annotated[list[str], Len(2, 2)] | None = None,
-        size: PositiveInt = 256,
-        channels: Literal[1, 3] = 3,
-        valid: Held = 0.1,
-        test: Held = 0.1,
-        flip: bool = False,
-        jitter: bool = False,
-        limit: PositiveInt | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.input, self.folders, self.augment = input, folders, Augment(flip, jitter)
-        self.form = Form(size, channels) if folders else SideBySide(size, channels)
-        facts = {"folders": folders, **asdict(self.form)}
-        super().__init__(Options(root, size, {"valid": valid, "test": test}, False, limit, seed, facts))
+    input: Half = "left"
+    folders: Annotated[list[str], Len(2, 2)] | None = None
+    size: PositiveInt = 256
+    channels: Literal[1, 3] = 3
+    jitter: bool = False
+    num_labels: None = fixed(None)
+    classes: None = fixed(None)
 
     def files(self) -> list[Path]:
-        root = self.root()
-        if not root.is_dir():
-            raise DataError(f"{root} is no folder", "key dataset.root", "give the folder that holds the pairs")
+        root = self.folder()
         both = [root / name for name in self.folders or ["."]]
         missing = next((folder for folder in both if not folder.is_dir()), None)
         if missing is not None:
-            raise DataError(f"{missing} is not there", "key dataset.folders", "name two folders below dataset.root")
+            raise DataError(f"{missing} is missing", "key dataset.folders", "name two folders below dataset.root")
         return both
 
-    def root(self) -> Path:
-        if self.options.root is None:
-            raise ConfigError(f"the data set '{self.name}' needs a folder", "key dataset.root", "add dataset.root=PATH")
-        return Path(self.options.root).expanduser().absolute()
+    def folder(self) -> Path:
+        """The folder that holds the pairs."""
+        return root_folder(self)
 
     def parts(self, folder: Path) -> dict[str, list[str]]:
-        """The pictures of each split, their names below `folder`."""
-        return {
-            part: [n for each in split_folders(folder, part) for n in pictures_below(folder, each)] for part in PARTS
-        }
+        """The images of each split, their paths relative to `folder`."""
+        return split_images(folder)
 
     def read(self) -> Source:
         first, *second = self.files()
         parts = self.parts(first)
         names = [name for part in parts.values() for name in part]
-        if not names:
-            raise DataError(f"{first} holds no pictures", f"they end in {' '.join(SUFFIXES)}", "give another folder")
-        pictures: Encoded = Files(first, names)
+        images: Encoded = Files(first, names)
         if second:
-            pictures = Chain([pictures, Files(second[0], partners(first, names, second[0]))])
-        return Source({part: len(found) for part, found in parts.items()}, pictures, form=self.form)
+            images = Chain([images, Files(second[0], partners(first, names, second[0]))])
+        form = (Form if self.folders else SideBySide)(self.size, self.channels)
+        return Source({part: len(found) for part, found in parts.items()}, images, form=form)
 
-    def promised(self, source: Source) -> Facts:
-        return replace(super().promised(source), columns=tuple(SIDES))
+    def spec(self, source: Source) -> DataSpec:
+        return replace(super().spec(source), columns=tuple(SIDES))
 
-    def open(self, device: torch.device, show: Show | None = None) -> Data:
-        facts = self._facts()
-        opened = store.obtain(self.name, facts, self.vetted, show)
-        pairs = {name: torch.from_numpy(self.pairs(rows, opened)) for name, rows in self.splits(opened).items()}
-        # a view of the file: two rows for each of its own where a file holds two pictures
-        pictures = cast("np.memmap[Any, Any]", opened.images.reshape(-1, self.form.channels, *opened.images.shape[2:]))
-        resident = fits(pictures.nbytes, device)
-        table = PairTable(self.name, StoredRows(pictures), device, resident, self.augment, aligned=True)
-        known = {"set": self._fingerprint(facts), "input": self.input}
-        return PairData(table, pairs, facts_hash(known), self.options.seed)
+    def open(self, device: torch.device, progress: Progress | None = None) -> Data:
+        stored = self.prepare(progress)
+        pairs = {name: torch.from_numpy(self.pairs(each, stored)) for name, each in self.splits(stored).items()}
+        # a view of the file: two images for each of its entries if a file holds two images
+        images = cast("np.memmap[Any, Any]", stored.images.reshape(-1, self.channels, *stored.images.shape[2:]))
+        augment, resident = Augment(self.flip, self.jitter), fits(images.nbytes, device)
+        table = PairTable(self.name, StoredArray(images), device, resident, augment, aligned=True)
+        return PairData(table, pairs, self.fingerprint, self.seed)
 
-    def pairs(self, rows: np.ndarray, opened: Store) -> np.ndarray:
-        """Numbers of pairs (n,) to those of their pictures (n, 2), the input first."""
+    def pairs(self, indices: np.ndarray, stored: Store) -> np.ndarray:
+        """Indices of pairs (n,) to the indices of their images (n, 2), the input first."""
         if self.folders:
-            return np.stack([rows, rows + len(opened.images) // 2], axis=1)
-        both = np.stack([2 * rows, 2 * rows + 1], axis=1)
+            return np.stack([indices, indices + len(stored.images) // 2], axis=1)
+        both = np.stack([2 * indices, 2 * indices + 1], axis=1)
         return both if self.input == "left" else both[:, ::-1].copy()
 
 
 def partners(first: Path, names: Sequence[str], second: Path) -> list[str]:
-    """The pictures below `second` with the names of those below `first`, whatever their suffixes."""
-    known = {str(Path(name).with_suffix("")): name for name in pictures_below(second, second)}
+    """The images below `second` with the names of those below `first`; suffixes may differ."""
+    known = {str(Path(name).with_suffix("")): name for name in images_below(second, second)}
     stems = [str(Path(name).with_suffix("")) for name in names]
     lost = next((name for name, stem in zip(names, stems, strict=True) if stem not in known), None)
     if lost is not None:
         raise DataError(
-            f"{first / lost} has no partner", f"{second} holds no picture of that name", "add it, or take both away"
+            f"{first / lost} has no partner", f"{second} holds no image of that name", "add it, or remove both"
         )
     return [known[stem] for stem in stems]
 
 
 @DATASETS("facades")
+@dataclass(kw_only=True)
 class Facades(Paired):
-    """CMP facades as pix2pix has them: a photograph and, to its right, the label map that is the input.
+    """CMP facades as in pix2pix: a photograph and, to its right, the label map, which is the input.
 
-    Without a folder `test`, `val` is the test split, as in pix2pix's own figures; validation is drawn from train.
+    Without a folder `test`, `val` is the test split, as in the paper of pix2pix; validation is drawn from train.
     """
 
     name = "facades"
 
-    def __init__(
-        self,
-        root: str | None = None,
-        size: PositiveInt = 256,
-        valid: Held = 0.1,
-        flip: bool = False,
-        jitter: bool = False,
-        limit: PositiveInt | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            root, "right", size=size, valid=valid, test=0, flip=flip, jitter=jitter, limit=limit, seed=seed
-        )
+    input: Half = fixed("right")
+    folders: None = fixed(None)
+    channels: Literal[1, 3] = fixed(3)
+    test: int = fixed(0)
 
-    def root(self) -> Path:
-        roots = data_roots(self.options.root)
+    def folder(self) -> Path:
+        roots = data_roots(self.root)
         places = [place for root in roots for place in (root / "facades", root) if (place / "train").is_dir()]
         if not places:
             raise DataError(
                 "the facades are missing",
-                "pix2pix's authors have them, as facades.tar.gz",
+                "the authors of pix2pix publish facades.tar.gz",
                 f"put its folders train, val and test into {roots[0] / 'facades'}",
             )
         return places[0]

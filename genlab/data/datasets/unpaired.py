@@ -1,8 +1,8 @@
-"""Two domains of pictures without partners: two folders, or two halves of a data set by an attribute or by class.
+"""Two domains of images without partners: two folders, or a data set divided by an attribute or by two classes.
 
-An epoch is one over the pictures of domain `a`. Each comes with the next of a stream over domain `b`, which has
-permutations of its own, so that the pairs are others in every epoch; both streams are arithmetic. In an evaluation
-picture i of `a` stands beside picture i of `b`, from whose end the count begins anew.
+An epoch covers the images of domain `a`. Each comes with the next image of a stream over domain `b`, which has its own
+permutations, so that the pairs change in every epoch; both streams are arithmetic. In an evaluation, image i of `a` is
+beside image i of `b`, which starts over at its end.
 
 Zhu, Park, Isola & Efros, Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks, ICCV 2017
 (arXiv:1703.10593).
@@ -10,6 +10,7 @@ Zhu, Park, Isola & Efros, Unpaired Image-to-Image Translation using Cycle-Consis
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,16 +19,15 @@ import torch
 from annotated_types import Len
 from torch import Tensor
 
-from genlab.core.data_spec import Facts
-from genlab.data.dataset import Dataset, Options
-from genlab.data.datasets.folder import SUFFIXES, Folder, pictures_below
+from genlab.core.data_spec import DataSpec
+from genlab.data.dataset import Files, Form, Source, fixed
+from genlab.data.datasets.folder import SUFFIXES, Folder, images_below
+from genlab.data.derived import Derived, split_indices
 from genlab.data.loader import Data
 from genlab.data.pairs import SIDES, Augment, PairData, PairTable
-from genlab.data.splits import Held, Rows, carve, limited
-from genlab.data.store.encoded import Files
-from genlab.data.store.hashing import facts_hash
-from genlab.data.store.store import Show, Source, Store
-from genlab.data.wrapped import inner, split_rows
+from genlab.data.splits import Held, Indices, carve, limited
+from genlab.data.store.hashing import json_hash
+from genlab.data.store.store import Progress, Store
 from genlab.errors import ConfigError, DataError, nearest
 from genlab.registry import DATASETS, DatasetSpec, NonNegativeInt, PositiveInt
 from genlab.utils.progress import say
@@ -37,84 +37,74 @@ DOMAINS = ("A", "B")
 
 
 @DATASETS("unpaired")
-class Unpaired(Dataset):
-    """Folders `trainA`, `trainB`, `testA`, ... below `root`; or the data set `of`, parted by `attribute` or `classes`.
+@dataclass(kw_only=True)
+class Unpaired(Derived):
+    """Folders `trainA`, `trainB`, `testA`, ... below `root`; or the data set `base`, divided by attribute or classes.
 
-    With an attribute, `a` are the pictures without it and `b` those with it; with classes, `a` are those of the first.
-    Splits that are not there are drawn from train by seed.
+    With `attribute`, domain `a` has the images without it and `b` those with it; with `classes`, `a` has the images of
+    the first class and `b` those of the second. Missing splits are drawn from train by seed.
     """
 
     name = "unpaired"
-    unfit = "holds pairs already"
 
-    def __init__(
-        self,
-        root: str | None = None,
-        of: DatasetSpec | None = None,
-        attribute: str | None = None,
-        classes: Annotated[list[NonNegativeInt], Len(2, 2)] | None = None,
-        size: PositiveInt | None = 64,
-        channels: Literal[1, 3] = 3,
-        valid: Held = 0.1,
-        test: Held = 0.1,
-        flip: bool = False,
-        jitter: bool = False,
-        limit: PositiveInt | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(Options(root, size, {}, False, limit, seed))
-        self.attribute, self.classes, self.augment = attribute, classes, Augment(flip, jitter)
-        if of is None:
-            if attribute or classes:
-                key = "attribute" if attribute else "classes"
+    root: str | None = None
+    base: DatasetSpec | None = None
+    attribute: str | None = None
+    classes: Annotated[list[NonNegativeInt], Len(2, 2)] | None = None
+    size: PositiveInt | None = 64
+    channels: Literal[1, 3] = 3
+    valid: Held = 0.1
+    test: Held = 0.1
+    flip: bool = False
+    jitter: bool = False
+    limit: PositiveInt | None = None
+
+    def __post_init__(self) -> None:
+        if self.base is None:
+            if self.attribute or self.classes:
+                key = "attribute" if self.attribute else "classes"
                 raise ConfigError(
-                    "folders have no attributes or classes", f"key dataset.{key}", "add dataset.of={name: celeba}"
+                    "folders have no attributes or classes", f"key dataset.{key}", "add dataset.base=celeba"
                 )
-            self.inner: Dataset = TwoFolders(root, size or 64, channels, valid, test, seed=seed)
+            self.inner = TwoFolders(root=self.root, size=self.size or 64, channels=self.channels, valid=self.valid,
+                                    test=self.test, seed=self.seed)  # fmt: skip
+            self.inner.validate = self.validate_inner
             self.classes = [0, 1]
-        elif (attribute is None) == (classes is None):
+        elif (self.attribute is None) == (self.classes is None):
             raise ConfigError(
-                "one attribute, or two classes, part a data set in two",
+                "a data set is divided by one attribute or by two classes",
                 "keys dataset.attribute, dataset.classes",
                 "give one of them, e.g. dataset.attribute=Smiling or dataset.classes=[0,1]",
             )
-        elif classes and classes[0] == classes[1]:
-            raise ConfigError("both domains are the same class", f"key dataset.classes={classes}", "give two classes")
+        elif self.classes and self.classes[0] == self.classes[1]:
+            raise ConfigError(
+                "both domains are the same class", f"key dataset.classes={self.classes}", "give two classes"
+            )
         else:
-            self.inner = inner("dataset.of", of, seed, root=root, size=size)
-        self.inner.vet = self.judge
+            self.derive("base", self.base, root=self.root, size=self.size)
 
-    def judge(self, facts: Facts) -> None:
-        self.parts(facts)
-        if self.vet:
-            self.vet(Facts(self.name, facts.shape, tuple(SIDES), aligned=False))
+    def spec(self, inner: DataSpec) -> DataSpec:
+        self._check_division(inner)
+        return DataSpec(self.name, inner.shape, tuple(SIDES), aligned=False)
 
-    def check(self) -> None:
-        self.inner.check()
+    def open(self, device: torch.device, progress: Progress | None = None) -> Data:
+        data = self.inner.open(device, progress)
+        domain = self._domain(data)
+        divided = {name: self._divide(name, indices, domain) for name, indices in split_indices(data).items()}
+        for name, (indices, _) in divided.items():
+            if data.sizes()[name] and not len(indices):
+                say(f"warning: the split {name} has no pairs: one of the domains has no image there")
+        a, b = (torch.from_numpy(limited(indices, self.limit, self.seed)) for indices in divided["train"])
+        splits = {name: beside(*map(torch.from_numpy, both)) for name, both in divided.items()}
+        augment, images = Augment(self.flip, self.jitter), data.table.columns["image"]
+        table = PairTable(self.name, images, device, data.resident, augment, aligned=False)
+        identity = {"base": data.fingerprint, "attribute": self.attribute, "classes": self.classes, "limit": self.limit}
+        return PairData(table, {**splits, "train": beside(a, b)}, json_hash(identity), self.seed, others=b)
 
-    def prepare(self, show: Show | None = None, verify: bool = False) -> Store:
-        return self.inner.prepare(show, verify)
-
-    def open(self, device: torch.device, show: Show | None = None) -> Data:
-        data, options = self.inner.open(device, show), self.options
-        own = data.split("train").table
-        member = self.members(data)
-        parted = {name: self.part(name, rows, member) for name, rows in split_rows(data).items()}
-        for name, (rows, _) in parted.items():
-            if data.sizes()[name] and not len(rows):
-                say(f"warning: there are no pairs to hold out as {name}: one of the domains has no picture there")
-        a, b = (torch.from_numpy(limited(rows, options.limit, options.seed)) for rows in parted["train"])
-        splits = {name: beside(*map(torch.from_numpy, rows)) for name, rows in parted.items()}
-        table = PairTable(self.name, own.columns["image"], device, own.resident, self.augment, aligned=False)
-        known = {
-            "set": data.fingerprint, "attribute": self.attribute, "classes": self.classes, "limit": options.limit
-        }  # fmt: skip
-        return PairData(table, {**splits, "train": beside(a, b)}, facts_hash(known), options.seed, others=b)
-
-    def members(self, data: Data) -> np.ndarray:
-        """The domain of each row of the data: 0 (a), 1 (b), or −1 (neither)."""
-        self.parts(data)
-        labels = data.split("train").table.columns["label"]
+    def _domain(self, data: Data) -> np.ndarray:
+        """The domain (N,) of each image of the data: 0 (a), 1 (b), or −1 (neither)."""
+        self._check_division(data)
+        labels = data.table.columns["label"]
         assert isinstance(labels, Tensor)
         table = labels.cpu().numpy()
         if self.attribute is not None:
@@ -124,78 +114,80 @@ class Unpaired(Dataset):
         first, second = self.classes
         return np.select([table == first, table == second], [0, 1], -1)
 
-    def parts(self, data: Facts | Data) -> None:
-        """ConfigError if these data cannot be parted as they are to be."""
-        if "label" not in data.columns:
-            raise ConfigError(f"data set '{data.name}' has no labels", "key dataset.of", "give a labelled one")
-        if self.attribute is not None and not data.multi_label:
+    def _check_division(self, inner: DataSpec) -> None:
+        """ConfigError if the base cannot be divided by `attribute` or `classes`."""
+        if "label" not in inner.columns:
+            raise ConfigError(f"data set '{inner.name}' has no labels", "key dataset.base", "give one with labels")
+        if self.attribute is not None and not inner.multi_label:
             raise ConfigError(
-                f"data set '{data.name}' has classes, not attributes",
+                f"data set '{inner.name}' has classes, not attributes",
                 f"key dataset.attribute={self.attribute}",
                 "use dataset.classes=[0,1]",
             )
-        if self.attribute is not None and self.attribute not in (data.label_names or []):
+        if self.attribute is not None and self.attribute not in (inner.label_names or []):
             raise ConfigError(
                 f"unknown attribute '{self.attribute}'",
                 "key dataset.attribute",
-                nearest(self.attribute, data.label_names or []),
+                nearest(self.attribute, inner.label_names or []),
             )
-        if self.classes is not None and data.multi_label:
+        if self.classes is not None and inner.multi_label:
             raise ConfigError(
-                f"data set '{data.name}' has attributes, not classes",
+                f"data set '{inner.name}' has attributes, not classes",
                 "key dataset.classes",
                 "use dataset.attribute=NAME dataset.classes=null",
             )
-        if self.classes is not None and data.num_classes is not None and max(self.classes) >= data.num_classes:
+        if self.classes is not None and inner.num_classes is not None and max(self.classes) >= inner.num_classes:
             raise ConfigError(
-                f"data set '{data.name}' has no class {max(self.classes)}",
+                f"data set '{inner.name}' has no class {max(self.classes)}",
                 f"key dataset.classes={self.classes}",
-                f"give two from 0 to {data.num_classes - 1}",
+                f"give two from 0 to {inner.num_classes - 1}",
             )
 
-    def part(self, name: str, rows: Tensor, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of a split in each domain. Where one has none, the split is empty; train may not be."""
-        numbers = rows.cpu().numpy()
-        a, b = (numbers[member[numbers] == domain] for domain in (0, 1))
-        if name == "train" and not (len(a) and len(b)):
+    def _divide(self, split: str, indices: Tensor, domain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The indices of a split in each domain. If a domain has none, the split is empty; train must not be."""
+        of_split = indices.cpu().numpy()
+        a, b = (of_split[domain[of_split] == number] for number in (0, 1))
+        if split == "train" and not (len(a) and len(b)):
             empty, key = ("b" if len(a) else "a"), "attribute" if self.attribute is not None else "classes"
             raise ConfigError(
-                f"domain {empty} has no training picture", f"key dataset.{key}", f"give another dataset.{key}"
+                f"domain {empty} has no training image", f"key dataset.{key}", f"give another dataset.{key}"
             )
         return (a, b) if len(a) and len(b) else (a[:0], b[:0])
 
 
 def beside(a: Tensor, b: Tensor) -> Tensor:
-    """Rows (len(a), 2): each of a with one of b, whose count begins anew at its end."""
+    """Indices (len(a), 2): each of a with one of b, which starts over at its end."""
     return torch.stack([a, b[torch.arange(len(a)) % max(1, len(b))]], dim=1)
 
 
+@dataclass(kw_only=True)
 class TwoFolders(Folder):
-    """Folders named after split and domain, their domains as classes 0 (A) and 1 (B)."""
+    """Folders named after split and domain, the domains as classes 0 (A) and 1 (B)."""
 
     name = "unpaired"
 
+    on_error: None = fixed(None)
+
     def files(self) -> list[Path]:
         [root] = super().files()
-        lacking = next((name for name in ("trainA", "trainB") if not (root / name).is_dir()), None)
-        if lacking:
+        missing = next((name for name in ("trainA", "trainB") if not (root / name).is_dir()), None)
+        if missing:
             raise DataError(
-                f"{root / lacking} is missing",
+                f"{root / missing} is missing",
                 "key dataset.root: the folder that holds trainA and trainB (and testA, testB, valA, valB)",
-                "put a domain's pictures there",
+                "put the images of a domain there",
             )
         return [root]
 
-    def splits(self, opened: Store) -> dict[str, Rows]:
-        """What lacks is drawn from each domain by itself, so that a share of few pictures leaves none without any."""
-        assert opened.labels is not None
-        options, labels = self.options, opened.labels
+    def splits(self, stored: Store) -> dict[str, Indices]:
+        """Missing splits are drawn from each domain by itself, so that neither is empty where images are few."""
+        assert stored.labels is not None
+        labels, held = stored.labels, {"valid": self.valid, "test": self.test}
         domains = [
-            carve({part: rows[labels[rows] == domain] for part, rows in opened.parts.items()}, None, options.held,
-                  options.seed)
+            carve({part: each[labels[each] == domain] for part, each in stored.parts.items()}, None, held, self.seed)
             for domain in range(len(DOMAINS))
-        ]  # fmt: skip
-        return {part: np.sort(np.concatenate([rows[part] for rows in domains])) for part in SPLITS}
+        ]
+        return {part: np.sort(np.concatenate([each[part] for each in domains])) for part in SPLITS}
 
     def read(self) -> Source:
         [root] = self.files()
@@ -206,16 +198,17 @@ class TwoFolders(Folder):
             parts[part] = [name for domain in found for name in domain]
             labels += [0] * len(found[0]) + [1] * len(found[1])
             if part == "train" and not all(found):
-                lacking = f"{names[0]}{DOMAINS[0] if not found[0] else DOMAINS[1]}"
+                empty = f"{names[0]}{DOMAINS[0] if not found[0] else DOMAINS[1]}"
                 raise DataError(
-                    f"{root / lacking} holds no pictures",
+                    f"{root / empty} holds no images",
                     f"they end in {' '.join(SUFFIXES)}",
-                    "put a domain's pictures there",
+                    "put the images of a domain there",
                 )
-        pictures = Files(root, [name for part in parts.values() for name in part])
+        images = Files(root, [name for part in parts.values() for name in part])
         counts = {part: len(names) for part, names in parts.items()}
-        return Source(counts, pictures, np.array(labels, dtype=np.int64), list(DOMAINS), self.form)
+        form = Form(self.size, self.channels)
+        return Source(counts, images, np.array(labels, dtype=np.int64), list(DOMAINS), form)
 
 
 def _below(root: Path, name: str) -> list[str]:
-    return pictures_below(root, root / name) if (root / name).is_dir() else []
+    return images_below(root, root / name) if (root / name).is_dir() else []

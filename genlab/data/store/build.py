@@ -1,8 +1,7 @@
-"""Building a store: beside its place, synced, renamed. Any number of workers builds the same bytes.
+"""Building a store in a temporary folder, which is synced and renamed. Any number of workers builds the same bytes.
 
-The order of its rows is the source's own; splits by seed are made over it. A build that is interrupted leaves
-`.<store>.part` behind, and the next one for the same store goes on from its finished blocks; one that fails leaves
-nothing. No part of it holds more than a few bytes for each image.
+Images keep the order of the source; splits by seed refer to it. An interrupted build leaves `.<store>.part` behind,
+from whose finished blocks the next one resumes; a failed build leaves nothing. Memory is a few bytes per image.
 """
 
 from __future__ import annotations
@@ -21,27 +20,27 @@ from numpy.typing import NDArray
 
 from genlab.data.store.decoding import Block, DecodeJob, decode_all, header, journal, noted
 from genlab.data.store.encoded import Encoded
-from genlab.data.store.hashing import blocks_hash, facts_hash, file_hash
-from genlab.data.store.image import Form, Pixels
+from genlab.data.store.hashing import blocks_hash, file_hash, json_hash
+from genlab.data.store.image import Form
 from genlab.errors import ResourceError
 
 IMAGES = "images.npy"
-SKIPPABLE = 0.001  # the largest share of unreadable pictures that `on_error: skip` accepts
+SKIPPABLE = 0.001  # the largest fraction of unreadable images that `on_error: skip` accepts
 
-Show = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as its reader found it: rows in the order of `parts` (official split -> number of rows).
+    """A data set as it was read: samples in the order of `parts` (official split to number of samples).
 
-    `images` are pixels uint8 (N, C, H, W), or encoded pictures to be decoded to `form`. `labels` are class numbers
-    int64 (N,) or attributes uint8 (N, A) in {0, 1}. `skip_key` is the key of the configuration that decides about
-    `skip_unreadable`, where the data set has one.
+    `images` are pixels uint8 (N, C, H, W), points float32 (N, D, 1, 1), or encoded images to be decoded to `form`.
+    `labels` are classes int64 (N,) or attributes uint8 (N, A) in {0, 1}. The last two fields are set by
+    `StoredDataset`: whether unreadable images are left out, and the key of the configuration that decides about it.
     """
 
     parts: dict[str, int]
-    images: Pixels | Encoded
+    images: NDArray[Any] | Encoded
     labels: NDArray[Any] | None = None
     label_names: list[str] | None = None
     form: Form | None = None
@@ -49,63 +48,63 @@ class Source:
     skip_key: str | None = None
 
 
-def build(path: Path, source: Source, facts: dict[str, Any], show: Show | None) -> None:
-    """Make the store `path` of `source`. Its lock is held, so nobody else is building it."""
+def build(path: Path, source: Source, key: dict[str, Any], progress: Progress | None) -> None:
+    """Build the store `path` from `source`. The caller holds its lock."""
     temporary = path.with_name(f".{path.name}.part")
     temporary.mkdir(exist_ok=True)
     try:
-        _fill(temporary, source, facts, show)
+        _fill(temporary, source, key, progress)
         if path.exists():
             shutil.rmtree(path)  # the damaged one
         os.rename(temporary, path)
-        journal(path / IMAGES).unlink(missing_ok=True)  # only now: until the rename it saves decoding anew
+        journal(path / IMAGES).unlink(missing_ok=True)  # only now: until the rename it saves decoding again
         _sync(path.parent)
-    except Exception:  # not a signal: what is done then is kept
+    except Exception:  # not a signal: then finished blocks are kept
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _fill(folder: Path, source: Source, facts: dict[str, Any], show: Show | None) -> None:
+def _fill(folder: Path, source: Source, key: dict[str, Any], progress: Progress | None) -> None:
     images = folder / IMAGES
     skipped: list[int] = []
     if isinstance(source.images, np.ndarray):
         _need(images, source.images.nbytes)
         _save(images, source.images)
         digest = file_hash(images)
-        if show:
-            show(len(source.images), len(source.images))
+        if progress:
+            progress(len(source.images), len(source.images))
     else:
-        digest, skipped = _decode(images, source, source.images, show)
+        digest, skipped = _decode(images, source, source.images, progress)
     files = {images.name: [images.stat().st_size, digest]}
     if source.labels is not None:
         labels = folder / "labels.npy"
         _save(labels, source.labels)
         files[labels.name] = [labels.stat().st_size, file_hash(labels)]
     meta = {
-        "facts": facts,
+        "key": key,
         "parts": source.parts,
         "label_names": source.label_names,
         "skipped": skipped,
         "files": files,
     }
-    (folder / "meta.json").write_text(json.dumps({**meta, "sha256": facts_hash(meta)}, indent=1))
+    (folder / "meta.json").write_text(json.dumps({**meta, "sha256": json_hash(meta)}, indent=1))
     for written in [*(folder / name for name in files), folder / "meta.json", folder]:
         _sync(written)
 
 
-def _decode(file: Path, source: Source, pictures: Encoded, show: Show | None) -> tuple[str, list[int]]:
-    """Write every row; returns the file's hash and the numbers of the rows that could not be read, if they may be."""
+def _decode(file: Path, source: Source, encoded: Encoded, progress: Progress | None) -> tuple[str, list[int]]:
+    """Decode every image into the file; returns its hash and the indices of the images that were left out."""
     assert source.form is not None
-    count = len(pictures)
+    count = len(encoded)
     shape = (count, source.form.planes, source.form.size, source.form.size)
     start = header(shape)
     known = _prepare(file, start, len(start) + int(np.prod(shape)))
-    job = DecodeJob(pictures, source.form, str(file), len(start), source.skip_unreadable, source.skip_key, known)
-    blocks = decode_all(job, int(SKIPPABLE * count), show)
-    bad = {row: why for block in blocks for row, why in block.bad.items()}
+    job = DecodeJob(encoded, source.form, str(file), len(start), source.skip_unreadable, source.skip_key, known)
+    blocks = decode_all(job, int(SKIPPABLE * count), progress)
+    bad = {index: why for block in blocks for index, why in block.bad.items()}
     if bad:
         print(
-            f"genlab: warning: {len(bad)} of {count} pictures cannot be read and are left out; "
+            f"genlab: warning: {len(bad)} of {count} images cannot be read and are left out; "
             f"the first is {bad[min(bad)]}",
             file=sys.stderr,
         )
@@ -113,11 +112,11 @@ def _decode(file: Path, source: Source, pictures: Encoded, show: Show | None) ->
 
 
 def _prepare(file: Path, start: bytes, size: int) -> dict[int, Block]:
-    """A file of `size` bytes that begins with `start`, and what an interrupted build has noted of it."""
+    """Create a file of `size` bytes that begins with `start`; returns the finished blocks of an interrupted build."""
     begun = file.exists() and file.stat().st_size == size
     _need(file, size - (file.stat().st_blocks * 512 if begun else 0))
     if begun:
-        with file.open("r+b") as out:  # no block's hash is over these bytes, and a power cut may have lost them
+        with file.open("r+b") as out:  # not part of any block's hash, and a power cut may have lost it
             out.write(start)
         return noted(file)
     journal(file).unlink(missing_ok=True)
@@ -128,7 +127,7 @@ def _prepare(file: Path, start: bytes, size: int) -> dict[int, Block]:
 
 
 def _save(file: Path, array: NDArray[Any]) -> None:
-    """A .npy file. numpy's own writer hides the system's error number when the disk is full."""
+    """Write a .npy file. NumPy's own writer hides the error number of a full disk."""
     array = np.ascontiguousarray(array)
     with file.open("wb") as out:
         np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(array))

@@ -1,6 +1,6 @@
-"""Where encoded pictures lie: files, a zip archive, several of them. Each gives names and bytes by number.
+"""Encoded images in files, in a zip archive, or in several of them: their names and bytes by index.
 
-They travel to child processes, so they hold no open handle until they are first read there.
+They are sent to child processes, so they open no file until they are first read there.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from genlab.errors import DataError
 
 
 class Encoded(Protocol):
-    """Encoded pictures in a fixed order."""
+    """Encoded images in a fixed order."""
 
     def __len__(self) -> int: ...
 
     def part(self, start: int, stop: int) -> Encoded:
-        """Those from start up to stop, as a light object."""
+        """The images from start to stop, as a small object."""
 
     def place(self) -> str:
-        """Where they all lie, for a message: the folder or the archive."""
+        """The folder or archive of all images, for messages."""
 
     def name(self, index: int) -> str:
-        """What a person would look for: the file, or the archive and the entry."""
+        """The file, or the archive and the entry, for messages."""
 
     def read(self, index: int) -> bytes:
-        """The encoded picture; BadImage if it cannot be read."""
+        """The encoded image; BadImage if it cannot be read."""
 
 
 @dataclass
 class Files:
-    """Picture files below a folder."""
+    """Image files below a folder."""
 
     folder: Path
     names: list[str]
@@ -64,7 +64,7 @@ class Files:
 
 @dataclass
 class Zip:
-    """Entries of a zip archive, read in place: nothing is ever extracted."""
+    """Entries of a zip archive, read in place, never extracted."""
 
     archive: Path
     names: list[str]
@@ -101,9 +101,9 @@ def open_zip(archive: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(archive)
     except Exception as error:  # BadZipFile, but also struct.error, ValueError, ... on damaged directories
         raise DataError(
-            f"{archive} is no readable zip archive ({type(error).__name__}: {error})",
-            "it may be cut short",
-            "fetch it again from its source",
+            f"{archive} is not a readable zip archive ({type(error).__name__}: {error})",
+            "it may be truncated",
+            "download it again",
         ) from None
 
 

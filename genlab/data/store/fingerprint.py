@@ -1,9 +1,8 @@
-"""What a source holds, told cheaply: names, sizes, and the head and tail of a sample of its files.
+"""A cheap hash of source files: names, sizes, and the beginning and end of a sample of the files.
 
-Walking a folder of 200,000 files takes seconds, so the answer is remembered beside the stores. It holds as long as
-the sizes and times stand of the named files, of every folder, and of the sample: a file added, removed, renamed or
-replaced by another is noticed, and so are many overwritten in place. One picture overwritten in place, in a folder
-whose list of names stays the same, is not.
+Walking a folder of 200,000 files takes seconds, so the result is cached beside the stores. It is valid while the sizes
+and times of the named files, of every folder and of the sample are unchanged: files that are added, removed, renamed or
+replaced are noticed, and so are many that are overwritten in place. A single image overwritten in place is not.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ SAMPLE = 64  # files sampled in a folder
 
 
 def fingerprint(paths: Sequence[Path]) -> str:
-    """sha256 (hex) over the files and folders in `paths`, by name and content, wherever they lie."""
+    """sha256 (hex) of the files and folders in `paths`, by name and content, wherever they are."""
     memory = _memory(paths)
     known = _recall(memory, paths)
     if known:
@@ -39,7 +38,7 @@ def fingerprint(paths: Sequence[Path]) -> str:
 
 
 def _absorb(path: Path, digest: hashlib._Hash) -> dict[str, list[int]]:
-    """Hash one file or folder; returns the paths whose sizes and times tell that nothing changed."""
+    """Hash one file or folder; returns the paths whose sizes and times show whether it has changed."""
     if path.is_file():
         digest.update(f"{path.name} {path.stat().st_size}\n".encode(errors="surrogateescape"))
         digest.update(_ends(path))
@@ -95,7 +94,7 @@ def _recall(memory: Path, paths: Sequence[Path]) -> str | None:
         if complete and all(_times(path) == times for path, times in watched.items()):
             return str(value)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # nothing remembered, or a damaged or outdated memory: look again
+        pass  # not cached, or a damaged or outdated cache
     return None
 
 
@@ -105,4 +104,4 @@ def _remember(memory: Path, value: str, watched: dict[str, list[int]]) -> None:
         with replacing(memory) as temporary:
             temporary.write_text(json.dumps({"fingerprint": value, "watched": watched}))
     except OSError:
-        pass  # only a convenience; an unwritable cache is reported when a store is built
+        pass  # optional; an unwritable cache is reported when a store is built

@@ -1,4 +1,4 @@
-"""The hashes by which a store is known to be whole, and data to be the same."""
+"""Hashes that verify a store and identify data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genlab.data.store import decoding
 
 
 def file_hash(path: Path) -> str:
-    """sha256 (hex) of a file; of images.npy, of its header and its blocks' hashes. ValueError, OSError if damaged."""
+    """sha256 (hex) of a file; for images.npy, of its header and block hashes. ValueError or OSError if damaged."""
     with path.open("rb") as file:
         if path.name != "images.npy":
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -24,13 +24,13 @@ def file_hash(path: Path) -> str:
 
 
 def blocks_hash(header: bytes, digests: Iterable[str]) -> str:
-    """The hash of an images.npy from those of its blocks, which the processes that decode them make."""
+    """The hash of an images.npy from the hashes of its blocks, computed by the processes that decode them."""
     digest = hashlib.sha256(header)
     for block in digests:
         digest.update(bytes.fromhex(block))
     return digest.hexdigest()
 
 
-def facts_hash(facts: dict[str, Any]) -> str:
-    """sha256 (hex) of facts that JSON can hold, in whatever order."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def json_hash(value: dict[str, Any]) -> str:
+    """sha256 (hex) of a mapping that JSON can hold, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

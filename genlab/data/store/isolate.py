@@ -1,8 +1,8 @@
-"""Work in child processes: all cores, and damaged files that crash a C library end a child, not the run.
+"""Work in child processes: it uses all cores, and a damaged file that crashes a C library ends a child, not the run.
 
-A child is a fresh interpreter that imports neither torch nor the caller's main module (multiprocessing's spawn
-would run the user's script again, and fork is unsafe once torch has threads). Jobs and answers go through its
-standard streams, between a process and its own child only.
+A child is a new interpreter that imports neither torch nor the main module of the caller (the spawn of multiprocessing
+would run the user's script again, and fork is unsafe once torch has threads). Jobs and results are pickled through its
+standard streams, only between a process and its own child.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _END = object()
 
 
 def run(jobs: Sequence[Job], what: str) -> Iterator[Any]:
-    """What the jobs' generator functions yield, each job in its own child, in the order in which it arrives.
+    """The results of the generator functions of `jobs`, each in its own child, in order of arrival.
 
-    A GenlabError or OSError of a child is raised here; for a child that dies, a DataError that
-    names `what` it was reading. Leaving the iterator early ends the children.
+    A GenlabError or OSError of a child is raised here; if a child dies, a DataError names `what` it was reading.
+    Closing the iterator early ends the children.
     """
     answers: queue.Queue[Any] = queue.Queue()
     children = [_start(job, answers) for job in jobs]
@@ -50,7 +50,7 @@ def run(jobs: Sequence[Job], what: str) -> Iterator[Any]:
 
 
 def _start(job: Job, answers: queue.Queue[Any]) -> subprocess.Popen[bytes]:
-    # what this process can import, and nothing that happens to lie in the working folder (-P)
+    # what this process can import, without the working folder (-P)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", "genlab.data.store.isolate"],
@@ -63,7 +63,7 @@ def _start(job: Job, answers: queue.Queue[Any]) -> subprocess.Popen[bytes]:
 
 
 def _attend(child: subprocess.Popen[bytes], job: Job, answers: queue.Queue[Any]) -> None:
-    """Hand the job over and pass the child's answers on until it ends."""
+    """Send the job and forward the results of the child until it ends."""
     assert child.stdin is not None
     assert child.stdout is not None
     try:
@@ -72,7 +72,7 @@ def _attend(child: subprocess.Popen[bytes], job: Job, answers: queue.Queue[Any])
         with child.stdout:
             while True:
                 answers.put(pickle.load(child.stdout))
-    except (EOFError, OSError, pickle.UnpicklingError):  # it has ended, well or not: its exit status tells
+    except (EOFError, OSError, pickle.UnpicklingError):  # it has ended: its exit status says how
         answers.put(_END)
     except Exception as error:
         answers.put(error)
@@ -90,10 +90,10 @@ def _check_ending(status: int, what: str) -> None:
 
 
 def _main() -> None:
-    """The child: do the job that stands on stdin, answer on stdout."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    """The child: read the job from stdin, write results to stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not stand between the answers
+    os.dup2(2, 1)  # keep the output of libraries out of the results
     function, arguments = pickle.load(sys.stdin.buffer)
     try:
         for answer in function(*arguments):

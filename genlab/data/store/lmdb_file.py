@@ -1,7 +1,7 @@
-"""Whether an LMDB is all there, told from its two meta pages before the library maps it.
+"""Whether an LMDB is complete, according to its two meta pages before the library maps it.
 
-LMDB reads through a memory map: a file cut short ends the process by SIGBUS, with no error to catch. Layout: OpenLDAP's
-mdb.c, MDB_page and MDB_meta, 64-bit little-endian.
+LMDB reads through a memory map: a truncated file ends the process with SIGBUS, which cannot be caught. Layout: MDB_page
+and MDB_meta in mdb.c of OpenLDAP, 64-bit little-endian.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Meta(NamedTuple):
 
 
 def check(folder: Path) -> None:
-    """DataError unless `folder/data.mdb` is an LMDB whose last used page lies within the file."""
+    """DataError unless `folder/data.mdb` is an LMDB whose last used page is within the file."""
     file = folder / "data.mdb"
     try:
         size = file.stat().st_size
@@ -43,7 +43,7 @@ def check(folder: Path) -> None:
 
 def _meta(page: bytes, file: Path) -> Meta:
     if len(page) < HEADER + META.size:
-        raise _damaged(file, "it is cut short within its first pages")
+        raise _damaged(file, "it is truncated within its first pages")
     fields = META.unpack_from(page, HEADER)
     if fields[0] != MAGIC or fields[1] != VERSION:
         raise _damaged(file, f"its magic number and version are {fields[0]:#x}, {fields[1]}")
@@ -54,4 +54,4 @@ def _meta(page: bytes, file: Path) -> Meta:
 
 
 def _damaged(file: Path, how: str) -> DataError:
-    return DataError(f"{file} is no whole LMDB", how, "fetch it again from its source")
+    return DataError(f"{file} is not a complete LMDB", how, "download it again")

@@ -1,8 +1,8 @@
-"""Pictures that are the values of an LMDB, found by their number in the order of the keys.
+"""Images that are the values of an LMDB, by index in the order of the keys.
 
-An LMDB cannot be asked for its n-th key, and three million keys are 300 MB of Python objects. So it is walked once,
-every `MARK`-th key is kept, and a reader steps on from there. LMDB's map counts every page it has touched in the
-process's memory, so it is opened anew every so often. Only child processes open it, after `lmdb_file.check`.
+LMDB has no access by index, and three million keys are 300 MB of Python objects. So it is walked once, every `MARK`-th
+key is kept, and a reader steps on from there. The memory map of LMDB counts every page it has touched as memory of the
+process, so it is reopened from time to time. Only child processes open it, after `lmdb_file.check`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from genlab.data.store import isolate, lmdb_file
 from genlab.data.store.image import BadImage
 from genlab.errors import DataError
 
-MARK = 256  # keys from one that is kept to the next
-WALK = 64 * MARK  # keys walked before the database is opened anew
-READ = 16 * 2**20  # bytes read before it is
+MARK = 256  # every MARK-th key is kept
+WALK = 64 * MARK  # keys walked before the database is reopened
+READ = 16 * 2**20  # bytes read before it is reopened
 
 
 @dataclass
 class Lmdb:
-    """`count` values, the first of them `skip` (less than MARK) keys behind `marks[0]`."""
+    """`count` values, the first one `skip` (less than MARK) keys after `marks[0]`."""
 
     folder: Path
     marks: list[bytes]
@@ -32,7 +32,7 @@ class Lmdb:
     skip: int = 0
     _open: Any = field(default=None, repr=False)
     _cursor: Any = field(default=None, repr=False)
-    _at: int = -1  # number of the picture at the cursor
+    _at: int = -1  # index of the image at the cursor
     _read: int = 0  # bytes since the database was opened
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class Lmdb:
         return data
 
     def _seek(self, index: int) -> None:
-        """Put the cursor on a picture: one step from its neighbour, else from the mark before it."""
+        """Move the cursor to an image: one step from its neighbor, otherwise from the mark before it."""
         if self._read > READ:
             self._cursor = None
             self._open.close()
@@ -89,11 +89,11 @@ class Lmdb:
 
 
 def values(folder: Path) -> Lmdb:
-    """All values of an LMDB, its keys walked by a child process; DataError if it is damaged or empty."""
+    """All values of an LMDB, whose keys a child process walks; DataError if it is damaged or empty."""
     lmdb_file.check(folder)
     [(marks, count)] = isolate.run([(walk, (folder,))], str(folder))
     if not count:
-        raise DataError(f"{folder} holds no pictures", "the database is empty", "fetch it again from its source")
+        raise DataError(f"{folder} holds no images", "the database is empty", "download it again")
     return Lmdb(folder, marks, count)
 
 
@@ -105,7 +105,7 @@ def open_lmdb(folder: Path) -> Any:
 
 
 def walk(folder: Path) -> Iterator[tuple[list[bytes], int]]:
-    """Every MARK-th key and the number of keys, in one answer; DataError if they cannot be read. For a child."""
+    """Every MARK-th key and the number of keys, as one result; DataError if they cannot be read. For a child."""
     import lmdb
 
     marks: list[bytes] = []
@@ -118,14 +118,12 @@ def walk(folder: Path) -> Iterator[tuple[list[bytes], int]]:
             marks += keys[-count % MARK :: MARK]
             count, last = count + len(keys), keys[-1]
     except lmdb.Error as error:
-        raise DataError(
-            f"{folder} is a damaged LMDB ({error})", "reading its keys", "fetch it again from its source"
-        ) from None
+        raise DataError(f"{folder} is a damaged LMDB ({error})", "reading its keys", "download it again") from None
     yield marks, count
 
 
 def _stretch(folder: Path, after: bytes, count: int) -> list[bytes]:
-    """The next WALK keys behind `after`, of which `count` are known; lmdb.Error if there are not as many as it says."""
+    """The next WALK keys after `after`, the `count`-th key; lmdb.Error if their number contradicts the database."""
     import lmdb
 
     with open_lmdb(folder) as environment, environment.begin() as transaction:
@@ -133,6 +131,8 @@ def _stretch(folder: Path, after: bytes, count: int) -> list[bytes]:
         cursor = transaction.cursor()
         begun = cursor.set_key(after) and cursor.next() if after else cursor.first()
         keys = [bytes(key) for key in islice(cursor.iternext(values=False), WALK)] if begun else []
-    if count + len(keys) > entries or (not keys and count != entries):  # or a damaged one could be walked for ever
+    if count + len(keys) > entries or (
+        not keys and count != entries
+    ):  # otherwise a damaged one could be walked forever
         raise lmdb.Error(f"it has {entries} keys and {count + len(keys)} were found")
     return keys

@@ -1,9 +1,8 @@
-"""The decoded store: every picture of a source once, as uint8, memory-mapped by all runs that want this size.
+"""The decoded store: every image of a source once, as uint8, memory-mapped by all runs that use this size.
 
-`<cache>/store/<name>-<size>-<key>/` holds `images.npy` (N, C, H, W), `labels.npy` where there are labels, and
-`meta.json` with a hash of each. The key is a hash of the source's fingerprint and of how pixels are made, so nothing
-in a store ever changes; `building` makes it beside its place, syncs and renames it. Opening one reads `meta.json` and
-the headers, whatever the number of images.
+`<cache>/store/<name>-<size>-<key>/` holds `images.npy` (N, C, H, W), `labels.npy` if there are labels, and `meta.json`
+with a hash of each. The key is a hash of the source and of how pixels are computed, so a store never changes; `build`
+writes it to a temporary folder, syncs and renames it. Opening one reads `meta.json` and the headers only.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genlab.data.store.build import Show, Source, build
-from genlab.data.store.hashing import facts_hash, file_hash
+from genlab.data.store.build import Progress, Source, build
+from genlab.data.store.hashing import file_hash, json_hash
 from genlab.errors import ConfigError, DataError, ResourceError
 from genlab.utils.file_lock import lock
 from genlab.utils.paths import cache_folder
 
-__all__ = ["Damaged", "Show", "Source", "Store", "obtain"]
+__all__ = ["Damaged", "Progress", "Source", "Store", "obtain"]
 
 FORMAT = 2
 SMALL = 16 * 2**20  # files up to this size are hashed at every opening, larger ones by `verify`
@@ -34,28 +33,28 @@ SMALL = 16 * 2**20  # files up to this size are hashed at every opening, larger 
 
 @dataclass(frozen=True)
 class Store:
-    """An opened store; arrays are memory-mapped read-only, `parts` are row numbers by official split."""
+    """An opened store: arrays memory-mapped read-only, and the indices of each official split, `parts`."""
 
     path: Path
-    images: np.memmap[Any, np.dtype[np.uint8]]
+    images: np.memmap[Any, np.dtype[Any]]
     labels: np.memmap[Any, np.dtype[Any]] | None
     label_names: list[str] | None
     parts: dict[str, NDArray[np.int64]]
 
 
 class Damaged(Exception):
-    """A store that is there but not whole."""
+    """A store that exists but is incomplete or changed."""
 
 
 def obtain(
-    name: str, facts: dict[str, Any], read: Callable[[], Source], show: Show | None = None, verify: bool = False
+    name: str, key: dict[str, Any], read: Callable[[], Source], progress: Progress | None = None, verify: bool = False
 ) -> Store:
-    """The store for `facts` (JSON; they make its key), built from `read()` unless it is there already.
+    """The store for `key` (JSON), built from `read()` unless it exists.
 
-    A damaged one is rebuilt with one warning. Two processes that want it at once make one: the second waits.
+    A damaged store is rebuilt with one warning. Of two processes that need it at once, the second waits for the first.
     """
-    key = facts_hash({"format": FORMAT, **facts})
-    path = cache_folder() / "store" / f"{name}-{facts.get('size') or 'native'}-{key[:16]}"
+    digest = json_hash({"format": FORMAT, **key})
+    path = cache_folder() / "store" / f"{name}-{key.get('size') or 'native'}-{digest[:16]}"
     with contextlib.suppress(Damaged, FileNotFoundError):
         return _open(path, verify)
     with _disk_errors(path):
@@ -63,10 +62,10 @@ def obtain(
         with lock(path.with_suffix(".lock"), f"the {name} store"):
             with contextlib.suppress(FileNotFoundError):
                 try:
-                    return _open(path, verify)  # another process has just made it
+                    return _open(path, verify)  # another process has just built it
                 except Damaged as error:
-                    print(f"genlab: warning: the store {path} is damaged ({error}); building it again", file=sys.stderr)
-            build(path, read(), facts, show)
+                    print(f"genlab: warning: the store {path} is damaged ({error}); rebuilding it", file=sys.stderr)
+            build(path, read(), key, progress)
             return _just_built(path)
 
 
@@ -80,7 +79,7 @@ def _just_built(path: Path) -> Store:
 
 
 def _open(path: Path, verify: bool) -> Store:
-    """Damaged if any file is not what meta.json says; FileNotFoundError if there is no store."""
+    """Damaged if any file differs from meta.json; FileNotFoundError if there is no store."""
     if not path.is_dir():
         raise FileNotFoundError(path)
     try:
@@ -92,23 +91,23 @@ def _open(path: Path, verify: bool) -> Store:
                 raise Damaged(f"{name} has another sha256")
         images = _map(path / "images.npy")
         labels = _map(path / "labels.npy") if "labels.npy" in meta["files"] else None
-        return Store(path, images, labels, meta["label_names"], _rows(meta))
+        return Store(path, images, labels, meta["label_names"], _parts(meta))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{type(error).__name__}: {error}") from None
 
 
 def _map(path: Path) -> np.memmap[Any, np.dtype[Any]]:
-    # read-only: the kernel refuses a private writable map of more than its memory
+    # read-only: the kernel refuses a private writable map larger than its memory
     mapped: np.memmap[Any, np.dtype[Any]] = np.load(path, mmap_mode="r", allow_pickle=False)
     return mapped
 
 
-def _rows(meta: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
-    """Row numbers of each official split, without the unreadable pictures."""
+def _parts(meta: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
+    """The indices of each official split, without the unreadable images."""
     parts, start = {}, 0
     for name, count in meta["parts"].items():
-        rows = np.arange(start, start + count)
-        parts[name] = np.setdiff1d(rows, np.asarray(meta["skipped"], np.int64)) if meta["skipped"] else rows
+        indices = np.arange(start, start + count)
+        parts[name] = np.setdiff1d(indices, np.asarray(meta["skipped"], np.int64)) if meta["skipped"] else indices
         start += count
     return parts
 
@@ -116,14 +115,14 @@ def _rows(meta: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
 def _checked_meta(path: Path) -> dict[str, Any]:
     meta: dict[str, Any] = json.loads((path / "meta.json").read_text())
     digest = meta.pop("sha256")
-    if digest != facts_hash(meta):
+    if digest != json_hash(meta):
         raise Damaged("meta.json has another sha256")
     return meta
 
 
 @contextlib.contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """A full disk or an unwritable cache as one line."""
+    """Raise a full disk or an unwritable cache as one line."""
     try:
         yield
     except OSError as error:
@@ -136,5 +135,5 @@ def _disk_errors(path: Path) -> Iterator[None]:
         raise ConfigError(
             f"the cache cannot be written ({error})",
             f"{path.parent}",
-            "point the environment variable GENLAB_CACHE to a folder that can",
+            "point the environment variable GENLAB_CACHE to a writable folder",
         ) from None

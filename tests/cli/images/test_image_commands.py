@@ -21,7 +21,7 @@ SMALL_GAN = ["model=dcgan", "dataset.size=32", "model.generator.base_channels=8"
 SMALL_CYCLEGAN = [
     "model=cyclegan", "model.generator.base_channels=2", "model.generator.blocks=1",
     "model.discriminator.base_channels=2",
-    "dataset=unpaired", "dataset.of={name: digits}", "dataset.classes=[4,9]", "dataset.size=null",
+    "dataset=unpaired", "dataset.base={name: digits}", "dataset.classes=[4,9]", "dataset.size=null",
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from tests.support.commands import Refused
 TRAINED = [
     "model=cyclegan", "model.generator.base_channels=2", "model.generator.blocks=1",
     "model.discriminator.base_channels=2",
-    "dataset=unpaired", "dataset.of={name: digits}", "dataset.classes=[4,9]", "dataset.size=null",
+    "dataset=unpaired", "dataset.base={name: digits}", "dataset.classes=[4,9]", "dataset.size=null",
     "trainer.steps=1", "trainer.batch_size=8", "evaluator=none", "logger=jsonl", "hydra.run.dir=outputs/c/a",
 ]  # fmt: skip
 

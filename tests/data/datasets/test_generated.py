@@ -46,7 +46,7 @@ def test_a_share_of_the_training_images_is_real_and_the_rest_are_samples(tmp_pat
     path = samples(tmp_path / f"samples{kind}")
     real, drawn = Digits().open(CPU), rows(image_file.read(path).flatten(1).numpy())
     for share in (0.0, 0.25, 1.0):
-        data = opened(path, share=share)
+        data = opened(path, real_fraction=share)
         assert data.sizes() == {**real.sizes(), "real": len(real.split("train"))}
         train = images(data, "train")
         kept = rows(train) & rows(images(real, "train"))
@@ -61,9 +61,9 @@ def test_a_share_of_the_training_images_is_real_and_the_rest_are_samples(tmp_pat
 
 def test_a_larger_share_keeps_the_smaller_ones_images_and_the_seed_draws_others(tmp_path: Path) -> None:
     path, real = samples(tmp_path / "s.npy"), rows(images(Digits().open(CPU), "train"))
-    quarter, half = (rows(images(opened(path, share=share), "train")) & real for share in (0.25, 0.5))
+    quarter, half = (rows(images(opened(path, real_fraction=share), "train")) & real for share in (0.25, 0.5))
     assert quarter < half
-    other = Generated(samples=str(path), real={**DIGITS, "valid": 0}, share=0.25, seed=1)
+    other = Generated(samples=str(path), real={**DIGITS, "valid": 0}, real_fraction=0.25, seed=1)
     assert rows(images(other.open(CPU), "train")) & real != quarter
 
 
@@ -72,14 +72,17 @@ def test_several_files_are_one_and_the_fingerprint_knows_files_and_share(tmp_pat
     both = opened([one, two])
     drawn = rows(image_file.read(one).flatten(1).numpy()) | rows(image_file.read(two).flatten(1).numpy())
     assert rows(images(both, "train")) <= drawn
-    half, again = images(opened([one, two], share=0.5), "train"), images(opened([one, two], share=0.5), "train")
+    half, again = (
+        images(opened([one, two], real_fraction=0.5), "train"),
+        images(opened([one, two], real_fraction=0.5), "train"),
+    )
     last = rows(image_file.read(two).flatten(1).numpy())
     # of both files alike: the first alone would do
     assert 0.35 < sum(row.tobytes() in last for row in half) / (len(half) / 2) < 0.55
     assert np.array_equal(half, again)
-    alone = images(opened(one, share=0.5), "train")  # of one file the first, in its order
+    alone = images(opened(one, real_fraction=0.5), "train")  # of one file the first, in its order
     assert np.array_equal(alone[718:], image_file.read(one).flatten(1).numpy()[: len(alone) - 718])
-    known = {both.fingerprint, opened([two, one]).fingerprint, opened([one, two], share=0.5).fingerprint}
+    known = {both.fingerprint, opened([two, one]).fingerprint, opened([one, two], real_fraction=0.5).fingerprint}
     samples(one, 1000, seed=5)
     assert len(known | {opened([one, two]).fingerprint}) == 4
 
@@ -90,15 +93,15 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
         opened(None)
     with pytest.raises(DataError, match=r"none.npy is missing; key dataset.samples; genlab sample RUN"):
         opened(tmp_path / "none.npy")
-    with pytest.raises(ConfigError, match=r"grid.png is no file of images"):
+    with pytest.raises(ConfigError, match=r"grid.png is not a file of images"):
         opened(tmp_path / "grid.png")
     with pytest.raises(ConfigError, match=r"samples are wanted beside 0 real images, and there are 100"):
         opened(path)
-    assert len(opened(path, share=1.0).split("train")) > 100
+    assert len(opened(path, real_fraction=1.0).split("train")) > 100
     with pytest.raises(ConfigError, match=r"\(1, 4, 4\) and the real images \(1, 8, 8\).*dataset.real.size=4"):
         opened(samples(tmp_path / "small.npy", 2000, side=4))
-    with pytest.raises(ConfigError, match="share"):
-        DATASETS.check({"name": "generated", "samples": str(path), "share": 1.5}, "dataset")
+    with pytest.raises(ConfigError, match="real_fraction"):
+        DATASETS.check({"name": "generated", "samples": str(path), "real_fraction": 1.5}, "dataset")
     with pytest.raises(ConfigError, match=r"dataset.real.*did you mean 'digits'"):
         DATASETS.check({"name": "generated", "samples": str(path), "real": {"name": "digit"}}, "dataset")
 

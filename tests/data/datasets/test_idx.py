@@ -87,7 +87,7 @@ def test_the_set_is_found_as_it_lies_and_read_as_it_is(tmp_path: Path, folder: s
     else:
         held = synthetic.mnist(root, gz=gz, folder=folder)
     before = sorted(root.rglob("*"))
-    data = MNIST(str(root), valid=10, seed=1).open(CPU)
+    data = MNIST(root=str(root), valid=10, seed=1).open(CPU)
     assert sorted(root.rglob("*")) == before
     assert (data.shape, data.num_classes) == ((1, 28, 28), 10)
     assert [len(data.split(name)) for name in ("train", "valid", "test")] == [30, 10, 20]
@@ -100,11 +100,11 @@ def test_the_set_is_found_as_it_lies_and_read_as_it_is(tmp_path: Path, folder: s
 def test_sizes_up_to_32_are_padded_with_zeros(tmp_path: Path) -> None:
     held = synthetic.mnist(tmp_path / "root")["t10k-images-idx3-ubyte"]
     for size, before, after in ((32, 2, 2), (31, 1, 2), (29, 0, 1)):
-        data = MNIST(str(tmp_path / "root"), size=size, valid=10).open(CPU)
+        data = MNIST(root=str(tmp_path / "root"), size=size, valid=10).open(CPU)
         [image] = data.split("test").first(20, ("image",))
         padded = np.pad(held, ((0, 0), (before, after), (before, after)))
         assert torch.equal((image * 255).round().to(torch.uint8)[:, 0], torch.from_numpy(padded))
-    assert MNIST(str(tmp_path / "root"), size=14, valid=10).open(CPU).shape == (1, 14, 14)
+    assert MNIST(root=str(tmp_path / "root"), size=14, valid=10).open(CPU).shape == (1, 14, 14)
 
 
 @pytest.mark.usefixtures("fresh")
@@ -120,7 +120,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path, name: str, array: np.
     synthetic.mnist(tmp_path)
     (tmp_path / "MNIST" / "raw" / name).write_bytes(gzip.compress(synthetic.idx(array)))
     with pytest.raises(DataError, match=says) as caught:
-        MNIST(str(tmp_path), valid=10).open(CPU)
+        MNIST(root=str(tmp_path), valid=10).open(CPU)
     assert name in str(caught.value)
 
 
@@ -129,4 +129,4 @@ def test_a_missing_file_is_named_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz").unlink()
     place = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
     with pytest.raises(DataError, match=f"put it at {place}"):
-        MNIST(str(tmp_path)).check()
+        MNIST(root=str(tmp_path)).check()

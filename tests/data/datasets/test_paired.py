@@ -44,7 +44,7 @@ def test_halves_are_cut_in_the_middle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, input: str, resident: bool
 ) -> None:
     if not resident:
-        monkeypatch.setattr(table, "RESIDENT_SHARE_HOST", 0)
+        monkeypatch.setattr(table, "RESIDENT_FRACTION_HOST", 0)
     pixels = side_by_side(tmp_path / "in" / "train", 6)
     side_by_side(tmp_path / "in" / "val", 2)
     data = opened("paired", root=str(tmp_path / "in"), size=8, input=input, test=1)
@@ -75,7 +75,7 @@ def test_two_folders_are_matched_by_name_whatever_the_suffix(tmp_path: Path) -> 
     (tmp_path / "photos" / "train" / "2.bmp").unlink()
     with pytest.raises(DataError, match=r"labels/train/2\.png has no partner"):
         opened("paired", **keys, valid=1)
-    with pytest.raises(DataError, match=r"sketches is not there; key dataset\.folders"):
+    with pytest.raises(DataError, match=r"sketches is missing; key dataset\.folders"):
         DATASETS.build({"name": "paired", **keys, "folders": ["sketches", "photos"]}, seed=0).check()
 
 
@@ -90,11 +90,11 @@ def test_what_cannot_be_halved_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:  # no advice of a key that pairs have not, no address of bytes
         opened("paired", root=str(tmp_path / "odd"), size=8)
     said = "UnidentifiedImageError: cannot identify image file"
-    assert str(caught.value) == f"picture 0, {bad}, cannot be read; {said}; restore it from its source"
+    assert str(caught.value) == f"image 0, {bad}, cannot be read; {said}; restore it from its source"
     with pytest.raises(ConfigError, match="needs a folder"):
         opened("paired")
     (tmp_path / "none").mkdir()
-    with pytest.raises(DataError, match="holds no pictures"):
+    with pytest.raises(DataError, match="holds no images"):
         opened("paired", root=str(tmp_path / "none"))
 
 
@@ -148,13 +148,13 @@ def test_jitter_is_the_enlarged_picture_cut_at_a_corner() -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["dataset=unpaired", "dataset.of={name: celeba}", "dataset.attribute=Attribut_0"], "unknown attribute"),
-        (["model=pix2pix", "dataset=celeba"], "use dataset=facades, paired or colourise"),
+        (["dataset=unpaired", "dataset.base={name: celeba}", "dataset.attribute=Attribut_0"], "unknown attribute"),
+        (["model=pix2pix", "dataset=celeba"], "use dataset=facades, paired or colorize"),
         (
-            ["model=pix2pix", "dataset=unpaired", "dataset.of={name: celeba}", "dataset.attribute=Attribute_0"],
+            ["model=pix2pix", "dataset=unpaired", "dataset.base={name: celeba}", "dataset.attribute=Attribute_0"],
             "dataset unpaired have none; use model=cyclegan",
         ),
-        (["model=cyclegan", "dataset=celeba"], r"'dataset.of=\{name: celeba\}' 'dataset.attribute=Attribute_0'"),
+        (["model=cyclegan", "dataset=celeba"], r"dataset.base=celeba 'dataset.attribute=Attribute_0'"),
         (["model=cvae", "dataset=celeba"], "needs one class"),
         (["model=cgan", "dataset=celeba"], "needs one class"),
         (["model=dcgan", "dataset=celeba", "dataset.size=13"], "use dataset.size="),
@@ -173,14 +173,14 @@ def test_what_cannot_be_learned_is_said_before_a_picture_is_decoded(
 
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("resident", [True, False])
-def test_colourise_gives_luma_beside_the_picture(
+def test_colorize_gives_luma_beside_the_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resident: bool
 ) -> None:
     if not resident:
-        monkeypatch.setattr(table, "RESIDENT_SHARE_HOST", 0)
+        monkeypatch.setattr(table, "RESIDENT_FRACTION_HOST", 0)
     synthetic.celeba(tmp_path)
     keys = {"root": str(tmp_path), "size": 16}
-    data, whole = opened("colourise", **keys, flip=True), opened("celeba", **keys, flip=True)
+    data, whole = opened("colorize", **keys, flip=True), opened("celeba", **keys, flip=True)
     a, image, b, label = data.split("train").first(3, ("a", "image", "b", "label"))
     picture, attributes = whole.split("train").first(3, ("image", "label"))
     assert torch.equal(b, picture)
@@ -197,8 +197,8 @@ def test_colourise_gives_luma_beside_the_picture(
 
 
 def test_gray_images_cannot_be_colored() -> None:
-    with pytest.raises(ConfigError, match="are grey already"):
-        opened("colourise", of={"name": "digits"}, size=None)
+    with pytest.raises(ConfigError, match="are already gray"):
+        opened("colorize", base={"name": "digits"}, size=None)
 
 
 def test_the_real_facades(real_data: Path) -> None:

@@ -32,7 +32,7 @@ def uint8(image: torch.Tensor) -> np.ndarray:
 def test_every_yaml_gives_exactly_its_constructors_keys_and_defaults(name: str) -> None:
     given = spec(name)
     fields = DATASETS.schema(name).model_fields
-    assert {"name": name, **{key: field.default for key, field in fields.items()}} == given
+    assert DATASETS.check({"name": name, **{key: field.default for key, field in fields.items()}}) == given
     lines = (CONFIGS / f"{name}.yaml").read_text().splitlines()
     assert lines[0].startswith("# ")
     assert all("#" in line for line in lines if not line.startswith("name:"))
@@ -47,9 +47,9 @@ def test_mnist() -> None:
     assert np.bincount(torch.cat([labels["train"], labels["valid"]])).tolist() == TRAIN_COUNTS
     assert np.bincount(labels["test"]).tolist() == TEST_COUNTS
     assert np.abs(np.bincount(labels["valid"]) - np.array(TRAIN_COUNTS) / 12).max() <= 1
-    rows = torch.cat([splits["train"].rows, splits["valid"].rows])
+    rows = torch.cat([splits["train"].indices, splits["valid"].indices])
     assert torch.equal(rows.sort().values, torch.arange(60000))
-    images = data._table.columns["image"][:60000].float() / 255
+    images = data.table.columns["image"][:60000].float() / 255
     assert images.mean().item() == pytest.approx(0.1307, abs=5e-5)
     assert images.std().item() == pytest.approx(0.3081, abs=5e-5)
 
@@ -125,8 +125,8 @@ def test_frey_faces(real_data: Path) -> None:
     sizes = [len(data.split(name)) for name in ("train", "valid", "test")]
     assert sum(sizes) == 1965
     frames = loadmat(real_data / "FreyFaces" / "frey_rawface.mat")["ff"].T.reshape(-1, 1, 28, 20)
-    assert np.array_equal(data._table.columns["image"].numpy(), frames)
-    assert data.split("test").rows[-1] == 1964
+    assert np.array_equal(data.table.columns["image"].numpy(), frames)
+    assert data.split("test").indices[-1] == 1964
 
 
 def test_a_folder_of_real_photographs(real_data: Path) -> None:

@@ -84,7 +84,7 @@ def test_points_are_neither_prepared_nor_given_to_a_model_of_pictures() -> None:
 @pytest.fixture
 def stacked(tmp_path: Path) -> StackedMNIST:
     synthetic.mnist(tmp_path)
-    return StackedMNIST(str(tmp_path), size=None, digits=4, n=40, valid=10, test=9)
+    return StackedMNIST(root=str(tmp_path), size=None, digits=4, n=40, valid=10, test=9)
 
 
 def test_stacks_are_three_digits_of_their_split_and_spell_the_label(stacked: StackedMNIST) -> None:
@@ -93,8 +93,8 @@ def test_stacks_are_three_digits_of_their_split_and_spell_the_label(stacked: Sta
     assert data.sizes() == {"train": 40, "valid": 10, "test": 9}
     assert data.label_names is not None
     assert data.label_names[42] == "042"
-    assert isinstance(stacked.options.root, str)
-    digits = MNIST(stacked.options.root, valid=4).open(CPU)
+    assert isinstance(stacked.root, str)
+    digits = MNIST(root=stacked.root, valid=4).open(CPU)
     for name in ("train", "valid", "test"):
         image, label = data.split(name).first(99, ("image", "label"))
         pixels, of = digits.split(name).first(99, ("image", "label"))
@@ -104,14 +104,14 @@ def test_stacks_are_three_digits_of_their_split_and_spell_the_label(stacked: Sta
 
 
 def test_stacks_are_drawn_by_seed_and_batched(stacked: StackedMNIST) -> None:
-    assert isinstance(stacked.options.root, str)
-    other = StackedMNIST(stacked.options.root, size=None, digits=4, n=40, valid=10, test=9, seed=1)
+    assert isinstance(stacked.root, str)
+    other = StackedMNIST(root=stacked.root, size=None, digits=4, n=40, valid=10, test=9, seed=1)
     a, b = stacked.open(CPU), other.open(CPU)
     assert a.fingerprint != b.fingerprint
     assert not torch.equal(a.split("test").first(9, ("label",))[0], b.split("test").first(9, ("label",))[0])
     image, label = a.batches(("image", "label"), 8).at(0)
     assert (image.shape, label.shape) == ((8, 3, 28, 28), (8,))
-    assert StackedMNIST(stacked.options.root, size=None, digits=0, n=5).open(CPU).sizes()["valid"] == 0
+    assert StackedMNIST(root=stacked.root, size=None, digits=0, n=5).open(CPU).sizes()["valid"] == 0
 
 
 def test_no_verb_draws_points_as_pictures(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_unpaired_streams_are_epochs_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("fresh")
 def test_an_attribute_parts_a_data_set(tmp_path: Path) -> None:
     synthetic.celeba(tmp_path)  # attribute k of picture i is (i + k) odd
-    celeba = {"of": {"name": "celeba"}, "root": str(tmp_path), "size": 8}
+    celeba = {"base": {"name": "celeba"}, "root": str(tmp_path), "size": 8}
     data, whole = opened("unpaired", **celeba, attribute="Attribute_0"), opened("celeba", root=str(tmp_path), size=8)
     images, labels = whole.split("train").first(99, ("image", "label"))
     a, b = data.split("train").first(99, BOTH)
@@ -65,7 +65,7 @@ def test_an_attribute_parts_a_data_set(tmp_path: Path) -> None:
 
 
 def test_two_classes_part_a_data_set() -> None:
-    digits = {"of": {"name": "digits"}, "size": None}
+    digits = {"base": {"name": "digits"}, "size": None}
     data, whole = opened("unpaired", **digits, classes=[4, 9]), opened("digits")
     images, labels = whole.split("train").first(9999, ("image", "label"))
     a, b = data.split("train").first(9999, BOTH)
@@ -77,12 +77,15 @@ def test_two_classes_part_a_data_set() -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"of": {"name": "digits"}}, "one attribute, or two classes"),
-        ({"of": {"name": "digits"}, "classes": [0, 1], "attribute": "x"}, "one attribute, or two classes"),
-        ({"of": {"name": "digits"}, "attribute": "Smiling", "size": None}, "has classes, not attributes"),
-        ({"of": {"name": "digits"}, "classes": [0, 12], "size": None}, "has no class 12"),
+        ({"base": {"name": "digits"}}, "divided by one attribute or"),
+        (
+            {"base": {"name": "digits"}, "classes": [0, 1], "attribute": "x"},
+            "divided by one attribute or",
+        ),
+        ({"base": {"name": "digits"}, "attribute": "Smiling", "size": None}, "has classes, not attributes"),
+        ({"base": {"name": "digits"}, "classes": [0, 12], "size": None}, "has no class 12"),
         ({"attribute": "Smiling"}, "folders have no attributes"),
-        ({"of": {"name": "digit"}, "classes": [0, 1]}, "did you mean 'digits'"),
+        ({"base": {"name": "digit"}, "classes": [0, 1]}, "did you mean 'digits'"),
         ({}, "needs a folder"),
     ],
 )
@@ -100,7 +103,7 @@ def test_an_empty_domain_folder_is_named(tmp_path: Path) -> None:
     ):
         opened("unpaired", root=str(domains(tmp_path, {"trainA": 2})), size=8)
     (tmp_path / "trainB").mkdir()
-    with pytest.raises(DataError, match="trainB holds no pictures"):
+    with pytest.raises(DataError, match="trainB holds no images"):
         opened("unpaired", root=str(tmp_path), size=8)
 
 
@@ -115,7 +118,7 @@ def test_six_pictures_of_each_domain_hold_one_pair_out(tmp_path: Path) -> None:
 
 
 def test_the_real_celeba_by_smile(real_data: Path) -> None:
-    data = opened("unpaired", of={"name": "celeba"}, attribute="Smiling", root=str(real_data))
+    data = opened("unpaired", base={"name": "celeba"}, attribute="Smiling", root=str(real_data))
     lists = (real_data / "celeba" / f"list_{name}.txt" for name in ("eval_partition", "attr_celeba"))
     partition, (_, names, *attributes) = (path.read_text().splitlines() for path in lists)
     train = {line.split()[0] for line in partition if line.split()[1] == "0"}

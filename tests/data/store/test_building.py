@@ -56,7 +56,7 @@ def test_an_interrupted_build_goes_on_from_its_finished_blocks(
     (left / "images.npy.blocks").write_text(notes + "[6, 3, ")  # cut by the kill
     for file in sorted((tmp_path / "pictures").rglob("*.png"))[:6]:  # what is done is not read again
         os.truncate(file, 20)
-    source = json.loads(whole["meta.json"])["facts"]["source"]
+    source = json.loads(whole["meta.json"])["key"]["source"]
     monkeypatch.setattr("genlab.data.dataset.fingerprint", lambda files: source)
     assert contents(folder(tmp_path).prepare().path) == whole
     assert not left.exists()
@@ -96,8 +96,8 @@ def test_a_build_killed_before_the_rename_keeps_its_notes(tmp_path: Path, monkey
 
 
 def test_a_disk_that_loses_what_was_built_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lossy(path: Path, source: object, facts: object, show: object) -> None:
-        build.build(path, source, facts, show)  # type: ignore[arg-type]
+    def lossy(path: Path, source: object, key: object, progress: object) -> None:
+        build.build(path, source, key, progress)  # type: ignore[arg-type]
         os.truncate(path / "images.npy", 100)
 
     monkeypatch.setattr(store, "build", lossy)
@@ -109,7 +109,7 @@ def test_the_first_unreadable_picture_is_named(tmp_path: Path, fresh: Path) -> N
     dataset = folder(tmp_path)
     bad = tmp_path / "pictures" / "cat" / "003.png"
     bad.write_bytes(bad.read_bytes()[:90])
-    with pytest.raises(DataError, match=f"picture 3, {bad}, cannot be read.*dataset.on_error=skip") as caught:
+    with pytest.raises(DataError, match=f"image 3, {bad}, cannot be read.*dataset.on_error=skip") as caught:
         dataset.open(CPU)
     assert "\n" not in str(caught.value)
     assert not [path for path in (fresh / "store").iterdir() if path.is_dir() and path.name != "seen"]
@@ -120,13 +120,13 @@ def test_unreadable_pictures_can_be_left_out_up_to_a_cap(
 ) -> None:
     dataset = folder(tmp_path, on_error="skip", valid=0, test=0)
     (tmp_path / "pictures" / "cat" / "003.png").write_bytes(b"")
-    with pytest.raises(DataError, match="1 of 12 pictures cannot be read, more than the 0 that may be left out"):
+    with pytest.raises(DataError, match="1 of 12 images cannot be read, more than the 0 that may be left out"):
         dataset.open(CPU)
     monkeypatch.setattr(build, "SKIPPABLE", 0.1)
     data = dataset.open(CPU)
-    assert "1 of 12 pictures cannot be read and are left out" in capsys.readouterr().err
+    assert "1 of 12 images cannot be read and are left out" in capsys.readouterr().err
     train = data.split("train")
-    assert train.rows.tolist() == [0, 1, 2, *range(4, 12)]
+    assert train.indices.tolist() == [0, 1, 2, *range(4, 12)]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(
@@ -153,7 +153,7 @@ def test_a_full_disk_in_a_child_is_a_resource_error(tmp_path: Path) -> None:
     dataset.files()
     full = tmp_path / "images.npy"
     full.symlink_to("/dev/full")
-    job = decoding.DecodeJob(dataset.read().images, dataset.form, str(full), 0, False)  # type: ignore[arg-type]
+    job = decoding.DecodeJob(dataset.read().images, dataset.read().form, str(full), 0, False)  # type: ignore[arg-type]
     with pytest.raises(OSError, match="No space left"):
         decoding.decode_all(job, 0)
 

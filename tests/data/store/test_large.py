@@ -50,7 +50,7 @@ def rows(source, size):
     table.fits = lambda nbytes, device: False
     import genlab.data.dataset
     genlab.data.dataset.fits = table.fits
-    dataset = lsun.LSUN(source, size=size)
+    dataset = lsun.LSUN(root=source, size=size)
     before = own()
     images = len(dataset.prepare().images)
     built = own() - before

@@ -32,7 +32,7 @@ def test_digits_are_scikit_learns() -> None:
     levels, labels = load_digits(return_X_y=True)
     for split in splits:
         image, label = split.first(2000, ("image", "label"))
-        rows = split.rows.numpy()
+        rows = split.indices.numpy()
         assert np.abs(image.reshape(-1, 64).numpy() - levels[rows] / 16).max() <= 0.5 / 255 + 1e-6
         assert np.array_equal(label.numpy(), labels[rows])
         assert np.abs(np.bincount(label, minlength=10) / len(label) - 0.1).max() < 0.02
@@ -43,11 +43,11 @@ def test_digits_are_scikit_learns() -> None:
 @pytest.mark.parametrize("inside", [False, True])
 def test_celeba_from_folder_or_zip(tmp_path: Path, zipped: bool, inside: bool) -> None:
     home = synthetic.celeba(tmp_path, zipped=zipped, crlf=inside)
-    data = CelebA(str(home if inside else tmp_path), size=16).open(CPU)
+    data = CelebA(root=str(home if inside else tmp_path), size=16).open(CPU)
     assert (data.shape, data.num_classes, data.multi_label) == ((3, 16, 16), 40, True)
     assert data.label_names is not None
     assert data.label_names[:2] == ["Attribute_0", "Attribute_1"]
-    assert [data.split(name).rows.tolist() for name in ("train", "valid", "test")] == [
+    assert [data.split(name).indices.tolist() for name in ("train", "valid", "test")] == [
         [*range(8)], [8, 9], [10, 11]
     ]  # fmt: skip
     image, label = data.split("train").first(8, ("image", "label"))
@@ -62,7 +62,7 @@ def test_a_subset_of_celeba_keeps_its_rows_and_carves_splits_it_lacks(tmp_path: 
     for name in sorted(os.listdir(home / "img_align_celeba"))[5:]:
         (home / "img_align_celeba" / name).unlink()
     (home / "img_align_celeba" / "stray.txt").write_text("")
-    data = CelebA(str(tmp_path), size=8, valid=1, test=0.2).open(CPU)
+    data = CelebA(root=str(tmp_path), size=8, valid=1, test=0.2).open(CPU)
     assert [len(data.split(name)) for name in ("train", "valid", "test")] == [3, 1, 1]
 
 
@@ -71,7 +71,7 @@ def test_celeba_says_which_file_goes_where(tmp_path: Path, name: str) -> None:
     home = synthetic.celeba(tmp_path, zipped=True)
     (home / name).unlink()
     with pytest.raises(DataError, match=f"{name}.*put it into {home}"):
-        CelebA(str(tmp_path)).check()
+        CelebA(root=str(tmp_path)).check()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_damaged_celeba_lists_are_named(tmp_path: Path, name: str, old: str, new
     file = synthetic.celeba(tmp_path) / name
     file.write_text(file.read_text().replace(old, new, 1), encoding="utf-8")
     with pytest.raises(DataError, match=says) as caught:
-        CelebA(str(tmp_path)).open(CPU)
+        CelebA(root=str(tmp_path)).open(CPU)
     assert name in str(caught.value)
 
 
@@ -100,12 +100,12 @@ def test_damaged_celeba_zips_are_named(tmp_path: Path) -> None:
     for cut in rng.integers(0, len(whole), 3):
         archive.write_bytes(whole[:cut])
         with pytest.raises(DataError, match=r"img_align_celeba\.zip"):
-            CelebA(str(tmp_path), size=8).open(CPU)
+            CelebA(root=str(tmp_path), size=8).open(CPU)
     data = bytearray(whole)
     data[whole.index(b"000004.jpg") + 300] ^= 255
     archive.write_bytes(data)
     with pytest.raises(DataError, match=r"img_align_celeba\.zip:img_align_celeba/000004\.jpg.*CRC"):
-        CelebA(str(tmp_path), size=8).open(CPU)
+        CelebA(root=str(tmp_path), size=8).open(CPU)
 
 
 def test_hostile_zip_entries_are_not_extracted(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_hostile_zip_entries_are_not_extracted(tmp_path: Path) -> None:
         archive.writestr("../../../escaped.jpg", b"x")
         archive.writestr("/absolute.jpg", b"x")
     before = sorted((tmp_path / "root").rglob("*"))
-    CelebA(str(tmp_path / "root"), size=8).open(CPU)
+    CelebA(root=str(tmp_path / "root"), size=8).open(CPU)
     assert sorted((tmp_path / "root").rglob("*")) == before
     assert not list(tmp_path.rglob("escaped.jpg"))
 
@@ -123,7 +123,7 @@ def test_hostile_zip_entries_are_not_extracted(tmp_path: Path) -> None:
 def test_lsun_reads_its_databases_and_leaves_them_alone(tmp_path: Path, inside: bool) -> None:
     home = synthetic.lsun(tmp_path / "root")
     before = sorted((tmp_path / "root").rglob("*"))
-    data = LSUN(str(home if inside else tmp_path / "root"), size=16, valid=4).open(CPU)
+    data = LSUN(root=str(home if inside else tmp_path / "root"), size=16, valid=4).open(CPU)
     assert (data.shape, data.num_classes) == ((3, 16, 16), None)
     assert [len(data.split(name)) for name in ("train", "valid", "test")] == [16, 4, 5]
     [image] = data.split("test").first(5, ("image",))
@@ -137,7 +137,7 @@ def test_lsun_reads_its_databases_and_leaves_them_alone(tmp_path: Path, inside: 
 
 def test_lsun_says_which_file_goes_where(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"put its data.mdb at {tmp_path}/lsun/tower_train_lmdb/data.mdb"):
-        LSUN(str(tmp_path), category="tower").check()
+        LSUN(root=str(tmp_path), category="tower").check()
 
 
 def test_a_truncated_lmdb_is_refused_before_it_is_mapped(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_truncated_lmdb_is_refused_before_it_is_mapped(tmp_path: Path) -> None
     ]:
         file.write_bytes(whole[:cut])
         with pytest.raises(DataError, match=str(file)):
-            LSUN(str(tmp_path)).check()
+            LSUN(root=str(tmp_path)).check()
 
 
 def test_a_corrupted_lmdb_never_takes_the_process_down(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_corrupted_lmdb_never_takes_the_process_down(tmp_path: Path) -> None:
             data[place] = rng.integers(256)
         file.write_bytes(data)
         try:
-            LSUN(str(tmp_path), size=8, valid=1).open(CPU)
+            LSUN(root=str(tmp_path), size=8, valid=1).open(CPU)
         except DataError as error:
             messages.append(str(error))
     assert messages
@@ -183,24 +183,24 @@ def test_a_corrupted_lmdb_never_takes_the_process_down(tmp_path: Path) -> None:
 def test_a_folder_of_pictures_with_labels(tmp_path: Path) -> None:
     root = synthetic.folder(tmp_path / "mine", {"dog": 6, "cat": 10, ".hidden": 3})
     (root / "cat" / "notes.txt").write_text("not a picture")
-    data = Folder(str(root), size=8, valid=0.25, test=4).open(CPU)
+    data = Folder(root=str(root), size=8, valid=0.25, test=4).open(CPU)
     assert (data.shape, data.num_classes, data.label_names) == ((3, 8, 8), 2, ["cat", "dog"])
     assert [len(data.split(name)) for name in ("train", "valid", "test")] == [8, 4, 4]
     [label] = data.split("train").first(8, ("label",))
     assert label.tolist() == [0] * 5 + [1] * 3
-    assert Folder(str(root), size=8, channels=1).open(CPU).shape == (1, 8, 8)
+    assert Folder(root=str(root), size=8, channels=1).open(CPU).shape == (1, 8, 8)
 
 
 def test_a_folder_with_its_own_splits(tmp_path: Path) -> None:
     root = synthetic.folder(tmp_path / "mine", {"train/a": 6, "train/b": 6, "val/a": 2, "val/b": 1, "test/b": 2})
-    data = Folder(str(root), size=8).open(CPU)
+    data = Folder(root=str(root), size=8).open(CPU)
     assert [len(data.split(name)) for name in ("train", "valid", "test")] == [12, 3, 2]
     assert data.split("test").first(2, ("label",))[0].tolist() == [1, 1]
     assert data.label_names == ["a", "b"]
 
 
 def test_a_folder_without_labels(tmp_path: Path) -> None:
-    data = Folder(str(synthetic.folder(tmp_path / "mine", {"train": 9, "test": 2})), size=8).open(CPU)
+    data = Folder(root=str(synthetic.folder(tmp_path / "mine", {"train": 9, "test": 2})), size=8).open(CPU)
     assert data.num_classes is None
     assert [len(data.split(name)) for name in ("train", "valid", "test")] == [8, 1, 2]
 
@@ -208,14 +208,14 @@ def test_a_folder_without_labels(tmp_path: Path) -> None:
 def test_what_a_folder_must_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.root=PATH"):
         Folder().check()
-    with pytest.raises(DataError, match="is no folder"):
-        Folder(str(tmp_path / "nowhere")).check()
+    with pytest.raises(DataError, match="is not a folder"):
+        Folder(root=str(tmp_path / "nowhere")).check()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no pictures"):
-        Folder(str(tmp_path / "empty")).open(CPU)
+    with pytest.raises(DataError, match="holds no images"):
+        Folder(root=str(tmp_path / "empty")).open(CPU)
     mixed = synthetic.folder(tmp_path / "mixed", {".": 1, "a": 2})
     with pytest.raises(DataError, match=r"others beside them, such as 000\.png"):
-        Folder(str(mixed)).open(CPU)
+        Folder(root=str(mixed)).open(CPU)
 
 
 BAD = {
@@ -230,8 +230,8 @@ BAD = {
 def test_bad_pictures_of_a_folder_are_named(tmp_path: Path, how: str) -> None:
     root = synthetic.folder(tmp_path / "mine", {".": 5})
     (root / "002.png").write_bytes(BAD[how])
-    with pytest.raises(DataError, match=f"picture 2, {root}/002.png") as caught:
-        Folder(str(root), size=8).open(CPU)
+    with pytest.raises(DataError, match=f"image 2, {root}/002.png") as caught:
+        Folder(root=str(root), size=8).open(CPU)
     assert caught.value.code == 3
 
 
@@ -246,21 +246,21 @@ def frey(path: Path, frames: np.ndarray) -> Path:
 def test_frey_faces_in_the_films_order(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (560, 50), dtype=np.uint8)
     frey(tmp_path / "FreyFaces", frames)
-    data = FreyFaces(str(tmp_path), seed=9).open(CPU)
+    data = FreyFaces(root=str(tmp_path), seed=9).open(CPU)
     assert (data.shape, data.num_classes) == ((1, 28, 20), None)
-    assert [data.split(name).rows.tolist() for name in ("train", "valid", "test")] == [
+    assert [data.split(name).indices.tolist() for name in ("train", "valid", "test")] == [
         [*range(40)], [*range(40, 45)], [*range(45, 50)]
     ]  # fmt: skip
     [image] = data.split("test").first(5, ("image",))
     assert np.array_equal((image * 255).round().numpy()[:, 0], frames.T[45:].reshape(-1, 28, 20))
-    assert FreyFaces(str(tmp_path), size=20).open(CPU).shape == (1, 20, 20)
+    assert FreyFaces(root=str(tmp_path), size=20).open(CPU).shape == (1, 20, 20)
 
 
 @pytest.mark.parametrize("frames", [np.zeros((561, 9), np.uint8), np.zeros((560, 9)), np.zeros((560, 0), np.uint8)])
 def test_other_matrices_are_no_frey_faces(tmp_path: Path, frames: np.ndarray) -> None:
     frey(tmp_path / "FreyFaces", frames)
     with pytest.raises(DataError, match=r"frey_rawface\.mat is not the Frey faces' file"):
-        FreyFaces(str(tmp_path)).open(CPU)
+        FreyFaces(root=str(tmp_path)).open(CPU)
 
 
 def test_damaged_frey_faces_are_named(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_damaged_frey_faces_are_named(tmp_path: Path) -> None:
     for data in (b"", b"garbage", whole[: len(whole) // 2], whole[:140] + b"\xff" * 20 + whole[160:]):
         file.write_bytes(data)
         with pytest.raises(DataError, match=str(file)):
-            FreyFaces(str(tmp_path)).open(CPU)
+            FreyFaces(root=str(tmp_path)).open(CPU)
     file.unlink()
     with pytest.raises(DataError, match=f"put it at {file}"):
-        FreyFaces(str(tmp_path)).check()
+        FreyFaces(root=str(tmp_path)).check()

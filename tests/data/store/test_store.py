@@ -16,7 +16,7 @@ import torch
 from genlab.data.datasets.folder import Folder
 from genlab.data.store import decoding, store
 from genlab.data.store.fingerprint import fingerprint
-from genlab.data.store.rows import StoredRows
+from genlab.data.store.stored_array import StoredArray
 from genlab.utils import subprocesses
 from genlab.utils.progress import store_progress
 from tests.support import synthetic
@@ -47,8 +47,8 @@ def test_the_build_says_how_fast_it_is(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_another_size_or_another_source_is_another_store(tmp_path: Path, fresh: Path) -> None:
     folder(tmp_path).open(CPU)
-    Folder(str(tmp_path / "pictures"), size=9).open(CPU)
-    Folder(str(tmp_path / "pictures"), size=8, channels=1).open(CPU)
+    Folder(root=str(tmp_path / "pictures"), size=9).open(CPU)
+    Folder(root=str(tmp_path / "pictures"), size=8, channels=1).open(CPU)
     assert len(stores(fresh)) == 3
     (tmp_path / "pictures" / "cat" / "new.png").write_bytes(synthetic.encoded(synthetic.photo(99), "PNG"))
     folder(tmp_path).open(CPU)
@@ -61,7 +61,9 @@ def test_the_fingerprint_is_of_contents_not_of_the_place(tmp_path: Path) -> None
     synthetic.folder(tmp_path / "a", {"x": 3, "y": 2})
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     assert fingerprint([tmp_path / "a"]) == fingerprint([tmp_path / "b"])
-    assert Folder(str(tmp_path / "a")).open(CPU).fingerprint == Folder(str(tmp_path / "b")).open(CPU).fingerprint
+    assert (
+        Folder(root=str(tmp_path / "a")).open(CPU).fingerprint == Folder(root=str(tmp_path / "b")).open(CPU).fingerprint
+    )
     (tmp_path / "b" / "x" / "000.png").rename(tmp_path / "b" / "x" / "009.png")
     assert fingerprint([tmp_path / "a"]) != fingerprint([tmp_path / "b"])
 
@@ -124,7 +126,7 @@ def test_rows_are_the_pictures_in_order(tmp_path: Path) -> None:
 BUILD = """
 import sys
 from genlab.data.datasets.folder import Folder
-print(Folder(sys.argv[1], size=8).prepare(lambda done, total: print("built", file=sys.stderr)).path)
+print(Folder(root=sys.argv[1], size=8).prepare(lambda done, total: print("built", file=sys.stderr)).path)
 """
 
 
@@ -205,7 +207,7 @@ def test_a_store_larger_than_the_memory_opens(tmp_path: Path) -> None:
     os.truncate(path / "images.npy", len(start) + 12288 * 10**8)
     mapped = store._map(path / "images.npy")
     assert mapped.shape == shape
-    rows = StoredRows(mapped)
+    rows = StoredArray(mapped)
     out = torch.ones((2, *rows.shape[1:]), dtype=rows.dtype)
     assert not rows.take(torch.tensor([0, 10**8 - 1]), out).any()
 

@@ -203,7 +203,7 @@ def test_labels_are_balanced_and_fixed_by_the_seed() -> None:
 
     def draw(seed: int, count: int) -> list[int]:
         rng.seed(seed)
-        return labeled(split, count).rows.tolist()
+        return labeled(split, count).indices.tolist()
 
     for count, shares in ((9, [3, 3, 3]), (10, [3, 3, 4]), (27, [9, 9, 9])):
         assert sorted(np.unique(label[draw(0, count)], return_counts=True)[1].tolist()) == shares

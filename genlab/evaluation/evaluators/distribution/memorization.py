@@ -70,6 +70,6 @@ class Memorization(Evaluator):
 
     def _grid(self, drawn: Tensor, distance: Tensor, index: Tensor, train: Split) -> Image:
         order = distance.argsort()[: self.n]
-        rows = train.rows[index[order].to(train.rows.device)]
-        (neighbors,) = replace(train, rows=rows).first(len(rows), ("image",))
+        nearest = train.indices[index[order].to(train.indices.device)]
+        (neighbors,) = replace(train, indices=nearest).first(len(nearest), ("image",))
         return image_grid(torch.cat([drawn[order], neighbors.cpu()]), len(order))

@@ -55,7 +55,7 @@ def labeled(split: Split, count: int | None) -> Split:
     if count is None:
         return split
     chosen = balanced(np.arange(len(split)), classes, count, int(torch.randint(2**31, ())), "num_labels")
-    return replace(split, rows=split.rows[torch.from_numpy(chosen).to(split.rows.device)])
+    return replace(split, indices=split.indices[torch.from_numpy(chosen).to(split.indices.device)])
 
 
 def check_kind(model: Model, kind: Kind) -> bool:

@@ -93,8 +93,8 @@ class Anomaly(Evaluator):
         each = min(max(self.n // 2, 1), len(score) // 2 or 1)
         order = score.argsort(descending=True, stable=True)
         chosen = torch.cat([order[:each], order[len(order) - each :]])
-        rows = torch.cat([split.rows.cpu() for split in splits])[chosen]
-        (images,) = splits[0].table.read(rows.to(splits[0].rows.device), ("image",))
+        rows = torch.cat([split.indices.cpu() for split in splits])[chosen]
+        (images,) = splits[0].table.read(rows.to(splits[0].indices.device), ("image",))
         return image_grid(images, min(self.columns, each))
 
     def protocol(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Rows of an array file, read where they are wanted.
+"""Reading entries of an array file on demand.
 
-A memory map counts every page that it has touched in the process's memory, reads a page at a time from a cold disk, and
-ends the process by SIGBUS if the file is cut short. One read for each row does none of these.
+A memory map counts every page it has touched as memory of the process, reads one page at a time from a cold disk, and
+ends the process with SIGBUS if the file is truncated. One read per entry avoids all three.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from genlab.errors import DataError
 CHUNK = 64 * 2**20  # bytes on their way to a device at a time
 
 
-class StoredRows:
-    """The rows of the .npy file behind a memory-mapped array (N, ...); `shape` and `dtype` as a tensor's.
+class StoredArray:
+    """The .npy file behind a memory-mapped array (N, ...); `shape` and `dtype` are those of a tensor.
 
     Any thread may read. DataError if the file cannot be read.
     """
@@ -35,19 +35,19 @@ class StoredRows:
         except OSError as error:
             raise self._unreadable(str(error.strerror)) from None
         weakref.finalize(self, os.close, self._file)
-        if hasattr(os, "posix_fadvise"):  # rows are drawn at random: reading ahead would be in vain
+        if hasattr(os, "posix_fadvise"):  # access is random: read-ahead would be wasted
             os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
 
-    def take(self, rows: Tensor, out: Tensor) -> Tensor:
-        """The rows numbered `rows` (n,), read into `out` (n, ...) on the host."""
-        places = out.numpy().reshape(len(rows), -1).view(np.uint8)
+    def take(self, indices: Tensor, out: Tensor) -> Tensor:
+        """The entries at `indices` (n,), read into `out` (n, ...) on the host."""
+        places = out.numpy().reshape(len(indices), -1).view(np.uint8)
         size = places.shape[1]
-        for place, row in zip(places, rows.tolist(), strict=True):
-            self._fill(place, row * size)
+        for place, index in zip(places, indices.tolist(), strict=True):
+            self._fill(place, index * size)
         return out
 
     def load(self, device: torch.device) -> Tensor:
-        """All rows, on `device`, by way of two small buffers."""
+        """The whole array on `device`, copied through two small buffers."""
         whole = torch.empty(self.shape, dtype=self.dtype, device=device)
         flat = whole.view(-1).view(torch.uint8)
         if device.type == "cpu":
@@ -62,7 +62,7 @@ class StoredRows:
             here = buffers[turn % 2][: len(there)]
             event = sent[turn % 2]
             if event:
-                event.synchronize()  # the buffer is free once its last content has arrived
+                event.synchronize()  # the buffer is free once its content has been copied
             self._fill(here.numpy(), start)
             there.copy_(here, non_blocking=device.type == "cuda")
             if device.type == "cuda":
@@ -70,7 +70,7 @@ class StoredRows:
         return whole
 
     def _fill(self, place: np.ndarray, offset: int) -> None:
-        """All bytes of `place` from `offset` of the data on."""
+        """Read all bytes of `place`, from `offset` of the data on."""
         done = 0
         while done < len(place):
             try:
@@ -78,8 +78,8 @@ class StoredRows:
             except OSError as error:
                 raise self._unreadable(str(error.strerror)) from None
             if not read:
-                raise self._unreadable("it has been cut short")
+                raise self._unreadable("it is truncated")
             done += read
 
     def _unreadable(self, why: str) -> DataError:
-        return DataError(f"{self._path} cannot be read", why, "run the command again: a damaged store is built anew")
+        return DataError(f"{self._path} cannot be read", why, "run the command again: a damaged store is rebuilt")
