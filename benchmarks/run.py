@@ -112,7 +112,7 @@ def entries(workload: str, given: argparse.Namespace, data: Path, images: Path) 
 
 
 def layout(workload: str, device: str, precision: str) -> str:
-    """The faster memory layout, as genlab's `trainer.layout=auto` chooses it."""
+    """The faster memory layout, as genlab's `trainer.channels_last=auto` chooses it."""
     return "nhwc" if workload in CONVOLUTIONAL and (device == "cpu" or precision != "fp32") else "nchw"
 
 

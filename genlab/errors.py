@@ -94,7 +94,7 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
     size = f"trainer.batch_size is {batch_size}" if batch_size else "the batch"
     exhausted = "DefaultCPUAllocator" in text or "MPS backend out of memory" in text
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or exhausted:
-        return ResourceError("out of memory", size, "use a smaller trainer.batch_size, or trainer.accumulate=4")
+        return ResourceError("out of memory", size, "use a smaller trainer.batch_size, or trainer.grad_accum_steps=4")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ResourceError("out of disk space", f"{error.filename or 'the run folder'}", "free some and resume")
     if kind == "AcceleratorError" or "CUDA error" in text:

@@ -18,7 +18,7 @@ EXAMPLES = """\
 """
 OWN = ("steps", "warmup")  # how many steps are timed, and how many come before
 SHORT = {"batch": "trainer.batch_size", **{key: f"trainer.{key}" for key in
-         ("precision", "compile", "layout", "graphs", "threads")}}  # fmt: skip
+         ("precision", "compile", "channels_last", "cuda_graphs", "threads")}}  # fmt: skip
 
 
 def parser() -> Parser:

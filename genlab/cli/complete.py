@@ -186,9 +186,9 @@ def _fields(target: Any) -> dict[str, list[str]]:
 
 def _values(key: str) -> list[str]:
     """The values that a key of `genlab train` may have, if they are few."""
-    from genlab.config.settings import Settings
+    from genlab.config.trainer_config import TrainerConfig
 
     section, _, name = key.partition(".")
     if key == "dry_run":
         return ["true", "false"]
-    return _fields(Settings).get(name) or FLAG_VALUES.get(name, []) if section == "trainer" else []
+    return _fields(TrainerConfig).get(name) or FLAG_VALUES.get(name, []) if section == "trainer" else []

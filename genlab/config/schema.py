@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genlab.config import safety
-from genlab.config.settings import Saving, Settings
+from genlab.config.trainer_config import CheckpointConfig, TrainerConfig
 from genlab.errors import ConfigError, nearest
 from genlab.registry import (
     DATASETS,
@@ -44,8 +44,8 @@ def check_frame(config: Mapping[str, Any]) -> None:
     """The part of `check` that needs no constructor, and so no torch: root, `trainer` and `checkpoint`."""
     safety.tree(dict(config))
     check_keywords(signature_schema(Root), config, "")
-    check_keywords(signature_schema(Settings), config["trainer"], "trainer")
-    check_keywords(signature_schema(Saving), config["checkpoint"], "checkpoint")
+    check_keywords(signature_schema(TrainerConfig), config["trainer"], "trainer")
+    check_keywords(signature_schema(CheckpointConfig), config["checkpoint"], "checkpoint")
 
 
 def check(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Evaluator:
 
     split: str | None = "valid"  # the split that is read unless the user names one; None: no data are read
     needs: tuple[Any, ...] = ()  # capabilities (genlab/core/model.py) that a model must have, all of them
-    live = False  # True: evaluate the weights being trained, not their average (trainer.ema)
+    live = False  # True: evaluate the weights being trained, not their average (trainer.ema_decay)
     every: Cadence = None
     notes: Mapping[str, Any] = {}  # what the protocol states besides the keys; `run` may replace it
     memory: dict[str, Any] | None = None  # kept in checkpoints, as JSON: for comparing with earlier evaluations

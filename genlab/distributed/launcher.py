@@ -26,7 +26,7 @@ POLL = 0.05  # seconds between looks at the processes
 GRACE = 20  # seconds that the others have to end when one has failed: NCCL alone would wait for half an hour
 SAVING = 600  # seconds that they have when all that ended did so together: rank 0 may be writing a checkpoint
 TOGETHER = {130, 143, DivergedError.code, PEER_GONE}  # stopped as asked, or not finite, which ends every rank
-MOST = 64  # as in genlab.config.settings
+MOST = 64  # as in genlab.config.trainer_config
 
 
 @dataclass

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -46,17 +46,17 @@ class Runtime:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
 
-    def layout(self, wanted: str, model: nn.Module) -> str:
-        """`nhwc` (channels last) or `nchw`: how images lie in memory.
+    def channels_last(self, wanted: bool | Literal["auto"], model: nn.Module) -> bool:
+        """Whether images lie in memory with their channels last (NHWC).
 
-        `auto` is nhwc for a model with convolutions, on a CPU (benchmarks/) and in half precision on CUDA; in float32
-        cuDNN has its best kernels for nchw, and so has Metal.
+        `auto` is true for a model with convolutions, on a CPU (benchmarks/) and in half precision on CUDA; in float32
+        the best kernels of cuDNN and Metal are for channels first.
         """
         if wanted != "auto":
             return wanted
         convolves = any(isinstance(module, nn.Conv2d | nn.ConvTranspose2d) for module in model.modules())
         faster = self.device.type == "cpu" or (self.device.type == "cuda" and self.precision != "fp32")
-        return "nhwc" if convolves and faster else "nchw"
+        return convolves and faster
 
     def scaler(self) -> torch.amp.GradScaler | None:
         """A loss scaler of its own for each optimiser under fp16, whose gradients underflow; else None."""

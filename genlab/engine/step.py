@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from genlab.config.settings import Settings
+from genlab.config.trainer_config import TrainerConfig
 from genlab.core import rng
 from genlab.core.model import Model
 from genlab.distributed.runtime import Runtime
@@ -36,21 +36,20 @@ class Stepper:
     """Makes the steps of `model` on `data`; knows nothing of what comes between them."""
 
     def __init__(
-        self, model: Model, data: Data, runtime: Runtime, settings: Settings, seed: int, optimizer: MakeOptimizer
+        self, model: Model, data: Data, runtime: Runtime, settings: TrainerConfig, seed: int, optimizer: MakeOptimizer
     ) -> None:
         self.model, self.runtime, self.settings, self.seed = model, runtime, settings, seed
-        self.layout = runtime.layout(settings.layout, model)
+        self.channels_last = runtime.channels_last(settings.channels_last, model)
         form = torch.contiguous_format
-        if self.layout == "nhwc":
+        if self.channels_last:
             form = torch.channels_last
             model.to(memory_format=form)
         self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world_size, form)
-        model.check_batch(
-            self.batches.local_batch_size(settings.accumulate)
-        )  # a bad batch is refused now, not at step 1
+        local_batch_size = self.batches.local_batch_size(settings.grad_accum_steps)
+        model.check_batch(local_batch_size)  # a bad batch is refused now, not at step 1
         self._shared_forward: Callable[..., Any] = model.shared_forward
         self.players = PhaseState.all_of(model.phases(), optimizer, runtime)
-        self.average = Average(model, settings.ema) if settings.ema else None
+        self.average = Average(model, settings.ema_decay) if settings.ema_decay else None
         self._progress: Tensor | None = getattr(model, "progress", None)
         self._moving: set[str] | None = None
         self._bad = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
@@ -58,7 +57,7 @@ class Stepper:
         # shared_forward and the objectives, while compiled ones stand in their places
         self._uncompiled: list[Callable[..., Any]] = []
         self._tried: set[tuple[str, ...]] = set()  # kinds of steps: which players move in them
-        if runtime.device.type == "cuda" and settings.graphs:
+        if runtime.device.type == "cuda" and settings.cuda_graphs:
             self._record_if_possible()
         if settings.compile:
             self.compile()
@@ -89,7 +88,7 @@ class Stepper:
         self._tried.add(kind)
         before = [buffer.clone() for buffer in self.model.buffers()]
         try:
-            for players in [due] if self.settings.accumulate == 1 else [[player] for player in due]:
+            for players in [due] if self.settings.grad_accum_steps == 1 else [[player] for player in due]:
                 shared = self._part(players, step, 0)
                 for player in players:
                     if player.optimizer:
@@ -144,7 +143,7 @@ class Stepper:
         if self.average:
             self.average.at(step + 1)
         self._try(due, step)
-        if self.settings.accumulate > 1:
+        if self.settings.grad_accum_steps > 1:
             return self._update(due, step, partial(self._parts, step=step))
         columns = self.batches.at(step)
         seed = partial(rng.seed, self.seed, step, 0)  # what a step draws can be had again: a resumed run is the same
@@ -166,7 +165,7 @@ class Stepper:
         `step` may only stand in messages: a recording is replayed for later ones.
         """
         values: Values = {}
-        count = self.settings.accumulate
+        count = self.settings.grad_accum_steps
         for player in due:
             said: Values = {}
             for shared in parts(player):
@@ -199,10 +198,10 @@ class Stepper:
 
     def _parts(self, player: PhaseState, step: int) -> Iterator[tuple[Tensor, ...]]:
         """The parts of a batch that is computed in parts: each player takes them one after another, drawn anew."""
-        return (self._part([player], step, part) for part in range(self.settings.accumulate))
+        return (self._part([player], step, part) for part in range(self.settings.grad_accum_steps))
 
     def _part(self, due: list[PhaseState], step: int, part: int) -> tuple[Tensor, ...]:
-        columns = self.batches.at(step, part, self.settings.accumulate)
+        columns = self.batches.at(step, part, self.settings.grad_accum_steps)
         rng.seed(self.seed, step, part)
         return self._share(due, columns)
 
@@ -222,7 +221,7 @@ class Stepper:
         """Update the player's parameters, unless a loss or a gradient is not finite; logs the gradient's norm."""
         if not player.optimizer:
             return
-        said["gradient_norm"], bad = player.descend(self.runtime, self.settings.clip, said["loss"])
+        said["gradient_norm"], bad = player.descend(self.runtime, self.settings.grad_clip, said["loss"])
         if isinstance(bad, Tensor):  # looked at when something is logged
             torch.maximum(self._bad, bad, out=self._bad)
         elif bad:
@@ -272,5 +271,5 @@ def _diverged(phase: str, step: int) -> DivergedError:
     return DivergedError(
         f"the loss or a gradient of phase '{phase}' is not finite at step {step}",
         "no such update was made",
-        "try a lower optimizer.lr, trainer.clip=1 or precision=fp32",
+        "try a lower optimizer.lr, trainer.grad_clip=1 or precision=fp32",
     )

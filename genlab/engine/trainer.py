@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab.checkpoint import manager
-from genlab.config.settings import Saving, Settings, cadence, in_steps
+from genlab.config.trainer_config import CheckpointConfig, TrainerConfig, cadence, in_steps
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model
 from genlab.core.values import Diagnosis, Embedding, Image, Logger
@@ -41,8 +41,8 @@ class Trainer:
         model: Model,
         data: Data,
         runtime: Runtime,
-        settings: Settings,
-        saving: Saving,
+        settings: TrainerConfig,
+        saving: CheckpointConfig,
         *,
         seed: int,
         optimizer: MakeOptimizer,

@@ -193,7 +193,7 @@ def _curves(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
 
 def _protocol(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Everything that a figure of this run depends on."""
-    yield "weights evaluated", "averaged (EMA)" if config["trainer"]["ema"] else "raw"
+    yield "weights evaluated", "averaged (EMA)" if config["trainer"]["ema_decay"] else "raw"
     yield "evaluators", json.dumps({key: spec for key, spec in config["evaluator"].items() if spec})
     for key in ("command", "seed", "data", "model", "device", "precision", "threads", "world", "versions", "git",
                 "config_hash"):  # fmt: skip

@@ -55,7 +55,7 @@ def measure(workload: str, composed: compose.Composed, span: Span) -> dict[str, 
             **measured,
             "precision": record["precision"],
             "compile": keys["compile"],
-            "layout": record["layout"],
+            "layout": "nhwc" if record["channels_last"] else "nchw",
             "data_source": f"{record['data']['name']} {channels}x{height}x{width}",
             "overhead": overhead(record["time"]),
         }

@@ -12,7 +12,7 @@ import torch
 from genlab.checkpoint import manager
 from genlab.config import compose
 from genlab.config.schema import check_phases, phase_spec
-from genlab.config.settings import Saving, Settings
+from genlab.config.trainer_config import CheckpointConfig, TrainerConfig
 from genlab.core import rng
 from genlab.core.data_spec import DataSpec
 from genlab.core.model import Model
@@ -125,8 +125,8 @@ def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, runtime
         model,
         data,
         runtime,
-        Settings(**settings["trainer"]),
-        Saving(**settings["checkpoint"]),
+        TrainerConfig(**settings["trainer"]),
+        CheckpointConfig(**settings["checkpoint"]),
         seed=settings["seed"],
         optimizer=optimizer,
         schedule=SCHEDULES.build(settings["schedule"], "schedule"),

@@ -43,7 +43,7 @@ def facts(settings: Mapping[str, Any], data: Data, model: Model, runtime: Runtim
         "git": provenance.git_state(Path(__file__).parents[1]),
         "device": str(runtime.device),
         "precision": runtime.precision,
-        "layout": runtime.layout(settings["trainer"]["layout"], model),
+        "channels_last": runtime.channels_last(settings["trainer"]["channels_last"], model),
         "threads": torch.get_num_threads(),
         "world": runtime.world_size,
         "data": {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from genlab.checkpoint import manager
 from genlab.checkpoint.async_writer import BackgroundLogger, Worker
 from genlab.checkpoint.saving import Saver
-from genlab.config.settings import Settings
+from genlab.config.trainer_config import TrainerConfig
 from genlab.core.values import Logger
 from genlab.distributed import runtime as runtimes
 from genlab.errors import ConfigError, GenlabError, PeerError, Stopped, resource_error
@@ -68,7 +68,7 @@ class Job:
 
 def start_runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime:
     """Device, precision and ranks as the section `trainer` asks; `threads` where it leaves their number open."""
-    keys = Settings(**settings["trainer"])
+    keys = TrainerConfig(**settings["trainer"])
     return runtimes.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
 
 

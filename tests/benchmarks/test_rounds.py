@@ -154,13 +154,13 @@ def test_results_and_the_page(tmp_path: Path) -> None:
 
 
 def test_entries_are_given_the_same_span(tmp_path: Path) -> None:
-    given = Namespace(steps=7, threads=1, device="cpu", precision=["fp32", "bf16"], override=["layout=nhwc"],
+    given = Namespace(steps=7, threads=1, device="cpu", precision=["fp32", "bf16"], override=["channels_last=true"],
                       peers_python="peers/python", examples=tmp_path)  # fmt: skip
     commands = run.entries("vae_mlp_mnist", given, tmp_path, tmp_path / "x.npy")
     assert list(commands) == ["genlab fp32", "floor fp32", "genlab bf16", "floor bf16",
                               "pythae fp32", "lightning fp32", "examples fp32"]  # fmt: skip
     assert "steps=7" in commands["genlab bf16"]
-    assert commands["genlab bf16"][-1] == "layout=nhwc"
+    assert commands["genlab bf16"][-1] == "channels_last=true"
     assert all(
         command[command.index("--steps") + 1] == "7" for name, command in commands.items() if "genlab" not in name
     )

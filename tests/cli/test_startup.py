@@ -25,7 +25,7 @@ IN_YAML = [  # refused by what the YAML files and the settings show
     "optimizer.name=adm", "schedule.name=cosin", "model.name=gan", "+evaluator.mine.name=nope",
     "+evaluator.samples.foo=1", "+logger.x={name:nope}", "+logger.jsonl.every=1", "logger.jsonl.name=null",
     "seed=-1", "seed=one", "dry_run=maybe", "trainer.steps=0", "trainer.steps=abc", "trainer.epochs=-1",
-    "trainer.precision=fp8", "trainer.ema=1", "checkpoint.every=5x", "checkpoint.keep=1",
+    "trainer.precision=fp8", "trainer.ema_decay=1", "checkpoint.every=5x", "checkpoint.keep=1",
     "evaluator=3", "+model.network._target_=os.system",
 ]  # fmt: skip
 COMMANDS = [
@@ -45,7 +45,7 @@ print([main.main(command) for command in json.loads(sys.argv[1])])
 TRAINING = """
 import sys
 from genlab.cli import main
-small = ["trainer.steps=2", "trainer.batch_size=8", "trainer.clip=1", "trainer.ema=0.9"]
+small = ["trainer.steps=2", "trainer.batch_size=8", "trainer.grad_clip=1", "trainer.ema_decay=0.9"]
 gan = ["dcgan", "model.generator.base_channels=8", "model.discriminator.base_channels=8"]
 for model in (["vae"], ["autoencoder"], gan):
     assert main.main(["train", "model=" + model[0], *model[1:], *small]) == 0

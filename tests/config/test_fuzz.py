@@ -52,11 +52,14 @@ def test_compose_never_surprises(arguments: list[str]) -> None:
     assert sorted(Path.cwd().iterdir()) == before
 
 
+KEYS = ("steps", "grad_clip", "ema_decay")
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
-@given(st.lists(st.sampled_from([f"trainer.{key}={value}" for key in ("steps", "clip", "ema") for value in VALUES])
+@given(st.lists(st.sampled_from([f"trainer.{key}={value}" for key in KEYS for value in VALUES])
                 | st.text(max_size=15), max_size=3))  # fmt: skip
 def test_changing_a_stored_configuration_never_surprises(arguments: list[str]) -> None:
-    stored = {"seed": 0, "trainer": {"steps": 10, "clip": None, "ema": 0.5}, "model": {"name": "vae"}}
+    stored = {"seed": 0, "trainer": {"steps": 10, "grad_clip": None, "ema_decay": 0.5}, "model": {"name": "vae"}}
     message, changed = "", stored
     try:
         changed = compose.override_stored(stored, arguments)
@@ -65,7 +68,7 @@ def test_changing_a_stored_configuration_never_surprises(arguments: list[str]) -
     assert "\n" not in message
     _plain(changed)
     assert changed["model"] == {"name": "vae"}
-    assert stored["trainer"] == {"steps": 10, "clip": None, "ema": 0.5}
+    assert stored["trainer"] == {"steps": 10, "grad_clip": None, "ema_decay": 0.5}
 
 
 def _plain(value: Any) -> None:

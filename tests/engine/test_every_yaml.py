@@ -32,8 +32,8 @@ def steps(trainer: Trainer, count: int) -> dict[str, torch.Tensor]:
 
 @every_yaml
 def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, preset: str) -> None:
-    whole = steps(make_trainer(preset, "trainer.ema=0.9"), 8)
-    first, second = make_trainer(preset, "trainer.ema=0.9"), make_trainer(preset, "trainer.ema=0.9")
+    whole = steps(make_trainer(preset, "trainer.ema_decay=0.9"), 8)
+    first, second = make_trainer(preset, "trainer.ema_decay=0.9"), make_trainer(preset, "trainer.ema_decay=0.9")
     steps(first, 5)
     tensors, structure = manager.pack(first.objects())
     second.restore(

@@ -31,7 +31,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def trainer_of(workload: str) -> Trainer:
     load_registry()
     # one layout for both: the other rounds otherwise, and Adam's first step is ±lr however small a gradient is
-    few = ["trainer.batch_size=4", "evaluator=none", "dataset.valid=4", "trainer.precision=fp32", "trainer.layout=nchw"]
+    few = [
+        "trainer.batch_size=4",
+        "evaluator=none",
+        "dataset.valid=4",
+        "trainer.precision=fp32",
+        "trainer.channels_last=false",
+    ]
     settings = compose.compose([f"workload={workload}", *few]).config
     compose.check(settings)
     runtime = Runtime(torch.device("cpu"))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.config.settings import Settings
+from genlab.config.trainer_config import TrainerConfig
 from genlab.core.model import Phase
 from genlab.distributed.runtime import Runtime
 from genlab.engine.compiling import compiled
@@ -18,7 +18,7 @@ from genlab.engine.trainer import Trainer
 from genlab.errors import DivergedError
 from tests.support.trainers import FAMILIES, MakeTrainer
 
-CHANGING = ["schedule=cosine", "trainer.ema=0.9", "trainer.steps=100"]  # what a recorded step must follow
+CHANGING = ["schedule=cosine", "trainer.ema_decay=0.9", "trainer.steps=100"]  # what a recorded step must follow
 
 
 class Rerun:
@@ -129,15 +129,15 @@ def test_columns_are_copied_into_the_recorded_ones() -> None:
 @pytest.mark.parametrize(
     ("settings", "runtime", "closed_form", "word"),
     [
-        (Settings(), Runtime(torch.device("cpu"), "fp16"), False, "fp16"),
-        (Settings(accumulate=2), Runtime(torch.device("cpu")), False, "accumulate"),
-        (Settings(), Runtime(torch.device("cpu"), world_size=2), False, "processes"),
-        (Settings(), Runtime(torch.device("cpu")), True, "phase"),
+        (TrainerConfig(), Runtime(torch.device("cpu"), "fp16"), False, "fp16"),
+        (TrainerConfig(grad_accum_steps=2), Runtime(torch.device("cpu")), False, "grad_accum_steps"),
+        (TrainerConfig(), Runtime(torch.device("cpu"), world_size=2), False, "processes"),
+        (TrainerConfig(), Runtime(torch.device("cpu")), True, "phase"),
     ],
 )
-def test_what_hinders_a_recording(settings: Settings, runtime: Runtime, closed_form: bool, word: str) -> None:
+def test_what_hinders_a_recording(settings: TrainerConfig, runtime: Runtime, closed_form: bool, word: str) -> None:
     assert word in (why_not_capturable(settings, runtime, closed_form) or "")
-    assert why_not_capturable(Settings(), Runtime(torch.device("cpu"), "bf16"), False) is None
+    assert why_not_capturable(TrainerConfig(), Runtime(torch.device("cpu"), "bf16"), False) is None
 
 
 def test_what_cannot_be_compiled_runs_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +175,7 @@ def test_cuda_graphs_give_what_eager_steps_give(
     """100 steps; Adam moves a weight by at most its rate a step, so that rounding may grow to a few of these."""
     runtime = Runtime(torch.device("cuda", 0), precision)
     keys = [*CHANGING, f"optimizer={optimizer}", "optimizer.lr=0.0005"]
-    eager, graphs = (make_trainer(family, *keys, f"trainer.graphs={on}", runtime=runtime) for on in (False, True))
+    eager, graphs = (make_trainer(family, *keys, f"trainer.cuda_graphs={on}", runtime=runtime) for on in (False, True))
     for trainer in (eager, graphs):
         for _ in range(100):
             values = trainer.train_step()

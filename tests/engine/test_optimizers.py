@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genlab.config.schema import check_optimizer, check_phases, phase_spec
-from genlab.config.settings import Settings, cadence, in_steps
+from genlab.config.trainer_config import TrainerConfig, cadence, in_steps
 from genlab.engine.fused_adam import Adam
 from genlab.engine.optimizers import Average
 from genlab.errors import ConfigError
@@ -109,10 +109,10 @@ def test_cadence(every, total, rows, steps) -> None:
 
 
 def test_steps_win_over_epochs() -> None:
-    assert Settings(steps=7, epochs=3).total(100.0) == 7
-    assert Settings(epochs=2.5).total(100.0) == 250
+    assert TrainerConfig(steps=7, epochs=3).total(100.0) == 7
+    assert TrainerConfig(epochs=2.5).total(100.0) == 250
     with pytest.raises(ConfigError, match="length"):
-        Settings(steps=None, epochs=None).total(10.0)
+        TrainerConfig(steps=None, epochs=None).total(10.0)
 
 
 @pytest.mark.parametrize("decoupled", [False, True])

@@ -48,7 +48,7 @@ def test_each_window_moves_its_layer_alone(make_trainer: MakeTrainer, pretrain: 
 
 @either
 def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, pretrain: str) -> None:
-    words = [*WORDS, f"model.pretrain={pretrain}", "trainer.ema=0.9"]
+    words = [*WORDS, f"model.pretrain={pretrain}", "trainer.ema_decay=0.9"]
     whole = steps(make_trainer("deep_ae", *words), 12)
     first, second = make_trainer("deep_ae", *words), make_trainer("deep_ae", *words)
     steps(first, 5)

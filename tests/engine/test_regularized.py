@@ -75,7 +75,7 @@ def test_clipping_asks_other_ranks_for_no_images(make_trainer: MakeTrainer, monk
 def test_a_pack_that_a_batch_cannot_fill_is_refused_before_the_first_step(
     make_trainer: MakeTrainer, parts: int, fits: int, too_large: int
 ) -> None:
-    words = ["trainer.batch_size=18", f"trainer.accumulate={parts}"]
+    words = ["trainer.batch_size=18", f"trainer.grad_accum_steps={parts}"]
     steps(make_trainer("dcgan", f"model.regularizers.pack.size={fits}", *words), 1)
     with pytest.raises(ConfigError, match=f"by {too_large}; keys trainer.batch_size and model.regularizers.pack.size;"):
         make_trainer("dcgan", f"model.regularizers.pack.size={too_large}", *words)
@@ -124,7 +124,7 @@ def test_a_graph_whose_gradient_cannot_be_compiled_is_given_up_with_one_line_and
     make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str], player: int, parts: int
 ) -> None:
     """Not in the moments of Adam either, nor in the statistics of batch norm or the strength of an augmentation."""
-    words = ["model.augment={name: ada, start: 0.5}", f"trainer.accumulate={parts}"]
+    words = ["model.augment={name: ada, start: 0.5}", f"trainer.grad_accum_steps={parts}"]
     eager, other = make_trainer("dcgan", *words), make_trainer("dcgan", *words)
     broken(other, player, RuntimeError("aot_autograd does not currently support double backward"))
     ends = []

@@ -25,7 +25,7 @@ def state(trainer: Trainer, count: int) -> dict[str, Tensor]:
 
 
 def test_a_resumed_run_goes_on_bit_for_bit_with_augmentation_and_penalties(make_trainer: MakeTrainer) -> None:
-    words = [ADA, "trainer.ema=0.9", "trainer.steps=20"]
+    words = [ADA, "trainer.ema_decay=0.9", "trainer.steps=20"]
     whole = state(make_trainer("stylegan2", *words), 18)
     first, second = make_trainer("stylegan2", *words), make_trainer("stylegan2", *words)
     state(first, 15)  # R1 comes at the 16th step

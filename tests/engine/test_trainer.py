@@ -10,7 +10,7 @@ import threading
 import pytest
 import torch
 
-from genlab.config.settings import Saving
+from genlab.config.trainer_config import CheckpointConfig
 from genlab.core.model import Phase
 from genlab.core.values import Logger
 from genlab.distributed.runtime import Runtime
@@ -26,7 +26,7 @@ def test_resume_at_every_step_is_exact(make_trainer: MakeTrainer, family: str, p
     """fp16, which the command refuses on a CPU, goes the way of its loss scaler here too."""
     runtime = Runtime(torch.device("cpu"), precision)
     make_trainer = functools.partial(make_trainer, runtime=runtime)
-    extra = ["trainer.ema=0.9", "trainer.steps=6", "schedule=cosine"]
+    extra = ["trainer.ema_decay=0.9", "trainer.steps=6", "schedule=cosine"]
     whole = make_trainer(family, *extra)
     log, saved = fit(whole)
     final = saved[6][0]
@@ -43,7 +43,7 @@ def test_resume_at_every_step_is_exact(make_trainer: MakeTrainer, family: str, p
 def test_accumulation_makes_the_same_step(make_trainer: MakeTrainer) -> None:
     network = "model.network.activation=tanh"
     whole = make_trainer("autoencoder", network, "optimizer=sgd")
-    parts = make_trainer("autoencoder", network, "optimizer=sgd", "trainer.accumulate=4")
+    parts = make_trainer("autoencoder", network, "optimizer=sgd", "trainer.grad_accum_steps=4")
     a, b = whole.train_step(), parts.train_step()
     assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-5)
     assert float(a["gradient_norm"]) == pytest.approx(float(b["gradient_norm"]), rel=1e-4)
@@ -63,7 +63,7 @@ def test_a_player_that_rests_is_logged_as_it_last_moved(make_trainer: MakeTraine
 
 
 def test_accumulation_moves_both_players_once(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer("dcgan", "trainer.accumulate=4")
+    trainer = make_trainer("dcgan", "trainer.grad_accum_steps=4")
     before = [[p.detach().clone() for p in player.parameters] for player in trainer.players]
     values = trainer.train_step()
     assert {"discriminator/loss", "generator/loss"} <= values.keys()
@@ -125,7 +125,7 @@ def test_a_checkpoint_beyond_the_end_changes_nothing(make_trainer: MakeTrainer) 
 
 def test_a_batch_must_divide(make_trainer: MakeTrainer) -> None:
     with pytest.raises(ConfigError, match="multiple of 3"):
-        make_trainer("vae", "trainer.accumulate=3")
+        make_trainer("vae", "trainer.grad_accum_steps=3")
 
 
 def test_only_the_moving_player_takes_gradients(make_trainer: MakeTrainer) -> None:
@@ -189,7 +189,7 @@ def test_a_non_finite_gradient_with_a_finite_loss_stops_too(make_trainer: MakeTr
 
 
 def test_clipping_bounds_the_step_and_logs_the_norm_before_it(make_trainer: MakeTrainer) -> None:
-    options = ["optimizer=sgd", "optimizer.lr=1.0", "optimizer.momentum=0.0", "trainer.clip=0.01"]
+    options = ["optimizer=sgd", "optimizer.lr=1.0", "optimizer.momentum=0.0", "trainer.grad_clip=0.01"]
     trainer = make_trainer("vae", *options)
     before = torch.cat([p.detach().flatten().clone() for p in trainer.model.parameters()])
     norm = float(trainer.train_step()["gradient_norm"])
@@ -241,13 +241,13 @@ def test_an_early_end_leaves_no_thread_that_reads(
 
 
 def test_a_model_that_asks_is_told_the_share_done(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer("vae", "trainer.steps=4", "trainer.ema=0.9")
+    trainer = make_trainer("vae", "trainer.steps=4", "trainer.ema_decay=0.9")
     assert trainer.average is not None
     plain = snapshot(trainer)[0].keys()
     told = make_trainer("vae", "trainer.steps=4")
     told.model.register_buffer("progress", torch.ones(()), persistent=False)
     asking = Trainer(
-        told.model, told.data, told.runtime, told.settings, Saving(every=1, keep=2), seed=0,
+        told.model, told.data, told.runtime, told.settings, CheckpointConfig(every=1, keep=2), seed=0,
         optimizer=lambda phase, parameters: torch.optim.SGD(parameters, 0.0), schedule=lambda done: 1.0, evaluators={},
     )  # fmt: skip
     seen = []

@@ -84,7 +84,7 @@ def test_a_live_evaluator_sees_the_weights_that_learn_and_others_their_average(
             seen.append(model)
             yield "looked", 1.0
 
-    trainer, looking = make_trainer("vae", "trainer.steps=2", "trainer.ema=0.9"), Looking()
+    trainer, looking = make_trainer("vae", "trainer.steps=2", "trainer.ema_decay=0.9"), Looking()
     looking.live = live  # type: ignore[attr-defined]
     trainer.evaluators, trainer._cadence = {"looking": looking}, {"looking": 1}
     trainer.fit(Logger(), lambda step, objects, state: None, lambda: 0)

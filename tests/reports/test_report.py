@@ -24,7 +24,7 @@ RECORD = {
               "can": ["Samples"]},
     "data": {"name": "digits", "fingerprint": "f" * 64},
 }  # fmt: skip
-CONFIG = {"seed": 3, "trainer": {"ema": None}, "evaluator": {"objective": {"name": "objective"}, "off": None},
+CONFIG = {"seed": 3, "trainer": {"ema_decay": None}, "evaluator": {"objective": {"name": "objective"}, "off": None},
           "model": {"name": HOSTILE}}  # fmt: skip
 
 

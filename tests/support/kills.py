@@ -25,7 +25,7 @@ from pathlib import Path
 
 CLOCK = ("time", "images_per_second")
 COMMON = ["dataset=digits", "trainer.batch_size=32", "trainer.steps=40", "trainer.log_every=2", "checkpoint.every=2",
-          "evaluator.objective.every=5", "trainer.ema=0.9", "logger.console=null", "schedule=cosine"]  # fmt: skip
+          "evaluator.objective.every=5", "trainer.ema_decay=0.9", "logger.console=null", "schedule=cosine"]  # fmt: skip
 FAMILIES = {
     "vae": ["model=vae", "model.network.hidden=[32]", "model.latent_dim=4"],
     "autoencoder": ["model=autoencoder", "model.network.hidden=[32]", "model.latent_dim=4"],

@@ -49,7 +49,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_trainer(pairs: Path) -> MakeTrainer:
-    """`make_trainer("vae", "trainer.ema=0.9", ...)`: a trainer that logs to nobody.
+    """`make_trainer("vae", "trainer.ema_decay=0.9", ...)`: a trainer that logs to nobody.
 
     A name that is not one of FAMILIES is a file of configs/model, with every width made small.
     """

@@ -171,7 +171,7 @@ class Pack:
             raise ConfigError(
                 f"{n} images at a time cannot be packed by {self.size}",
                 "keys trainer.batch_size and model.regularizers.pack.size",
-                f"let each process (and part of trainer.accumulate) have a multiple of {self.size} images",
+                f"let each process (and part of trainer.grad_accum_steps) have a multiple of {self.size} images",
             )
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -246,7 +246,7 @@ def more_modes(model: Any) -> str:
 
 def calmer(model: Any) -> str:
     """The override against oscillation: a penalty on the gradient at real images."""
-    return "trainer.ema=0.999" if "r1" in model.regularizers.penalties else "model.regularizers.r1.weight=10"
+    return "trainer.ema_decay=0.999" if "r1" in model.regularizers.penalties else "model.regularizers.r1.weight=10"
 
 
 def weaker(model: Any) -> str:

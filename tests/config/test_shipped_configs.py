@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from genlab.config import compose, overrides
-from genlab.config.settings import Saving, Settings
+from genlab.config.trainer_config import CheckpointConfig, TrainerConfig
 from genlab.registry import DATASETS, OPTIMIZERS, SCHEDULES, Registry, discover, signature_schema
 
 discover()
@@ -52,8 +52,8 @@ def test_keys_are_the_constructors_parameters(group: str, registry: Registry) ->
 
 def test_trainer_and_checkpoint_keys_are_their_settings() -> None:
     settings = composed()
-    assert settings["trainer"].keys() == signature_schema(Settings).model_fields.keys()
-    assert settings["checkpoint"].keys() == signature_schema(Saving).model_fields.keys()
+    assert settings["trainer"].keys() == signature_schema(TrainerConfig).model_fields.keys()
+    assert settings["checkpoint"].keys() == signature_schema(CheckpointConfig).model_fields.keys()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiment").glob("*.yaml")), ids=lambda path: path.stem)

@@ -15,22 +15,22 @@ TRAINED_PER_EVALUATED = 10  # ... but rarer if it would see more than one image 
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainerConfig:
     """The `trainer` section; configs/trainer/default.yaml says what each key means."""
 
     steps: PositiveInt | None = None
     epochs: PositiveFloat | None = 20
     batch_size: PositiveInt = 128
-    accumulate: PositiveInt = 1
-    clip: PositiveFloat | None = None
-    ema: Annotated[float, Gt(0), Lt(1)] | None = None
+    grad_accum_steps: PositiveInt = 1
+    grad_clip: PositiveFloat | None = None
+    ema_decay: Annotated[float, Gt(0), Lt(1)] | None = None
     log_every: PositiveInt = 50
     device: str = "auto"
     devices: Annotated[int, Gt(0), Lt(65)] = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    layout: Literal["auto", "nchw", "nhwc"] = "auto"
+    channels_last: bool | Literal["auto"] = "auto"
     compile: bool = False
-    graphs: bool = True
+    cuda_graphs: bool = True
     deterministic: bool = False
     threads: Annotated[int, Gt(0), Lt(4096)] | None = None
 
@@ -44,7 +44,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Saving:
+class CheckpointConfig:
     """The `checkpoint` section."""
 
     every: Duration = 500
