@@ -78,7 +78,7 @@ def _automatic(dataset: str) -> str:
         raise ConfigError(
             f"genlab has no extractor for data set '{dataset}', and Inception's weights are missing",
             "key extractor",
-            f"put them at {expected_path()}, or give the evaluator extractor=pixels",
+            f"put them at {expected_path()}, or use extractor=pixels",
         )
     return "inception"
 

@@ -71,13 +71,13 @@ def test_what_cannot_be_made_of_another_data_set(words: list[str], said: str, re
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["model=dcgan", "+evaluator.fid={name: fid}"], "no extractor of its own for data set 'digits'"),
-        (["model=dcgan", "+evaluator.copies={name: memorization}"], "no extractor of its own"),
+        (["model=dcgan", "+evaluator.fid={name: fid}"], "no extractor for data set 'digits'"),
+        (["model=dcgan", "+evaluator.copies={name: memorization}"], "no extractor for data set"),
         (["model=gan", "+evaluator.modes={name: modes}"], "use dataset=ring, grid or stacked_mnist"),
         (["model=vae", "dataset=celeba", "+evaluator.knn={name: knn}"], "several attributes an image"),
         (
             ["model=cyclegan", "dataset=unpaired", DIGITS, ZERO_ONE, "dataset.size=null", "evaluator=translation"],
-            "no partners to be compared with; evaluator translation",
+            "no targets to be compared with; evaluator translation",
         ),
     ],
 )
