@@ -51,8 +51,8 @@ class Oracle(Match):
         return 40 * (images.flatten(1).mean(1, keepdim=True) + 0.6)
 
 
-def said(model: Model, data: Data, judge: GANDiagnosis | None = None) -> dict[str, Any]:
-    return dict(evaluate(judge or GANDiagnosis(images=60), model, data, seed=0))
+def said(model: Model, data: Data, evaluator: GANDiagnosis | None = None) -> dict[str, Any]:
+    return dict(evaluate(evaluator or GANDiagnosis(images=60), model, data, seed=0))
 
 
 def sentences(found: dict[str, Any]) -> dict[str, str]:
@@ -60,10 +60,10 @@ def sentences(found: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_healthy_game_is_not_diagnosed(noise_images: Data) -> None:
-    judge = GANDiagnosis(images=60)
+    evaluator = GANDiagnosis(images=60)
     for _ in range(3):
         model = Match(HEALTHY)
-        found = said(model, noise_images, judge)
+        found = said(model, noise_images, evaluator)
         assert not sentences(found)
     assert found["sample_distance"] == pytest.approx(1, abs=0.1)
     assert found["sample_spacing"] == pytest.approx(1, abs=0.1)
@@ -243,11 +243,11 @@ def test_a_generator_that_jumps_is_diagnosed_at_the_second_jump_and_remembers_ov
     two[::2] = 255  # data of two modes
     data = in_memory(two + torch.randint(0, 3, two.shape, dtype=torch.uint8) * (two == 0))
     black, white = torch.zeros(60, 1, 4, 4), torch.ones(60, 1, 4, 4)
-    judge = GANDiagnosis(images=60)
-    assert "mode_shift" not in said(Match(black), data, judge)
-    assert "oscillation" not in said(Match(white), data, judge)
+    evaluator = GANDiagnosis(images=60)
+    assert "mode_shift" not in said(Match(black), data, evaluator)
+    assert "oscillation" not in said(Match(white), data, evaluator)
     resumed = GANDiagnosis(images=60)
-    resumed.memory = judge.memory
+    resumed.memory = evaluator.memory
     found = said(Match(black), data, resumed)
     assert found["mode_shift"] == 1
     assert sentences(found)["oscillation"].endswith("model.regularizers.r1.weight=10")

@@ -41,13 +41,13 @@ def fresh(n: int, seed: int = 9) -> Tensor:
 
 
 def test_fid_is_named_by_its_extractor_and_stands_beside_the_floor(noise_images: Data) -> None:
-    judge = FrechetDistance(images=100, extractor="pixels", batch_size=33)
+    evaluator = FrechetDistance(images=100, extractor="pixels", batch_size=33)
     made, real = fresh(100), split_images(noise_images, "valid")
-    found = dict(evaluate(judge, Fixed(made), noise_images, seed=0))
+    found = dict(evaluate(evaluator, Fixed(made), noise_images, seed=0))
     assert found["fid_pixels"] == pytest.approx(fid(made.flatten(1), real.flatten(1)))
-    worse = dict(evaluate(judge, Fixed(made * 0.5), noise_images, seed=0))
+    worse = dict(evaluate(evaluator, Fixed(made * 0.5), noise_images, seed=0))
     assert worse["fid_pixels"] > 5 * worse["fid_pixels_floor"] > 0
-    said = judge.protocol()
+    said = evaluator.protocol()
     assert (said["generated_images"], said["real_images"], said["floor_images"]) == (100, 60, "100 of train")
     assert said["extractor"] == "pixels"
     assert "fewer than 10,000" in said["caution"]
@@ -62,8 +62,8 @@ def test_fid_refuses_fewer_images_than_twice_the_features(noise_images: Data) ->
 
 
 def test_reconstructions_are_compared_with_their_images(noise_images: Data) -> None:
-    judge = FrechetDistance(extractor="pixels", source="reconstructions")
-    found = dict(evaluate(judge, Fixed(fresh(1)), noise_images, seed=0))
+    evaluator = FrechetDistance(extractor="pixels", source="reconstructions")
+    found = dict(evaluate(evaluator, Fixed(fresh(1)), noise_images, seed=0))
     real = split_images(noise_images, "valid")
     assert found["fid_pixels"] == pytest.approx(fid((real + 0.1).clamp(max=1).flatten(1), real.flatten(1)))
     assert not FrechetDistance(source="translations").applies(Fixed(fresh(1)))
@@ -78,9 +78,9 @@ def test_translations_of_a_are_compared_with_b(noise_images: Data) -> None:
     table = Table("pairs", {"image": a, "a": a, "b": b}, torch.device("cpu"), True)
     rows = torch.arange(200)
     data = Data(table, {"train": rows[:100], "valid": rows[100:], "test": rows[:0]}, None, "f" * 64, 0, False)
-    judge = FrechetDistance(extractor="pixels", source="translations")
-    assert judge.applies(Brighter())
-    found = dict(evaluate(judge, Brighter(), data, seed=0))
+    evaluator = FrechetDistance(extractor="pixels", source="translations")
+    assert evaluator.applies(Brighter())
+    found = dict(evaluate(evaluator, Brighter(), data, seed=0))
     expected = fid((a[100:] / 255 * 1.5).clamp(max=1).flatten(1), (b[100:] / 255).flatten(1))
     assert found["fid_pixels"] == pytest.approx(expected, rel=1e-5)
     assert found["fid_pixels_floor"] == pytest.approx(
@@ -109,11 +109,11 @@ def test_kid_and_prdc_of_a_sampler_of_the_data_are_the_floors_own(noise_images: 
 
 
 def test_diversity_is_one_for_the_data_and_nothing_for_one_image(noise_images: Data) -> None:
-    judge = Diversity(images=100, extractor="pixels")
-    found = dict(evaluate(judge, Fixed(fresh(100)), noise_images, seed=0))
+    evaluator = Diversity(images=100, extractor="pixels")
+    found = dict(evaluate(evaluator, Fixed(fresh(100)), noise_images, seed=0))
     assert found["distance_of_pairs_pixels"] == pytest.approx(1, abs=0.1)
     assert abs(found["ssim_of_pairs"] - found["ssim_of_pairs_real"]) < 0.2  # of 30 pairs
-    one = dict(evaluate(judge, Fixed(fresh(1)), noise_images, seed=0))
+    one = dict(evaluate(evaluator, Fixed(fresh(1)), noise_images, seed=0))
     assert one["distance_of_pairs_pixels"] == 0
     assert one["ssim_of_pairs"] == pytest.approx(1)
 
@@ -124,10 +124,10 @@ def test_the_class_histogram_is_the_classifiers(real_data: object) -> None:
     data = MNIST(limit=300, valid=300).open(torch.device("cpu"))
     image, label = data.split("valid").first(300, ("image", "label"))
     sevens = image[label == 7]
-    judge = Diversity(images=100)
-    found = dict(evaluate(judge, Fixed(sevens), data, seed=0))
+    evaluator = Diversity(images=100)
+    found = dict(evaluate(evaluator, Fixed(sevens), data, seed=0))
     assert found["class_fraction_mnist/7"] > 0.95
-    assert judge.protocol()["floor_images"] == "100 of train, which the extractor was trained on"
+    assert evaluator.protocol()["floor_images"] == "100 of train, which the extractor was trained on"
     assert found["class_entropy_mnist"] < 0.3 < 2 < found["class_entropy_mnist_real"] <= math.log(10)
     assert found["class_distance_mnist"] == pytest.approx(1 - float((label == 7).double().mean()), abs=0.06)
     assert isinstance(found["classes_of_samples_beside_the_data"], Image)
@@ -138,11 +138,11 @@ def test_entropy_variation_pairs_and_bars_in_closed_form() -> None:
     assert total_variation(torch.tensor([1.0, 0.0]), torch.tensor([0.25, 0.75])) == pytest.approx(0.75)
     assert pair_distance(torch.tensor([[0.0], [3.0], [3.0]])) == pytest.approx((3 + 0 + 3) / 3)
     assert pair_ssim(torch.rand(1, 1, 8, 8).repeat(5, 1, 1, 1)) == pytest.approx(1)
-    picture = bars(torch.tensor([1.0, 0.5]), torch.tensor([0.0, 0.25]), height=8, width=1).pixels[0]
-    dark = (picture[LINE:-LINE] < 255).sum(0)
+    image = bars(torch.tensor([1.0, 0.5]), torch.tensor([0.0, 0.25]), height=8, width=1).pixels[0]
+    dark = (image[LINE:-LINE] < 255).sum(0)
     assert dark.tolist()[:6] == [8, 0, 0, 4, 2, 0]
-    assert (picture[:LINE] < 255).any()  # the legend
-    assert (picture[-LINE:] < 255).any()  # the classes' numbers
+    assert (image[:LINE] < 255).any()  # the legend
+    assert (image[-LINE:] < 255).any()  # the classes' numbers
 
 
 def test_pairs_are_the_same_of_classes_in_turn_and_of_classes_mixed() -> None:
@@ -156,20 +156,20 @@ def test_pairs_are_the_same_of_classes_in_turn_and_of_classes_mixed() -> None:
 
 def test_a_floor_of_fewer_images_stands_beside_a_distance_of_as_few_samples() -> None:
     data = in_memory((fresh(160) * 255).round().to(torch.uint8), valid=100)
-    judge, made = FrechetDistance(images=200, extractor="pixels"), fresh(200, seed=3)
-    found = dict(evaluate(judge, Fixed(made), data, seed=0))
+    evaluator, made = FrechetDistance(images=200, extractor="pixels"), fresh(200, seed=3)
+    found = dict(evaluate(evaluator, Fixed(made), data, seed=0))
     real = split_images(data, "valid").flatten(1)
     assert found["fid_pixels"] == pytest.approx(fid(made.flatten(1), real))
     assert found["fid_pixels_at_floor"] == pytest.approx(fid(made[:60].flatten(1), real))
-    assert judge.protocol()["floor_images"] == "60 of train"
-    assert "compare it with fid_pixels_at_floor" in judge.protocol()["floor"]
+    assert evaluator.protocol()["floor_images"] == "60 of train"
+    assert "compare it with fid_pixels_at_floor" in evaluator.protocol()["floor"]
     assert "fid_pixels_at_floor" not in dict(evaluate(FrechetDistance(60, "pixels"), Fixed(made), data, seed=0))
 
 
-@pytest.mark.parametrize("judge", [FrechetDistance(40, "pixels"), Diversity(40, "pixels"), Memorization(40)])
-def test_training_images_are_not_measured_against_themselves(judge: Evaluator, noise_images: Data) -> None:
+@pytest.mark.parametrize("evaluator", [FrechetDistance(40, "pixels"), Diversity(40, "pixels"), Memorization(40)])
+def test_training_images_are_not_measured_against_themselves(evaluator: Evaluator, noise_images: Data) -> None:
     with pytest.raises(ConfigError, match=r"against themselves; split=train; use split=test or split=valid"):
-        evaluate(judge, Fixed(fresh(40)), noise_images, seed=0, split="train")
+        evaluate(evaluator, Fixed(fresh(40)), noise_images, seed=0, split="train")
 
 
 def test_every_class_is_drawn_though_a_part_is_smaller_than_their_number() -> None:
@@ -189,15 +189,15 @@ def test_every_class_is_drawn_though_a_part_is_smaller_than_their_number() -> No
 def test_copies_are_found_and_fresh_images_are_not() -> None:
     images = (fresh(500) * 255).round().to(torch.uint8)
     data = in_memory(images, valid=200)
-    judge = Memorization(images=200, extractor="pixels", n=4)
+    evaluator = Memorization(images=200, extractor="pixels", n=4)
     train = split_images(data, "train")
     copies = (train + 0.02 * torch.randn(train.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
-    found = dict(evaluate(judge, Fixed(copies), data, seed=0))
+    found = dict(evaluate(evaluator, Fixed(copies), data, seed=0))
     assert found["nearer_than_real_pixels"] == 1
     assert found["copying_z_pixels"] < -10
-    picture = found["samples_above_nearest_training_images"]
-    assert isinstance(picture, Image)
-    other = dict(evaluate(judge, Fixed(fresh(200, seed=11)), data, seed=0))
+    image = found["samples_above_nearest_training_images"]
+    assert isinstance(image, Image)
+    other = dict(evaluate(evaluator, Fixed(fresh(200, seed=11)), data, seed=0))
     assert other["nearer_than_real_pixels"] == pytest.approx(0.05, abs=0.05)
     assert abs(other["copying_z_pixels"]) < 3
     assert other["nearest_distance_pixels"] == pytest.approx(1, abs=0.05)

@@ -82,17 +82,17 @@ def test_conditional_accuracy_counts_samples_that_obey() -> None:
     split: Any = MemorySplit(painted(label), label)
     split.sibling = lambda name: split
     model = Painter(SHAPE, 3, SMALL)
-    judge = ConditionalAccuracy(images=60, hidden=16, epochs=60)
-    assert judge.applies(model)
-    assert not judge.applies(VAE(SHAPE, SMALL))
+    evaluator = ConditionalAccuracy(images=60, hidden=16, epochs=60)
+    assert evaluator.applies(model)
+    assert not evaluator.applies(VAE(SHAPE, SMALL))
     one: Any = MemorySplit(painted(label * 0), label * 0)
     one.sibling = lambda name: one
     with pytest.raises(ConfigError, match="every training image is of class 0"):
-        dict(judge.run(model, one))
-    values = dict(judge.run(model, split))
+        dict(evaluator.run(model, one))
+    values = dict(evaluator.run(model, split))
     assert values["classifier_accuracy"] == 1
     assert values["conditional_accuracy"] == 1
     model.confused = True
-    values = dict(judge.run(model, split))
+    values = dict(evaluator.run(model, split))
     assert values["conditional_accuracy"] == pytest.approx(1 / 3)
     assert values["conditional_accuracy_worst_class"] == 0

@@ -61,20 +61,20 @@ def test_the_importance_sampled_likelihood_is_the_exact_one(linear: LinearGaussi
 
 def test_the_likelihood_is_of_the_first_images_each_binarized_once(linear: LinearGaussian) -> None:
     image = torch.rand(7, *SHAPE)
-    judge = ImportanceSampledNLL(samples=10, images=3, chunk=20)
-    ((each, dimensions),) = judge.blocks(linear, MemorySplit(image), 0, 1)  # type: ignore[arg-type]
+    evaluator = ImportanceSampledNLL(samples=10, images=3, chunk=20)
+    ((each, dimensions),) = evaluator.blocks(linear, MemorySplit(image), 0, 1)  # type: ignore[arg-type]
     assert (len(each), dimensions) == (3, 6)
-    assert judge.protocol()["pixels"] == "as they are"
-    assert "density" in judge.protocol()["nll"]
+    assert evaluator.protocol()["pixels"] == "as they are"
+    assert "density" in evaluator.protocol()["nll"]
     model = VAE(SHAPE, SMALL, latent_dim=2, binarize=True)
     seen = []
     model.log_weights = lambda x, samples: seen.append(x) or torch.zeros(len(x), samples)  # type: ignore[assignment,func-returns-value]
-    ((each, _),) = judge.blocks(model, MemorySplit(torch.full((1, *SHAPE), 0.5)), 0, 1)  # type: ignore[arg-type]
+    ((each, _),) = evaluator.blocks(model, MemorySplit(torch.full((1, *SHAPE), 0.5)), 0, 1)  # type: ignore[arg-type]
     assert all(torch.equal(x, seen[0]) for x in seen)
     assert set(seen[0].unique().tolist()) <= {0.0, 1.0}
     assert each.tolist() == [0.0]  # ten weights of 1
-    assert "binarized" in judge.protocol()["pixels"]
-    assert "probability of black and white" in judge.protocol()["nll"]
+    assert "binarized" in evaluator.protocol()["pixels"]
+    assert "probability of black and white" in evaluator.protocol()["nll"]
 
 
 def binarized(**how: Any) -> Tensor:
@@ -103,26 +103,26 @@ def test_pixels_depend_neither_on_the_chunk_nor_on_the_codes_nor_on_the_images()
 def test_what_the_number_is_of_is_said() -> None:
     split: Any = MemorySplit(torch.rand(7, *SHAPE), torch.arange(7) % 2)
     grays, gray = (VAE(SHAPE, SMALL, latent_dim=2, likelihood=law) for law in ("logistic", "bernoulli"))
-    judge = ImportanceSampledNLL(samples=20)
-    values = dict(judge.run(grays, split))
+    evaluator = ImportanceSampledNLL(samples=20)
+    values = dict(evaluator.run(grays, split))
     assert values["bits_per_dim"] == pytest.approx(values["nll"] / math.log(2) / 6)  # type: ignore[operator]
-    assert "256 levels" in judge.protocol()["nll"]
-    assert "bits_per_dim" not in dict(judge.run(gray, split))
-    assert "not a likelihood" in judge.protocol()["nll"]
-    assert "given" not in judge.protocol()
-    dict(judge.run(CVAE(SHAPE, 2, SMALL, latent_dim=2), split))
-    assert judge.protocol()["given"] == ["label"]
+    assert "256 levels" in evaluator.protocol()["nll"]
+    assert "bits_per_dim" not in dict(evaluator.run(gray, split))
+    assert "not a likelihood" in evaluator.protocol()["nll"]
+    assert "given" not in evaluator.protocol()
+    dict(evaluator.run(CVAE(SHAPE, 2, SMALL, latent_dim=2), split))
+    assert evaluator.protocol()["given"] == ["label"]
 
 
 def test_ranks_share_the_likelihood(linear: LinearGaussian) -> None:
     """The blocks of two ranks are those of one."""
     split: Any = MemorySplit(torch.rand(1100, *SHAPE))
-    judge = ImportanceSampledNLL(samples=4)
+    evaluator = ImportanceSampledNLL(samples=4)
     rng.seed(0)
-    whole = dict(judge.run(linear, split))
+    whole = dict(evaluator.run(linear, split))
     rng.seed(0)
-    (one, n), (two, m) = (judge.sums(linear, split, rank, 2) for rank in (1, 0))
-    shared = dict(judge.figures({name: float(one[name] + two[name]) for name in one}, n + m))
+    (one, n), (two, m) = (evaluator.sums(linear, split, rank, 2) for rank in (1, 0))
+    shared = dict(evaluator.figures({name: float(one[name] + two[name]) for name in one}, n + m))
     assert shared == pytest.approx(whole)
 
 
@@ -262,9 +262,9 @@ def test_the_manifold_lies_at_the_quantiles_of_the_prior() -> None:
     model = VAE(SHAPE, SMALL, latent_dim=2)
     seen = []
     model.decode = lambda code: seen.append(code) or torch.zeros(len(code), *SHAPE)  # type: ignore[method-assign,func-returns-value]
-    ((name, picture),) = Manifold(side=3).run(model, None)
+    ((name, image),) = Manifold(side=3).run(model, None)
     assert name == "manifold"
-    assert isinstance(picture, Image)
+    assert isinstance(image, Image)
     quantile = Normal(0.0, 1.0).icdf(torch.tensor(5 / 6)).item()
     (codes,) = seen
     assert codes[0].tolist() == pytest.approx([-quantile, quantile], abs=1e-5)  # the upper left corner

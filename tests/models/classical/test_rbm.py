@@ -127,13 +127,13 @@ def test_gray_becomes_what_is_asked_for(binarize: Any, values: set[float]) -> No
     ],
 )
 def test_what_was_judged_is_said(changes: dict[str, Any], pixels: str) -> None:
-    judge, split = AnnealedLikelihood(chains=2, temperatures=3), MemorySplit(torch.rand(4, 1, 3, 3))
+    evaluator, split = AnnealedLikelihood(chains=2, temperatures=3), MemorySplit(torch.rand(4, 1, 3, 3))
     split.sibling = lambda name: split  # type: ignore[attr-defined]
     model = rbm(**changes).requires_grad_(False)
-    assert judge.applies(model)
-    dict(judge.run(model, split))  # type: ignore[arg-type]
-    assert judge.protocol()["pixels"] == pixels
-    assert not judge.applies(rbm(binarize="none"))  # greys have no probability under binary units
+    assert evaluator.applies(model)
+    dict(evaluator.run(model, split))  # type: ignore[arg-type]
+    assert evaluator.protocol()["pixels"] == pixels
+    assert not evaluator.applies(rbm(binarize="none"))  # greys have no probability under binary units
 
 
 def test_a_stack_learns_one_layer_after_another() -> None:

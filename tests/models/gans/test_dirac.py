@@ -105,11 +105,11 @@ def test_the_evaluator_leaves_the_model_as_it_was_and_draws_the_field() -> None:
 
 
 def test_a_penalty_with_a_kink_has_no_eigenvalues_and_an_annealed_one_no_theory() -> None:
-    judge = DiracEvaluator(n=100, steps=1)
-    names = numbers(list(judge.run(dirac(**PENALIZED), MemorySplit(torch.zeros(2, 1, 1, 1)))))  # type: ignore[arg-type]
+    evaluator = DiracEvaluator(n=100, steps=1)
+    names = numbers(list(evaluator.run(dirac(**PENALIZED), MemorySplit(torch.zeros(2, 1, 1, 1)))))  # type: ignore[arg-type]
     assert not [name for name in names if "eigenvalue" in name or "theory" in name]
     assert theory(dirac(loss="least_squares")) is None
     assert theory(dirac(regularizers={"unroll": {"steps": 1}})) is None
-    assert not judge.applies(MODELS.build(spec_of("gan"), "model", image_shape=(1, 8, 8)))
+    assert not evaluator.applies(MODELS.build(spec_of("gan"), "model", image_shape=(1, 8, 8)))
     with pytest.raises(ConfigError, match="use dataset=dirac"):
-        next(judge.run(dirac((1, 2, 2)), MemorySplit(torch.zeros(2, 1, 2, 2))))  # type: ignore[arg-type]
+        next(evaluator.run(dirac((1, 2, 2)), MemorySplit(torch.zeros(2, 1, 2, 2))))  # type: ignore[arg-type]

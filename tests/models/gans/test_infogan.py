@@ -149,9 +149,9 @@ def test_clustering_accuracy_names_categories_by_training_images() -> None:
     image = torch.eye(64)[category].view(8, *SHAPE)
     split: Any = MemorySplit(image, label)
     split.sibling = lambda _: split
-    judge = ClusteringAccuracy()
-    assert judge.applies(infogan())
-    found = dict(judge.run(Sorter(), split))  # type: ignore[arg-type]
+    evaluator = ClusteringAccuracy()
+    assert evaluator.applies(infogan())
+    found = dict(evaluator.run(Sorter(), split))  # type: ignore[arg-type]
     assert found["error"] == pytest.approx(2 / 8)  # one 1 in category 0, and category 3, which no class is left for
     assert found["majority_error"] == pytest.approx(1 / 8)
 
