@@ -1,22 +1,77 @@
-"""`trainer.compile`: torch.compile around what a step calls, and back to eager with one line where it cannot."""
+"""`trainer.compile`: torch.compile around what a step calls, and back to eager with one line where it fails."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from genlab.core.model import Model
 from genlab.core.uncompiled import keep_out
 from genlab.utils.progress import say
 
+if TYPE_CHECKING:
+    from genlab.engine.phase_state import PhaseState
+    from genlab.engine.step import Stepper
+
+
+class Compilation:
+    """The compiled `shared_forward` and objectives of a stepper, and the uncompiled ones for the case of failure."""
+
+    def __init__(self, stepper: Stepper, backend: str = "inductor") -> None:
+        self._stepper = stepper
+        self._report: Callable[[str], None] = say if stepper.runtime.is_main else lambda line: None
+        self._uncompiled = [stepper.shared_forward, *(phase.spec.objective for phase in stepper.phases)]
+        self._checked: set[tuple[str, ...]] = set()  # sets of phases that have been tried together
+        if type(stepper.model).shared_forward is not Model.shared_forward:
+            stepper.shared_forward = compiled(stepper.shared_forward, "shared_forward()", backend, self._report)
+        for phase in stepper.phases:
+            if phase.optimizer:
+                objective = compiled(phase.spec.objective, f"phase '{phase.name}'", backend, self._report)
+                phase.spec = replace(phase.spec, objective=objective)
+
+    def check(self, due: list[PhaseState], step: int) -> None:
+        """Before the first step of these phases: run it with its gradients and without effect; undo if that fails.
+
+        A graph can compile while its gradient cannot. Within a step, this would show after other phases were updated.
+        """
+        stepper, names = self._stepper, tuple(phase.name for phase in due)
+        if not self._uncompiled or names in self._checked:
+            return
+        self._checked.add(names)
+        before = [buffer.clone() for buffer in stepper.model.buffers()]
+        try:
+            for phases in [due] if stepper.settings.grad_accum_steps == 1 else [[phase] for phase in due]:
+                shared = stepper.part(phases, step, 0)
+                for phase in phases:
+                    if phase.optimizer:
+                        stepper.require_grad([phase])
+                        with stepper.context(phase):
+                            loss = phase.spec.objective(*shared)["loss"]
+                        phase.backward(loss)
+        except RuntimeError as error:
+            if not cannot_compile(error):
+                raise
+            self._undo(error)  # on every rank: they run the same code
+        for phase in due:
+            phase.drop_gradients()
+        for buffer, value in zip(stepper.model.buffers(), before, strict=True):
+            buffer.copy_(value)
+
+    def _undo(self, error: RuntimeError) -> None:
+        self._report(f"a compiled step fails ({type(error).__name__}: {_short(error)}); training runs uncompiled")
+        self._stepper.shared_forward, *objectives = self._uncompiled
+        self._uncompiled = []
+        for phase, objective in zip(self._stepper.phases, objectives, strict=True):
+            phase.spec = replace(phase.spec, objective=objective)
+
 
 def compiled(
-    function: Callable[..., Any], what: str, backend: Any = "inductor", tell: Callable[[str], None] = say
+    function: Callable[..., Any], what: str, backend: Any = "inductor", report: Callable[[str], None] = say
 ) -> Callable[..., Any]:
-    """`function`, compiled at its first call for the shapes that it sees; the same function, should that fail.
+    """`function`, compiled at its first call for the shapes that it gets; uncompiled if that fails, which is reported.
 
-    `tell` is given the line that says why it failed: with several ranks, one says it for all.
-
-    Random numbers are eager's own, so that a compiled run draws the same noise.
+    Random numbers are those of eager mode, so a compiled run gets the same noise.
     """
     import torch
     from torch._dynamo.exc import TorchDynamoException
@@ -32,15 +87,20 @@ def compiled(
                 return fast(*arguments)
             except TorchDynamoException as error:
                 fast = None
-                reason = " ".join(str(error).split())[:120]
-                tell(f"torch.compile cannot compile {what} ({type(error).__name__}: {reason}); it runs as it is")
+                report(
+                    f"torch.compile cannot compile {what} ({type(error).__name__}: {_short(error)}); it runs as it is"
+                )
         return function(*arguments)
 
     return call
 
 
 def cannot_compile(error: RuntimeError) -> bool:
-    """Whether the compiler is the reason; and not memory, the device or another rank, which eager steps need too."""
+    """Whether the compiler is the reason, rather than memory, the device or another rank."""
     from torch._dynamo.exc import TorchDynamoException
 
     return isinstance(error, TorchDynamoException) or "not currently support double backward" in str(error)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]

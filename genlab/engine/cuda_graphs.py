@@ -66,7 +66,7 @@ class CudaRecorder:
 
 
 class Graphs:
-    """Makes steps; from the fourth of a kind on by replaying its graph. `kind`: which players move in it."""
+    """Makes steps; from the fourth of a kind on by replaying its graph. `kind`: the phases that it updates."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder

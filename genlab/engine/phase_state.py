@@ -1,11 +1,11 @@
-"""A phase with what moves it: parameters, optimiser, loss scale."""
+"""A phase with what updates it: parameters, optimizer, loss scale."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,32 +21,28 @@ MakeOptimizer = Callable[[str, list[nn.Parameter]], torch.optim.Optimizer]  # ph
 
 @dataclass
 class PhaseState:
-    """One player of the game. `optimizer` is None for a phase that updates itself, without gradients.
+    """A phase in training. `optimizer` is None for a phase that updates itself, without gradients.
 
-    Phases of the same module are moves of one player: they share the optimiser and the loss scale of the first.
+    Phases of the same module share the optimizer and the loss scale of the first.
     """
 
-    phase: Phase
+    spec: Phase
     parameters: list[nn.Parameter]
     optimizer: torch.optim.Optimizer | None
     scaler: torch.amp.GradScaler | None
     configured: list[dict[str, Any]] = field(default_factory=list)  # each group's options before the schedule
     _rates: list[Tensor] = field(default_factory=list)  # each group's rate on the device, for captured steps
-    _written: list[float] = field(default_factory=list)  # what was last written there
-    _flat: Tensor | None = None  # the gradients as they go from rank to rank
+    _written: list[float] = field(default_factory=list)  # the rates last written there
+    _flat: Tensor | None = None  # buffer of the all-reduce of gradients
 
     @classmethod
     def all_of(cls, phases: Sequence[Phase], make: MakeOptimizer, runtime: Runtime) -> list[PhaseState]:
-        """A player for each phase, in their order."""
-        players: list[PhaseState] = []
+        """The state of each phase, in their order."""
+        states: list[PhaseState] = []
         for phase in phases:
-            known = next((p for p in players if p.phase.module is phase.module is not None), None)
-            players.append(
-                cls(phase, known.parameters, known.optimizer, known.scaler, known.configured)
-                if known
-                else cls._of(phase, make, runtime)
-            )
-        return players
+            known = next((each for each in states if each.spec.module is phase.module is not None), None)
+            states.append(replace(known, spec=phase) if known else cls._of(phase, make, runtime))
+        return states
 
     @classmethod
     def _of(cls, phase: Phase, make: MakeOptimizer, runtime: Runtime) -> PhaseState:
@@ -57,13 +53,17 @@ class PhaseState:
         options = [{key: v for key, v in group.items() if key != "params"} for group in optimizer.param_groups]
         return cls(phase, parameters, optimizer, runtime.scaler(), options)
 
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
     def due(self, step: int, total: int) -> bool:
-        """Whether this player moves in `step` (from 0) of `total`: with `every` n in the last of each n steps."""
-        start, end = self.phase.window
-        return (step + 1) % self.phase.every == 0 and start * total <= step < end * total
+        """Whether `step` (from 0) of `total` updates this phase: with `every` n, the last of each n steps does."""
+        start, end = self.spec.window
+        return (step + 1) % self.spec.every == 0 and start * total <= step < end * total
 
     def set_rate(self, factor: float) -> None:
-        """Set the learning rate to `factor` times what the configuration says."""
+        """Set the learning rate to `factor` times the configured one."""
         if self.optimizer:
             for index, (group, options) in enumerate(zip(self.optimizer.param_groups, self.configured, strict=True)):
                 rate = options["lr"] * factor
@@ -74,9 +74,9 @@ class PhaseState:
 
     @contextlib.contextmanager
     def capturable(self) -> Iterator[None]:
-        """Meanwhile the optimiser reads its rate from the device: a captured step goes on following `set_rate`.
+        """Inside, the optimizer reads its rate from the device, so that a captured step follows `set_rate`.
 
-        Outside, its groups hold plain numbers: a checkpoint is the same whichever way the steps were made.
+        Outside, its groups hold plain numbers, so that checkpoints with and without graphs are the same.
         """
         if self.optimizer is None:
             yield
@@ -91,7 +91,7 @@ class PhaseState:
         for group, rate in zip(groups, self._rates, strict=True):
             group.update({key: True for key in group if key == "capturable"}, lr=rate)
         for state in self.optimizer.state.values():
-            if "step" in state:  # a counter that an optimiser of plain numbers keeps on the host
+            if "step" in state:  # a counter that other optimizers keep on the host
                 state["step"] = state["step"].to(self.parameters[0].device)
         try:
             yield
@@ -100,7 +100,7 @@ class PhaseState:
                 group.update(options)
 
     def configure(self) -> None:
-        """Give the optimiser its configured options back, after a checkpoint has brought those of its own run."""
+        """Restore the configured options after a checkpoint has loaded those of an earlier process."""
         if self.optimizer:
             for group, options in zip(self.optimizer.param_groups, self.configured, strict=True):
                 group.update(options)
@@ -109,10 +109,10 @@ class PhaseState:
         (self.scaler.scale(loss) if self.scaler else loss).backward()
 
     def descend(self, runtime: Runtime, clip: float | None, loss: Tensor) -> tuple[Tensor, Tensor | bool]:
-        """Average gradients over ranks and clip them: their norm before clipping, and whether no step may be made.
+        """Average gradients over ranks and clip them; returns their norm before clipping, and whether it is non-finite.
 
-        Where the host runs ahead of the device that is a number there, 1 or 0, and the update is already prevented.
-        Under fp16 an overflowing gradient is no reason to stop: the scaler skips that step and lowers its scale.
+        On CUDA the non-finite flag stays on the device (1 or 0) and the update is already masked, so the host need not
+        synchronize. Under fp16 gradients may overflow: the scaler skips that step and lowers its scale.
         """
         if runtime.world_size > 1:
             loss, self._flat = runtime.average(self.parameters, loss, self._flat)
@@ -122,17 +122,17 @@ class PhaseState:
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         if clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, clip, norm)
-        telling = loss if self.scaler else loss + norm
+        checked = loss if self.scaler else loss + norm
         if not runtime.asynchronous:
-            return norm, not math.isfinite(telling)
-        bad = (telling * 0).ne(0).float()  # 0·x is 0 for a finite x, else NaN: fewer operations than isfinite()
+            return norm, not math.isfinite(checked)
+        bad = (checked * 0).ne(0).float()  # 0·x is 0 for a finite x, else NaN: fewer operations than isfinite()
         if not self.scaler:
             self._mask_nonfinite(gradients, bad)
         return norm, bad
 
     def _mask_nonfinite(self, gradients: list[Tensor], bad: Tensor) -> None:
-        """Let no number that is not finite into the parameters, without asking the device what it found."""
-        if hasattr(self.optimizer, "_step_supports_amp_scaling"):  # a fused optimiser leaves the step out when told
+        """Keep non-finite numbers out of the parameters without reading the flag on the host."""
+        if hasattr(self.optimizer, "_step_supports_amp_scaling"):  # a fused optimizer skips the step itself
             self.optimizer.found_inf = bad  # type: ignore[union-attr]
             return
         for gradient in gradients:
@@ -150,14 +150,14 @@ class PhaseState:
         self.drop_gradients()
 
     def drop_gradients(self) -> None:
-        for parameter in self.parameters:  # as zero_grad does, without its profiler's range
+        for parameter in self.parameters:  # as zero_grad does, without its profiler range
             parameter.grad = None
 
     def check_scale(self, step: int) -> None:
         """DivergedError if the loss scale has collapsed."""
         if self.scaler and self.scaler.get_scale() < SMALLEST_SCALE:
             raise DivergedError(
-                f"the loss scale of phase '{self.phase.name}' fell below {SMALLEST_SCALE:g}",
+                f"the loss scale of phase '{self.name}' fell below {SMALLEST_SCALE:g}",
                 f"step {step}",
                 "every step was skipped: use trainer.precision=bf16 or fp32",
             )

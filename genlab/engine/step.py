@@ -1,14 +1,13 @@
-"""One optimiser step: batch → phase → loss → backward → average → clip → step → average of weights.
+"""One optimizer step: batch → loss of each phase → backward → mean over ranks → clip → update → average of weights.
 
-Adversarial training is data here: a list of players, walked once a step. How the same step is made faster (layout in
-memory, torch.compile, CUDA graphs) is decided once, before the first.
+Adversarial training is data here: a list of phases, walked once a step. How the same step is made faster lies beside
+(compiling.py, cuda_graphs.py) and is decided once, before the first step.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from genlab.config.trainer_config import TrainerConfig
 from genlab.core import rng
 from genlab.core.model import Model
 from genlab.distributed.runtime import Runtime
-from genlab.engine.compiling import cannot_compile
+from genlab.engine.compiling import Compilation
 from genlab.engine.cuda_graphs import CudaRecorder, Graphs, Recorder, why_not_capturable
 from genlab.engine.optimizers import Average
 from genlab.engine.phase_state import MakeOptimizer, PhaseState
@@ -29,95 +28,44 @@ from genlab.utils.progress import say
 if TYPE_CHECKING:
     from genlab.data.dataset import Data
 
-Values = dict[str, Tensor]  # what was logged, still on the device
+Values = dict[str, Tensor]  # logged scalars, still on the device
 
 
 class Stepper:
-    """Makes the steps of `model` on `data`; knows nothing of what comes between them."""
+    """Makes the steps of `model` on `data`; knows nothing of logs, evaluations and checkpoints."""
 
     def __init__(
         self, model: Model, data: Data, runtime: Runtime, settings: TrainerConfig, seed: int, optimizer: MakeOptimizer
     ) -> None:
         self.model, self.runtime, self.settings, self.seed = model, runtime, settings, seed
         self.channels_last = runtime.channels_last(settings.channels_last, model)
-        form = torch.contiguous_format
+        memory_format = torch.contiguous_format
         if self.channels_last:
-            form = torch.channels_last
-            model.to(memory_format=form)
-        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world_size, form)
-        local_batch_size = self.batches.local_batch_size(settings.grad_accum_steps)
-        model.check_batch(local_batch_size)  # a bad batch is refused now, not at step 1
-        self._shared_forward: Callable[..., Any] = model.shared_forward
-        self.players = PhaseState.all_of(model.phases(), optimizer, runtime)
+            memory_format = torch.channels_last
+            model.to(memory_format=memory_format)
+        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world_size, memory_format)
+        model.check_batch(self.batches.local_batch_size(settings.grad_accum_steps))  # refused now, not at step 1
+        self.shared_forward: Callable[..., Any] = model.shared_forward
+        self.phases = PhaseState.all_of(model.phases(), optimizer, runtime)
         self.average = Average(model, settings.ema_decay) if settings.ema_decay else None
         self._progress: Tensor | None = getattr(model, "progress", None)
-        self._moving: set[str] | None = None
-        self._bad = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
+        self._trainable: set[str] | None = None  # phases whose parameters take gradients now
+        self._diverged = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
         self._graphs: Graphs | None = None
-        # shared_forward and the objectives, while compiled ones stand in their places
-        self._uncompiled: list[Callable[..., Any]] = []
-        self._tried: set[tuple[str, ...]] = set()  # kinds of steps: which players move in them
+        self._compilation: Compilation | None = None
         if runtime.device.type == "cuda" and settings.cuda_graphs:
             self._record_if_possible()
         if settings.compile:
             self.compile()
 
-    # ------------------------------------------------------------------ how steps are made
-
     def compile(self, backend: str = "inductor") -> None:
-        """`Model.shared_forward` and the phases' objectives through torch.compile."""
-        from genlab.engine.compiling import compiled
-
-        tell = say if self.runtime.is_main else _silent
-        self._uncompiled = [self._shared_forward, *(player.phase.objective for player in self.players)]
-        if type(self.model).shared_forward is not Model.shared_forward:
-            self._shared_forward = compiled(self._shared_forward, "shared_forward()", backend, tell)
-        for player in self.players:
-            if player.optimizer:
-                fast = compiled(player.phase.objective, f"phase '{player.phase.name}'", backend, tell)
-                player.phase = replace(player.phase, objective=fast)
-
-    def _try(self, due: list[PhaseState], step: int) -> None:
-        """What is compiled, with its gradients and no effect, before the first step of a kind; as it is if it fails.
-
-        A graph can be compiled whose gradient cannot. Were that found within a step, other players would have moved.
-        """
-        kind = tuple(player.phase.name for player in due)
-        if not self._uncompiled or kind in self._tried:
-            return
-        self._tried.add(kind)
-        before = [buffer.clone() for buffer in self.model.buffers()]
-        try:
-            for players in [due] if self.settings.grad_accum_steps == 1 else [[player] for player in due]:
-                shared = self._part(players, step, 0)
-                for player in players:
-                    if player.optimizer:
-                        self._only([player])
-                        with self._mode(player):
-                            loss = player.phase.objective(*shared)["loss"]
-                        player.backward(loss)
-        except RuntimeError as error:
-            if not cannot_compile(error):
-                raise
-            self._give_up_compiling(error)  # every rank does: they run the same code
-        for player in due:
-            player.drop_gradients()
-        for buffer, value in zip(self.model.buffers(), before, strict=True):
-            buffer.copy_(value)
-
-    def _give_up_compiling(self, error: RuntimeError) -> None:
-        reason = " ".join(str(error).split())[:120]
-        if self.runtime.is_main:
-            say(f"a compiled step cannot be made ({type(error).__name__}: {reason}); steps are made as they are")
-        self._shared_forward, *objectives = self._uncompiled
-        self._uncompiled = []
-        for player, objective in zip(self.players, objectives, strict=True):
-            player.phase = replace(player.phase, objective=objective)
+        """Compile `Model.shared_forward` and the objectives of the phases with torch.compile."""
+        self._compilation = Compilation(self, backend)
 
     def _record_if_possible(self) -> None:
         always = any(
-            player.optimizer is None and player.phase.every == 1 and player.phase.window == (0.0, 1.0)
-            for player in self.players
+            phase.optimizer is None and phase.spec.every == 1 and phase.spec.window == (0.0, 1.0)
+            for phase in self.phases
         )
         reason = why_not_capturable(self.settings, self.runtime, always)
         if reason is None:
@@ -126,7 +74,7 @@ class Stepper:
             say(f"steps are not recorded as CUDA graphs: {reason}")
 
     def record_with(self, recorder: Recorder) -> None:
-        """From now on steps are recorded and replayed by `recorder`."""
+        """Record and replay steps with `recorder` from now on."""
         if self.average:
             self.average.capturable()
         self._graphs = Graphs(recorder)
@@ -134,137 +82,133 @@ class Stepper:
     # ------------------------------------------------------------------ a step
 
     def make(self, step: int, total: int, factor: float) -> Values:
-        """Step `step` (from 0) of `total`, at `factor` times the configured learning rates."""
-        due = [player for player in self.players if player.due(step, total)]
-        for player in due:
-            player.set_rate(factor)
+        """Step `step` (from 0) of `total`, at `factor` times the configured learning rates; returns what is logged."""
+        due = [phase for phase in self.phases if phase.due(step, total)]
+        for phase in due:
+            phase.set_rate(factor)
         if self._progress is not None:
             self._progress.fill_((step + 0.5) / total)
         if self.average:
             self.average.at(step + 1)
-        self._try(due, step)
+        if self._compilation:
+            self._compilation.check(due, step)
         if self.settings.grad_accum_steps > 1:
             return self._update(due, step, partial(self._parts, step=step))
         columns = self.batches.at(step)
-        seed = partial(rng.seed, self.seed, step, 0)  # what a step draws can be had again: a resumed run is the same
+        seed = partial(rng.seed, self.seed, step, 0)  # noise depends on the step alone: a resumed run is the same
         if self._graphs is None:
             seed()
-            shared = self._share(due, columns)
-            return self._update(due, step, lambda player: [shared])
-        if any(player.optimizer is None for player in due):  # what such a phase does may need the host
+            shared = self._forward(due, columns)
+            return self._update(due, step, lambda phase: [shared])
+        if any(phase.optimizer is None for phase in due):  # an update without gradients may need the host
             seed()
             return self._capturable(due, step, columns)
-        kind = tuple(player.phase.name for player in due)
-        return self._graphs.make(kind, columns, partial(self._capturable, due, step), seed)
+        names = tuple(phase.name for phase in due)
+        return self._graphs.make(names, columns, partial(self._capturable, due, step), seed)
 
     def _update(
         self, due: list[PhaseState], step: int, parts: Callable[[PhaseState], Iterable[tuple[Tensor, ...]]]
     ) -> Values:
-        """Each player's update from the `parts` of its batch, in turn; the means of what they log.
+        """Update each phase in turn from the `parts` of its batch; returns the means of what the phases log.
 
-        `step` may only stand in messages: a recording is replayed for later ones.
+        Use `step` in messages only: a recorded step is replayed for later ones.
         """
         values: Values = {}
         count = self.settings.grad_accum_steps
-        for player in due:
-            said: Values = {}
-            for shared in parts(player):
-                self._only([player])
-                with self._mode(player):
-                    logged = player.phase.objective(*self._seen_by(player, shared))
-                if player.optimizer:
-                    player.backward(logged["loss"] / count if count > 1 else logged["loss"])
-                for name, value in logged.items():
-                    said[name] = said[name] + value.detach() if name in said else value.detach()
+        for phase in due:
+            logs: Values = {}
+            for shared in parts(phase):
+                self.require_grad([phase])
+                with self.context(phase):
+                    found = phase.spec.objective(*self._inputs(phase, shared))
+                if phase.optimizer:
+                    phase.backward(found["loss"] / count if count > 1 else found["loss"])
+                for name, value in found.items():
+                    logs[name] = logs[name] + value.detach() if name in logs else value.detach()
             if count > 1:
-                said = {name: value / count for name, value in said.items()}
-            self._descend(player, step, said)
-            values |= self._named(player, said)
+                logs = {name: value / count for name, value in logs.items()}
+            self._descend(phase, step, logs)
+            values |= self._prefixed(phase, logs)
         if self.average:
             self.average.blend()
         return values
 
     def _capturable(self, due: list[PhaseState], step: int, columns: Sequence[Tensor]) -> Values:
+        """A step that a CUDA graph can record: learning rates are read from the device."""
         with contextlib.ExitStack() as stack:
-            for player in {id(player.optimizer): player for player in reversed(due)}.values():  # each optimiser once
-                stack.enter_context(player.capturable())
+            for phase in {id(phase.optimizer): phase for phase in reversed(due)}.values():  # each optimizer once
+                stack.enter_context(phase.capturable())
             try:
-                shared = self._share(due, columns)
-                return self._update(due, step, lambda player: [shared])
-            except RuntimeError:  # what a broken recording left in the gradients was never computed
-                for player in due:
-                    player.drop_gradients()
+                shared = self._forward(due, columns)
+                return self._update(due, step, lambda phase: [shared])
+            except RuntimeError:  # gradients of a broken recording were never computed
+                for phase in due:
+                    phase.drop_gradients()
                 raise
 
-    def _parts(self, player: PhaseState, step: int) -> Iterator[tuple[Tensor, ...]]:
-        """The parts of a batch that is computed in parts: each player takes them one after another, drawn anew."""
-        return (self._part([player], step, part) for part in range(self.settings.grad_accum_steps))
+    def _parts(self, phase: PhaseState, step: int) -> Iterator[tuple[Tensor, ...]]:
+        """The parts of an accumulated batch, one after another; each phase computes them anew."""
+        return (self.part([phase], step, part) for part in range(self.settings.grad_accum_steps))
 
-    def _part(self, due: list[PhaseState], step: int, part: int) -> tuple[Tensor, ...]:
+    def part(self, due: list[PhaseState], step: int, part: int) -> tuple[Tensor, ...]:
+        """What the phases share of one part of the batch of `step`."""
         columns = self.batches.at(step, part, self.settings.grad_accum_steps)
         rng.seed(self.seed, step, part)
-        return self._share(due, columns)
+        return self._forward(due, columns)
 
-    def _share(self, due: list[PhaseState], columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """What the phases share of these columns."""
-        self._only(due)
+    def _forward(self, due: list[PhaseState], columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        self.require_grad(due)
         with self.runtime.autocast():
-            return tuple(self._shared_forward(*columns))
+            return tuple(self.shared_forward(*columns))
 
-    def _named(self, player: PhaseState, said: Values) -> Values:
-        descending = sum(each.optimizer is not None for each in self.players)
-        if len(self.players) == 1 or (player.optimizer and descending == 1):
-            return said
-        return {f"{player.phase.name}/{name}": value for name, value in said.items()}
+    def _prefixed(self, phase: PhaseState, logs: Values) -> Values:
+        """Log names begin with the phase's name where several phases have a loss."""
+        descending = sum(each.optimizer is not None for each in self.phases)
+        if len(self.phases) == 1 or (phase.optimizer and descending == 1):
+            return logs
+        return {f"{phase.name}/{name}": value for name, value in logs.items()}
 
-    def _descend(self, player: PhaseState, step: int, said: Values) -> None:
-        """Update the player's parameters, unless a loss or a gradient is not finite; logs the gradient's norm."""
-        if not player.optimizer:
+    def _descend(self, phase: PhaseState, step: int, logs: Values) -> None:
+        """Update the parameters of a phase unless a loss or a gradient is not finite; logs the gradient's norm."""
+        if not phase.optimizer:
             return
-        said["gradient_norm"], bad = player.descend(self.runtime, self.settings.grad_clip, said["loss"])
-        if isinstance(bad, Tensor):  # looked at when something is logged
-            torch.maximum(self._bad, bad, out=self._bad)
+        logs["gradient_norm"], bad = phase.descend(self.runtime, self.settings.grad_clip, logs["loss"])
+        if isinstance(bad, Tensor):  # read when something is logged
+            torch.maximum(self._diverged, bad, out=self._diverged)
         elif bad:
-            raise _diverged(player.phase.name, step)
-        player.step()
+            raise _diverged(phase.name, step)
+        phase.step()
 
-    def _mode(self, player: PhaseState) -> contextlib.AbstractContextManager[Any]:
+    def context(self, phase: PhaseState) -> contextlib.AbstractContextManager[Any]:
         """How a phase is computed: with gradients in mixed precision, or without any, the same on every rank."""
-        return self.runtime.autocast() if player.optimizer else _without_gradients()
+        return self.runtime.autocast() if phase.optimizer else _without_gradients()
 
-    def _seen_by(self, player: PhaseState, shared: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """A phase without gradients sees the whole batch, if it says so: every rank makes the same update from it."""
-        return self.runtime.gather(shared) if player.phase.gathers and not player.optimizer else shared
+    def _inputs(self, phase: PhaseState, shared: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """A phase without gradients may ask for the global batch: every rank then makes the same update from it."""
+        return self.runtime.gather(shared) if phase.spec.gathers and not phase.optimizer else shared
 
     def check_finite(self, step: int) -> None:
-        """DivergedError if a loss or a gradient has not been finite on a device that was not asked at once."""
-        if self._bad:
-            raise _diverged("+".join(player.phase.name for player in self.players), step)
+        """DivergedError if a loss or a gradient has not been finite on a device that runs ahead of the host."""
+        if self._diverged:
+            raise _diverged("+".join(phase.name for phase in self.phases), step)
 
-    def _only(self, players: Iterable[PhaseState]) -> None:
-        """Only these players' parameters take gradients."""
-        names = {player.phase.name for player in players}
-        if names == self._moving:
+    def require_grad(self, phases: Iterable[PhaseState]) -> None:
+        """Let the parameters of these phases take gradients, and no others."""
+        names = {phase.name for phase in phases}
+        if names == self._trainable:
             return
-        self._moving = names
-        for player in self.players:
-            if player.phase.name not in names:
-                for parameter in player.parameters:
-                    parameter.requires_grad_(False)
-        for player in self.players:
-            if player.phase.name in names:
-                for parameter in player.parameters:
-                    parameter.requires_grad_(True)
+        self._trainable = names
+        for trainable in (False, True):  # last: a module may belong to a phase of either kind
+            for phase in self.phases:
+                if (phase.name in names) is trainable:
+                    for parameter in phase.parameters:
+                        parameter.requires_grad_(trainable)
 
 
 @contextlib.contextmanager
 def _without_gradients() -> Iterator[None]:
     with torch.no_grad(), rng.alone():
         yield
-
-
-def _silent(line: str) -> None:
-    """Another rank says it."""
 
 
 def _diverged(phase: str, step: int) -> DivergedError:

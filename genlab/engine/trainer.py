@@ -1,4 +1,4 @@
-"""The loop: step after step (step.py), and what comes between them: logs, evaluations, checkpoints, a stop."""
+"""The loop: steps (step.py), and between them logs, evaluations, checkpoints and a requested stop."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Data
 
 
-AT_RISK = 10.0  # seconds of training that the end's evaluations, which may take long, may put at risk
+AT_RISK = 10.0  # seconds of training: if more are unsaved, a checkpoint comes before the final evaluations
 Save = Callable[[int, Mapping[str, Any], dict[str, Any]], None]  # step, objects with a state, plain state
 
 
 class Trainer:
-    """Trains `model` on `data` up to `total` optimiser steps; `step` counts those done."""
+    """Trains `model` on `data` for `total` optimizer steps; `step` counts those done."""
 
     def __init__(
         self,
@@ -55,16 +55,16 @@ class Trainer:
         self._save: Save = lambda step, objects, state: None
         self._stop: Callable[[], int] = lambda: 0
         self.stepper = Stepper(model, data, runtime, settings, seed, optimizer)
-        self.players, self.average = self.stepper.players, self.stepper.average
+        self.phases, self.average = self.stepper.phases, self.stepper.average
         self.batches = self.stepper.batches
         self.batches.end = self.total = settings.total(self.batches.per_epoch)
         self.step = 0
         self.metrics: dict[str, float] = {}
         self.best: dict[str, Any] | None = None
         self.diagnoses: list[dict[str, Any]] = []
-        self._due: list[str] = []  # evaluations of this step that are still to be made
-        self._rare = tuple(f"{player.phase.name}/" for player in self.players if player.phase.every > 1)
-        self._rested: dict[str, Tensor] = {}  # what these logged when they last moved since the last record
+        self._due: list[str] = []  # evaluators still to be run at this step
+        self._rare = tuple(f"{phase.name}/" for phase in self.phases if phase.spec.every > 1)
+        self._rare_logs: dict[str, Tensor] = {}  # the last values of these phases since the last record
         sizes = data.sizes()
         self.evaluators = {
             key: e for key, e in evaluators.items() if e.applies(model) and (e.split is None or sizes[e.split])
@@ -78,46 +78,47 @@ class Trainer:
         self._counted = 0  # the step up to which the clock has counted
         self._kept = 0.0  # seconds of training up to the last checkpoint of this process
 
-    # ------------------------------------------------------------------ what must survive
+    # ------------------------------------------------------------------ checkpoints
 
     def objects(self) -> dict[str, Any]:
-        """Everything that a checkpoint must hold, by name."""
+        """The objects whose state a checkpoint holds, by name."""
         named: dict[str, Any] = {"model": self.model}
         if self.average:
             named["ema"] = self.average
-        for player in reversed(self.players):  # what several phases share has the name of the first
-            for kind, shared in (("optimizer", player.optimizer), ("scaler", player.scaler)):
+        for phase in reversed(self.phases):  # an optimizer that several phases share has the name of the first
+            for kind, shared in (("optimizer", phase.optimizer), ("scaler", phase.scaler)):
                 if shared:
                     named = {name: each for name, each in named.items() if each is not shared}
-                    named[f"{kind}/{player.phase.name}"] = shared
+                    named[f"{kind}/{phase.name}"] = shared
         return named
 
     def state_bytes(self) -> int:
-        """About what a checkpoint takes: weights, their average, and two moments of each."""
+        """The approximate size of a checkpoint: weights, their average, and two moments of each."""
         weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
         return weights * (4 if self.average else 3)
 
     def state(self) -> dict[str, Any]:
-        known, due = list(self.diagnoses), list(self._due)  # copies: they are written while training goes on
+        """The plain state that a checkpoint holds beside `objects`."""
+        known, due = list(self.diagnoses), list(self._due)  # copies: another thread writes them during training
         memory = {key: each.memory for key, each in self.evaluators.items() if each.memory is not None}
         return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best,
                 "diagnoses": known, "due": due, "memory": memory}  # fmt: skip
 
     def seconds(self) -> dict[str, float]:
-        """Where the time of `fit` has gone so far: training, validation, pictures, logging, checkpoints."""
+        """Seconds of `fit` so far by activity: training, validation, images, logging, checkpoints."""
         return dict(self._clock.seconds)
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go on from a checkpoint; CheckpointError if it is not this run's, and then nothing has changed."""
+        """Resume from a checkpoint; CheckpointError if it does not fit this run, and then nothing has changed."""
         if state["step"] > self.total:
             raise CheckpointError(
                 f"the checkpoint is at step {state['step']}, the run ends at {self.total}",
                 "key trainer.steps",
-                "give at least as many steps as are done",
+                "set trainer.steps to at least the checkpoint's step",
             )
         manager.unpack(self.objects(), tensors, state["structure"])
-        for player in self.players:
-            player.configure()
+        for phase in self.phases:
+            phase.configure()
         self.step, self.metrics, self.best = state["step"], state["metrics"], state["best"]
         self.diagnoses = state.get("diagnoses", [])  # checkpoints of 0.1 have none
         self._due = [key for key in state.get("due", []) if key in self.evaluators]
@@ -130,11 +131,11 @@ class Trainer:
     def fit(
         self, logger: Logger, save: Save, stop: Callable[[], int], watch: Callable[[int], bool] = lambda step: False
     ) -> dict[str, float]:
-        """Train to the end and give the last metrics: `valid/...` and `images_per_second`.
+        """Train to the end and return the last metrics: `valid/...` and `images_per_second`.
 
-        `save` is called with what must survive; `stop` gives the number of a signal that asked to stop, or 0;
-        `watch` is called with each step that is done and ends the run there, saved, by answering true.
-        Raises DivergedError before a non-finite update is made, and Stopped after saving when asked to stop.
+        `save` writes a checkpoint; `stop` returns the number of a signal that asked to stop, or 0; `watch` is called
+        after each step with its number, and returns True to save and end the run there.
+        Raises DivergedError before a non-finite update is made, and Stopped after saving on a signal.
         """
         self._logger, self._save, self._stop = logger, save, stop
         self._logger.start(self.step, self.total, type(self.model).__name__)
@@ -143,7 +144,7 @@ class Trainer:
         self._agreement = Agreement(self.runtime, self.step)
         self._clock.go()
         try:
-            self._evaluate()  # what had failed when this step was saved
+            self._evaluate()  # evaluators that had failed when this step was saved
             self._clock.go()
             while self.step < self.total:
                 self._after_step(self.train_step())
@@ -152,12 +153,14 @@ class Trainer:
                     self._keep()
                     break
         finally:
-            self.batches.close()  # it reads ahead, of what an early end does not want
+            self.batches.close()  # ends the thread that reads ahead
         return self.metrics
 
     def train_step(self) -> dict[str, Tensor]:
-        """One optimiser step of every phase that is due; what they logged, by name, still on the device."""
-        factor = self.schedule((self.step + 0.5) / self.total)  # the step's middle: a warm-up does not begin at 0
+        """One optimizer step of every phase that is due; returns logged scalars by name, still on the device."""
+        factor = self.schedule(
+            (self.step + 0.5) / self.total
+        )  # the middle of the step, so that a warm-up does not begin at 0
         values = self.stepper.make(self.step, self.total, factor)
         self.step += 1
         return values
@@ -165,8 +168,8 @@ class Trainer:
     # ------------------------------------------------------------------ between steps
 
     def _after_step(self, values: dict[str, Tensor]) -> None:
-        # copies: a recorded step leaves its values only until the next is made
-        self._rested |= {name: value.clone() for name, value in values.items() if name.startswith(self._rare)}
+        # copies: the next step of a CUDA graph overwrites its values
+        self._rare_logs |= {name: value.clone() for name, value in values.items() if name.startswith(self._rare)}
         last = self.step == self.total
         logs = last or self.step % self.settings.log_every == 0
         saves = last or self.step % self._save_every == 0
@@ -176,15 +179,15 @@ class Trainer:
             return
         self._count_steps()
         if logs:
-            self._log(self._rested | values)
-            self._rested = {}
+            self._log(self._rare_logs | values)
+            self._rare_logs = {}
         if last and self._due and self._clock.seconds["training"] - self._kept > AT_RISK:
-            self._keep()  # a run that is killed while it evaluates resumes with the evaluations
+            self._keep()  # a run that is killed during the evaluations resumes with them
             if self.runtime.is_main:
                 say(f"step {self.step} is saved; evaluating: {', '.join(self._due)}")
         try:
             self._evaluate()
-        except Exception:  # an evaluation that cannot be made costs no training: a resumed run begins with it
+        except Exception:  # a failed evaluation costs no training: a resumed run begins with it
             self._keep()
             raise
         if saves or signum:
@@ -194,31 +197,31 @@ class Trainer:
             raise Stopped(signum, f"stopped at step {self.step} of {self.total}", "state saved")
 
     def _count_steps(self) -> None:
-        self.runtime.synchronize()  # so that the clock counts what the device has really done
+        self.runtime.synchronize()  # so that the clock counts finished work
         self._clock.pause(self.step - self._counted)
         self._counted = self.step
 
     def _log(self, values: dict[str, Tensor]) -> None:
         self.stepper.check_finite(self.step)
-        for player in self.players:
-            player.check_scale(self.step)
+        for phase in self.phases:
+            phase.check_scale(self.step)
         means = self.runtime.mean(values)
         with float64_on_host(self.runtime.device):
             stacked = torch.stack([value.double() for value in means.values()]) if means else torch.empty(0)
-        said = dict(zip(means, stacked.tolist(), strict=True))  # one transfer for all
-        rates = [player.optimizer.param_groups[0]["lr"] for player in self.players if player.optimizer]
+        logs = dict(zip(means, stacked.tolist(), strict=True))  # one transfer for all
+        rates = [phase.optimizer.param_groups[0]["lr"] for phase in self.phases if phase.optimizer]
         if rates:
-            said["learning_rate"] = rates[0]
-        said["images_per_second"] = round(self._clock.recent(), 1)
+            logs["learning_rate"] = rates[0]
+        logs["images_per_second"] = round(self._clock.recent(), 1)
         if self.runtime.is_main:
-            self._logger.scalars(self.step, "train", said)
+            self._logger.scalars(self.step, "train", logs)
         self._clock.lap("logging")
 
     def _evaluate(self) -> None:
         while self._due:
             evaluator = self.evaluators[self._due[0]]
-            subject = self.average.model if self.average and not evaluator.live else self.model
-            found = evaluate(evaluator, subject, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
+            model = self.average.model if self.average and not evaluator.live else self.model
+            found = evaluate(evaluator, model, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
             scalars = numbers(found)
             if scalars:
                 split = evaluator.split or "train"
@@ -237,7 +240,7 @@ class Trainer:
             self._clock.lap("validation" if scalars else "images")
 
     def _diagnose(self, name: str, found: Diagnosis) -> None:
-        """Said once a run; logged each time."""
+        """Logged each time, printed once a run."""
         if not found.due(self.step, self.total):
             return
         self._logger.text(self.step, f"diagnosis/{name}", found.sentence)

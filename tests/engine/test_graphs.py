@@ -41,8 +41,8 @@ class Rerun:
 
 
 def every_second_step(trainer: Trainer) -> None:
-    last = trainer.players[-1]
-    last.phase = Phase(last.phase.name, last.phase.objective, last.phase.module, every=2)
+    last = trainer.phases[-1]
+    last.spec = Phase(last.spec.name, last.spec.objective, last.spec.module, every=2)
 
 
 def largest_difference(one: Trainer, other: Trainer) -> float:
@@ -65,13 +65,13 @@ def test_a_replayed_step_follows_rates_shares_seeds_and_batches(
         every_second_step(trainer)
         for _ in range(20):
             values = trainer.train_step()
-    assert recorder.recorded == 2  # both kinds of step: with and without the last player
+    assert recorder.recorded == 2  # both kinds of step: with and without the last phase
     assert recorder.replayed == 20 - 2 * WARM_UP
     assert all(value.isfinite() for value in values.values())
     assert largest_difference(eager, replayed) < 2e-6
-    for player in replayed.players:  # a checkpoint holds plain numbers, whichever way the steps were made
-        assert all(isinstance(group["lr"], float) for group in player.optimizer.param_groups)
-        assert not any(group.get("capturable") for group in player.optimizer.param_groups)
+    for phase in replayed.phases:  # a checkpoint holds plain numbers, whichever way the steps were made
+        assert all(isinstance(group["lr"], float) for group in phase.optimizer.param_groups)
+        assert not any(group.get("capturable") for group in phase.optimizer.param_groups)
 
 
 def test_only_steps_with_an_update_without_gradients_are_not_recorded(make_trainer: MakeTrainer) -> None:
@@ -85,7 +85,7 @@ def test_only_steps_with_an_update_without_gradients_are_not_recorded(make_train
         return {"mean": image.mean()}
 
     for trainer in (eager, other):
-        trainer.players.append(PhaseState(Phase("statistics", update, every=4), [], None, None))
+        trainer.phases.append(PhaseState(Phase("statistics", update, every=4), [], None, None))
         for _ in range(20):
             trainer.train_step()
     assert recorder.recorded == 1
@@ -106,7 +106,7 @@ def test_a_step_that_cannot_be_recorded_is_made_as_ever(
                 step()
             raise AssertionError("the step went through")
 
-    def refuse(player: PhaseState) -> None:
+    def refuse(phase: PhaseState) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     eager, other = (make_trainer("vae", *CHANGING) for _ in range(2))
@@ -206,9 +206,9 @@ def test_a_step_that_looks_at_a_value_is_not_recorded(
     make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trainer = make_trainer("vae", runtime=Runtime(torch.device("cuda", 0)))
-    only = trainer.players[0]
-    sound = only.phase.objective
-    only.phase = Phase("model", lambda image: (image.sum().item(), sound(image))[1], only.phase.module)
+    only = trainer.phases[0]
+    sound = only.spec.objective
+    only.spec = Phase("model", lambda image: (image.sum().item(), sound(image))[1], only.spec.module)
     for _ in range(8):
         assert trainer.train_step()["loss"].isfinite()
     assert "cannot be recorded" in capsys.readouterr().err

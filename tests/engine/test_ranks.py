@@ -129,7 +129,7 @@ def test_an_update_without_gradients_sees_the_global_batch(make_trainer: MakeTra
             seen.update(image=image, noise=rng.normal(len(image), 3, like=image))
             return {"loss": image.mean()}
 
-        trainer.players[:] = [PhaseState(Phase("statistics", update), [], None, None)]
+        trainer.phases[:] = [PhaseState(Phase("statistics", update), [], None, None)]
         trainer.train_step()
         return seen
 

@@ -105,28 +105,28 @@ class Breaks(torch.autograd.Function):
         raise ctx.error
 
 
-def broken(trainer: Trainer, player: int, error: RuntimeError) -> None:
-    """As if compiled: this player's gradient fails with `error`."""
+def broken(trainer: Trainer, phase: int, error: RuntimeError) -> None:
+    """As if compiled: this phase's gradient fails with `error`."""
     trainer.stepper.compile(backend="eager")
-    phase = trainer.stepper.players[player].phase
-    objective = phase.objective
+    spec = trainer.stepper.phases[phase].spec
+    objective = spec.objective
 
     def compiled(*drawn: Tensor) -> dict[str, Tensor]:
         values = objective(*drawn)
         return {**values, "loss": Breaks.apply(values["loss"], error)}
 
-    object.__setattr__(phase, "objective", compiled)
+    object.__setattr__(spec, "objective", compiled)
 
 
-@pytest.mark.parametrize("player", [0, 1])
+@pytest.mark.parametrize("phase", [0, 1])
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_graph_whose_gradient_cannot_be_compiled_is_given_up_with_one_line_and_no_trace(
-    make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str], player: int, parts: int
+    make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str], phase: int, parts: int
 ) -> None:
     """Not in the moments of Adam either, nor in the statistics of batch norm or the strength of an augmentation."""
     words = ["model.augment={name: ada, start: 0.5}", f"trainer.grad_accum_steps={parts}"]
     eager, other = make_trainer("dcgan", *words), make_trainer("dcgan", *words)
-    broken(other, player, RuntimeError("aot_autograd does not currently support double backward"))
+    broken(other, phase, RuntimeError("aot_autograd does not currently support double backward"))
     ends = []
     for trainer in (eager, other):
         steps(trainer, 2)

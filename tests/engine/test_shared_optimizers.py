@@ -1,4 +1,4 @@
-"""Phases of one module are moves of one player: one optimiser, saved once, going on as if nothing had been saved."""
+"""Phases of one module share one optimizer, which is saved once and resumed exactly."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _lazy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_optimizer_is_shared_and_named_after_the_first_phase(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer("dcgan")
-    first, generator, last = trainer.players
+    first, generator, last = trainer.phases
     assert first.optimizer is last.optimizer
     assert first.optimizer is not generator.optimizer
     assert {name for name in trainer.objects() if name.startswith("optimizer")} == {

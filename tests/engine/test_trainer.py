@@ -64,13 +64,13 @@ def test_a_player_that_rests_is_logged_as_it_last_moved(make_trainer: MakeTraine
 
 def test_accumulation_moves_both_players_once(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer("dcgan", "trainer.grad_accum_steps=4")
-    before = [[p.detach().clone() for p in player.parameters] for player in trainer.players]
+    before = [[p.detach().clone() for p in phase.parameters] for phase in trainer.phases]
     values = trainer.train_step()
     assert {"discriminator/loss", "generator/loss"} <= values.keys()
-    for player, old in zip(trainer.players, before, strict=True):
-        assert player.optimizer is not None
-        assert all(float(state["step"]) == 1 for state in player.optimizer.state.values())
-        assert any(not torch.equal(p, q) for p, q in zip(player.parameters, old, strict=True))
+    for phase, old in zip(trainer.phases, before, strict=True):
+        assert phase.optimizer is not None
+        assert all(float(state["step"]) == 1 for state in phase.optimizer.state.values())
+        assert any(not torch.equal(p, q) for p, q in zip(phase.parameters, old, strict=True))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
@@ -80,12 +80,12 @@ def test_a_step_skipped_on_the_device_leaves_everything_as_it_was(
     """The way of a GPU, where the host looks at the finite flag later: here with the CPU's fused optimisers."""
     monkeypatch.setattr(Runtime, "asynchronous", True)
     trainer = make_trainer("vae", f"optimizer={optimizer}")
-    only, before = trainer.players[0], [p.detach().clone() for p in trainer.model.parameters()]
-    sound = only.phase
-    only.phase = Phase("model", lambda image: {"loss": sound.objective(image)["loss"] * math.nan}, sound.module)
+    only, before = trainer.phases[0], [p.detach().clone() for p in trainer.model.parameters()]
+    sound = only.spec
+    only.spec = Phase("model", lambda image: {"loss": sound.objective(image)["loss"] * math.nan}, sound.module)
     trainer.train_step()
     assert all(torch.equal(p, q) for p, q in zip(trainer.model.parameters(), before, strict=True))
-    only.phase = sound
+    only.spec = sound
     trainer.train_step()
     assert all(p.isfinite().all() for p in trainer.model.parameters())
     with pytest.raises(DivergedError):
@@ -101,7 +101,7 @@ def test_an_update_without_gradients(make_trainer: MakeTrainer) -> None:
         seen.append((torch.is_grad_enabled(), (image.flatten(1).T @ image.flatten(1)).dtype))
         return {"loss": image.mean()}
 
-    trainer.players[:] = [PhaseState(Phase("statistics", update), [], None, None)]
+    trainer.phases[:] = [PhaseState(Phase("statistics", update), [], None, None)]
     assert "loss" in trainer.train_step()
     assert seen == [(False, torch.float32)]
 
@@ -111,7 +111,7 @@ def test_a_changed_option_of_the_optimizer_is_taken(make_trainer: MakeTrainer) -
     _, saved = fit(first)
     second = make_trainer("vae", "optimizer.betas=[0.5,0.9]", "trainer.steps=20")
     second.restore(*saved[12])
-    assert second.players[0].optimizer.param_groups[0]["betas"] == (0.5, 0.9)
+    assert second.phases[0].optimizer.param_groups[0]["betas"] == (0.5, 0.9)
 
 
 def test_a_checkpoint_beyond_the_end_changes_nothing(make_trainer: MakeTrainer) -> None:
@@ -143,17 +143,17 @@ def test_only_the_moving_player_takes_gradients(make_trainer: MakeTrainer) -> No
 
         return Phase(phase.name, objective, phase.module, phase.every, phase.window)
 
-    for player in trainer.players:
-        player.phase = watch(player.phase)
+    for phase in trainer.phases:
+        phase.spec = watch(phase.spec)
     trainer.train_step()
     assert seen == {"discriminator": (False, True), "generator": (True, False)}
 
 
 def test_every_and_window_decide_who_moves(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer("dcgan", "trainer.steps=12")
-    critic, player = trainer.players
-    player.phase = Phase("generator", player.phase.objective, player.phase.module, every=3)
-    critic.phase = Phase("discriminator", critic.phase.objective, critic.phase.module, window=(0.0, 0.5))
+    critic, phase = trainer.phases
+    phase.spec = Phase("generator", phase.spec.objective, phase.spec.module, every=3)
+    critic.spec = Phase("discriminator", critic.spec.objective, critic.spec.module, window=(0.0, 0.5))
     moved = []
     for _ in range(12):
         names = {name.split("/")[0] for name in trainer.train_step()}
@@ -167,23 +167,21 @@ def test_a_non_finite_loss_stops_before_the_update(make_trainer: MakeTrainer, fa
     trainer = make_trainer(family)
     for _ in range(3):
         trainer.train_step()
-    last = trainer.players[-1]
-    objective = last.phase.objective
-    last.phase = Phase(
-        last.phase.name, lambda *c: (v := objective(*c)) | {"loss": v["loss"] * value}, last.phase.module
-    )
-    before = {k: p.detach().clone() for k, p in last.phase.module.named_parameters()}
-    with pytest.raises(DivergedError, match=rf"'{last.phase.name}' is not finite at step 3"):
+    last = trainer.phases[-1]
+    objective = last.spec.objective
+    last.spec = Phase(last.spec.name, lambda *c: (v := objective(*c)) | {"loss": v["loss"] * value}, last.spec.module)
+    before = {k: p.detach().clone() for k, p in last.spec.module.named_parameters()}
+    with pytest.raises(DivergedError, match=rf"'{last.spec.name}' is not finite at step 3"):
         trainer.train_step()
-    assert all(torch.equal(before[k], p) for k, p in last.phase.module.named_parameters())
+    assert all(torch.equal(before[k], p) for k, p in last.spec.module.named_parameters())
 
 
 def test_a_non_finite_gradient_with_a_finite_loss_stops_too(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer("autoencoder")
     weight = next(trainer.model.parameters())
-    only = trainer.players[0]
+    only = trainer.phases[0]
     # sqrt at 0: the value is 0, the gradient infinite
-    only.phase = Phase("model", lambda image: {"loss": (weight * 0).abs().sum().sqrt()}, only.phase.module)
+    only.spec = Phase("model", lambda image: {"loss": (weight * 0).abs().sum().sqrt()}, only.spec.module)
     with pytest.raises(DivergedError):
         trainer.train_step()
 
