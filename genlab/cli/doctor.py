@@ -104,36 +104,37 @@ def _folders() -> Rows:
 def _data(root: str | None) -> Rows:
     """Each data set at its defaults: where it was found, or which file goes where."""
     from genlab.config import compose
-    from genlab.config.yaml_comments import options
+    from genlab.config.yaml_comments import missing, options
     from genlab.registry import discover
     from genlab.utils.paths import data_roots
 
     discover()
-    for name in options("dataset", [compose.search_path()]):
+    folders = [compose.search_path()]
+    for name, path in options("dataset", folders).items():
+        if keys := missing(path, folders):
+            yield name, f"your own: {', '.join(f'dataset.{key}=PATH' for key in keys)}"
+            continue
         try:
-            settings = compose.compose([f"dataset={name}"]).config["dataset"]
-            yield name, _found(settings, data_roots(root))
+            yield name, _found(compose.compose([f"dataset={name}"]).config["dataset"], data_roots(root))
         except Exception as error:  # say it and look at the next one
             yield name, f"no: {' '.join(str(error).split())[:200]}"
 
 
-def _found(settings: dict[str, Any], roots: list[Path]) -> str:
-    """The root is always given: with one a reader only looks, without one it may download."""
-    if settings["name"] in ("folder", "paired", "unpaired"):
-        return "your own pictures: dataset.root says where"
-    if _check(settings, Path(os.devnull)) is None:
+def _found(spec: dict[str, Any], roots: list[Path]) -> str:
+    """Always with a root: a reader without one may download."""
+    if _check(spec, Path(os.devnull)) is None:
         return "built in"
-    problems = {root: _check(settings, root) for root in roots}
+    problems = {root: _check(spec, root) for root in roots}
     found = [root for root, problem in problems.items() if problem is None]
     return f"found in {found[0]}" if found else f"no: {next(iter(problems.values()))}"
 
 
-def _check(settings: dict[str, Any], root: Path) -> GenlabError | None:
+def _check(spec: dict[str, Any], root: Path) -> GenlabError | None:
     from genlab.registry import DATASETS
 
     try:
-        place = {"root": str(root)} if "root" in settings else {}
-        DATASETS.build({**settings, **place}, "dataset", seed=0).check()
+        where = {"root": str(root)} if "root" in spec else {}
+        DATASETS.build({**spec, **where}, "dataset", seed=0).check()
     except GenlabError as error:
         return error
     return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from genlab.cli.options import Parser
 from genlab.config.parameters import parameters
-from genlab.config.yaml_comments import MODEL_CHOICES, comments, first_comment, options
+from genlab.config.yaml_comments import MODEL_CHOICES, comments, first_comment, missing, options
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.utils.tables import show
 
@@ -61,14 +61,17 @@ def run(given: argparse.Namespace) -> int:
         print(files[option].read_text("utf-8").rstrip())
         return 0
     # a recipe holds numbers for one pair of model and data set: not what describes either
-    composed = compose.compose(["recipe=null", *given.overrides], given.config_dir, given.plugin)
+    named = {word.partition("=")[0] for word in given.overrides}
+    absent = [key for key in missing(files.get(option), folders) if f"{group}.{key}" not in named]
+    words = ["recipe=null", *(f"{group}.{key}=PATH" for key in absent), *given.overrides]
+    composed = compose.compose(words, given.config_dir, given.plugin)
     compose.precheck(composed.config, given.plugin)
     discover()
     load_plugins(given.plugin)
     config = compose.check(composed.config)
     notes = comments(files[option], folders)
     print(f"{group}={option}: {first_comment(files[option])}\n")
-    section = config[group]
+    section = config[group] | dict.fromkeys(absent, "???")
     if group in ("evaluator", "logger"):
         for key in sorted(section):
             if section[key]:

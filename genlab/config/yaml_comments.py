@@ -70,6 +70,11 @@ def values(path: Path, folders: Sequence[Path]) -> dict[str, Any]:
     return merged | {key: value for key, value in _content(path).items() if key != "defaults"}
 
 
+def missing(path: Path | None, folders: Sequence[Path]) -> list[str]:
+    """The keys of a file that the command line must set: `???`."""
+    return [key for key, value in values(path, folders).items() if value == "???"] if path else []
+
+
 def from_model(group: str, default: str, model: str, folders: Sequence[Path]) -> str:
     """The option of `group` that a model's file, or a file it builds on, names; else `default`."""
     path = next((path for folder in folders if (path := folder / "model" / f"{model}.yaml").is_file()), None)

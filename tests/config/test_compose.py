@@ -11,6 +11,7 @@ import yaml
 
 from genlab.cli import main
 from genlab.config import compose, overrides
+from genlab.config.yaml_comments import missing
 from genlab.errors import ConfigError
 from genlab.registry import discover
 from genlab.sweep.plan import plan
@@ -28,8 +29,15 @@ def test_every_option_composes_and_is_right(group: str, name: str) -> None:
     if group == "recipe":  # numbers of a pair, which fit no other model
         model, dataset = name.split("-")
         words = [f"model={model}", f"dataset={dataset}"]
-    composed = compose.compose(words)
-    compose.check(composed.config)
+    folders = [compose.search_path()]
+    words += [f"{group}.{key}=x" for key in missing(folders[0] / group / f"{name}.yaml", folders)]
+    compose.check(compose.compose(words).config)
+
+
+def test_a_key_without_a_value_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"missing value for 'dataset\.root'; key dataset\.root; give dataset\.root="):
+        compose.compose(["dataset=folder"])
+    assert compose.compose(["dataset=folder", "dataset.root=/x"]).config["dataset"]["root"] == "/x"
 
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS)

@@ -10,6 +10,7 @@ import yaml
 
 from genlab.config import compose, overrides
 from genlab.config.trainer_config import CheckpointConfig, TrainerConfig
+from genlab.config.yaml_comments import missing
 from genlab.registry import DATASETS, OPTIMIZERS, SCHEDULES, Registry, discover, signature_schema
 
 discover()
@@ -23,13 +24,17 @@ def composed(*overrides: str) -> dict[str, Any]:
     return compose.compose(overrides).config
 
 
+def required(group: str, option: str) -> list[str]:
+    return [f"{group}.{key}=x" for key in missing(ROOT / group / f"{option}.yaml", [ROOT])]
+
+
 @pytest.mark.parametrize(("group", "option"), RUNS)
 def test_it_composes_and_holds(group: str, option: str) -> None:
     if group == "recipe":  # <model>-<dataset>.yaml is chosen by the pair itself
         model, dataset = option.split("-")
         settings = composed(f"model={model}", f"dataset={dataset}")
     else:
-        settings = composed(f"{group}={option}")
+        settings = composed(f"{group}={option}", *required(group, option))
     compose.check(settings)
 
 
@@ -45,7 +50,7 @@ def test_its_first_comment_says_what_it_is(group: str, option: str) -> None:
 )
 def test_keys_are_the_constructors_parameters(group: str, registry: Registry) -> None:
     for path in (ROOT / group).glob("*.yaml"):
-        section = composed(f"{group}={path.stem}")[group]
+        section = composed(f"{group}={path.stem}", *required(group, path.stem))[group]
         extra = {"name", "phases"} if group == "optimizer" else {"name"}
         assert section.keys() - extra == registry.schema(section["name"]).model_fields.keys(), path.name
 
