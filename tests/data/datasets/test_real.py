@@ -30,7 +30,7 @@ def uint8(image: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_every_yaml_gives_exactly_its_constructors_keys_and_defaults(name: str) -> None:
-    given = spec(name)
+    given = {key: None if value == "???" else value for key, value in spec(name).items()}
     fields = DATASETS.schema(name).model_fields
     assert DATASETS.check({"name": name, **{key: field.default for key, field in fields.items()}}) == given
     lines = (CONFIGS / f"{name}.yaml").read_text().splitlines()
