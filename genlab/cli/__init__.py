@@ -10,7 +10,7 @@ COMMANDS = {
     "resume": ("resume", "go on with a run that was stopped"),
     "eval": ("evaluate", "measure a trained model on the test split"),
     "sample": ("images.sample:COMMAND", "draw images from a trained model"),
-    "reconstruct": ("images.reconstruct:COMMAND", "images and what a trained model makes of them"),
+    "reconstruct": ("images.restore:RECONSTRUCT_COMMAND", "images and what a trained model makes of them"),
     "denoise": ("images.restore:DENOISE_COMMAND", "noisy images and what a trained model makes of them"),
     "inpaint": ("images.restore:INPAINT_COMMAND", "images with a square missing, filled by a trained model"),
     "translate": ("images.translate:COMMAND", "pictures and what a trained model turns them into"),
@@ -29,13 +29,12 @@ COMMANDS = {
     "doctor": ("doctor", "versions, devices, data found, broken plug-ins, time to start"),
     "completion": ("completion", "a completion script for bash, zsh or fish"),
 }
-HIDDEN = {"__complete": ("complete", "candidates for the shell")}
 
 
 def load_command(name: str) -> Any:
     """The module or object of the command `name`; importing it loads neither torch nor Hydra."""
     from importlib import import_module
 
-    module, _, attribute = (COMMANDS | HIDDEN)[name][0].partition(":")
+    module, _, attribute = COMMANDS[name][0].partition(":")
     command = import_module(f"genlab.cli.{module}")
     return getattr(command, attribute) if attribute else command

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             for name, value in rows():
                 print(f"  {name:<16} {value}")
-        except Exception as error:  # the point of this verb is to say what is broken
+        except Exception as error:  # the point of this command is to say what is broken
             print(f"  {'broken':<16} {_short(error)}")
     return 0
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from genlab import __version__
-from genlab.cli import COMMANDS, HIDDEN, load_command
+from genlab.cli import COMMANDS, load_command
 from genlab.errors import ConfigError, nearest
 from genlab.utils.exit_codes import ExitCode
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(words: list[str]) -> Any:
-    """The command that is asked for, as `load_command` returns it; None where --help or --version has been answered."""
+    """The command that is asked for, as `load_command` returns it; None where the question has been answered."""
     name = words[0] if words else "--help"
     if name in ("-h", "--help", "help"):
         print(HELP.format(commands="\n".join(f"  {name:<12} {what}" for name, (_, what) in COMMANDS.items())))
@@ -61,6 +61,11 @@ def _command(words: list[str]) -> Any:
     if name == "--version":
         print(f"genlab {__version__}")
         return None
-    if name not in COMMANDS | HIDDEN:
+    if name == "__complete":  # asked by the script of `genlab completion`
+        from genlab.cli.completion import candidates
+
+        print("\n".join(candidates(" ".join(words[1:]))))
+        return None
+    if name not in COMMANDS:
         raise ConfigError(f"unknown command {name[:60]!r}", "command line", nearest(name, COMMANDS))
     return load_command(name)

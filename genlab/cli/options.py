@@ -1,4 +1,4 @@
-"""How verbs read their arguments: flags by argparse, `key=value` checked against a function's signature."""
+"""How commands read their arguments: flags by argparse, `key=value` checked against a function's signature."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ INSTEAD = {"plugin": "plugin", "plugins": "plugin", "device": "device", "trainer
 class Parser(argparse.ArgumentParser):
     """argparse with one-line errors, flags anywhere among the arguments, and examples below the help."""
 
-    def __init__(self, verb: str, about: str, examples: str = "", keys: str = "") -> None:
+    def __init__(self, name: str, about: str, examples: str = "", keys: str = "") -> None:
         parts = (f"{title}:\n{text}" for title, text in (("keys", keys), ("examples", examples)) if text)
         super().__init__(
-            f"genlab {verb}", description=about, epilog="\n".join(parts),
+            f"genlab {name}", description=about, epilog="\n".join(parts),
             formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
         )  # fmt: skip
-        self.verb = verb
+        self.name = name
 
     def flags(self, *names: str) -> None:
         """Add flags that several commands take: config-dir, plugin, device."""
@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
             flag = f"--{INSTEAD.get(key)}"
             if flag in self._option_string_actions:
                 hint = f"write {flag} {FLAGS[INSTEAD[key]]['metavar']}"
-                raise ConfigError(f"'{key}' is a flag", f"genlab {self.verb}", hint)
+                raise ConfigError(f"'{key}' is a flag", f"genlab {self.name}", hint)
         return self.parse_intermixed_args(list(arguments))
 
     def error(self, message: str) -> NoReturn:
@@ -52,13 +52,13 @@ class Parser(argparse.ArgumentParser):
         flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
         if unknown:
             raise ConfigError(
-                f"unknown argument '{unknown[1][:60]}'", f"genlab {self.verb}", nearest(unknown[1], flags)
+                f"unknown argument '{unknown[1][:60]}'", f"genlab {self.name}", nearest(unknown[1], flags)
             )
-        raise ConfigError(message[:200], f"genlab {self.verb}", f"see genlab {self.verb} --help")
+        raise ConfigError(message[:200], f"genlab {self.name}", f"see genlab {self.name} --help")
 
 
 def run_argument(parser: Parser) -> None:
-    """The RUN that most verbs take."""
+    """The RUN that most commands take."""
     parser.add_argument("run", metavar="RUN", help="a run folder, or 'last'")
 
 

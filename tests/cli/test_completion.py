@@ -14,7 +14,7 @@ import pytest
 
 import genlab
 from genlab.cli import main
-from genlab.cli.complete import candidates
+from genlab.cli.completion import candidates
 
 
 def test_verbs() -> None:
@@ -98,7 +98,7 @@ def test_every_flag_is_offered(verb: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_without_torch() -> None:
     code = (
-        "import sys; from genlab.cli.complete import candidates; "
+        "import sys; from genlab.cli.completion import candidates; "
         "candidates('genlab eval --device cpu '); candidates('genlab train --'); "
         "candidates('genlab sample last '); sys.exit('torch' in sys.modules)"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -86,10 +86,7 @@ def _without(loaded: LoadedRun, data: Data, number: int, n: int) -> tuple[Tensor
     """The first n test images (n, C, H, W) without the attribute, and their codes (n, D), on the host."""
     import torch
 
-    from genlab.core.model import Encodes
-
-    model = loaded.model
-    assert isinstance(model, Encodes)
+    model: Any = loaded.model
     images, codes = [], []
     for image, label, *conditions in data.split("test").batches(("image", "label", *model.conditions), 256):
         rows = ~_has(label, number)

@@ -1,10 +1,10 @@
-"""genlab denoise and genlab inpaint: corrupted images, restored by a trained model's reconstruction."""
+"""genlab reconstruct, denoise and inpaint: images, or corrupted images, above a trained model's reconstructions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
     from genlab.workflows.build import LoadedRun
 
+RECONSTRUCT = """\
+  genlab reconstruct last
+  genlab reconstruct last n=64 split=valid out=reconstructions.png
+"""
 DENOISE = """\
   genlab denoise last
   genlab denoise last sigma=0.5 n=32
@@ -42,22 +46,38 @@ SIGMA = "of the Gaussian noise that is added; null: 0.3, or 0 with image=, which
 
 @dataclass(frozen=True)
 class Keys:
-    n: Annotated[Count, Field(description="how many")] = 16
+    n: Annotated[Count, Field(description="how many")] = 32
     split: SplitName = "test"
     columns: Columns = 8
     seed: Seed = 0
-    image: OwnImages = None
     out: PNGFile = None
 
 
 @dataclass(frozen=True)
-class DenoiseKeys(Keys):
+class RestoreKeys(Keys):
+    n: Annotated[Count, Field(description="how many")] = 16
+    image: OwnImages = None
+
+
+@dataclass(frozen=True)
+class DenoiseKeys(RestoreKeys):
     sigma: Annotated[NonNegativeFloat | None, Field(description=SIGMA)] = None
 
 
 @dataclass(frozen=True)
-class InpaintKeys(Keys):
+class InpaintKeys(RestoreKeys):
     box: Annotated[Fraction, Field(description="side of the missing square, as a fraction of the shorter side")] = 0.4
+
+
+def reconstruct(loaded: LoadedRun, keys: Keys) -> Save:
+    """The first n images of a split, each row above the row of their reconstructions."""
+    import torch
+
+    model: Any = loaded.model
+    columns = loaded.data().split(keys.split).first(keys.n, ("image", *loaded.model.conditions))
+    parts = zip(*(column.split(256) for column in columns), strict=True)
+    made = torch.cat([model.reconstruct(*part) for part in parts])
+    return rows_above(columns[0], made, columns=keys.columns)
 
 
 def denoise(loaded: LoadedRun, keys: DenoiseKeys) -> Save:
@@ -78,23 +98,21 @@ def inpaint(loaded: LoadedRun, keys: InpaintKeys) -> Save:
     return _restored(loaded, keys, corrupt)
 
 
-def _restored(loaded: LoadedRun, keys: Keys, corrupt: Callable[[Tensor], tuple[Tensor, Tensor | None]]) -> Save:
+def _restored(loaded: LoadedRun, keys: RestoreKeys, corrupt: Callable[[Tensor], tuple[Tensor, Tensor | None]]) -> Save:
     """`corrupt` gives the corrupted images and a mask of the pixels to be replaced, or None for all of them."""
     import torch
 
-    from genlab.core.model import Reconstructs
-
-    assert isinstance(loaded.model, Reconstructs)
+    model: Any = loaded.model
     columns = _chosen(loaded, keys)
     found = []
     for image, *conditions in zip(*(column.split(keys.columns) for column in columns), strict=True):
         corrupted, unknown = corrupt(image)
-        made = loaded.model.reconstruct(corrupted, *conditions)
+        made = model.reconstruct(corrupted, *conditions)
         found.append((image, corrupted, made if unknown is None else made.where(unknown, corrupted)))
     return rows_above(*(torch.cat(stack) for stack in zip(*found, strict=True)), columns=keys.columns)
 
 
-def _chosen(loaded: LoadedRun, keys: Keys) -> tuple[Tensor, ...]:
+def _chosen(loaded: LoadedRun, keys: RestoreKeys) -> tuple[Tensor, ...]:
     """The user's images, or the first of a split with the columns that the model's methods take after the image."""
     if keys.image is None:
         return loaded.data().split(keys.split).first(keys.n, ("image", *loaded.model.conditions))
@@ -107,6 +125,10 @@ def _chosen(loaded: LoadedRun, keys: Keys) -> tuple[Tensor, ...]:
     return (user_images.for_model(loaded, user_images.files_at(keys.image)[: keys.n]),)
 
 
+RECONSTRUCT_COMMAND = ImageCommand(
+    "reconstruct", "Rows of originals, each above its reconstructions.", RECONSTRUCT, Keys, reconstruct,
+    "reconstructions split n", needs=("Reconstructs",),
+)  # fmt: skip
 DENOISE_COMMAND = ImageCommand(
     "denoise", "Rows of images, above them with noise, above denoised.", DENOISE, DenoiseKeys, denoise,
     "denoised sigma", needs=("Reconstructs",),

@@ -41,7 +41,6 @@ def sample(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
     """n samples as one grid or file of numbers; the same seed gives the same images on the same device."""
     import torch
 
-    from genlab.core.model import Samples
     from genlab.core.sampling import sample_batches
     from genlab.reports.grid import class_columns
     from genlab.utils import image_file
@@ -49,9 +48,8 @@ def sample(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
     in_a_grid = Path(keys.out or ".png").suffix.lower() not in ARRAYS
     if in_a_grid and keys.n > MOST_IN_A_GRID:
         raise ConfigError(f"{keys.n} images are too many for one grid", "key n", "give out=samples.npy")
-    assert isinstance(loaded.model, Samples)
-    batches = sample_batches(loaded.model, keys.n, BATCH, **options)
-    images = torch.cat([image_file.as_bytes(batch) for batch in batches])
+    model: Any = loaded.model
+    images = torch.cat([image_file.as_bytes(batch) for batch in sample_batches(model, keys.n, BATCH, **options)])
     if in_a_grid:
         by_class = None if options.get("label") is not None else class_columns(loaded.model, keys.n)
         return grid(images / 255, keys.columns or by_class)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -72,17 +72,15 @@ def translate(loaded: LoadedRun, keys: Keys) -> Save:
 
 def _function(loaded: LoadedRun, direction: str) -> Callable[[Tensor], Tensor]:
     """The model's translation; ConfigError if it has none in this direction."""
-    from genlab.core.model import Translates, TranslatesBack
-
+    model: Any = loaded.model
     if direction == "ab":
         require(loaded, "Translates")
-        assert isinstance(loaded.model, Translates)
-        return loaded.model.translate
-    if not isinstance(loaded.model, TranslatesBack):
+        return model.translate
+    if not hasattr(model, "translate_back"):
         raise ConfigError(
             f"model '{loaded.config['name']}' does not translate back", f"run {loaded.path}", "leave direction=ba out"
         )
-    return loaded.model.translate_back
+    return model.translate_back
 
 
 def _of_the_data(loaded: LoadedRun, keys: Keys, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
