@@ -16,20 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core import rng
-from genlab.core.model import Model, Phase, Shape
+from genlab.core.model import Phase, Shape
 from genlab.errors import ConfigError
+from genlab.models.autoencoders.autoencoder import Autoencoder
 from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
-from genlab.nn.losses.likelihood import bernoulli_nll
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, PositiveFloat, PositiveInt
 
 GAN_LOSS = GAN_LOSSES["non_saturating"]
 
 
 @MODELS("aae")
-class AdversarialAutoencoder(Model):
+class AdversarialAutoencoder(Autoencoder):
     """The encoder is deterministic. `prior` normal is N(0, I); mixture is a ring of `components` Gaussians."""
 
     monitor = None  # the reconstruction error alone prefers codes that ignore the prior
+    points = None
 
     def __init__(
         self,
@@ -42,13 +43,10 @@ class AdversarialAutoencoder(Model):
         radius: PositiveFloat = 4.0,
         loss: Literal["bernoulli", "mse"] = "bernoulli",
     ) -> None:
-        super().__init__()
         if prior == "mixture" and latent_dim < 2:
             raise ConfigError("a ring of Gaussians lies in a plane", "key model.latent_dim", "use model.latent_dim=2")
-        self.latent_dim, self.prior_name, self.criterion = latent_dim, prior, loss
-        self.components, self.radius = components, radius
-        self.encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=latent_dim)
-        self.decoder = NETWORKS.build(network, "model.network", inp=latent_dim, out=image_shape)
+        super().__init__(image_shape, network, latent_dim=latent_dim, loss=loss)
+        self.latent_dim, self.prior_name, self.components, self.radius = latent_dim, prior, components, radius
         self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=latent_dim, out=1)
 
     def shared_forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,17 +56,13 @@ class AdversarialAutoencoder(Model):
     def phases(self) -> list[Phase]:
         """Reconstruction, then regularization: the discriminator is updated, then the encoder against it."""
         return [
-            Phase("reconstruction", self.reconstruction_loss, nn.ModuleList([self.encoder, self.decoder])),
+            Phase("reconstruction", self.autoencoder_loss, nn.ModuleList([self.encoder, self.decoder])),
             Phase("discriminator", self.discriminator_loss, self.discriminator),
             Phase("encoder", self.encoder_loss, self.encoder),
         ]
 
-    def reconstruction_loss(self, image: Tensor, code: Tensor, target: Tensor) -> dict[str, Tensor]:
-        logits = self.decoder(code).float()
-        with_gradient = logits if self.criterion == "mse" else logits.detach()
-        squared_error = (with_gradient.sigmoid() - image).square().flatten(1).sum(1).mean()
-        loss = squared_error if self.criterion == "mse" else bernoulli_nll(logits, image).mean()
-        return {"loss": loss, "squared_error": squared_error.detach()}
+    def autoencoder_loss(self, image: Tensor, code: Tensor, target: Tensor) -> dict[str, Tensor]:
+        return self.reconstruction_loss(self.decoder(code), image)
 
     def discriminator_loss(self, image: Tensor, code: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The discriminator's loss, and its mean probability that samples of p(z), and codes, come from p(z)."""
@@ -97,17 +91,6 @@ class AdversarialAutoencoder(Model):
         # neighbors on the ring are six standard deviations apart
         spread = self.radius * math.sin(math.pi / max(self.components, 2)) / 3
         return torch.cat([center + spread * z[:, :2], z[:, 2:]], dim=1)
-
-    def encode(self, image: Tensor) -> Tensor:
-        code: Tensor = self.encoder(image).float()
-        return code
-
-    def decode(self, code: Tensor) -> Tensor:
-        image: Tensor = self.decoder(code).float().sigmoid()
-        return image
-
-    def reconstruct(self, image: Tensor) -> Tensor:
-        return self.decode(self.encode(image))
 
     def sample(self, n: int) -> Tensor:
         return self.decode(self.prior(n))

@@ -9,7 +9,8 @@ Variants: denoising.py, sparse.py, contractive.py; with layers trained one by on
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -29,7 +30,7 @@ class Autoencoder(Model):
     activation at the end of the encoder. With `tied`, the decoder's weights are the encoder's, transposed.
     """
 
-    points: ClassVar = {"output": "identity", "loss": "mse"}
+    points: ClassVar[Mapping[str, Any] | None] = {"output": "identity", "loss": "mse"}
 
     def __init__(
         self,

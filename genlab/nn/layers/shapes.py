@@ -1,4 +1,4 @@
-"""What a network maps: an int is a vector, (C, H, W) an image."""
+"""Sizes of a network's input and output: an int is a vector, (C, H, W) an image."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Size = int | Image
 
 
 def volume(size: Size) -> int:
-    """How many numbers a vector or an image holds."""
+    """The number of elements of a vector or an image."""
     return size if isinstance(size, int) else math.prod(size)
 
 
-def halvings(sides: tuple[int, int], count: int) -> list[tuple[int, int]]:
-    """Feature map sizes from the image inwards: halved, rounding up, until 2x2, which further layers keep."""
+def halved_sides(sides: tuple[int, int], count: int) -> list[tuple[int, int]]:
+    """`sides` and those after each of `count` layers: halved, rounding up, until 2x2, which further layers keep."""
     found = [sides]
     for _ in range(count):
         height, width = found[-1]
@@ -25,9 +25,9 @@ def halvings(sides: tuple[int, int], count: int) -> list[tuple[int, int]]:
 
 
 def smallest_map(network: str, image: Image, largest: int, least: int = 1) -> tuple[tuple[int, int], int]:
-    """Where an image ends that is halved as often as that goes evenly, while both sides are above `least`; how often.
+    """(sides, count) after halving an image as often as both sides are even and above `least`.
 
-    ConfigError, with a size that will do, if it does not halve at all or ends above `largest`.
+    ConfigError, naming a size that works, if the image cannot be halved or ends above `largest`.
     """
     sides, count = _halved(image[1:], least)
     if not count or max(sides) > largest:
@@ -50,9 +50,9 @@ def _halved(sides: tuple[int, int], least: int) -> tuple[tuple[int, int], int]:
 
 
 def misfit(
-    network: str, maps: str, inp: Size, out: Size, instead: str = "give this place in the model another network"
+    network: str, maps: str, inp: Size, out: Size, instead: str = "choose another network for this key of the model"
 ) -> ConfigError:
-    """The error for a network asked to map what it cannot; `maps` says what it can."""
+    """The error for a network with an unsupported input or output size; `maps` describes the supported ones."""
     return ConfigError(
         f"network '{network}' maps {maps}, not {inp} to {out}",
         f"network name={network}",

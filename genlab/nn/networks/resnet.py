@@ -1,19 +1,17 @@
-"""Residual encoder and decoder for images of any size: x + F(x), normalised before each convolution.
+"""Residual encoder and decoder for images of any size: x + F(x), with normalization before each convolution.
 
 He, Zhang, Ren & Sun, Identity Mappings in Deep Residual Networks, ECCV 2016 (arXiv:1603.05027), figure 1b.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Annotated
+from functools import partial
 
-from annotated_types import MinLen
 from torch import Tensor, nn
 
 from genlab.nn.layers.activations import ACTIVATIONS, Activation
-from genlab.nn.layers.shapes import Image, Size, halvings, misfit
-from genlab.nn.networks.conv import Norm
+from genlab.nn.layers.shapes import Size
+from genlab.nn.networks.conv import Channels, Norm, Sides, pyramid
 from genlab.registry import NETWORKS, PositiveInt
 
 
@@ -21,31 +19,38 @@ from genlab.registry import NETWORKS, PositiveInt
 def resnet(
     inp: Size,
     out: Size,
-    channels: Annotated[list[PositiveInt], MinLen(1)],
+    channels: Channels,
     blocks: PositiveInt = 2,
     norm: Norm = "batch",
     activation: Activation = "relu",
 ) -> nn.Sequential:
-    """Stages of `blocks` residual blocks, each stage halving the image; a linear map to the code, or from it.
+    """Stages of `blocks` residual blocks, each of which halves the image, then a linear map to the code.
 
-    `channels` counts feature maps from the image's side, one entry a stage. A decoder runs the stages backwards and
-    doubles by nearest neighbours. Weights start as torch's.
+    `channels` are the feature maps of the stages, starting from the image. A decoder has the stages in reverse order
+    and doubles the sides by nearest-neighbor upsampling. Weights have torch's initialization.
     """
-    if isinstance(out, int) and not isinstance(inp, int):
-        return _encoder(inp, out, channels, blocks, norm, activation)
-    if isinstance(inp, int) and not isinstance(out, int):
-        return _decoder(inp, out, channels, blocks, norm, activation)
-    raise misfit("resnet", "an image to a vector or a vector to an image", inp, out)
+
+    def stage(a: int, b: int) -> list[nn.Module]:
+        return [Residual(a if i == 0 else b, b, norm, activation) for i in range(blocks)]
+
+    def down(a: int, b: int, large: Sides, small: Sides) -> list[nn.Module]:
+        return [*stage(a, b), *([nn.AvgPool2d(2, ceil_mode=True)] if large != small else [])]
+
+    def up(a: int, b: int, small: Sides, large: Sides) -> list[nn.Module]:
+        return [*([nn.Upsample(large)] if large != small else []), *stage(a, b)]
+
+    end = partial(_preactivation, norm=norm, activation=activation)
+    return pyramid("resnet", inp, out, channels, down, up, stem=True, end=end)
 
 
 class Residual(nn.Module):
-    """x + F(x), F two 3x3 convolutions; a 1x1 convolution carries x where the number of feature maps changes."""
+    """x + F(x), where F has two 3x3 convolutions; a 1x1 convolution maps x if the number of feature maps changes."""
 
     def __init__(self, inp: int, out: int, norm: Norm, activation: Activation) -> None:
         super().__init__()
         self.change = nn.Sequential(
-            *_before(inp, norm, activation), nn.Conv2d(inp, out, 3, padding=1),
-            *_before(out, norm, activation), nn.Conv2d(out, out, 3, padding=1),
+            *_preactivation(inp, norm, activation), nn.Conv2d(inp, out, 3, padding=1),
+            *_preactivation(out, norm, activation), nn.Conv2d(out, out, 3, padding=1),
         )  # fmt: skip
         self.carry = nn.Identity() if inp == out else nn.Conv2d(inp, out, 1)
 
@@ -54,42 +59,8 @@ class Residual(nn.Module):
         return carried + self.change(x)
 
 
-def _encoder(
-    image: Image, code: int, channels: list[int], blocks: int, norm: Norm, activation: Activation
-) -> nn.Sequential:
-    sides = halvings(image[1:], len(channels))
-    layers: list[nn.Module] = [nn.Conv2d(image[0], channels[0], 3, padding=1)]
-    for (a, b), (large, small) in zip(pairwise([channels[0], *channels]), pairwise(sides), strict=True):
-        layers += _stage(a, b, blocks, norm, activation)
-        layers += [nn.AvgPool2d(2, ceil_mode=True)] if large != small else []
-    height, width = sides[-1]
-    layers += [*_before(channels[-1], norm, activation), nn.Flatten()]
-    return nn.Sequential(*layers, nn.Linear(channels[-1] * height * width, code))
-
-
-def _decoder(
-    code: int, image: Image, channels: list[int], blocks: int, norm: Norm, activation: Activation
-) -> nn.Sequential:
-    sides = halvings(image[1:], len(channels))[::-1]
-    widths = [*reversed(channels), channels[0]]
-    height, width = sides[0]
-    layers: list[nn.Module] = [
-        nn.Linear(code, widths[0] * height * width),
-        nn.Unflatten(1, (widths[0], height, width)),
-    ]
-    for (a, b), (small, large) in zip(pairwise(widths), pairwise(sides), strict=True):
-        layers += [nn.Upsample(large)] if large != small else []
-        layers += _stage(a, b, blocks, norm, activation)
-    layers += _before(widths[-1], norm, activation)
-    return nn.Sequential(*layers, nn.Conv2d(widths[-1], image[0], 3, padding=1))
-
-
-def _stage(inp: int, out: int, blocks: int, norm: Norm, activation: Activation) -> list[nn.Module]:
-    return [Residual(inp if i == 0 else out, out, norm, activation) for i in range(blocks)]
-
-
-def _before(channels: int, norm: Norm, activation: Activation) -> list[nn.Module]:
-    """What stands before a convolution; not in place, for what it reads is also carried past it."""
+def _preactivation(channels: int, norm: Norm, activation: Activation) -> list[nn.Module]:
+    """Norm and activation; without norm the activation does not work in place, since its input is also added."""
     normalize: list[nn.Module] = [nn.BatchNorm2d(channels)] if norm == "batch" else []
     active = ACTIVATIONS[activation]()
     if norm == "none" and isinstance(active, nn.ReLU | nn.LeakyReLU):
