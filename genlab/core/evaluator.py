@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,18 +14,21 @@ from genlab.core.values import Value
 from genlab.registry import Cadence
 
 
+@dataclass
 class Evaluator:
-    """The base class. A registered evaluator is a dataclass whose fields are its keys in YAML, `every` among them.
+    """The base class. A registered evaluator is a dataclass whose fields are its keys in YAML; `every` is one of all.
 
     `run` is called without gradients, in evaluation mode, and with a random stream of its own.
     """
 
-    split: str | None = "valid"  # the split that is read unless the user names one; None: no data are read
-    needs: tuple[Any, ...] = ()  # capabilities (genlab/core/model.py) that a model must have, all of them
-    live = False  # True: evaluate the weights being trained, not their average (trainer.ema_decay)
-    every: Cadence = None
-    notes: Mapping[str, Any] = {}  # what the protocol states besides the keys; `run` may replace it
-    memory: dict[str, Any] | None = None  # kept in checkpoints, as JSON: for comparing with earlier evaluations
+    every: Cadence = field(default=None, kw_only=True)  # how often during training; None: only at the end
+    found: dict[str, Any] = field(default_factory=dict, init=False)  # what the last run adds to the protocol
+    memory: dict[str, Any] | None = field(default=None, init=False)  # in checkpoints: to compare with earlier runs
+
+    split: ClassVar[str | None] = "valid"  # the split that is read unless the user names one; None: no data are read
+    needs: ClassVar[tuple[Any, ...]] = ()  # capabilities (genlab/core/model.py) that a model must have, all of them
+    live: ClassVar[bool] = False  # True: evaluate the weights being trained, not their average (trainer.ema_decay)
+    notes: ClassVar[Mapping[str, Any]] = {}  # what the protocol states besides the keys
 
     def applies(self, model: Any) -> bool:
         """Whether this evaluator can be run on `model`; if not, it is left out."""
@@ -43,7 +47,7 @@ class Evaluator:
     def protocol(self) -> dict[str, Any]:
         """What must be known to measure the same again; stored beside the figures."""
         keys = [key for key in inspect.signature(type(self)).parameters if key != "every"]
-        return {**{key: getattr(self, key) for key in keys}, **self.notes}
+        return {**{key: getattr(self, key) for key in keys}, **self.notes, **self.found}
 
 
 class MeanEvaluator(Evaluator):

@@ -23,7 +23,7 @@ from genlab.core.model import (
 )
 from genlab.core.values import Value
 from genlab.evaluation.latent import traversals
-from genlab.registry import EVALUATORS, Count, Duration, Fraction, PositiveFloat, PositiveInt
+from genlab.registry import EVALUATORS, Count, Fraction, PositiveFloat, PositiveInt
 from genlab.reports.grid import are_images, class_columns, image_grid
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ class SamplesGrid(Evaluator):
     """
 
     n: PositiveInt = 64
-    every: Duration | None = "10%"
 
     split = None
     needs = (Samples,)
@@ -58,7 +57,6 @@ class Reconstructions(Evaluator):
 
     n: PositiveInt = 32
     columns: PositiveInt = 8
-    every: Duration | None = "10%"
 
     needs = (Reconstructs,)
 
@@ -85,7 +83,6 @@ class Traversals(Evaluator):
     dimensions: PositiveInt = 10
     columns: PositiveInt = 11
     reach: PositiveFloat = 2.0
-    every: Duration | None = "10%"
 
     needs = (Encodes, Decodes)
 
@@ -107,7 +104,6 @@ class CodeTraversals(Evaluator):
 
     columns: Count = 10
     reach: PositiveFloat = 2.0
-    every: Duration | None = "20%"
 
     split = None
 
@@ -129,7 +125,6 @@ class Manifold(Evaluator):
     """Images decoded on a grid of equal prior mass: Φ⁻¹((i + ½) / side) along both axes of a normal prior."""
 
     side: Count = 20
-    every: Duration | None = "20%"
 
     split = None
     needs = (ImportanceSampled, HasPrior, Decodes)  # importance weights imply a normal prior
@@ -154,7 +149,6 @@ class Filters(Evaluator):
     """The first n filters, each scaled by its largest absolute value: gray is 0, white and black are ± that value."""
 
     n: Count = 100
-    every: Duration | None = "10%"
 
     split = None
     needs = (HasFilters,)
@@ -180,7 +174,6 @@ class StyleMixing(Evaluator):
     columns: Count = 8
     coarse: Fraction = 0.5
     truncation: Fraction = 0.7
-    every: Duration | None = "10%"
 
     split = None
     needs = (MixesStyles, HasPrior)

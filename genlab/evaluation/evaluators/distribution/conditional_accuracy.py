@@ -16,7 +16,7 @@ from genlab.core.sampling import sample_options
 from genlab.core.values import Value
 from genlab.errors import ConfigError
 from genlab.evaluation.extractors.classifiers import classifier_of
-from genlab.registry import EVALUATORS, Cadence, PositiveInt
+from genlab.registry import EVALUATORS, PositiveInt
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -39,7 +39,6 @@ class ConditionalAccuracy(Evaluator):
     classifier: Literal["auto", "mlp"] = "auto"
     hidden: PositiveInt = 256
     epochs: PositiveInt = 15
-    every: Cadence = None
 
     def applies(self, model: Model) -> bool:
         return isinstance(model, Samples) and "label" in sample_options(model).model_fields
@@ -67,10 +66,10 @@ class ConditionalAccuracy(Evaluator):
     def _classifier(self, split: Split) -> Predict:
         shipped = classifier_of(split.table.name) if self.classifier == "auto" else None
         if shipped is None:
-            self.notes = {"classifier": f"MLPClassifier, {self.hidden} hidden units, {self.epochs} epochs of train"}
+            self.found = {"classifier": f"MLPClassifier, {self.hidden} hidden units, {self.epochs} epochs of train"}
             mlp = self._trained(split.sibling("train"))
             return lambda images: mlp.predict(images.flatten(1).cpu().numpy())
-        self.notes = {"classifier": shipped.name, "classifier_sha256": shipped.digest, "resize": shipped.resize}
+        self.found = {"classifier": shipped.name, "classifier_sha256": shipped.digest, "resize": shipped.resize}
         return lambda images: shipped.to(images.device).predict(images).cpu().numpy()
 
     def _trained(self, train: Split) -> Any:

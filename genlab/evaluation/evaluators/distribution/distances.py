@@ -10,7 +10,7 @@ from genlab.core.values import Value
 from genlab.evaluation.evaluators.distribution.feature_sets import FeatureSets, Several
 from genlab.evaluation.metrics.frechet import fid, kid
 from genlab.evaluation.metrics.neighbors import prdc
-from genlab.registry import EVALUATORS, Cadence, PositiveInt
+from genlab.registry import EVALUATORS, PositiveInt
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -19,15 +19,12 @@ SAFE = 10_000  # images from which on a Fréchet distance hardly depends on thei
 
 
 @EVALUATORS("fid")
-@dataclass
 class FrechetDistance(FeatureSets):
     """`fid_<extractor>`: the Fréchet distance of features (Heusel et al. 2017); `_floor` is that of training images.
 
     With fewer training images than samples, `_at_floor` uses equally few samples and is comparable with the floor. The
     distance falls with the number of images alone: only figures at equal counts are comparable.
     """
-
-    every: Cadence = None
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         name, *sets = self.read(model, split)
@@ -39,11 +36,9 @@ class FrechetDistance(FeatureSets):
         yield f"fid_{name}_floor", fid(floor, real)
         if len(floor) < len(fake):
             yield f"fid_{name}_at_floor", fid(fake[: len(floor)], real)
-            said = f"fewer images than samples: compare it with fid_{name}_at_floor, of as few"
-            self.notes = {**self.notes, "floor": said}
+            self.found["floor"] = f"fewer images than samples: compare it with fid_{name}_at_floor, of as few"
         if min(len(fake), len(real)) < SAFE:
-            said = f"fewer than {SAFE:,} images in a set: biased upwards, compare at equal counts only"
-            self.notes = {**self.notes, "caution": said}
+            self.found["caution"] = f"fewer than {SAFE:,} images in a set: biased upwards, compare at equal counts only"
 
 
 @EVALUATORS("kid")
@@ -56,7 +51,8 @@ class KernelDistance(FeatureSets):
 
     subsets: PositiveInt = 100
     subset_size: Several = 1000
-    every: Cadence = None
+
+    notes = {"kernel": "(x·y/d + 1)³"}
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         name, *sets = self.read(model, split)
@@ -67,7 +63,6 @@ class KernelDistance(FeatureSets):
         yield f"kid_{name}", mean
         yield f"kid_{name}_sd", deviation
         yield f"kid_{name}_floor", kid(floor, real, self.subsets, self.subset_size)[0]
-        self.notes = {**self.notes, "kernel": "(x·y/d + 1)³"}
 
 
 @EVALUATORS("prdc")
@@ -79,7 +74,6 @@ class Coverage(FeatureSets):
     """
 
     k: PositiveInt = 5
-    every: Cadence = None
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         name, *sets = self.read(model, split, min(self.images, len(split)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from genlab.evaluation.evaluators.distribution.feature_sets import FeatureSets
 from genlab.evaluation.extraction import choose_extractor, subset
 from genlab.evaluation.extractors.classifiers import SmallClassifier
 from genlab.nn.losses.image_similarity import ssim
-from genlab.registry import EVALUATORS, Cadence
+from genlab.registry import EVALUATORS
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -26,7 +25,6 @@ PAIRS = 500  # of images whose structural similarity is averaged
 
 
 @EVALUATORS("diversity")
-@dataclass
 class Diversity(FeatureSets):
     """`distance_of_pairs_<extractor>`: the mean distance of two of the model's images, over that of two of the data's;
     `ssim_of_pairs`, how alike two images look, beside `_real`.
@@ -36,12 +34,10 @@ class Diversity(FeatureSets):
     `_floor` the total variation of training images.
     """
 
-    every: Cadence = None
+    notes = {"pairs": "each image and the next, in a fixed random order", "ssim_pairs": PAIRS, "entropy": "nats"}
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         name, fake, real, floor = self.read(model, split)
-        pairs = {"pairs": "each image and the next, in an order drawn once", "ssim_pairs": PAIRS, "entropy": "nats"}
-        self.notes = {**self.notes, **pairs}
         tiny = torch.finfo(torch.float64).tiny  # a data set may be one image, repeated
         yield f"distance_of_pairs_{name}", pair_distance(fake) / max(pair_distance(real), tiny)
         yield from self._similarity(model, split)

@@ -74,7 +74,7 @@ class FeatureSets(Evaluator):
         floor = features_of(extractor, train, self.column)
         seen = ", which the extractor was trained on" if extractor.name == shipped(train.table.name) else ""
         labels = {"labels": "each class as often"} if self.source == "samples" and classes_in_turn(model) else {}
-        self.notes = {
+        self.found = {
             **extractor_notes(extractor), "features": real.shape[1], "generated_images": len(fake),
             "real_images": len(real), "floor_images": f"{len(floor)} of {train.name}{seen}", **labels,
         }  # fmt: skip

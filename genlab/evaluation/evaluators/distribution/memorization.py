@@ -20,7 +20,7 @@ from genlab.evaluation.evaluators.distribution.feature_sets import (
 )
 from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName, choose_extractor, features, features_of, subset
 from genlab.evaluation.metrics.neighbors import mann_whitney, nearest
-from genlab.registry import EVALUATORS, Cadence, Count, PositiveInt
+from genlab.registry import EVALUATORS, Count, PositiveInt
 from genlab.reports.grid import are_images, image_grid
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ class Memorization(Evaluator):
     extractor: ExtractorName = AUTO
     n: Count = 16
     batch_size: PositiveInt = BATCH
-    every: Cadence = None
 
     needs = (Samples,)
 
@@ -65,7 +64,7 @@ class Memorization(Evaluator):
         yield f"nearest_distance_{extractor.name}", distance.double().mean() / usual.double().mean()
         if are_images(drawn):
             yield "samples_above_nearest_training_images", self._grid(drawn, distance, index, train)
-        self.notes = {**extractor_notes(extractor), "generated_images": self.images, "training_images": len(train),
+        self.found = {**extractor_notes(extractor), "generated_images": self.images, "training_images": len(train),
                       "unseen_images": len(others), "distance": "Euclidean, between features"}  # fmt: skip
 
     def _grid(self, drawn: Tensor, distance: Tensor, index: Tensor, train: Split) -> Image:

@@ -15,7 +15,7 @@ from genlab.core.model import Model, Samples, generator_every
 from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.errors import ConfigError
-from genlab.registry import EVALUATORS, EXTRACTORS, Duration, PositiveFloat, PositiveInt
+from genlab.registry import EVALUATORS, EXTRACTORS, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -42,7 +42,6 @@ class Modes(Evaluator):
 
     n: PositiveInt | None = None
     deviations: PositiveFloat = 3.0
-    every: Duration | None = None
 
     needs = (Samples,)
     notes = {"modes": "class means of the training points; stacks: the shipped classifier mnist, channel by channel"}

@@ -12,7 +12,7 @@ from torch import Tensor
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Samples
 from genlab.core.values import Value
-from genlab.registry import EVALUATORS, Count, Duration
+from genlab.registry import EVALUATORS, Count
 from genlab.reports.vector_field import Window, plot
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ class PointsPlot(Evaluator):
     """
 
     n: Count = 1000
-    every: Duration | None = "10%"
 
     needs = (Samples,)
 

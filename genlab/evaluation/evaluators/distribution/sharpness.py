@@ -12,7 +12,7 @@ from torch import Tensor
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Reconstructs, Samples
 from genlab.core.values import Value
-from genlab.registry import EVALUATORS, Cadence, PositiveInt
+from genlab.registry import EVALUATORS, PositiveInt
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -30,7 +30,6 @@ class Sharpness(Evaluator):
 
     images: PositiveInt = 1000
     batch_size: PositiveInt = 250
-    every: Cadence = None
 
     needs = (Reconstructs | Samples,)
     notes = {

@@ -21,7 +21,7 @@ from genlab.core.values import Value
 from genlab.errors import ConfigError
 from genlab.nn.losses.adversarial import GAN_LOSSES
 from genlab.nn.networks.dirac import DiracDiscriminator, DiracGenerator
-from genlab.registry import EVALUATORS, Duration, NonNegativeInt, PositiveFloat, PositiveInt
+from genlab.registry import EVALUATORS, NonNegativeInt, PositiveFloat, PositiveInt
 from genlab.reports.vector_field import Window, plot
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ class DiracEvaluator(Evaluator):
     n: PositiveInt = 100_000
     steps: NonNegativeInt = 500
     rate: PositiveFloat = 0.1
-    every: Duration | None = None
 
     notes = {"jacobian": f"central differences of {STEP} of the mean gradients of n points", "batch_size": BATCH}
 

@@ -24,7 +24,7 @@ from genlab.evaluation.metrics.neighbors import radii
 from genlab.nn.capabilities import HasDiscriminator, HasGANLoss
 from genlab.nn.losses.adversarial import Logits
 from genlab.nn.losses.gradient_penalties import gradient_norm
-from genlab.registry import EVALUATORS, Cadence
+from genlab.registry import EVALUATORS
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -86,7 +86,6 @@ class GANDiagnosis(Evaluator):
 
     images: Annotated[int, Gt(ANCHORS)] = 256
     batch_size: Annotated[int, Gt(1)] = 64
-    every: Cadence = "auto"
     memory: dict[str, Any] = field(default_factory=dict, init=False)  # fractions of kinds at the last evaluation
 
     needs = (HasDiscriminator,)

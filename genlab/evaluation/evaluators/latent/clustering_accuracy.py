@@ -14,7 +14,7 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import Clusterer
 from genlab.core.values import Value
 from genlab.evaluation.evaluators.latent.features import labels
-from genlab.registry import EVALUATORS, Cadence, PositiveInt
+from genlab.registry import EVALUATORS, PositiveInt
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -32,7 +32,6 @@ class ClusteringAccuracy(Evaluator):
     """
 
     batch_size: PositiveInt = 500
-    every: Cadence = None
 
     needs = (Clusterer,)
     notes = {

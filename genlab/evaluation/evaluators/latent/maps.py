@@ -13,7 +13,7 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import Encodes, Model
 from genlab.core.values import Embedding, Value
 from genlab.evaluation.latent import codes
-from genlab.registry import EVALUATORS, Duration, NonNegativeInt, PositiveInt
+from genlab.registry import EVALUATORS, NonNegativeInt, PositiveInt
 from genlab.reports.scatter import scatter
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ class Codes(Evaluator):
     """The codes of a split's first n images, the images as thumbnails, and their labels if the data set has any."""
 
     n: PositiveInt = 1000
-    every: Duration | None = None
 
     needs = (Encodes,)
 
@@ -49,7 +48,6 @@ class Plane(Evaluator):
     """
 
     n: PositiveInt = 5000
-    every: Duration | None = "20%"
 
     def applies(self, model: Model) -> bool:
         return isinstance(model, Encodes) and getattr(model, "latent_dim", 0) == 2 and not model.conditions
@@ -70,7 +68,6 @@ class TSNEMap(Evaluator):
     n: Annotated[int, Gt(3)] = 2000
     perplexity: Annotated[float, Gt(1)] = 30.0
     seed: NonNegativeInt = 0
-    every: Duration | None = None
 
     notes = {"initial": "pca"}
 

@@ -13,7 +13,7 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model
 from genlab.core.values import Value
 from genlab.evaluation.evaluators.latent.features import Kind, check_kind, features, labeled, labels, standardized
-from genlab.registry import EVALUATORS, Duration, PositiveFloat, PositiveInt
+from genlab.registry import EVALUATORS, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +54,6 @@ class Probe(FrozenFeatures):
 
     regularization: Annotated[tuple[PositiveFloat, ...], MinLen(1)] = (0.001, 0.01, 0.1, 1.0)
     iterations: PositiveInt = 300
-    every: Duration | None = None
 
     notes = {"classifier": "multinomial logistic regression", "C": "by validation error", **FrozenFeatures.notes}
 
@@ -96,7 +95,6 @@ class NearestNeighbors(FrozenFeatures):
     """The vote of the k nearest training images, by Euclidean distance of frozen features; figures are fractions."""
 
     k: PositiveInt = 5
-    every: Duration | None = None
 
     notes = {"distance": "Euclidean", **FrozenFeatures.notes}
 

@@ -15,7 +15,7 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import HasPosterior, Model
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.nn.losses.divergences import KLPenalty, kl_per_dimension
-from genlab.registry import EVALUATORS, Cadence, PositiveFloat, PositiveInt, keyword_parameters
+from genlab.registry import EVALUATORS, PositiveFloat, PositiveInt, keyword_parameters
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -38,7 +38,6 @@ class ActiveUnits(Evaluator):
     images: PositiveInt = 1000
     threshold: PositiveFloat = 0.01
     dimensions: bool = False
-    every: Cadence = "20%"
 
     needs = (HasPosterior,)
     notes = {"units": "nats"}

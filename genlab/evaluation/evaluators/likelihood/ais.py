@@ -16,7 +16,7 @@ from genlab.core.model import Model
 from genlab.core.values import Value
 from genlab.nn.capabilities import HasPartition
 from genlab.nn.layers.boltzmann import Pixels
-from genlab.registry import EVALUATORS, Duration, PositiveInt
+from genlab.registry import EVALUATORS, PositiveInt
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -36,7 +36,6 @@ class AnnealedLikelihood(Evaluator):
     chains: PositiveInt = 100
     temperatures: PositiveInt = 14_500
     batch_size: PositiveInt = 500
-    every: Duration | None = None
 
     notes = {
         "interval": "3 standard errors of the mean importance weight",
@@ -51,7 +50,7 @@ class AnnealedLikelihood(Evaluator):
         return isinstance(model, HasPartition) and not grays
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        self.notes = {**type(self).notes, "pixels": pixels_of(model)}
+        self.found = {"pixels": pixels_of(model)}
         rng.branch(0)  # noise of its own: log Z is the same whichever split is measured
         z = model.log_partition(self._mean(split.sibling("train")), self.chains, self.temperatures)
         total = torch.zeros((), dtype=torch.float64)

@@ -14,7 +14,7 @@ from genlab.core.evaluator import Evaluator, MeanEvaluator
 from genlab.core.model import BitsPerDim, HasCodebook, Model
 from genlab.core.values import UNTAUGHT, Diagnosis, Image, Value
 from genlab.nn.layers.vector_quantizer import perplexity
-from genlab.registry import EVALUATORS, Cadence, Duration, Fraction, PositiveInt
+from genlab.registry import EVALUATORS, Fraction, PositiveInt
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -34,7 +34,6 @@ class CodebookUse(Evaluator):
 
     batch_size: PositiveInt = 500
     least: Fraction = 0.2
-    every: Duration | None = "10%"
 
     needs = (HasCodebook,)
     notes = {"codes": "at every position of every image of the split", "perplexity": "exp of the entropy in nats"}
@@ -80,7 +79,6 @@ class BitsPerDimEvaluator(MeanEvaluator):
     """
 
     batch_size: PositiveInt = 500
-    every: Cadence = None
 
     notes = {
         "bound": "-log2 p(x|k) - log2 p(k) at the encoder's k: an upper bound on -log2 p(x)",

@@ -19,7 +19,7 @@ from genlab.core.evaluator import MeanEvaluator
 from genlab.core.model import ImportanceSampled, Model
 from genlab.core.values import Value
 from genlab.nn.losses.likelihood import OutputDistribution
-from genlab.registry import EVALUATORS, Cadence, PositiveInt
+from genlab.registry import EVALUATORS, PositiveInt
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -46,7 +46,6 @@ class ImportanceSampledNLL(MeanEvaluator):
     samples: PositiveInt = 5000
     images: PositiveInt | None = None
     chunk: PositiveInt = 1000
-    every: Cadence = None
 
     needs = (ImportanceSampled,)
     notes = {"estimate": "importance sampling with q(z|x), or the prior where there is no q", "units": "nats per image"}
@@ -100,7 +99,7 @@ class ImportanceSampledNLL(MeanEvaluator):
         gray = distribution == "bernoulli" and bool(((x > 0) & (x < 1)).any())
         conditions = {"given": list(model.conditions)} if model.conditions else {}
         pixels = f"binarized once, at random by gray value, in blocks of {BLOCK}" if binarized else "as they are"
-        self.notes = {
+        self.found = {
             **type(self).notes,
             "pixels": pixels,
             "nll": MEANING["gray" if gray else distribution],

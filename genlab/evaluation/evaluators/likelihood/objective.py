@@ -11,7 +11,7 @@ from torch import Tensor
 from genlab.core import rng
 from genlab.core.evaluator import MeanEvaluator
 from genlab.core.model import Model, Phase
-from genlab.registry import EVALUATORS, Cadence, PositiveInt
+from genlab.registry import EVALUATORS, PositiveInt
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -28,7 +28,6 @@ class Objective(MeanEvaluator):
     """
 
     batch_size: PositiveInt = 500
-    every: Cadence = "auto"
 
     notes = {"mean": "over the images of the split", "units": "as the model's losses"}
 

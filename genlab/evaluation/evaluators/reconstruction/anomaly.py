@@ -15,7 +15,7 @@ from genlab.core.model import Model, Scores
 from genlab.core.values import Diagnosis, Image, Value
 from genlab.errors import ConfigError
 from genlab.evaluation.anomaly import Rule, can_score, normal_threshold, scores
-from genlab.registry import EVALUATORS, Count, Duration, NonNegativeInt, PositiveInt, keyword_parameters
+from genlab.registry import EVALUATORS, Count, NonNegativeInt, PositiveInt, keyword_parameters
 from genlab.reports.grid import image_grid
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ class Anomaly(Evaluator):
     train_images: PositiveInt = 5000
     n: Count = 32
     columns: Count = 8
-    every: Duration | None = None
 
     notes = {"positive": "images outside the normal classes"}
 

@@ -14,7 +14,7 @@ from genlab.core.model import Encodes, HasCodebook, Model, Reconstructs
 from genlab.core.values import Value
 from genlab.errors import ConfigError
 from genlab.nn.losses.image_similarity import psnr
-from genlab.registry import EVALUATORS, MODELS, Duration, PositiveInt
+from genlab.registry import EVALUATORS, MODELS, PositiveInt
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Split
@@ -32,7 +32,6 @@ class Reconstruction(MeanEvaluator):
 
     batch_size: PositiveInt = 500
     pca: bool = False
-    every: Duration | None = None
 
     needs = (Reconstructs,)
     notes = {"mean": "over the images of the split", "reconstructions": "in [0, 1]"}
@@ -83,7 +82,6 @@ class Subspace(Evaluator):
     """
 
     batch_size: PositiveInt = 500
-    every: Duration | None = None
 
     notes = {"pca": "fitted on train", "angle": "largest principal angle, in degrees"}
 

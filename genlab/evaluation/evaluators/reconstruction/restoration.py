@@ -18,7 +18,7 @@ from genlab.evaluation.evaluators.reconstruction.reconstruction import principal
 from genlab.models.classical.pca import MAX_DIMENSIONS, PCA
 from genlab.nn.augment.corruptions import GRAY, box_mask
 from genlab.nn.losses.image_similarity import psnr, ssim
-from genlab.registry import CORRUPTIONS, EVALUATORS, Duration, Fraction, NonNegativeFloat, PositiveInt
+from genlab.registry import CORRUPTIONS, EVALUATORS, Fraction, NonNegativeFloat, PositiveInt
 from genlab.reports.grid import image_grid
 
 if TYPE_CHECKING:
@@ -95,7 +95,6 @@ class Denoise(Restoration):
 
     corruption: Literal["gaussian", "masking", "salt_pepper"] = "gaussian"
     amounts: Annotated[tuple[NonNegativeFloat, ...], MinLen(1)] = (0.1, 0.3, 0.5)
-    every: Duration | None = None
 
     corrupted = "noisy"
 
@@ -116,7 +115,6 @@ class Inpaint(Restoration):
     """
 
     boxes: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.25, 0.5)
-    every: Duration | None = None
 
     corrupted = "masked"
 

@@ -14,7 +14,7 @@ from genlab.core.model import Translates, TranslatesBack
 from genlab.core.values import Value
 from genlab.errors import ConfigError
 from genlab.nn.losses.image_similarity import psnr, ssim
-from genlab.registry import EVALUATORS, Duration, PositiveInt
+from genlab.registry import EVALUATORS, PositiveInt
 from genlab.reports.grid import image_grid
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class Translations(Evaluator):
     """
 
     n: PositiveInt = 8
-    every: Duration | None = "10%"
 
     needs = (Translates,)
 
@@ -55,7 +54,6 @@ class Translation(MeanEvaluator):
     """
 
     batch_size: PositiveInt = 50
-    every: Duration | None = None
 
     needs = (Translates,)
     notes = {
