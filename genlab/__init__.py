@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genlab.core.model import Model
@@ -21,13 +21,19 @@ __version__ = "0.1.0"
 os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 
-def train(overrides: Sequence[str] = ()) -> Result:
+def train(overrides: Sequence[str] = (), dataset: Any = None) -> Result:
     """Run what `genlab train OVERRIDES` runs, in this process.
 
+    `dataset` takes the place of `dataset=NAME`: a NumPy array of images (N, H, W), (N, H, W, C) or (N, C, H, W), uint8
+    or floats in [0, 1], or of points (N, D); a tuple (images, labels); or any `torch.utils.data.Dataset` with a length.
     Raises `genlab.errors.GenlabError`, whose `code` is the exit code that the command would give.
     """
     from genlab.workflows.train import train as run
 
+    if dataset is not None:
+        from genlab.data.adapt import pass_samples
+
+        overrides = [*pass_samples(dataset), *overrides]
     return run(list(overrides))
 
 

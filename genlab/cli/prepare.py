@@ -22,7 +22,8 @@ def parser() -> Parser:
 
 def run(options: argparse.Namespace) -> int:
     from genlab.config import compose
-    from genlab.registry import DATASETS, discover, load_plugins
+    from genlab.data.adapt import build_dataset
+    from genlab.registry import discover, load_plugins
     from genlab.utils.progress import store_progress
 
     composed = compose.compose(options.overrides, options.config_dir, options.plugin)
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     discover()
     load_plugins(options.plugin)
     config = compose.check(composed.config)
-    dataset = DATASETS.build(config["dataset"], "dataset", seed=config["seed"])
+    dataset = build_dataset(config["dataset"], "dataset", seed=config["seed"])
     dataset.check()
     began = time.perf_counter()
     with store_progress() as show:

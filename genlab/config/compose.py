@@ -82,9 +82,10 @@ class Composer:
         given = {override.key_or_group: override for override in parsed}
         config, hydra_dirs, choices = self._hydra.compose(parsed)
         run_dir, sweep_dir = (check_path(hydra_dirs[kind]) for kind in ("run", "sweep"))
-        root = config.get("dataset", {}).get("root") if isinstance(config.get("dataset"), dict) else None
-        if isinstance(root, str) and root:  # a stored run must find its data from any folder
-            config["dataset"]["root"] = str(Path(root).expanduser().absolute())
+        dataset = config.get("dataset")
+        for key in ("root", "path"):  # a stored run must find its data from any folder
+            if isinstance(dataset, dict) and isinstance(dataset.get(key), str) and dataset[key]:
+                dataset[key] = str(Path(dataset[key]).expanduser().absolute())
         return Composed(
             config,
             run_dir if "hydra.run.dir" in given else None,

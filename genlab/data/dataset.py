@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 
 from genlab.core.data_spec import DataSpec
@@ -39,9 +40,9 @@ def fixed(value: Any) -> Any:
 class Dataset:
     """A data set before it is opened. Its fields are the keys of the section `dataset`; `seed` comes from the run."""
 
-    name: ClassVar[str]
     not_a_base: ClassVar[str | None] = None  # why no other data set can be made of this one
 
+    name: str = field(default="", init=False)
     seed: int = 0
     # Called with the specification before anything is decoded; raises GenlabError if a model cannot learn from it.
     validate: Callable[[DataSpec], None] | None = field(default=None, init=False, repr=False)
@@ -91,19 +92,24 @@ class StoredDataset(Dataset):
         """The images and labels of the set, checked."""
         raise NotImplementedError
 
+    def source(self, progress: Progress | None) -> Source:
+        """As `read`; a set that copies samples itself reports its progress."""
+        return self.read()
+
     def spec(self, source: Source) -> DataSpec:
         """The specification of the set once opened."""
         form, labels = source.form, source.labels
+        points = isinstance(source.images, np.ndarray) and source.images.dtype == np.float32
         shape = (form.channels, form.size, form.size) if form else source.images.shape[1:]  # type: ignore[union-attr]
         columns = ("image",) if labels is None else ("image", "label")
-        return DataSpec(self.name, shape, columns, source.label_names, labels is not None and labels.ndim == 2)
+        return DataSpec(self.name, shape, columns, source.label_names, labels is not None and labels.ndim == 2, points)
 
     def prepare(self, progress: Progress | None = None, verify: bool = False) -> Store:
         return store.obtain(self.name, self.store_key, lambda: self._source(progress), progress, verify)
 
     def _source(self, progress: Progress | None) -> Source:
         """What the store is built from, once `validate` has accepted it."""
-        source = self.read()
+        source = self.source(progress)
         if self.validate:
             self.validate(self.spec(source))
         key = self.key("on_error") if self.on_error else None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.data_spec import DataSpec
+from genlab.data.adapt import build_dataset
 from genlab.data.dataset import Dataset, StoredDataset
 from genlab.data.loader import Data
 from genlab.data.store.store import Progress, Store
@@ -43,7 +44,7 @@ class Derived(Dataset):
                 f"key dataset.{unknown}",
                 f"use dataset.{unknown}={off}",
             )
-        self.inner = DATASETS.build({**spec, **given}, place, seed=self.seed)
+        self.inner = build_dataset({**spec, **given}, place, seed=self.seed)
         self.inner.key = lambda name: f"dataset.{name}" if name in given else f"{place}.{name}"
         self.inner.validate = self.validate_inner
 

@@ -17,12 +17,13 @@ from genlab.core import rng
 from genlab.core.data_spec import DataSpec
 from genlab.core.model import Model
 from genlab.core.values import Loggers
+from genlab.data.adapt import build_dataset
 from genlab.distributed.batch_norm import synchronize
 from genlab.distributed.float64 import check_float64
 from genlab.distributed.runtime import Runtime, choose_device
 from genlab.engine.trainer import Trainer
 from genlab.errors import CheckpointError, ConfigError
-from genlab.registry import DATASETS, EVALUATORS, LOGGERS, MODELS, OPTIMIZERS, SCHEDULES, discover, load_plugins
+from genlab.registry import EVALUATORS, LOGGERS, MODELS, OPTIMIZERS, SCHEDULES, discover, load_plugins
 from genlab.runs import run_folder
 from genlab.utils.progress import store_progress
 
@@ -38,7 +39,7 @@ def load_registry(plugins: Sequence[str] = ()) -> None:
 
 def build_data(settings: Mapping[str, Any], runtime: Runtime) -> Data:
     """The data set on its device. A store is built first if there is none, and the model can learn from it."""
-    dataset = DATASETS.build(settings["dataset"], "dataset", seed=settings["seed"])
+    dataset = build_dataset(settings["dataset"], "dataset", seed=settings["seed"])
     dataset.check()
 
     def validate(spec: DataSpec) -> None:
@@ -167,7 +168,7 @@ class LoadedRun:
 
     def data(self) -> Data:
         """The run's data set on the run's device; DataError if it is no longer there."""
-        return DATASETS.build(self.config["dataset"], "dataset", seed=self.config["seed"]).open(self.runtime.device)
+        return build_dataset(self.config["dataset"], "dataset", seed=self.config["seed"]).open(self.runtime.device)
 
 
 def read_stored(path: Path) -> dict[str, Any]:

@@ -15,9 +15,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from genlab.data.adapt import build_dataset
 from genlab.errors import ConfigError, DataError
 from genlab.nn.losses.perceptual import FeatureDistance
-from genlab.registry import DATASETS
 from genlab.runs import run_folder
 from genlab.workflows.build import load, read_stored
 
@@ -84,7 +84,7 @@ def read_features(model: Model) -> None:
 
 def _check_seen(run: LoadedRun, settings: Mapping[str, Any], warn: bool) -> None:
     """ConfigError if the run was trained on test images of these settings; a warning if on validation images."""
-    before, now = (DATASETS.build(each["dataset"], "dataset", seed=each["seed"]) for each in (run.config, settings))
+    before, now = (build_dataset(each["dataset"], "dataset", seed=each["seed"]) for each in (run.config, settings))
     try:
         if type(before) is not type(now) or before.files() != now.files() or not now.files():
             return  # what is drawn anew, from no files, shares rows by chance alone

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 import genlab
 
@@ -87,3 +88,26 @@ def test_the_examples_of_the_adding_pages_train(tmp_path: Path) -> None:
     rows = [line.split(",") for line in (tmp_path / "run" / "metrics.csv").read_text().splitlines()]
     assert {"loss", "elbo"} <= {name for step, split, name, value in rows if (step, split) == ("3", "train")}
     assert ["3", "valid", "brightness"] in [row[:3] for row in rows]
+
+
+def test_the_examples_of_adding_a_data_set_train(tmp_path: Path) -> None:
+    """The plug-in function and the class with a table of labels, each from its files alone."""
+    page = (ROOT / "docs" / "adding-a-dataset.md").read_text("utf-8")
+    code, configs = (re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL) for language in ("python", "yaml"))
+    names = ("fake", "csv_images")
+    (tmp_path / "mine" / "dataset").mkdir(parents=True)
+    for name, module, config in zip(names, code, configs, strict=True):
+        (tmp_path / f"{name}.py").write_text(module)
+        (tmp_path / "mine" / "dataset" / f"{name}.yaml").write_text(config)
+    (tmp_path / "images").mkdir()
+    for i in range(20):
+        Image.new("RGB", (20, 24), (10 * i, 0, 99)).save(tmp_path / "images" / f"{i}.png")
+    (tmp_path / "labels.csv").write_text("".join(f"{i}.png,{'cat' if i % 2 else 'dog'}\n" for i in range(20)))
+    start = "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); from genlab.cli.main import main; sys.exit(main())"
+    for name, more in zip(names, (["dataset.n=20"], ["dataset.root=.", "dataset.size=16"]), strict=True):
+        words = ["train", "--config-dir", "mine", "--plugin", name, f"dataset={name}", *more, "model=vae",
+                 "trainer.steps=2", "trainer.batch_size=8", "evaluator=none", f"hydra.run.dir={name}"]  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", start, f"{tmp_path}:{ROOT}", *words], cwd=tmp_path,
+                              capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / name / "report.html").is_file()

@@ -1,16 +1,21 @@
-"""MNIST (LeCun, Cortes and Burges, 1998) and Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017), from their IDX files."""
+"""MNIST (LeCun, Cortes and Burges, 1998) and Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017), from their IDX files.
+
+The IDX format: a magic number, a big-endian uint32 for each dimension, then the bytes.
+"""
 
 from __future__ import annotations
 
+import gzip
+import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genlab.data.dataset import Source, StoredDataset, fixed
-from genlab.data.datasets.idx import read_idx
 from genlab.data.download import fetch
 from genlab.data.splits import Held
 from genlab.data.store.image import Pixels, resize_all
@@ -18,6 +23,9 @@ from genlab.errors import DataError
 from genlab.registry import DATASETS
 from genlab.utils.paths import data_roots, downloads
 
+UINT8 = 0x08
+MAX_ITEMS = 2_000_000  # more than any set in this format; a hostile header may claim 2**32
+CHUNK = 2**20
 SIDE = 28
 PARTS = {"train": "train", "test": "t10k"}
 
@@ -122,3 +130,51 @@ class FashionMNIST(_IDX):
         "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
         "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
     }
+
+
+def read_idx(path: Path, item: tuple[int, ...]) -> NDArray[np.uint8]:
+    """uint8 (N, *item) from a plain or gzipped (`.gz`) file; DataError if it holds anything else, or more, or less.
+
+    Memory is bounded by the content of the file, whatever its header claims.
+    """
+    try:
+        with _opened(path) as file:
+            return _read(path, file, item)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path, f"its gzip stream is damaged or truncated ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read", str(error.strerror or error), "check the file") from None
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def _read(path: Path, file: BinaryIO, item: tuple[int, ...]) -> NDArray[np.uint8]:
+    magic = (UINT8 << 8) | (1 + len(item))
+    length = 4 * (2 + len(item))
+    header = file.read(length)
+    if len(header) < length:
+        raise _damaged(path, f"its header has {len(header)} bytes instead of {length}")
+    found, *dims = (int(number) for number in np.frombuffer(header, ">u4"))
+    if found != magic:
+        raise _damaged(path, f"its magic number is {found:#010x} instead of {magic:#010x}")
+    if tuple(dims[1:]) != item:
+        raise _damaged(path, f"its items are {dims[1:]} instead of {list(item)}")
+    if not 0 < dims[0] <= MAX_ITEMS:
+        raise _damaged(path, f"its header claims {dims[0]} items")
+    expected = math.prod(dims)
+    body = bytearray()
+    while len(body) <= expected:  # one byte more than expected shows a file that is too long
+        chunk = file.read(min(CHUNK, expected + 1 - len(body)))
+        if not chunk:
+            break
+        body += chunk
+    if len(body) != expected:
+        actual = f"{len(body)}" if len(body) < expected else f"more than {expected}"
+        raise _damaged(path, f"expected {expected} bytes after the header and found {actual}")
+    return np.frombuffer(body, np.uint8).reshape(dims)
+
+
+def _damaged(path: Path, how: str) -> DataError:
+    return DataError(f"{path} is not a valid IDX file", how, "download it again")

@@ -91,7 +91,7 @@ def _decode(data: bytes, form: Form) -> Pixels:
         orientation = image.getexif().get(ORIENTATION, 1)
         left, top = (width - side) // 2 * scale, (height - side) // 2 * scale
         square = (left, top, left + side * scale, top + side * scale)
-        pixels = resize(_in_mode(image, form), form.size, square)
+        pixels = resize(in_mode(image, form.channels), form.size, square)
     return pixels if orientation == 1 else _upright(pixels, orientation)
 
 
@@ -102,15 +102,16 @@ def _halves(image: Image.Image, form: SideBySide) -> Pixels:
         raise BadImage(f"{width}x{height} cannot be cut into two equal halves")
     if image.getexif().get(ORIENTATION, 1) != 1:
         raise BadImage("its rotation mark (EXIF) makes it unclear which half is the left one")
-    half, whole = width // 2, _in_mode(image, form)
+    half, whole = width // 2, in_mode(image, form.channels)
     side = min(form.crop or half, half, height)
     left, top = (half - side) / 2, (height - side) / 2
     square = (left, top, left + side, top + side)
     return np.concatenate([resize(whole.crop((x, 0, x + half, height)), form.size, square) for x in (0, half)])
 
 
-def _in_mode(image: Image.Image, form: Form) -> Image.Image:
-    eight_bit, mode = _eight_bit(image), "L" if form.channels == 1 else "RGB"
+def in_mode(image: Image.Image, channels: int) -> Image.Image:
+    """The image in mode L or RGB; BadImage if the range of its pixels is unknown."""
+    eight_bit, mode = _eight_bit(image), "L" if channels == 1 else "RGB"
     return eight_bit if eight_bit.mode == mode else eight_bit.convert(mode)
 
 

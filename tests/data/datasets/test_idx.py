@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from genlab.data.datasets.idx import read_idx
-from genlab.data.datasets.mnist import MNIST
+from genlab.data.datasets.mnist import MNIST, read_idx
 from genlab.errors import DataError
 from tests.support import synthetic
 

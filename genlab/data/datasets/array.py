@@ -1,0 +1,90 @@
+"""Arrays from a .npy or .npz file, or passed from Python: `genlab.train(dataset=...)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import StringConstraints
+
+from genlab.data.adapt import IMAGE_KEYS, LABEL_KEYS, PASSED, AdaptedDataset, as_samples, pick
+from genlab.data.dataset import Source, fixed
+from genlab.data.store.fingerprint import fingerprint
+from genlab.data.store.memory import free_memory
+from genlab.data.store.store import Progress
+from genlab.errors import ConfigError, DataError, ResourceError
+from genlab.registry import DATASETS
+
+SUFFIXES = (".npy", ".npz")
+
+
+@DATASETS("array")
+@dataclass(kw_only=True)
+class Array(AdaptedDataset):
+    """Images (N, H, W), (N, H, W, C) or (N, C, H, W), or points (N, D); a .npz file may hold labels as well.
+
+    Validation and test samples are drawn by seed. `content` stands for samples passed from Python, by their hash: they
+    are found again in the store, even by another process.
+    """
+
+    name = "array"
+    not_in_store: ClassVar[frozenset[str]] = AdaptedDataset.not_in_store | {"path", "content"}
+
+    path: str | None = None
+    content: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    root: None = fixed(None)
+
+    def files(self) -> list[Path]:
+        if self.content:
+            return []
+        key = f"key {self.key('path')}"
+        if self.path is None:
+            raise ConfigError(f"data set '{self.name}' needs a file", key, f"add {self.key('path')}=FILE.npy")
+        path = Path(self.path).expanduser().absolute()
+        if path.suffix.lower() not in SUFFIXES:
+            raise ConfigError(f"{path.name} is not a file of arrays", key, f"give {' or '.join(SUFFIXES)}")
+        if not path.is_file():
+            raise DataError(f"{path} is missing", key, "give an existing file")
+        return [path]
+
+    @cached_property
+    def source_hash(self) -> str:
+        return self.content or fingerprint(self.files())
+
+    def source(self, progress: Progress | None) -> Source:
+        if self.content is None:
+            self.samples = _load(self.files()[0])
+        elif self.content in PASSED:
+            self.samples = PASSED[self.content]
+        else:
+            raise DataError(
+                "the images of this run were passed from Python, and their store is gone",
+                f"key {self.key('content')}",
+                "pass them again: genlab.train(overrides, dataset=...)",
+            )
+        return super().source(progress)
+
+
+def _load(path: Path) -> Any:
+    """The array of a .npy file, memory-mapped, or the arrays of a .npz file; no pickles."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return as_samples(found)
+        with found as archive:
+            size, free = sum(entry.file_size for entry in archive.zip.infolist()), free_memory(torch.device("cpu"))
+            if size > free:
+                raise ResourceError(f"{path} holds {size} bytes, {free} are free", "memory", "store it as .npy")
+            images, labels = pick(archive, (*IMAGE_KEYS, "arr_0")), pick(archive, (*LABEL_KEYS, "arr_1"))
+            if images is None:
+                raise DataError(f"{path} holds no images", f"arrays: {', '.join(archive)}", "name them images, labels")
+    except (ConfigError, DataError, ResourceError):
+        raise
+    except Exception as error:  # numpy, zip and zlib raise several kinds on a damaged or hostile file
+        said = " ".join(str(error).split())[:100]
+        raise DataError(f"{path} is not readable ({type(error).__name__}: {said})", "", "write it again") from None
+    return as_samples(images if labels is None else (images, labels))
