@@ -73,26 +73,26 @@ def candidates(line: str) -> list[str]:
 def _possible(words: list[str], last: str) -> list[str]:
     if not words:
         return [*COMMANDS, "--help", "--version"]
-    name, given = words[0], words[1:]
+    name, *words = words
     if name not in COMMANDS:
         return []
     flags = [*_actions(name), "--debug"] if last.startswith("-") else []
-    given, flag = _positional(name, given)
+    words, flag = _positional(name, words)
     if flag is not None:
         return [str(value) for value in flag.choices or FLAG_VALUES.get(flag.dest, [])]
     if name in COMPOSING:
-        return flags + _overrides(given, last)
+        return flags + _overrides(words, last)
     if name == "bench":
-        return flags + (_bench_options(given, last) if given else list(options("workload", [_folder()])))
+        return flags + (_bench_options(words, last) if words else list(options("workload", [_folder()])))
     if name == "list":
         return flags + list(KINDS)
     if name == "completion":
         return flags + list(SCRIPTS)
     if name in ("runs", "doctor"):
         return flags
-    if name == "eval" and given and last.startswith("evaluator"):
-        return [each for each in _overrides(["evaluator=objective", *given[1:]], last) if each.startswith("evaluator")]
-    return flags + (_run_options(name, given[0], last) if given else _runs())
+    if name == "eval" and words and last.startswith("evaluator"):
+        return [each for each in _overrides(["evaluator=objective", *words[1:]], last) if each.startswith("evaluator")]
+    return flags + (_run_options(name, words[0], last) if words else _runs())
 
 
 def _actions(name: str) -> dict[str, argparse.Action]:
@@ -100,12 +100,12 @@ def _actions(name: str) -> dict[str, argparse.Action]:
     return dict(load_command(name).parser()._option_string_actions)
 
 
-def _positional(name: str, given: list[str]) -> tuple[list[str], argparse.Action | None]:
+def _positional(name: str, words: list[str]) -> tuple[list[str], argparse.Action | None]:
     """The words that are neither flags nor their values; the flag whose value is to be completed."""
-    if not any(word.startswith("-") for word in given):
-        return given, None  # without the cost of the parser
+    if not any(word.startswith("-") for word in words):
+        return words, None  # without the cost of the parser
     actions, plain, flag = _actions(name), list[str](), None
-    for word in given:
+    for word in words:
         if flag is not None:
             flag = None
         elif word.startswith("-"):
@@ -116,7 +116,7 @@ def _positional(name: str, given: list[str]) -> tuple[list[str], argparse.Action
     return plain, flag
 
 
-def _overrides(given: list[str], last: str) -> list[str]:
+def _overrides(words: list[str], last: str) -> list[str]:
     """`group=`, `group=option`, and the dotted keys of the options chosen so far."""
     folder = _folder()
     groups = [path.name for path in folder.iterdir() if path.is_dir()]
@@ -126,7 +126,7 @@ def _overrides(given: list[str], last: str) -> list[str]:
         before = value[: max(value.rfind(","), value.rfind("[")) + 1]  # values of a sweep, or of a list
         return [f"{group}={before}{name}" for name in names if name not in before.strip("[").split(",")]
     root = values(folder / "train.yaml", [folder])
-    chosen = _defaults(folder) | dict(word.split("=", 1) for word in given if "=" in word)
+    chosen = _defaults(folder) | dict(word.split("=", 1) for word in words if "=" in word)
     for name in MODEL_CHOICES:
         if chosen[name].startswith("${"):
             default = chosen[name].rpartition(",")[2].rstrip("}")
@@ -173,14 +173,14 @@ def _flatten(tree: dict[str, Any], prefix: str) -> list[str]:
     return found
 
 
-def _bench_options(given: list[str], last: str) -> list[str]:
+def _bench_options(words: list[str], last: str) -> list[str]:
     """The bench's own short keys, and the overrides of `train`."""
     from genlab.cli.bench import OWN, SHORT
 
     key, equals, _ = last.partition("=")
     if equals and key in SHORT:
         return [f"{key}={value}" for value in _values(SHORT[key])]
-    return [f"{key}=" for key in (*OWN, *SHORT)] + _overrides(given[1:], last)
+    return [f"{key}=" for key in (*OWN, *SHORT)] + _overrides(words[1:], last)
 
 
 def _runs() -> list[str]:

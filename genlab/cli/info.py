@@ -39,21 +39,21 @@ def parser() -> Parser:
     return parse
 
 
-def run(given: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     from genlab.config import compose
     from genlab.registry import discover, load_plugins
 
-    group, equals, option = given.overrides[0].partition("=")
+    group, equals, option = arguments.overrides[0].partition("=")
     known = (*SHOWN, *FILES)
     if not equals and group not in known:
-        return _run(group, given.plugin)
+        return _run(group, arguments.plugin)
     if group not in known or not option:
         raise ConfigError(
-            f"'{given.overrides[0][:60]}' does not say what to describe",
+            f"'{arguments.overrides[0][:60]}' does not say what to describe",
             "genlab info",
             f"write GROUP=NAME with GROUP one of {', '.join(known)}" if group in known else nearest(group, known),
         )
-    folders = [compose.search_path(), *compose.private_folders(given.config_dir)]
+    folders = [compose.search_path(), *compose.private_folders(arguments.config_dir)]
     files = options(group, folders)
     if group in FILES:
         if option not in files:
@@ -61,13 +61,13 @@ def run(given: argparse.Namespace) -> int:
         print(files[option].read_text("utf-8").rstrip())
         return 0
     # a recipe holds numbers for one pair of model and data set: not what describes either
-    named = {word.partition("=")[0] for word in given.overrides}
+    named = {word.partition("=")[0] for word in arguments.overrides}
     absent = [key for key in missing(files.get(option), folders) if f"{group}.{key}" not in named]
-    words = ["recipe=null", *(f"{group}.{key}=PATH" for key in absent), *given.overrides]
-    composed = compose.compose(words, given.config_dir, given.plugin)
-    compose.precheck(composed.config, given.plugin)
+    words = ["recipe=null", *(f"{group}.{key}=PATH" for key in absent), *arguments.overrides]
+    composed = compose.compose(words, arguments.config_dir, arguments.plugin)
+    compose.precheck(composed.config, arguments.plugin)
     discover()
-    load_plugins(given.plugin)
+    load_plugins(arguments.plugin)
     config = compose.check(composed.config)
     notes = comments(files[option], folders)
     print(f"{group}={option}: {first_comment(files[option])}\n")

@@ -78,7 +78,7 @@ def keywords(
         key, equals, value = argument.partition("=")
         safety.text(argument, f"argument {argument[:60]!r}")
         if not key or not equals:
-            raise ConfigError(f"{argument[:60]!r} is no option", "command line", "write key=value, e.g. n=64")
+            raise ConfigError(f"{argument[:60]!r} is not an option", "command line", "write key=value, e.g. n=64")
         last = key.rpartition(".")[2]
         if last != key and last in schema.model_fields:  # a key as the configuration has it
             raise ConfigError(f"unknown key '{key[:60]}'", "keys have no path here", f"write {last}={value[:40]}")

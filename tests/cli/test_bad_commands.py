@@ -189,7 +189,7 @@ OF_A_GAN = {
     "model.discriminator.hiden=[8]": "unknown key 'model.discriminator.hiden'; .*; did you mean 'hidden'",
     "model.generator={name: mlp, hiden: [8]}": "unknown key 'model.generator.hiden'; .*; did you mean '.*hidden'",
 }
-VERBS = {
+COMMANDS_WITH_A_RUN = {
     ("trian",): "did you mean 'train'?",
     ("smaple", "last"): "did you mean 'sample'?",
     ("",): "unknown command",
@@ -264,9 +264,9 @@ def test_what_holds_values_by_name_says_how_one_is_given(override: str, refused:
     assert re.search(OF_A_GAN[override], refused("train", "model=gan", override))
 
 
-@pytest.mark.parametrize("arguments", VERBS, ids=" ".join)
-def test_verbs(arguments: tuple[str, ...], refused: Refused) -> None:
-    assert VERBS[arguments] in refused(*arguments)
+@pytest.mark.parametrize("arguments", COMMANDS_WITH_A_RUN, ids=" ".join)
+def test_commands(arguments: tuple[str, ...], refused: Refused) -> None:
+    assert COMMANDS_WITH_A_RUN[arguments] in refused(*arguments)
 
 
 def test_a_message_repeats_little_of_a_long_argument(refused: Refused) -> None:

@@ -89,19 +89,19 @@ def test_other_ranks_are_silent_about_what_rank_0_says(
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
-def test_help_names_every_verb(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(arguments) == 0
     out = capsys.readouterr().out
-    assert all(f"\n  {verb} " in out for verb in main.COMMANDS)
+    assert all(f"\n  {command} " in out for command in main.COMMANDS)
 
 
-@pytest.mark.parametrize("verb", main.COMMANDS)
-def test_each_verb_has_help_with_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main([verb, "--help"]) == 0
+@pytest.mark.parametrize("command", main.COMMANDS)
+def test_each_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([command, "--help"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"usage: genlab {verb}")
+    assert out.startswith(f"usage: genlab {command}")
     assert "examples:" in out
-    assert f"genlab {verb}" in out.split("examples:")[1]
+    assert f"genlab {command}" in out.split("examples:")[1]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

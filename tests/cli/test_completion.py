@@ -17,7 +17,7 @@ from genlab.cli import main
 from genlab.cli.completion import candidates
 
 
-def test_verbs() -> None:
+def test_commands() -> None:
     assert candidates("genlab tr") == ["train", "translate", "traverse"]
     assert set(main.COMMANDS) <= set(candidates("genlab "))
 
@@ -89,11 +89,11 @@ def test_flags_before_the_run() -> None:
     assert candidates("genlab sample --p") == ["--plugin"]
 
 
-@pytest.mark.parametrize("verb", main.COMMANDS)
-def test_every_flag_is_offered(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main([verb, "--help"]) == 0
+@pytest.mark.parametrize("command", main.COMMANDS)
+def test_every_flag_is_offered(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([command, "--help"]) == 0
     documented = set(re.findall(r"(?<![\w-])--[a-z-]+", capsys.readouterr().out.split("examples:")[0]))
-    assert documented | {"--debug"} == set(candidates(f"genlab {verb} --"))
+    assert documented | {"--debug"} == set(candidates(f"genlab {command} --"))
 
 
 def test_without_torch() -> None:

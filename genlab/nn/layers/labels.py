@@ -1,4 +1,4 @@
-"""How networks are told a class."""
+"""Class labels as inputs of networks."""
 
 from __future__ import annotations
 
