@@ -59,8 +59,6 @@ class KMeans(Model):
         self.register_buffer("center", torch.zeros(centroids, size))
         self.register_buffer("members", torch.zeros(centroids))
 
-    # ------------------------------------------------------------------ training
-
     def shared_forward(self, image: Tensor) -> tuple[Tensor]:
         """Random patches (N·patches, pixels), contrast-normalized: section 3.2.1."""
         return (normalize_contrast(random_patches(image, self.patch_size, self.patches), self.contrast),)
@@ -109,8 +107,6 @@ class KMeans(Model):
     def loss(self, patch: Tensor) -> dict[str, Tensor]:
         """The squared distance of a whitened patch to its centroid, averaged over patches."""
         return {"loss": self.nearest(self.whiten(patch))[1].mean()}
-
-    # ------------------------------------------------------------------ features
 
     def whiten(self, patch: Tensor) -> Tensor:
         """ZCA, section 3.2.2: V(Λ + ε)^-½Vᵀ(x − μ)."""

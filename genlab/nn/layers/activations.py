@@ -1,4 +1,4 @@
-"""Activation functions by the names that network specs use."""
+"""Activation functions by name."""
 
 from __future__ import annotations
 

@@ -160,9 +160,7 @@ class BoltzmannLayer(nn.Module):
         self.visible_bias = nn.Parameter(torch.zeros(visible))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
         start = torch.randn(chains or 0, visible)
-        self.register_buffer(
-            "chains", (start if distribution == "gaussian" else (start > 0).float()) if chains else None
-        )
+        self.register_buffer("chains", self._random_units(start) if chains else None)
 
     @property
     def energy(self) -> RBMEnergy:
@@ -195,6 +193,8 @@ class BoltzmannLayer(nn.Module):
         if self.chains is not None:
             start = self.chains[torch.arange(n, device=self.chains.device) % len(self.chains)]
         else:
-            start = rng.normal(n, self.weight.shape[1], like=self.weight)
-            start = start if self.distribution == "gaussian" else (start > 0).float()
+            start = self._random_units(rng.normal(n, self.weight.shape[1], like=self.weight))
         return gibbs(self.energy, start, steps, mean=True)
+
+    def _random_units(self, normal: Tensor) -> Tensor:
+        return normal if self.distribution == "gaussian" else (normal > 0).float()

@@ -14,13 +14,13 @@ def one_hot(label: Tensor, classes: int) -> Tensor:
 
 
 def with_planes(image: Tensor, label: Tensor, classes: int) -> Tensor:
-    """Images (N, C, H, W) with a further channel for each class: ones for the image's own, zeros for the others."""
+    """Images (N, C, H, W) with one more channel per class: ones for the image's class, zeros for the others."""
     planes = one_hot(label, classes).to(image.dtype)[:, :, None, None]
     return torch.cat([image, planes.expand(-1, -1, *image.shape[2:])], 1)
 
 
 def in_turn(n: int, classes: int, label: int | None, like: Tensor) -> Tensor:
-    """n labels (n,) where `like` lives: all of them `label`, or, if that is None, every class in turn.
+    """n labels (n,) on the device of `like`: all `label` or, if that is None, all classes in turn.
 
     ConfigError for a label outside [0, classes).
     """
@@ -31,7 +31,7 @@ def in_turn(n: int, classes: int, label: int | None, like: Tensor) -> Tensor:
 
 
 def needed(num_classes: int | None, model: str) -> int:
-    """`num_classes`; ConfigError where the data set has no labels."""
+    """`num_classes`; ConfigError if the data set has no labels."""
     if num_classes is None:
         raise ConfigError(
             f"model '{model}' needs labels", "the data set has none", "choose a labelled one: genlab list datasets"

@@ -1,4 +1,4 @@
-"""Normalisation of image networks, by name."""
+"""Normalization layers of image networks by name, and the weight initialization that goes with them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ ImageNorm = Literal["instance", "batch", "none"]
 
 
 def normalize(norm: ImageNorm, channels: int) -> list[nn.Module]:
-    """The layer, in a list; empty for none. Scale and shift are learned.
+    """A list with the layer, empty for none. Scale and shift are learned.
 
-    Instance norm is batch norm of a batch of one image: Ulyanov, Vedaldi & Lempitsky, 2016 (arXiv:1607.08022).
+    Instance norm: Ulyanov, Vedaldi & Lempitsky, 2016 (arXiv:1607.08022).
     """
     if norm == "none":
         return []
@@ -20,7 +20,7 @@ def normalize(norm: ImageNorm, channels: int) -> list[nn.Module]:
 
 
 def normal_weights(network: nn.Module) -> None:
-    """Convolutions' weights from N(0, 0.02), norms' scales from N(1, 0.02), no shifts: as in DCGAN and pix2pix."""
+    """Initialization of DCGAN and pix2pix: convolutions from N(0, 0.02), norm scales from N(1, 0.02), biases 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)

@@ -1,7 +1,7 @@
-"""Spectral normalisation: weights divided by their largest singular value, which makes a layer's Lipschitz constant 1.
+"""Spectral normalization: weights divided by their largest singular value, which bounds the Lipschitz constant by 1.
 
 Miyato, Kataoka, Koyama & Yoshida, Spectral Normalization for Generative Adversarial Networks, ICLR 2018
-(arXiv:1802.05957), algorithm 1. torch's own does its power iteration in half precision under autocast.
+(arXiv:1802.05957), algorithm 1. Unlike torch's own, the power iteration is in float32 even under autocast.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 N = TypeVar("N", bound=nn.Module)
-LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)  # whose weight is a matrix once its first dimension is kept
-START = 15  # rounds before the first use; then one at each use in training
+LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)  # layers whose flattened weight is a matrix
+INITIAL_ITERATIONS = 15  # before the first use; then one per use in training
 
 
 class SpectralNorm(nn.Module):
-    """W to W / σ(W), σ by one round of power iteration at each use in training; in float32 always."""
+    """Maps W to W / σ(W) in float32, with one step of power iteration per use in training."""
 
     u: Tensor
     v: Tensor
@@ -29,7 +29,7 @@ class SpectralNorm(nn.Module):
         matrix = weight.detach().flatten(1)
         self.register_buffer("u", F.normalize(torch.randn_like(matrix[:, 0]), dim=0))
         self.register_buffer("v", F.normalize(torch.randn_like(matrix[0]), dim=0))
-        for _ in range(START):
+        for _ in range(INITIAL_ITERATIONS):
             self._iterate(matrix)
 
     @torch.no_grad()
@@ -42,12 +42,12 @@ class SpectralNorm(nn.Module):
             matrix = weight.flatten(1)
             if self.training:
                 self._iterate(matrix.detach())
-            # copies: the next use moves u and v while this one waits for its gradient
+            # clones: the next use updates u and v before the gradient of this one is computed
             return weight / (self.u.clone() @ (matrix @ self.v.clone()))
 
 
 def spectral(network: N) -> N:
-    """Normalise every linear map, convolution and embedding of a network, in place."""
+    """Normalize every linear layer, convolution and embedding of a network, in place."""
     for layer in list(network.modules()):
         if isinstance(layer, LAYERS):
             register_parametrization(layer, "weight", SpectralNorm(layer.weight))

@@ -1,4 +1,4 @@
-"""How alike two images are: (N,) for images (N, C, H, W) in [0, 1], in float32, larger being more alike."""
+"""Similarity of two images: (N,) in float32 for images (N, C, H, W) in [0, 1]; larger is more similar."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-C1, C2 = 0.01**2, 0.03**2  # keep the quotients of flat places finite
+C1, C2 = 0.01**2, 0.03**2  # keep the quotients of flat regions finite
 
 
 def psnr(image: Tensor, other: Tensor) -> Tensor:
-    """Peak signal to noise ratio in decibel: −10 log₁₀ of the mean squared error; at most 100."""
+    """Peak signal-to-noise ratio in decibels: −10 log₁₀ of the mean squared error, at most 100."""
     error = (image.float() - other.float()).square().flatten(1).mean(1)
     return -10 * error.clamp(min=1e-10).log10()
 
 
 def ssim(image: Tensor, other: Tensor) -> Tensor:
-    """Structural similarity, the mean over places and channels, in [-1, 1]; 1 for equal images.
+    """Structural similarity (SSIM), averaged over positions and channels, in [-1, 1]; 1 for equal images.
 
-    Gaussian window of 11 pixels and σ 1.5, only where it lies wholly inside; in an image that is smaller the window
-    is the largest of odd side that fits. Wang, Bovik, Sheikh & Simoncelli, IEEE Trans. Image Processing 13 (2004).
+    The Gaussian window has 11 pixels and σ 1.5, without padding; in a smaller image it has the largest odd side that
+    fits. Wang, Bovik, Sheikh & Simoncelli, IEEE Trans. Image Processing 13 (2004).
     """
     side = min(11, *image.shape[2:])
     side -= 1 - side % 2
-    place = torch.arange(side, device=image.device) - side // 2
-    window = torch.exp(-place.square() / (2 * 1.5**2))
+    position = torch.arange(side, device=image.device) - side // 2
+    window = torch.exp(-position.square() / (2 * 1.5**2))
     window = torch.outer(window, window)
     window = (window / window.sum())[None, None]
 

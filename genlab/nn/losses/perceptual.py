@@ -1,4 +1,4 @@
-"""Perceptual loss: images are compared by what a frozen network of the user's sees in them, not by pixels.
+"""Perceptual loss: the distance between images in the feature space of a frozen network that the user provides.
 
 Hou, Shen, Sun & Qiu, Deep Feature Consistent Variational Autoencoder, WACV 2017 (arXiv:1610.00291), section 3.2.
 """
@@ -21,10 +21,10 @@ PerceptualSpec = PERCEPTUAL.spec_type()
 
 @PERCEPTUAL("features")
 class FeatureDistance(nn.Module):
-    """`network` maps an image in [0, 1] to `outputs` numbers; its weights are those of the safetensors file `weights`.
+    """`network` maps an image in [0, 1] to `outputs` numbers; its weights come from the safetensors file `weights`.
 
-    The engine reads the file when a run starts; from then on they are in the run's checkpoints. `layers` are positions
-    in the network's sequence, from 0, whose outputs are compared; `weight` is that of this term in the model's loss.
+    The file is read when a run starts; from then on the run's checkpoints hold the weights. `layers` are the indices,
+    from 0, of the network's layers whose outputs are compared; `weight` is the weight of this term in the model's loss.
     """
 
     def __init__(
@@ -49,24 +49,22 @@ class FeatureDistance(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> FeatureDistance:
-        """Never in training mode: a frozen batch norm keeps its averages."""
+        """Stays in evaluation mode, so that batch norm keeps its running statistics."""
         return super().train(False)
 
-    def forward(self, image: Tensor, made: Tensor) -> Tensor:
+    def forward(self, image: Tensor, other: Tensor) -> Tensor:
         """Σ over layers of ½ the mean squared difference of features, (N,); images (N, C, H, W) in [0, 1]."""
         with torch.no_grad():
-            wanted = self.features(image)
-        differences = [
-            (a.float() - b.float()).square().flatten(1) for a, b in zip(wanted, self.features(made), strict=True)
-        ]
-        return 0.5 * torch.stack([each.mean(1) for each in differences]).sum(0)
+            target = self.features(image)
+        pairs = zip(target, self.features(other), strict=True)
+        return 0.5 * torch.stack([(a.float() - b.float()).square().flatten(1).mean(1) for a, b in pairs]).sum(0)
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """What the chosen layers give."""
+        """The outputs of the chosen layers."""
         found: list[Tensor] = []
         value: Any = image
         for index, layer in enumerate(self.network[: self.layers[-1] + 1]):
             value = layer(value)
             if index in self.layers:
-                found.append(value.clone())  # the next layer may work in place
+                found.append(value.clone())  # the next layer may modify it in place
         return found
