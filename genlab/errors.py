@@ -19,54 +19,43 @@ class GenlabError(Exception):
 
     code = 1
 
+    def __init_subclass__(cls, code: int | None = None) -> None:
+        cls.code = code or cls.code
+
     def __init__(self, what: str, where: str = "", remedy: str = "") -> None:
         super().__init__("; ".join(" ".join(part.split()) for part in (what, where, remedy) if part))
 
 
-class ConfigError(GenlabError):
+class ConfigError(GenlabError, code=2):
     """The command line or a configuration file is wrong."""
 
-    code = 2
 
-
-class DataError(GenlabError):
+class DataError(GenlabError, code=3):
     """A data file is missing, damaged or not what it should be."""
 
-    code = 3
 
-
-class CheckpointError(GenlabError):
+class CheckpointError(GenlabError, code=4):
     """A checkpoint or run folder is damaged, or belongs to another configuration."""
 
-    code = 4
 
-
-class ResourceError(GenlabError):
+class ResourceError(GenlabError, code=5):
     """Out of disk or memory, or a device was lost."""
-
-    code = 5
 
 
 class PeerError(ResourceError):
     """Another process of this run has gone, and with it the run; that one knows why."""
 
 
-class DivergedError(GenlabError):
+class DivergedError(GenlabError, code=6):
     """A loss or gradient is no longer finite."""
 
-    code = 6
 
-
-class BusyError(GenlabError):
+class BusyError(GenlabError, code=7):
     """Another process is using the run folder."""
 
-    code = 7
 
-
-class SweepError(GenlabError):
+class SweepError(GenlabError, code=8):
     """A sweep ended and some of its jobs failed."""
-
-    code = 8
 
 
 class Stopped(GenlabError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,10 @@ class Image:
     """One image to look at: uint8 (C, H, W), C 1 or 3, on the host."""
 
     pixels: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        return self.pixels.nbytes
 
     @cached_property
     def png(self) -> bytes:
@@ -39,6 +43,10 @@ class Embedding:
     thumbnails: Tensor
     labels: Tensor | None = None
 
+    @property
+    def nbytes(self) -> int:
+        return self.codes.nbytes + self.thumbnails.nbytes
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -57,20 +65,20 @@ class Diagnosis:
         return step >= self.steps and (total == 0 or step > self.after * total)
 
 
-UNTAUGHT = 500  # moves of a network before which what it does is rather its beginning than its fault
-PNG_LEVEL = 1  # of zlib: a third of the time of the usual 6, for pictures a fifth larger
+UNTAUGHT = 500  # updates of a network before it is judged: earlier behavior is that of a beginner
+PNG_LEVEL = 1  # of zlib: a third of the time of the usual 6, for files a fifth larger
 
 Value = float | Tensor | Image | Embedding | Diagnosis
 
 
 class Logger:
-    """Takes what training reports. Every method does nothing unless a logger overrides it."""
+    """Receives the reports of training. Every method does nothing unless a logger overrides it."""
 
     def start(self, first_step: int, last_step: int, title: str) -> None:
-        """Training begins at `first_step` (0, or where a resumed run goes on) and ends at `last_step`."""
+        """Training begins at `first_step` (0, or where a run resumes) and ends at `last_step`."""
 
     def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
-        """Numbers of one split ("train", "valid") after `step` optimiser steps."""
+        """Numbers of one split ("train", "valid") after `step` optimizer steps."""
 
     def image(self, step: int, name: str, image: Image) -> None: ...
 
@@ -82,48 +90,55 @@ class Logger:
         """Once, at the end: the configuration and the final metrics."""
 
     def flush(self) -> None:
-        """Everything logged so far reaches the disk: called before each checkpoint."""
+        """Write everything logged so far to the disk; called before each checkpoint."""
 
     def close(self) -> None: ...
 
 
-class Loggers(Logger):
-    """Sends everything to several loggers. One that fails on the disk is warned about once and left out.
+class ForwardingLogger(Logger):
+    """Passes every call on to `forward`, as the name of the method and its arguments."""
 
-    One that raises anything else ends the run: metrics.jsonl, the truth, turns a full disk into a ResourceError.
+    def forward(self, method: str, *arguments: Any) -> None:
+        raise NotImplementedError
+
+    def start(self, first_step: int, last_step: int, title: str) -> None:
+        self.forward("start", first_step, last_step, title)
+
+    def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        self.forward("scalars", step, split, values)
+
+    def image(self, step: int, name: str, image: Image) -> None:
+        self.forward("image", step, name, image)
+
+    def embedding(self, step: int, name: str, embedding: Embedding) -> None:
+        self.forward("embedding", step, name, embedding)
+
+    def text(self, step: int, name: str, text: str) -> None:
+        self.forward("text", step, name, text)
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        self.forward("hparams", config, metrics)
+
+    def flush(self) -> None:
+        self.forward("flush")
+
+
+class Loggers(ForwardingLogger):
+    """Sends everything to several loggers. One that fails on the disk is reported once and left out.
+
+    Any other error ends the run: metrics.jsonl, the reference, turns a full disk into a ResourceError.
     """
 
     def __init__(self, loggers: Iterable[Logger]) -> None:
         self._loggers = list(loggers)
 
-    def _each(self, call: Callable[[Logger], None]) -> None:
+    def forward(self, method: str, *arguments: Any) -> None:
         for logger in list(self._loggers):
             try:
-                call(logger)
+                getattr(logger, method)(*arguments)
             except OSError as error:
                 self._loggers.remove(logger)
-                say(f"warning: {type(logger).__name__} stopped logging ({error}); training goes on")
-
-    def start(self, first_step: int, last_step: int, title: str) -> None:
-        self._each(lambda logger: logger.start(first_step, last_step, title))
-
-    def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
-        self._each(lambda logger: logger.scalars(step, split, values))
-
-    def image(self, step: int, name: str, image: Image) -> None:
-        self._each(lambda logger: logger.image(step, name, image))
-
-    def embedding(self, step: int, name: str, embedding: Embedding) -> None:
-        self._each(lambda logger: logger.embedding(step, name, embedding))
-
-    def text(self, step: int, name: str, text: str) -> None:
-        self._each(lambda logger: logger.text(step, name, text))
-
-    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        self._each(lambda logger: logger.hparams(config, metrics))
-
-    def flush(self) -> None:
-        self._each(lambda logger: logger.flush())
+                say(f"warning: {type(logger).__name__} stopped logging ({error}); training continues")
 
     def close(self) -> None:
-        self._each(lambda logger: logger.close())
+        self.forward("close")

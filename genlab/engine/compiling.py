@@ -41,7 +41,7 @@ class Compilation:
         self._checked.add(names)
         before = [buffer.clone() for buffer in stepper.model.buffers()]
         try:
-            for phases in [due] if stepper.settings.grad_accum_steps == 1 else [[phase] for phase in due]:
+            for phases in [due] if stepper.config.grad_accum_steps == 1 else [[phase] for phase in due]:
                 shared = stepper.part(phases, step, 0)
                 for phase in phases:
                     if phase.optimizer:

@@ -102,14 +102,14 @@ class Graphs:
             seed()
 
 
-def why_not_capturable(settings: TrainerConfig, runtime: Runtime, without_gradient: bool) -> str | None:
+def why_not_capturable(config: TrainerConfig, runtime: Runtime, without_gradient: bool) -> str | None:
     """Why no step of this run can be recorded, in a few words; None if some can.
 
     `without_gradient`: in each step a phase moves that makes its update itself. Such steps are not recorded.
     """
     reasons = {
         "trainer.precision=fp16 decides on the host whether a step is made": runtime.precision == "fp16",
-        "trainer.grad_accum_steps draws noise more than once a step": settings.grad_accum_steps > 1,
+        "trainer.grad_accum_steps draws noise more than once a step": config.grad_accum_steps > 1,
         "several processes exchange gradients": runtime.world_size > 1,
         "in each of them a phase makes its update without a gradient": without_gradient,
     }

@@ -35,27 +35,27 @@ class Stepper:
     """Makes the steps of `model` on `data`; knows nothing of logs, evaluations and checkpoints."""
 
     def __init__(
-        self, model: Model, data: Data, runtime: Runtime, settings: TrainerConfig, seed: int, optimizer: MakeOptimizer
+        self, model: Model, data: Data, runtime: Runtime, config: TrainerConfig, seed: int, optimizer: MakeOptimizer
     ) -> None:
-        self.model, self.runtime, self.settings, self.seed = model, runtime, settings, seed
-        self.channels_last = runtime.channels_last(settings.channels_last, model)
+        self.model, self.runtime, self.config, self.seed = model, runtime, config, seed
+        self.channels_last = runtime.channels_last(config.channels_last, model)
         memory_format = torch.contiguous_format
         if self.channels_last:
             memory_format = torch.channels_last
             model.to(memory_format=memory_format)
-        self.batches = data.batches(model.inputs, settings.batch_size, runtime.rank, runtime.world_size, memory_format)
-        model.check_batch(self.batches.local_batch_size(settings.grad_accum_steps))  # refused now, not at step 1
+        self.batches = data.batches(model.inputs, config.batch_size, runtime.rank, runtime.world_size, memory_format)
+        model.check_batch(self.batches.local_batch_size(config.grad_accum_steps))  # refused now, not at step 1
         self.shared_forward: Callable[..., Any] = model.shared_forward
         self.phases = PhaseState.all_of(model.phases(), optimizer, runtime)
-        self.average = Average(model, settings.ema_decay) if settings.ema_decay else None
+        self.average = Average(model, config.ema_decay) if config.ema_decay else None
         self._progress: Tensor | None = getattr(model, "progress", None)
         self._trainable: set[str] | None = None  # phases whose parameters take gradients now
         self._diverged = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
         self._graphs: Graphs | None = None
         self._compilation: Compilation | None = None
-        if runtime.device.type == "cuda" and settings.cuda_graphs:
+        if runtime.device.type == "cuda" and config.cuda_graphs:
             self._record_if_possible()
-        if settings.compile:
+        if config.compile:
             self.compile()
 
     def compile(self, backend: str = "inductor") -> None:
@@ -67,7 +67,7 @@ class Stepper:
             phase.optimizer is None and phase.spec.every == 1 and phase.spec.window == (0.0, 1.0)
             for phase in self.phases
         )
-        reason = why_not_capturable(self.settings, self.runtime, always)
+        reason = why_not_capturable(self.config, self.runtime, always)
         if reason is None:
             self.record_with(CudaRecorder())
         elif self.runtime.is_main:
@@ -92,7 +92,7 @@ class Stepper:
             self.average.at(step + 1)
         if self._compilation:
             self._compilation.check(due, step)
-        if self.settings.grad_accum_steps > 1:
+        if self.config.grad_accum_steps > 1:
             return self._update(due, step, partial(self._parts, step=step))
         columns = self.batches.at(step)
         seed = partial(rng.seed, self.seed, step, 0)  # noise depends on the step alone: a resumed run is the same
@@ -114,7 +114,7 @@ class Stepper:
         Use `step` in messages only: a recorded step is replayed for later ones.
         """
         values: Values = {}
-        count = self.settings.grad_accum_steps
+        count = self.config.grad_accum_steps
         for phase in due:
             logs: Values = {}
             for shared in parts(phase):
@@ -148,11 +148,11 @@ class Stepper:
 
     def _parts(self, phase: PhaseState, step: int) -> Iterator[tuple[Tensor, ...]]:
         """The parts of an accumulated batch, one after another; each phase computes them anew."""
-        return (self.part([phase], step, part) for part in range(self.settings.grad_accum_steps))
+        return (self.part([phase], step, part) for part in range(self.config.grad_accum_steps))
 
     def part(self, due: list[PhaseState], step: int, part: int) -> tuple[Tensor, ...]:
         """What the phases share of one part of the batch of `step`."""
-        columns = self.batches.at(step, part, self.settings.grad_accum_steps)
+        columns = self.batches.at(step, part, self.config.grad_accum_steps)
         rng.seed(self.seed, step, part)
         return self._forward(due, columns)
 
@@ -172,7 +172,7 @@ class Stepper:
         """Update the parameters of a phase unless a loss or a gradient is not finite; logs the gradient's norm."""
         if not phase.optimizer:
             return
-        logs["gradient_norm"], bad = phase.descend(self.runtime, self.settings.grad_clip, logs["loss"])
+        logs["gradient_norm"], bad = phase.descend(self.runtime, self.config.grad_clip, logs["loss"])
         if isinstance(bad, Tensor):  # read when something is logged
             torch.maximum(self._diverged, bad, out=self._diverged)
         elif bad:

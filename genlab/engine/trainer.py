@@ -41,7 +41,7 @@ class Trainer:
         model: Model,
         data: Data,
         runtime: Runtime,
-        settings: TrainerConfig,
+        config: TrainerConfig,
         saving: CheckpointConfig,
         *,
         seed: int,
@@ -49,15 +49,15 @@ class Trainer:
         schedule: Schedule,
         evaluators: Mapping[str, Evaluator],
     ) -> None:
-        self.model, self.data, self.runtime, self.settings, self.seed = model, data, runtime, settings, seed
+        self.model, self.data, self.runtime, self.config, self.seed = model, data, runtime, config, seed
         self.schedule = schedule
         self._logger: Logger = Logger()
         self._save: Save = lambda step, objects, state: None
         self._stop: Callable[[], int] = lambda: 0
-        self.stepper = Stepper(model, data, runtime, settings, seed, optimizer)
+        self.stepper = Stepper(model, data, runtime, config, seed, optimizer)
         self.phases, self.average = self.stepper.phases, self.stepper.average
         self.batches = self.stepper.batches
-        self.batches.end = self.total = settings.total(self.batches.per_epoch)
+        self.batches.end = self.total = config.total(self.batches.per_epoch)
         self.step = 0
         self.metrics: dict[str, float] = {}
         self.best: dict[str, Any] | None = None
@@ -70,11 +70,11 @@ class Trainer:
             key: e for key, e in evaluators.items() if e.applies(model) and (e.split is None or sizes[e.split])
         }
         self._cadence = {
-            key: cadence(e.every, self.batches.per_epoch, self.total, sizes.get(e.split or "", 0), settings.batch_size)
+            key: cadence(e.every, self.batches.per_epoch, self.total, sizes.get(e.split or "", 0), config.batch_size)
             for key, e in self.evaluators.items()
         }
         self._save_every = in_steps(saving.every, self.batches.per_epoch, self.total)
-        self._clock = Clock(settings.batch_size)
+        self._clock = Clock(config.batch_size)
         self._counted = 0  # the step up to which the clock has counted
         self._kept = 0.0  # seconds of training up to the last checkpoint of this process
 
@@ -171,7 +171,7 @@ class Trainer:
         # copies: the next step of a CUDA graph overwrites its values
         self._rare_logs |= {name: value.clone() for name, value in values.items() if name.startswith(self._rare)}
         last = self.step == self.total
-        logs = last or self.step % self.settings.log_every == 0
+        logs = last or self.step % self.config.log_every == 0
         saves = last or self.step % self._save_every == 0
         self._due = [key for key, every in self._cadence.items() if last or self.step % every == 0]
         signum = self._agreement.largest(self.step, self._stop())

@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genlab.core.values import Embedding, Image, Logger
-from genlab.loggers import hparams
 from genlab.loggers.records import record
 from genlab.registry import LOGGERS
 from genlab.reports.grid import image_grid, save_png
@@ -24,6 +23,7 @@ from genlab.utils.files import own_folder
 
 THUMBNAIL, SHEET = 64, 8192  # pixels: a thumbnail's side, and the largest sheet of them that browsers take
 ENTRY = "entry.pbtxt"
+Scalar = bool | int | float | str
 WATCHING = ("evaluator", "logger", "checkpoint", "dry_run")  # sections that are no hyperparameters
 
 
@@ -75,7 +75,7 @@ class TensorBoard(Logger):
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Columns of the HPARAMS tab: what the weights depend on, and those metrics that are curves of this run."""
         chosen = {key: value for key, value in config.items() if key not in WATCHING}
-        for summary in hparams.summaries(flat(chosen), [name for name in metrics if "/" in name]):
+        for summary in hparams_summaries(flat(chosen), [name for name in metrics if "/" in name]):
             self._add(summary)
 
     def close(self) -> None:
@@ -113,15 +113,54 @@ class Events:
         self._file.close()
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
     """A nested configuration as dotted keys; lists become text, nulls are left out."""
-    out: dict[str, bool | int | float | str] = {}
+    out: dict[str, Scalar] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
             out |= flat(value, f"{prefix}{key}.")
         elif value is not None:
             out[f"{prefix}{key}"] = value if isinstance(value, bool | int | float | str) else json.dumps(value)
     return out
+
+
+def hparams_summaries(values: Mapping[str, Scalar], metrics: Iterable[str]) -> Iterator[Any]:
+    """The HPARAMS tab as three `Summary` messages: its columns, this run's values, the end of the run.
+
+    `metrics` are tags of scalars in the same file. torch's own function costs a tenth of a second to import.
+    """
+    from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
+
+    data = plugin_data_pb2.HParamsPluginData
+    infos = [api_pb2.HParamInfo(name=name, type=_type(value)) for name, value in values.items()]
+    columns = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics]
+    yield _hparams("experiment", data(experiment=api_pb2.Experiment(hparam_infos=infos, metric_infos=columns)))
+    start = plugin_data_pb2.SessionStartInfo()
+    for name, value in values.items():
+        if isinstance(value, bool):
+            start.hparams[name].bool_value = value
+        elif isinstance(value, str):
+            start.hparams[name].string_value = value
+        else:
+            start.hparams[name].number_value = value
+    yield _hparams("session_start_info", data(session_start_info=start))
+    end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS)
+    yield _hparams("session_end_info", data(session_end_info=end))
+
+
+def _type(value: Scalar) -> int:
+    from tensorboard.plugins.hparams import api_pb2
+
+    if isinstance(value, bool):
+        return int(api_pb2.DATA_TYPE_BOOL)
+    return int(api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64)
+
+
+def _hparams(name: str, content: Any) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+
+    plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=content.SerializeToString())
+    return Summary(value=[Summary.Value(tag=f"_hparams_/{name}", metadata=SummaryMetadata(plugin_data=plugin))])
 
 
 def write_embedding(folder: Path, name: str, embedding: Embedding) -> None:

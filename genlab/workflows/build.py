@@ -37,38 +37,38 @@ def load_registry(plugins: Sequence[str] = ()) -> None:
     load_plugins(plugins)
 
 
-def build_data(settings: Mapping[str, Any], runtime: Runtime) -> Data:
+def build_data(config: Mapping[str, Any], runtime: Runtime) -> Data:
     """The data set on its device. A store is built first if there is none, and the model can learn from it."""
-    dataset = build_dataset(settings["dataset"], "dataset", seed=settings["seed"])
+    dataset = build_dataset(config["dataset"], "dataset", seed=config["seed"])
     dataset.check()
 
     def validate(spec: DataSpec) -> None:
-        build_model(settings, spec, runtime)  # raises now, not after minutes of decoding
+        build_model(config, spec, runtime)  # raises now, not after minutes of decoding
 
     dataset.validate = validate
     with store_progress() as show:
         return dataset.open(runtime.device, show if runtime.is_main else None)
 
 
-def build_model(settings: Mapping[str, Any], data: DataSpec, runtime: Runtime) -> Model:
+def build_model(config: Mapping[str, Any], data: DataSpec, runtime: Runtime) -> Model:
     """The model on its device, its initial weights given by the seed; the same on every rank."""
-    _check_kind(settings["model"], data)
+    _check_kind(config["model"], data)
     with rng.alone():
-        rng.seed(settings["seed"])
-        model = MODELS.build(settings["model"], "model", image_shape=data.shape, num_classes=data.num_classes)
+        rng.seed(config["seed"])
+        model = MODELS.build(config["model"], "model", image_shape=data.shape, num_classes=data.num_classes)
     if "label" in model.inputs and data.num_classes is None:
         raise ConfigError(
-            f"model '{settings['model']['name']}' needs labels",
+            f"model '{config['model']['name']}' needs labels",
             f"dataset {data.name} has none",
             "choose a labelled data set: genlab list datasets",
         )
     if "label" in {*model.inputs, *model.conditions} and data.multi_label:  # whose law, for samples, nobody models
         raise ConfigError(
-            f"model '{settings['model']['name']}' needs one class an image",
+            f"model '{config['model']['name']}' needs one class an image",
             f"dataset {data.name} has attributes",
             "choose one with classes: genlab list datasets",
         )
-    check_phases(settings["optimizer"], {id(phase.module): phase.name for phase in reversed(model.phases())}.values())
+    check_phases(config["optimizer"], {id(phase.module): phase.name for phase in reversed(model.phases())}.values())
     check_float64(model, runtime.device)
     if runtime.world_size > 1:
         synchronize(model)
@@ -110,27 +110,25 @@ def _pairs(data: DataSpec) -> str:
     return f"use dataset=unpaired dataset.base={data.name} 'dataset.{part}'"
 
 
-def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> Trainer:
+def build_trainer(config: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> Trainer:
     """The trainer with its optimisers, schedule and evaluators, as the configuration says.
 
     GenlabError if an evaluator could not do its work on these data: said now, not at the end of training.
     """
 
     def optimizer(phase: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        return OPTIMIZERS.build(phase_spec(settings["optimizer"], phase), "optimizer", params=parameters)
+        return OPTIMIZERS.build(phase_spec(config["optimizer"], phase), "optimizer", params=parameters)
 
-    evaluators = {
-        key: EVALUATORS.build(spec, f"evaluator.{key}") for key, spec in settings["evaluator"].items() if spec
-    }
+    evaluators = {key: EVALUATORS.build(spec, f"evaluator.{key}") for key, spec in config["evaluator"].items() if spec}
     trainer = Trainer(
         model,
         data,
         runtime,
-        TrainerConfig(**settings["trainer"]),
-        CheckpointConfig(**settings["checkpoint"]),
-        seed=settings["seed"],
+        TrainerConfig(**config["trainer"]),
+        CheckpointConfig(**config["checkpoint"]),
+        seed=config["seed"],
         optimizer=optimizer,
-        schedule=SCHEDULES.build(settings["schedule"], "schedule"),
+        schedule=SCHEDULES.build(config["schedule"], "schedule"),
         evaluators=evaluators,
     )
     for evaluator in trainer.evaluators.values():
@@ -139,9 +137,9 @@ def build_trainer(settings: Mapping[str, Any], data: Data, model: Model, runtime
     return trainer
 
 
-def build_loggers(settings: Mapping[str, Any], path: Path, resumed_at: int | None) -> Loggers:
+def build_loggers(config: Mapping[str, Any], path: Path, resumed_at: int | None) -> Loggers:
     """The loggers that the configuration names; those of a resumed run drop what came after its checkpoint."""
-    specs = {key: spec for key, spec in settings["logger"].items() if spec}
+    specs = {key: spec for key, spec in config["logger"].items() if spec}
     return Loggers(
         LOGGERS.build(spec, f"logger.{key}", folder=path, resumed_at=resumed_at) for key, spec in specs.items()
     )

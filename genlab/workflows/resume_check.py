@@ -32,18 +32,18 @@ FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.devic
 INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
 
 
-def facts(settings: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> dict[str, Any]:
+def facts(config: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> dict[str, Any]:
     """What run.json says of a run from its start."""
     return {
         "status": "running",
-        "seed": settings["seed"],
+        "seed": config["seed"],
         "plugins": list(registry.loaded_plugins),
-        "config_hash": provenance.config_hash(settings),
+        "config_hash": provenance.config_hash(config),
         "versions": provenance.versions(),
         "git": provenance.git_state(Path(__file__).parents[1]),
         "device": str(runtime.device),
         "precision": runtime.precision,
-        "channels_last": runtime.channels_last(settings["trainer"]["channels_last"], model),
+        "channels_last": runtime.channels_last(config["trainer"]["channels_last"], model),
         "threads": torch.get_num_threads(),
         "world": runtime.world_size,
         "data": {
@@ -54,8 +54,8 @@ def facts(settings: Mapping[str, Any], data: Data, model: Model, runtime: Runtim
             "fingerprint": data.fingerprint,
         },
         "model": {
-            "name": settings["name"],
-            "family": settings["model"]["name"],
+            "name": config["name"],
+            "family": config["model"]["name"],
             "parameters": parameter_counts(model),
             "can": capabilities(model),
             "sample_options": _sample_options(model),

@@ -56,19 +56,19 @@ class Job:
     trainer: Trainer
 
     @classmethod
-    def build(cls, settings: dict[str, Any], runtime: Runtime, new: bool = True) -> Job:
+    def build(cls, config: dict[str, Any], runtime: Runtime, new: bool = True) -> Job:
         """`new`: the weights are not those of a checkpoint of this run, and may be inherited from another."""
-        data = build_data(settings, runtime)
-        model = build_model(settings, data, runtime)
+        data = build_data(config, runtime)
+        model = build_model(config, data, runtime)
         if new:
-            warm_start.inherit(model, settings, data, warn=runtime.is_main)
+            warm_start.inherit(model, config, data, warn=runtime.is_main)
             warm_start.read_features(model)
-        return cls(settings, runtime, data, model, build_trainer(settings, data, model, runtime))
+        return cls(config, runtime, data, model, build_trainer(config, data, model, runtime))
 
 
-def start_runtime(settings: Mapping[str, Any], threads: int | None = None) -> Runtime:
+def start_runtime(config: Mapping[str, Any], threads: int | None = None) -> Runtime:
     """Device, precision and ranks as the section `trainer` asks; `threads` where it leaves their number open."""
-    keys = TrainerConfig(**settings["trainer"])
+    keys = TrainerConfig(**config["trainer"])
     return runtimes.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
 
 
@@ -214,16 +214,16 @@ def _asked(error: BaseException, stop: StopRequest) -> BaseException:
     return error
 
 
-def _show(path: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def _show(path: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """The report and the closing table. The run is done and saved: nothing here may fail it."""
     try:
-        write_report(path, record, settings)
+        write_report(path, record, config)
         closing_table(path, record)
     except (Exception, SystemExit) as error:  # a full disk, `| head`, a strange record
         say(f"warning: the report could not be shown ({type(error).__name__}: {error})")
 
 
-def _as_problem(error: BaseException, settings: Mapping[str, Any], path: Path) -> GenlabError:
+def _as_problem(error: BaseException, config: Mapping[str, Any], path: Path) -> GenlabError:
     """Any exception as one with an exit code; an unknown one leaves its traceback in the run folder."""
     go_on = f"resume with: genlab resume {shlex.quote(str(path))}{plugin_words(loaded_plugins)}"
     kept = any((path / "ckpt").glob("step-*"))
@@ -232,10 +232,10 @@ def _as_problem(error: BaseException, settings: Mapping[str, Any], path: Path) -
         return error
     if isinstance(error, KeyboardInterrupt):
         return Stopped(2, "stopped at once", f"run {path}", go_on if kept else "nothing was saved yet")
-    known = resource_error(error, settings["trainer"]["batch_size"])
+    known = resource_error(error, config["trainer"]["batch_size"])
     if known:
-        return _as_problem(known, settings, path)
-    if settings["trainer"]["deterministic"] and "deterministic" in str(error):
+        return _as_problem(known, config, path)
+    if config["trainer"]["deterministic"] and "deterministic" in str(error):
         said = str(error).splitlines()[0][:120]
         return ConfigError(
             f"an operation of this model has no deterministic form ({said})",

@@ -65,12 +65,12 @@ def resume(
             return session.fit()
 
 
-def _dry_run(settings: dict[str, Any]) -> Result:
-    runtime = start_runtime(settings)
+def _dry_run(config: dict[str, Any]) -> Result:
+    runtime = start_runtime(config)
     try:
-        report = rehearse(Job.build(warm_start.settled(settings, runtime), runtime))
+        report = rehearse(Job.build(warm_start.settled(config, runtime), runtime))
         if runtime.is_main:
             print(report)
-        return Result(None, {"images_per_second": settings["trainer"]["batch_size"] / report.step_seconds})
+        return Result(None, {"images_per_second": config["trainer"]["batch_size"] / report.step_seconds})
     finally:
         runtimes.stop()

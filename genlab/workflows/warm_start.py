@@ -30,31 +30,31 @@ if TYPE_CHECKING:
 ROOT = Path("outputs")  # where runs.find looks for a name
 
 
-def settled(settings: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
+def settled(config: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     """The configuration with RUN's model in place of `model.body`, and RUN's path in full: one for all ranks."""
-    given = settings["model"].get("init_from")
+    given = config["model"].get("init_from")
     if not given:
-        return settings
+        return config
     path = runtime.broadcast(run_folder.find(given).absolute())  # `last` may have become another run meanwhile
-    return _with_body(settings, str(path), read_stored(path)["model"])
+    return _with_body(config, str(path), read_stored(path)["model"])
 
 
-def continued(settings: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+def continued(config: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """The same for a run that goes on: from its own configuration, for RUN may be gone by now."""
-    given, before = settings["model"].get("init_from"), stored["model"].get("init_from")
+    given, before = config["model"].get("init_from"), stored["model"].get("init_from")
     if not given or not before:
-        return settings
+        return config
     same = given == "last" or before in {str(path.absolute()) for path in (Path(given), ROOT / given)}
-    return _with_body(settings, before, stored["model"]["body"]) if same else settings
+    return _with_body(config, before, stored["model"]["body"]) if same else config
 
 
-def inherit(model: Model, settings: Mapping[str, Any], data: Data, warn: bool) -> None:
+def inherit(model: Model, config: Mapping[str, Any], data: Data, warn: bool) -> None:
     """Give `model.body` the weights of RUN's newest checkpoint.
 
     ConfigError if it was made for other images, or has learned from images that are test images here.
     """
-    given = settings["model"].get("init_from")
-    if not given or not settings["model"].get("pretrained", True):
+    given = config["model"].get("init_from")
+    if not given or not config["model"].get("pretrained", True):
         return
     run = load(given, "cpu")
     shape = tuple(run_folder.data_facts(run.record, run.path)["shape"])
@@ -64,7 +64,7 @@ def inherit(model: Model, settings: Mapping[str, Any], data: Data, warn: bool) -
             f"key model.init_from, run {run.path}",
             f"use dataset.size={shape[1]}" if shape[0] == data.shape[0] else "use another run or data set",
         )
-    _check_seen(run, settings, warn)
+    _check_seen(run, config, warn)
     model.get_submodule("body").load_state_dict(run.model.state_dict())
 
 
@@ -82,9 +82,9 @@ def read_features(model: Model) -> None:
                 raise ConfigError(said, where, "make model.perceptual.network the network they are from") from None
 
 
-def _check_seen(run: LoadedRun, settings: Mapping[str, Any], warn: bool) -> None:
-    """ConfigError if the run was trained on test images of these settings; a warning if on validation images."""
-    before, now = (build_dataset(each["dataset"], "dataset", seed=each["seed"]) for each in (run.config, settings))
+def _check_seen(run: LoadedRun, config: Mapping[str, Any], warn: bool) -> None:
+    """ConfigError if the run was trained on test images of this configuration; a warning if on validation images."""
+    before, now = (build_dataset(each["dataset"], "dataset", seed=each["seed"]) for each in (run.config, config))
     try:
         if type(before) is not type(now) or before.files() != now.files() or not now.files():
             return  # what is drawn anew, from no files, shares rows by chance alone
@@ -105,8 +105,8 @@ def _check_seen(run: LoadedRun, settings: Mapping[str, Any], warn: bool) -> None
             print(f"genlab: warning: {said}, whose figures will flatter the model; {same}", file=sys.stderr)
 
 
-def _with_body(settings: dict[str, Any], path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    return {**settings, "model": {**settings["model"], "init_from": path, "body": dict(body)}}
+def _with_body(config: dict[str, Any], path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, "model": {**config["model"], "init_from": path, "body": dict(body)}}
 
 
 def _sides(shape: tuple[int, ...]) -> str:

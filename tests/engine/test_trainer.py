@@ -245,7 +245,7 @@ def test_a_model_that_asks_is_told_the_share_done(make_trainer: MakeTrainer) -> 
     told = make_trainer("vae", "trainer.steps=4")
     told.model.register_buffer("progress", torch.ones(()), persistent=False)
     asking = Trainer(
-        told.model, told.data, told.runtime, told.settings, CheckpointConfig(every=1, keep=2), seed=0,
+        told.model, told.data, told.runtime, told.config, CheckpointConfig(every=1, keep=2), seed=0,
         optimizer=lambda phase, parameters: torch.optim.SGD(parameters, 0.0), schedule=lambda done: 1.0, evaluators={},
     )  # fmt: skip
     seen = []
