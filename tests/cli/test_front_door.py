@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -88,6 +89,11 @@ def test_the_examples_of_the_adding_pages_train(tmp_path: Path) -> None:
     rows = [line.split(",") for line in (tmp_path / "run" / "metrics.csv").read_text().splitlines()]
     assert {"loss", "elbo"} <= {name for step, split, name, value in rows if (step, split) == ("3", "train")}
     assert ["3", "valid", "brightness"] in [row[:3] for row in rows]
+    words = ["eval", "run", *plugins, "evaluator=brightness", "evaluator.brightness.images=50", "--device", "cpu"]
+    done = subprocess.run([*command[:4], *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    protocol = json.loads((tmp_path / "run" / "eval" / "brightness-test.json").read_text())["protocol"]
+    assert (protocol["images"], protocol["evaluator"]) == (50, "brightness")
 
 
 def test_the_examples_of_adding_a_data_set_train(tmp_path: Path) -> None:
