@@ -64,8 +64,8 @@ class Model(nn.Module):
         """
         return columns
 
-    def check_batch(self, rows: int) -> None:
-        """ConfigError if the losses of a step cannot take so many rows: what comes to `shared_forward` at a time."""
+    def check_batch(self, n: int) -> None:
+        """ConfigError if the losses cannot take n samples, the size of the batches that `shared_forward` gets."""
 
     # Any: a family names the columns it takes, loss(self, image) or loss(self, image, label)
     def loss(self, *columns: Any, **named: Any) -> dict[str, Tensor]:

@@ -15,22 +15,22 @@ from genlab.nn.losses.regularizers import Regularizers
 @capability
 @runtime_checkable
 class HasDiscriminator(Protocol):
-    """Something tells real images from generated ones, in a phase whose name begins with `discriminator`."""
+    """A discriminator is trained in a phase whose name begins with `discriminator`."""
 
     def real_and_fake_logits(self, *shared: Tensor) -> dict[str, Logits]:
-        """Each discriminator's logits of what `shared_forward` gave, larger is more real, by name ("" if only one)."""
+        """Logits for the results of `shared_forward`, by discriminator ("" if only one); larger: more real."""
 
 
 @capability
 @runtime_checkable
 class HasGANLoss(Protocol):
-    """A generator that learns from a discriminator; `shared_forward` gives reals, fakes and conditions."""
+    """A generator and a discriminator; `shared_forward` returns real images, fakes and conditions."""
 
     gan_loss: GANLoss
     regularizers: Regularizers
 
-    def discriminator_logits(self, images: Tensor, *given: Tensor) -> Tensor:
-        """The discriminator's logits for images as `shared_forward` gives them, larger is more real."""
+    def discriminator_logits(self, images: Tensor, *conditions: Tensor) -> Tensor:
+        """Logits for images in the range that `shared_forward` returns; larger: more real."""
 
 
 @capability

@@ -112,9 +112,9 @@ class GAN(Model):
         images = self.augment(images) if self.augment else images
         return self.regularizers.pack(images) if self.regularizers.pack else images
 
-    def check_batch(self, rows: int) -> None:
+    def check_batch(self, n: int) -> None:
         if self.regularizers.pack:
-            self.regularizers.pack.check(rows)
+            self.regularizers.pack.check(n)
 
     def fakes(self, code: Tensor, *conditions: Tensor) -> Tensor:
         """Codes (N, D) to images in [-1, 1]; with `output` linear, to points."""

@@ -20,7 +20,7 @@ from genlab.core import rng
 from genlab.core.model import Model, Phase, Shape
 from genlab.distributed.batch_norm import global_mean
 from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
-from genlab.nn.losses.gradient_penalties import image_gradient, squared_gradient
+from genlab.nn.losses.gradient_penalties import logits_and_gradient, squared_gradient
 from genlab.nn.networks.stylegan2 import Discriminator, Mapping, Synthesis
 from genlab.registry import AUGMENTATIONS, MODELS, AugmentationSpec, Fraction, NonNegativeFloat, PositiveInt, Truncation
 
@@ -121,7 +121,7 @@ class StyleGAN2(Model):
             y = self.normal(*image.shape) / math.sqrt(image.shape[2] * image.shape[3])
             return (image * y).flatten(1).sum(1)
 
-        jacobian = image_gradient(product, styles)  # J_wᵀ y = ∇_w (g(w)·y), (N, L, D)
+        _, jacobian = logits_and_gradient(product, styles)  # J_wᵀ y = ∇_w (g(w)·y), (N, L, D)
         length = (jacobian.square().sum(2).mean(1) + 1e-12).sqrt()
         mean = global_mean(length.detach(), self.training)
         if self.training:

@@ -1,7 +1,7 @@
-"""Images moved by an affine map, in a way that can be differentiated twice with respect to the image.
+"""Affine transforms of images, twice differentiable with respect to the image.
 
-torch cannot differentiate the gradient of `grid_sample`. But what it does is linear in the image: its gradient is the
-transposed map, and the gradient of that is the map itself (Karras et al., arXiv:2006.06676, say so of their own).
+torch cannot differentiate the gradient of `grid_sample`. But `grid_sample` is linear in the image: its gradient is the
+transposed map, and the gradient of that is the map itself (as in Karras et al., arXiv:2006.06676).
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ MODES = {"zeros": 0, "reflection": 2}  # as torch numbers them
 
 
 def warp(image: Tensor, matrix: Tensor, padding: Padding = "reflection", spread: Tensor | None = None) -> Tensor:
-    """Images (N, C, H, W), any range, to what stands at the places that `matrix` (N, 2, 3) maps each pixel to; float32.
+    """Images (N, C, H, W), any range, sampled at the positions that `matrix` (N, 2, 3) maps each pixel to; float32.
 
-    A place is (x, y, 1), in pixels from the image's centre. Values between pixels are interpolated. Where `spread` (N,)
-    is 1 a pixel is the mean of four places inside it, half a pixel apart, so that a picture made smaller does not
-    alias; where it is 0 (None: everywhere) it is the value in its middle, and a move by whole pixels is exact.
+    A position is (x, y, 1), in pixels from the center of the image. Values between pixels are interpolated. If `spread`
+    (N,) is 1, a pixel is the mean of four positions inside it, half a pixel apart, against aliasing in smaller images;
+    if it is 0 (None: for all images), a pixel is sampled at its center, and shifts by whole pixels are exact.
     """
     n, _, height, width = image.shape
-    places = _places(height, width, spread, n, image.device)
-    moved = places @ matrix[:, :, :2].mT + matrix[:, None, :, 2]
+    positions = _positions(height, width, spread, n, image.device)
+    moved = positions @ matrix[:, :, :2].mT + matrix[:, None, :, 2]
     grid = torch.stack([moved[..., 0] * (2 / width), moved[..., 1] * (2 / height)], -1)
     finer = 1 if spread is None else 2
     sampled: Tensor = _Sample.apply(image.float(), grid.view(n, finer * height, finer * width, 2), MODES[padding])
     return sampled if spread is None else avg_pool2d(sampled, 2)
 
 
-def _places(height: int, width: int, spread: Tensor | None, n: int, device: torch.device) -> Tensor:
-    """Where pixels stand, (1, H·W, 2) from the centre, or the four places in each, (N, 2H·2W, 2), row by row."""
+def _positions(height: int, width: int, spread: Tensor | None, n: int, device: torch.device) -> Tensor:
+    """Pixel centers (1, H·W, 2) relative to the image center, or four positions in each, (N, 2H·2W, 2), row by row."""
     y = torch.arange(height, device=device) - (height - 1) / 2
     x = torch.arange(width, device=device) - (width - 1) / 2
     if spread is None:
@@ -61,17 +61,17 @@ class _Sample(torch.autograd.Function):
 
 
 class _Spread(torch.autograd.Function):
-    """The transposed map: each value of a sampled image goes back to the pixels it came from."""
+    """The transposed map: adds each value of a sampled image to the pixels it was interpolated from."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, grid: Tensor, shape: torch.Size, padding: int) -> Tensor:
         ctx.save_for_backward(grid)
         ctx.padding = padding
         image = value.new_empty(1).expand(shape)  # only its shape counts
-        found: Tensor = torch.ops.aten.grid_sampler_2d_backward(
+        spread: Tensor = torch.ops.aten.grid_sampler_2d_backward(
             value.contiguous(), image, grid, 0, padding, False, [True, False]
         )[0]
-        return found
+        return spread
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:

@@ -1,4 +1,4 @@
-"""A history of generated images, so that a discriminator does not forget what it has already seen through.
+"""A history of generated images, so that a discriminator does not forget the weaknesses of earlier fakes.
 
 Shrivastava et al., Learning from Simulated and Unsupervised Images through Adversarial Training, CVPR 2017
 (arXiv:1612.07828), section 2.3; as CycleGAN uses it, 50 images, half of the batch replaced.
@@ -14,10 +14,10 @@ from genlab.nn.layers.shapes import Image
 
 
 class ImagePool(nn.Module):
-    """`size` images, which training fills first. They are buffers: a checkpoint holds them.
+    """`size` earlier fakes, in buffers, so that a checkpoint contains them; the first fakes of a run fill the pool.
 
-    What a row gets is decided by two uniform numbers of its own, `chances`: so showing needs nobody else's rows, and
-    storing, which must be done with those of all processes, does the same on each of them.
+    Two uniform numbers per image, `chances`, decide what happens to it. So `show` works on the local batch alone, and
+    `store`, which needs the batch of all processes, has the same result on each of them.
     """
 
     def __init__(self, size: int, image_shape: Image) -> None:
@@ -30,7 +30,7 @@ class ImagePool(nn.Module):
 
     @staticmethod
     def chances(n: int, like: Tensor) -> Tensor:
-        """(n, 2): whether a row is exchanged, and for which image."""
+        """(n, 2): whether an image is exchanged, and for which one of the pool."""
         return rng.uniform(n, 2, like=like)
 
     def show(self, fake: Tensor, chances: Tensor) -> Tensor:
@@ -39,13 +39,13 @@ class ImagePool(nn.Module):
         return torch.where(exchanged[:, None, None, None], self.images[place].to(fake.dtype), fake)
 
     def store(self, fake: Tensor, chances: Tensor) -> None:
-        """Fill free places in order; once the pool is full, put rows in the places of those they were exchanged for.
+        """Fill free places in order; once the pool is full, replace the images that `show` exchanged.
 
-        Of rows that want one place the last has it, as if they had come one after another.
+        If several images get the same place, the last one is kept, as if they had come one after another.
         """
         exchanged, place = self._choice(chances)
         count = torch.arange(len(fake), device=fake.device)
-        free = self.held + count  # the next places, while there are any
+        free = self.held + count  # the next free places, if any
         place = torch.where(exchanged, place, free)
         placed = exchanged | (free < self.size)
         wanted = placed & (place == torch.arange(self.size, device=fake.device)[:, None])  # (size, N)

@@ -1,7 +1,7 @@
-"""Layers that let a discriminator see how alike the images of a batch are, in groups of consecutive rows.
+"""Layers that show a discriminator how similar the images of a batch are, within groups of consecutive images.
 
-In groups, so that two processes with half a batch each see what one sees with the whole, where their rows are whole
-groups; a batch that the groups do not fill ends in a smaller one, and each process's share of it likewise.
+Groups make two processes with half a batch each compute the same as one process with the whole batch, provided that
+their batches consist of whole groups. If the groups do not fill a batch, the last group is smaller.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ Minibatch = Literal["none", "deviation", "discrimination"]
 
 
 def by_group(x: Tensor, size: int, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """`function` of groups (G, size, ...) gives (G, size, K): its rows (N, K) for x (N, ...)."""
+    """`function` maps groups (G, size, ...) to (G, size, K); the result for x (N, ...) is (N, K)."""
     whole = len(x) // size * size
     parts = [x[:whole].unflatten(0, (-1, size))] if whole else []
     parts += [x[whole:][None]] if whole < len(x) else []
     return torch.cat([function(part).flatten(0, 1) for part in parts])
 
 
-def appended(x: Tensor, seen: Tensor) -> Tensor:
-    """x (N, C, ...) with `seen` (N, K) as K more channels, alike at every place."""
-    everywhere = seen.view(*seen.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
-    return torch.cat([x, everywhere.to(x.dtype)], 1)  # cast last: the gradient is summed over places in float32
+def appended(x: Tensor, statistics: Tensor) -> Tensor:
+    """x (N, C, ...) with `statistics` (N, K) as K more channels, equal at every position."""
+    everywhere = statistics.view(*statistics.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
+    return torch.cat([x, everywhere.to(x.dtype)], 1)  # cast last: the gradient is summed over positions in float32
 
 
 class MinibatchDeviation(nn.Module):
-    """One more channel: the standard deviation of each feature in the group, averaged over features and places.
+    """One more channel: the standard deviation of each feature in the group, averaged over features and positions.
 
-    With `even`, no group is smaller than another: they have the most rows, up to `size`, that divide the batch.
+    With `even`, all groups have the same size: the largest, up to `size`, that divides the batch.
     Karras, Aila, Laine & Lehtinen, Progressive Growing of GANs, ICLR 2018 (arXiv:1710.10196), section 3.
     """
 
@@ -48,8 +48,8 @@ class MinibatchDeviation(nn.Module):
 
     @staticmethod
     def _deviation(group: Tensor) -> Tensor:
-        variance = (group - group.mean(1, keepdim=True)).square().mean(1)  # on a CPU faster than var()
-        # a root can be differentiated at 0; over all axes at once, which copies no map whose channels are last
+        variance = (group - group.mean(1, keepdim=True)).square().mean(1)  # faster than var() on a CPU
+        # differentiable at 0; the mean over all axes at once avoids a copy of channels-last maps
         deviation = (variance + 1e-8).sqrt().mean(tuple(range(1, variance.ndim)))
         return deviation[:, None, None].expand(-1, group.shape[1], 1)
 
@@ -75,9 +75,9 @@ class MinibatchDiscrimination(nn.Module):
         return distance.neg().exp().sum(2)
 
 
-def judge_head(features: int, out: int, minibatch: Minibatch) -> list[nn.Module]:
-    """From features (N, F) to logits (N, out), past what `minibatch` sees of the batch."""
+def logit_head(features: int, out: int, minibatch: Minibatch) -> list[nn.Module]:
+    """Features (N, F) to logits (N, out), with the batch statistics that `minibatch` names."""
     if minibatch == "none":
         return [nn.Linear(features, out)]
-    seer = MinibatchDeviation() if minibatch == "deviation" else MinibatchDiscrimination(features)
-    return [seer, nn.Linear(features + seer.extra, out)]
+    statistics = MinibatchDeviation() if minibatch == "deviation" else MinibatchDiscrimination(features)
+    return [statistics, nn.Linear(features + statistics.extra, out)]

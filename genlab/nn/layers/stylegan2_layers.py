@@ -1,7 +1,7 @@
-"""StyleGAN2's layers: equalised learning rates, resampling without aliasing, convolutions modulated by a style.
+"""The layers of StyleGAN2: equalized learning rates, resampling without aliasing, convolutions modulated by a style.
 
 Karras, Laine, Aittala, Hellsten, Lehtinen & Aila, Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020
-(arXiv:1912.04958). Equalised learning rate: Karras, Aila, Laine & Lehtinen, Progressive Growing of GANs, ICLR 2018
+(arXiv:1912.04958). Equalized learning rate: Karras, Aila, Laine & Lehtinen, Progressive Growing of GANs, ICLR 2018
 (arXiv:1710.10196), section 4.1.
 """
 
@@ -15,17 +15,17 @@ from torch.nn import functional as F
 
 from genlab.core import rng
 
-FP16_LIMIT = 256.0  # activations beyond it are cut in float16, which ends at 65,504
+FP16_LIMIT = 256.0  # activations are clamped to it in float16, whose maximum is 65,504
 
 
 def leaky(x: Tensor) -> Tensor:
-    """Leaky ReLU of slope 0.2, times √2: the output varies about as much as the input."""
+    """Leaky ReLU of slope 0.2, times √2, which keeps the variance about constant."""
     x = F.leaky_relu(x, 0.2) * math.sqrt(2)
     return x.clamp(-FP16_LIMIT, FP16_LIMIT) if x.dtype == torch.float16 else x
 
 
 class EqualLinear(nn.Linear):
-    """Weights are kept N(0, 1) and scaled when used, so that Adam moves those of every layer alike."""
+    """Weights are initialized with N(0, 1) and scaled in forward, so that Adam updates all layers at the same rate."""
 
     def __init__(self, inp: int, out: int, bias: float = 0.0, rate: float = 1.0) -> None:
         self.rate, self.start = rate, bias
@@ -41,7 +41,7 @@ class EqualLinear(nn.Linear):
 
 
 class EqualConv2d(nn.Conv2d):
-    """The same for a convolution; with `halve` it ends on half the map, which is blurred first."""
+    """The same for a convolution; with `halve` the map is blurred and halved."""
 
     def __init__(self, inp: int, out: int, kernel: int, bias: bool = True, halve: bool = False) -> None:
         padding = 0 if halve else kernel // 2
@@ -60,9 +60,9 @@ class EqualConv2d(nn.Conv2d):
 
 
 class Blur(nn.Module):
-    """The filter [1, 3, 3, 1] along both sides, each map by itself, on a map with `pad` zeros around it.
+    """The filter [1, 3, 3, 1] along both sides of each map, padded by `pad` zeros.
 
-    A depthwise convolution: with channels last the fastest of the ways to write it, on a CPU too.
+    As a depthwise convolution, the fastest implementation with channels last, on a CPU too.
     """
 
     kernel: Tensor
@@ -80,7 +80,7 @@ class Blur(nn.Module):
 
 
 class Double(Blur):
-    """A map to one of twice its size: zeros between the pixels, then the filter."""
+    """Upsampling to twice the size: zeros between the pixels, then the filter."""
 
     def __init__(self) -> None:
         super().__init__(pad=1, gain=4.0)
@@ -92,10 +92,10 @@ class Double(Blur):
 
 
 class ModulatedConv(nn.Conv2d):
-    """A convolution whose input maps a style scales, and whose output maps are scaled back to unit variance.
+    """A convolution whose input maps are scaled by a style, and whose output maps are rescaled to unit variance.
 
-    w'_ijk = s_i w_ijk and w''_ijk = w'_ijk / √(Σ_ik w'²_ijk + ε) (equations 1 and 3). Weights of its own for each image
-    would need one group an image; scaling the maps before and after one common convolution is the same, and faster.
+    w'_ijk = s_i w_ijk and w''_ijk = w'_ijk / √(Σ_ik w'²_ijk + ε) (equations 1 and 3). Separate weights for each image
+    would need one group per image; scaling the maps before and after a common convolution is equivalent and faster.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class ModulatedConv(nn.Conv2d):
         """Maps (N, inp, H, W) and styles (N, D) to (N, out, H, W), or twice that size."""
         s, weight = self.style(w).float(), self.weight * self.gain
         if self.demodulate:
-            # the scale of s cancels: without it, float16 does not overflow
+            # the scale of s cancels; dividing by it avoids overflow in float16
             s = s / s.detach().abs().amax(1, keepdim=True).clamp(min=1e-8)
         x = x * s.to(x.dtype)[:, :, None, None]
         if self.blur is None:
@@ -126,8 +126,8 @@ class ModulatedConv(nn.Conv2d):
         """1 / √(Σ_ik w'²_ijk + ε) for styles (N, inp): (N, out), in float32."""
         with torch.autocast(s.device.type, enabled=False):
             squares = (self.weight * self.gain).square().sum((2, 3))
-            found: Tensor = (s.square() @ squares.t() + 1e-8).rsqrt()
-            return found
+            scale: Tensor = (s.square() @ squares.t() + 1e-8).rsqrt()
+            return scale
 
 
 class StyledConv(nn.Module):
@@ -140,7 +140,7 @@ class StyledConv(nn.Module):
         self.conv = ModulatedConv(inp, out, 3, style, double=double)
         self.strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(out))
-        self.register_buffer("fixed", torch.randn(1, 1, *side))  # for pictures that must not flicker
+        self.register_buffer("fixed", torch.randn(1, 1, *side))  # for images that must not flicker
 
     def forward(self, x: Tensor, w: Tensor, fixed: bool) -> Tensor:
         x = self.conv(x, w)

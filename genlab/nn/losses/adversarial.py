@@ -50,7 +50,7 @@ class Logits(NamedTuple):
 
     gan_loss: GANLoss
     real: Tensor
-    made: Tensor
+    fake: Tensor
 
 
 def smoothing(real: Tensor, s: float) -> Tensor:

@@ -39,11 +39,6 @@ def logits_and_gradient(critic: Critic, images: Tensor) -> tuple[Tensor, Tensor]
     return logits, gradient
 
 
-def image_gradient(critic: Critic, images: Tensor) -> Tensor:
-    """The second result of `logits_and_gradient`."""
-    return logits_and_gradient(critic, images)[1]
-
-
 def squared_norms(logits: Tensor, gradient: Tensor) -> Tensor:
     """‖∇D‖² for each logit: the gradients of the m images of a pack (PacGAN) count as one."""
     own = gradient.flatten(1).square().sum(1)

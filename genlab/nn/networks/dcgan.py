@@ -15,7 +15,7 @@ from typing import Literal
 from torch import nn
 
 from genlab.nn.layers import shapes
-from genlab.nn.layers.minibatch import Minibatch, judge_head
+from genlab.nn.layers.minibatch import Minibatch, logit_head
 from genlab.nn.layers.shapes import Image, Size, misfit
 from genlab.nn.layers.spectral import spectral
 from genlab.registry import NETWORKS, PositiveInt
@@ -94,7 +94,7 @@ def dcgan_discriminator(
                 *_normalizing(norm, b, nn.BatchNorm1d),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
-        layers += judge_head(features[-1], out, minibatch)
+        layers += logit_head(features[-1], out, minibatch)
     network = _initialized(nn.Sequential(*layers))
     return spectral(network) if norm == "spectral" else network
 

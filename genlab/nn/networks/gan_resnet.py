@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from genlab.nn.layers.minibatch import Minibatch, judge_head
+from genlab.nn.layers.minibatch import Minibatch, logit_head
 from genlab.nn.layers.shapes import Size, misfit
 from genlab.nn.layers.spectral import spectral
 from genlab.nn.networks.dcgan import smallest_map
@@ -57,7 +57,7 @@ def resnet_discriminator(
         Block(channels[-1], channels[-1], "same"),
         nn.ReLU(inplace=True),
         Sum(),
-        *judge_head(channels[-1], out, minibatch),
+        *logit_head(channels[-1], out, minibatch),
     ]
     network = _initialized(nn.Sequential(*layers))
     return spectral(network) if norm == "spectral" else network

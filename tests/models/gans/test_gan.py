@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from genlab.config.compose import compose
 from genlab.core import rng
 from genlab.models.gans.gan import GAN
 
@@ -121,18 +122,12 @@ def test_a_few_steps_teach_both_players() -> None:
         assert losses[-1] < losses[0] - 0.005
 
 
-def test_dcgan_brings_its_optimizer_and_the_command_line_wins(tmp_path: Path) -> None:
-    from hydra import compose, initialize_config_dir
-
-    (tmp_path / "root.yaml").write_text(
-        f"defaults: [optimizer: adam, model: vae, _self_]\nhydra: {{searchpath: ['file://{CONFIGS}']}}\n"
-    )
-    with initialize_config_dir(str(tmp_path), version_base="1.3"):
-        ours = compose("root", ["model=dcgan"])
-        assert "optimizer" not in ours.model
-        assert (ours.optimizer.lr, list(ours.optimizer.betas)) == (2e-4, [0.5, 0.999])
-        assert compose("root", ["model=dcgan", "optimizer=sgd"]).optimizer.name == "sgd"
-        assert compose("root", ["model=dcgan", "optimizer.lr=1e-3"]).optimizer.lr == 1e-3
+def test_dcgan_brings_its_optimizer_and_the_command_line_wins() -> None:
+    ours = compose(["model=dcgan"]).config
+    assert "optimizer" not in ours["model"]
+    assert (ours["optimizer"]["lr"], ours["optimizer"]["betas"]) == (2e-4, [0.5, 0.999])
+    assert compose(["model=dcgan", "optimizer=sgd"]).config["optimizer"]["name"] == "sgd"
+    assert compose(["model=dcgan", "optimizer.lr=1e-3"]).config["optimizer"]["lr"] == 1e-3
 
 
 def test_how_much_is_augmented_is_logged() -> None:

@@ -14,8 +14,7 @@ from genlab.core import rng
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.image_grids import CodeTraversals
 from genlab.evaluation.evaluators.latent.clustering_accuracy import ClusteringAccuracy, error, one_to_one
-from genlab.models.gans.infogan import InfoGAN
-from genlab.nn.losses.infogan_codes import LatentCodes
+from genlab.models.gans.infogan import InfoGAN, LatentCodes
 from tests.support.evaluated import MemorySplit
 
 SHAPE = (1, 8, 8)

@@ -164,8 +164,8 @@ def _of_critic(sentence: str) -> Diagnosis:
 
 def _joined(parts: list[Logits]) -> Logits:
     real = torch.cat([part.real.float().cpu() for part in parts])
-    made = torch.cat([part.made.float().cpu() for part in parts])
-    return Logits(parts[0].gan_loss, real, made)
+    fake = torch.cat([part.fake.float().cpu() for part in parts])
+    return Logits(parts[0].gan_loss, real, fake)
 
 
 def _logits(model: Any, conditions: Sequence[Tensor], images: Tensor) -> Tensor:
@@ -209,9 +209,9 @@ def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tens
 
 def _won(model: Any, real_and_fake_logits: dict[str, Logits]) -> Iterator[tuple[str, Value]]:
     """Each discriminator's loss over that of a constant guess, and the diagnosis if it is very small."""
-    for name, (gan_loss, real, made) in real_and_fake_logits.items():
-        unsure = (torch.full_like(logits, gan_loss.indifferent) for logits in (real, made))
-        loss, guess = float(gan_loss.discriminator(real, made)), float(gan_loss.discriminator(*unsure))
+    for name, (gan_loss, real, fake) in real_and_fake_logits.items():
+        unsure = (torch.full_like(logits, gan_loss.indifferent) for logits in (real, fake))
+        loss, guess = float(gan_loss.discriminator(real, fake)), float(gan_loss.discriminator(*unsure))
         if guess <= 0:  # every constant score of a Wasserstein critic is as good
             continue
         ending, which = (f"_{name}", f" of {name}") if name else ("", "")
@@ -229,7 +229,7 @@ def _regularized(model: Any, logits: Logits, norm: float, apart: float) -> Itera
         found = f"the gradient penalty is too weak, the critic's gradient at real images is {norm:.2g}, its target 1"
         override = f"model.regularizers.gradient_penalty.weight={10 * max(penalty.weight, 1):g}"
         yield "gradient_penalty", _of_critic(f"{found}; {override}")
-    spread = float(torch.cat([logits.real, logits.made]).std())
+    spread = float(torch.cat([logits.real, logits.fake]).std())
     if spread < FLAT and apart > APART:
         found = f"the discriminator does not distinguish images, logits spread by {spread:.1g}, gradient {norm:.1g}"
         yield "flat_discriminator", _of_critic(f"{found}; {sharper(model)}")
