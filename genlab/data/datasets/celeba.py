@@ -121,9 +121,7 @@ def _attributes(path: Path) -> tuple[list[str], dict[str, NDArray[Any]]]:
     """The names of the attributes, and by image name a row uint8 (A,) of 0 and 1."""
     lines = _lines(path)
     head = list(islice(lines, 2))
-    if len(head) < 2 or not head[1]:
-        raise _bad_line(path, len(head), "a line of the count, one of names, then one for each image")
-    names, table = head[1], {}
+    names, table = head[1] if len(head) > 1 else [], {}
     for number, row in enumerate(lines, 3):
         if not row:
             continue

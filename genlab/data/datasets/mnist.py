@@ -25,7 +25,6 @@ from genlab.utils.paths import data_roots, downloads
 
 UINT8 = 0x08
 MAX_ITEMS = 2_000_000  # more than any set in this format; a hostile header may claim 2**32
-CHUNK = 2**20
 SIDE = 28
 PARTS = {"train": "train", "test": "t10k"}
 
@@ -164,12 +163,7 @@ def _read(path: Path, file: BinaryIO, item: tuple[int, ...]) -> NDArray[np.uint8
     if not 0 < dims[0] <= MAX_ITEMS:
         raise _damaged(path, f"its header claims {dims[0]} items")
     expected = math.prod(dims)
-    body = bytearray()
-    while len(body) <= expected:  # one byte more than expected shows a file that is too long
-        chunk = file.read(min(CHUNK, expected + 1 - len(body)))
-        if not chunk:
-            break
-        body += chunk
+    body = file.read(expected + 1)  # one byte more than expected shows a file that is too long
     if len(body) != expected:
         actual = f"{len(body)}" if len(body) < expected else f"more than {expected}"
         raise _damaged(path, f"expected {expected} bytes after the header and found {actual}")

@@ -108,40 +108,27 @@ class Unpaired(Derived):
         assert isinstance(labels, Tensor)
         table = labels.cpu().numpy()
         if self.attribute is not None:
-            assert data.label_names is not None
-            return table[:, data.label_names.index(self.attribute)].astype(np.int64)
-        assert self.classes is not None
-        first, second = self.classes
+            return table[:, (data.label_names or []).index(self.attribute)].astype(np.int64)
+        first, second = self.classes or [0, 1]
         return np.select([table == first, table == second], [0, 1], -1)
 
     def _check_division(self, inner: DataSpec) -> None:
         """ConfigError if the base cannot be divided by `attribute` or `classes`."""
+        names, attribute, last = inner.label_names or [], self.attribute, max(self.classes or [0])
+        where = f"key dataset.classes={self.classes}" if attribute is None else f"key dataset.attribute={attribute}"
         if "label" not in inner.columns:
-            raise ConfigError(f"data set '{inner.name}' has no labels", "key dataset.base", "give one with labels")
-        if self.attribute is not None and not inner.multi_label:
-            raise ConfigError(
-                f"data set '{inner.name}' has classes, not attributes",
-                f"key dataset.attribute={self.attribute}",
-                "use dataset.classes=[0,1]",
-            )
-        if self.attribute is not None and self.attribute not in (inner.label_names or []):
-            raise ConfigError(
-                f"unknown attribute '{self.attribute}'",
-                "key dataset.attribute",
-                nearest(self.attribute, inner.label_names or []),
-            )
-        if self.classes is not None and inner.multi_label:
-            raise ConfigError(
-                f"data set '{inner.name}' has attributes, not classes",
-                "key dataset.classes",
-                "use dataset.attribute=NAME dataset.classes=null",
-            )
-        if self.classes is not None and inner.num_classes is not None and max(self.classes) >= inner.num_classes:
-            raise ConfigError(
-                f"data set '{inner.name}' has no class {max(self.classes)}",
-                f"key dataset.classes={self.classes}",
-                f"give two from 0 to {inner.num_classes - 1}",
-            )
+            problem, remedy = "has no labels", "make another data set dataset.base"
+        elif attribute is not None and not inner.multi_label:
+            problem, remedy = "has classes, not attributes", "use dataset.classes=[0,1]"
+        elif attribute is None and inner.multi_label:
+            problem, remedy = "has attributes, not classes", "use dataset.attribute=NAME dataset.classes=null"
+        elif attribute is not None and attribute not in names:
+            problem, remedy = f"has no attribute '{attribute}'", nearest(attribute, names)
+        elif last >= len(names):
+            problem, remedy = f"has no class {last}", f"give two from 0 to {len(names) - 1}"
+        else:
+            return
+        raise ConfigError(f"data set '{inner.name}' {problem}", where, remedy)
 
     def _divide(self, split: str, indices: Tensor, domain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The indices of a split in each domain. If a domain has none, the split is empty; train must not be."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from genlab.data.store.image import MAX_BYTES, BadImage
 from genlab.errors import DataError
@@ -43,7 +43,7 @@ class Files:
         return len(self.names)
 
     def part(self, start: int, stop: int) -> Files:
-        return Files(self.folder, self.names[start:stop])
+        return type(self)(self.folder, self.names[start:stop])
 
     def place(self) -> str:
         return str(self.folder)
@@ -53,46 +53,32 @@ class Files:
 
     def read(self, index: int) -> bytes:
         try:
-            with (self.folder / self.names[index]).open("rb") as file:
+            with self._open(self.names[index]) as file:
                 data = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise BadImage(f"cannot be read: {error.strerror}") from None
-        if len(data) > MAX_BYTES:
-            raise BadImage(f"longer than {MAX_BYTES} bytes")
-        return data
-
-
-@dataclass
-class Zip:
-    """Entries of a zip archive, read in place, never extracted."""
-
-    archive: Path
-    names: list[str]
-    _open: zipfile.ZipFile | None = field(default=None, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def part(self, start: int, stop: int) -> Zip:
-        return Zip(self.archive, self.names[start:stop])
-
-    def place(self) -> str:
-        return str(self.archive)
-
-    def name(self, index: int) -> str:
-        return f"{self.archive}:{self.names[index]}"
-
-    def read(self, index: int) -> bytes:
-        if self._open is None:
-            self._open = open_zip(self.archive)
-        try:
-            with self._open.open(self.names[index]) as entry:
-                data = entry.read(MAX_BYTES + 1)
-        except Exception as error:  # bad checksums, unknown methods, passwords, bad deflate streams, ...
+        except Exception as error:  # of a zip: bad checksums, unknown methods, passwords, bad deflate streams, ...
             raise BadImage(f"{type(error).__name__}: {error}") from None
         if len(data) > MAX_BYTES:
             raise BadImage(f"longer than {MAX_BYTES} bytes")
         return data
+
+    def _open(self, name: str) -> IO[bytes]:
+        return (self.folder / name).open("rb")
+
+
+@dataclass
+class Zip(Files):
+    """Entries of the zip archive `folder`, read in place, never extracted."""
+
+    _archive: zipfile.ZipFile | None = field(default=None, repr=False)
+
+    def name(self, index: int) -> str:
+        return f"{self.folder}:{self.names[index]}"
+
+    def _open(self, name: str) -> IO[bytes]:
+        self._archive = self._archive or open_zip(self.folder)
+        return self._archive.open(name)
 
 
 def open_zip(archive: Path) -> zipfile.ZipFile:
