@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from genlab.cli import main
-from genlab.config import compose, overrides
+from genlab.config import compose, overrides, yaml_comments
 from genlab.config.yaml_comments import missing
 from genlab.errors import ConfigError
 from genlab.registry import discover
@@ -129,6 +129,19 @@ def test_the_command_line_wins_over_model_recipe_and_experiment() -> None:
     assert compose.compose(["recipe=null"]).config["model"]["latent_dim"] == 20
     assert compose.compose(["model.latent_dim=3"]).config["model"]["latent_dim"] == 3
     assert compose.compose(["experiment=quick", "trainer.steps=7"]).config["trainer"]["steps"] == 7
+
+
+def test_a_file_whose_name_begins_with_an_underscore_is_a_base_and_cannot_be_chosen(tmp_path: Path) -> None:
+    folder = compose.search_path()
+    assert "_gan" not in yaml_comments.options("model", [folder])
+    with pytest.raises(ConfigError, match=r"unknown model '_gan'.*did you mean 'gan'"):
+        compose.compose(["model=_gan"])
+    base, acgan = (yaml_comments.comments(folder / "model" / name, [folder]) for name in ("_gan.yaml", "acgan.yaml"))
+    assert acgan["loss"] == base["loss"]
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "_mine.yaml").write_text("# Keys of my models\ndefaults: [dcgan, _self_]\nlatent_dim: 7\n")
+    (tmp_path / "model" / "mine.yaml").write_text("# Mine\ndefaults: [_mine, _self_]\n")
+    assert compose.compose(["model=mine"], [str(tmp_path)]).config["model"]["latent_dim"] == 7
 
 
 def test_a_model_names_its_optimizer_and_whoever_comes_later_chooses_another(tmp_path: Path) -> None:

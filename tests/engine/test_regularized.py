@@ -1,4 +1,4 @@
-"""What the engine promises of every YAML holds with every remedy too: exact resume, equal ranks, compiled steps."""
+"""The promises of the engine hold with every regularizer too: exact resume, equal ranks, compiled steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.gloo import among
 from tests.support.trainers import MakeTrainer
 
 FREE = "model.discriminator.norm=none"
-REMEDIES = {
+CASES = {
     "penalties": ["model.regularizers={r1: {every: 2}, r2: {}, roth: {}, gradient_penalty: {}}", FREE],
     "batch_norm": ["model.regularizers={r1: {}, roth: {}}"],
     "seen": ["model.regularizers={instance_noise: {}, pack: {size: 2}, smoothing: {}}"],
@@ -34,12 +34,12 @@ SECOND_ORDER = {
     "lsgan": ["model.regularizers={consensus: {}}"],
     "ragan": ["model.regularizers={unroll: {steps: 2}}"],
 }
-every_remedy = pytest.mark.parametrize("remedy", REMEDIES)
+every_case = pytest.mark.parametrize("case", CASES)
 
 
-@every_remedy
-def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, remedy: str) -> None:
-    words = REMEDIES[remedy]
+@every_case
+def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, case: str) -> None:
+    words = CASES[case]
     whole = steps(make_trainer("dcgan", *words), 5)
     first, second = make_trainer("dcgan", *words), make_trainer("dcgan", *words)
     steps(first, 3)
@@ -49,9 +49,9 @@ def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, remedy
     assert [name for name in whole if not torch.equal(whole[name], ended[name])] == []
 
 
-@every_remedy
-def test_two_ranks_equal_one(make_trainer: MakeTrainer, remedy: str, tmp_path: Path) -> None:
-    words = ["trainer.batch_size=32", "optimizer=sgd", "optimizer.lr=1e-2", *REMEDIES[remedy]]
+@every_case
+def test_two_ranks_equal_one(make_trainer: MakeTrainer, case: str, tmp_path: Path) -> None:
+    words = ["trainer.batch_size=32", "optimizer=sgd", "optimizer.lr=1e-2", *CASES[case]]
 
     def work(runtime: Runtime | None = None) -> dict[str, Tensor]:
         return steps(make_trainer("dcgan", *words, runtime=runtime), 4)
@@ -65,7 +65,7 @@ def test_two_ranks_equal_one(make_trainer: MakeTrainer, remedy: str, tmp_path: P
 
 
 def test_clipping_asks_other_ranks_for_no_images(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = make_trainer("dcgan", *REMEDIES["clip"])
+    trainer = make_trainer("dcgan", *CASES["clip"])
     monkeypatch.setattr(Runtime, "gather", lambda *_: pytest.fail("images of all ranks were gathered"))
     steps(trainer, 1)
     assert max(float(p.abs().max()) for p in trainer.model.discriminator.parameters()) <= 0.02

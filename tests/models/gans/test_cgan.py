@@ -130,7 +130,7 @@ def test_what_cannot_be_is_refused_in_a_line() -> None:
             ConfigError, match=f"'{regularizer}': .* without the class loss.*use model.regularizers.{regularizer}=null"
         ):
             cgan("acgan", regularizers={regularizer: {}})
-    with pytest.raises(ConfigError, match="no sequence of layers"):
+    with pytest.raises(ConfigError, match="not a sequence of layers"):
         cgan("projection_gan", discriminator={"name": "mlp", "hidden": []})
 
 

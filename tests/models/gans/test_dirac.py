@@ -85,11 +85,11 @@ def test_its_path_is_that_of_alternating_descent() -> None:
 
 def test_its_path_is_clipped_as_in_training() -> None:
     model = dirac(loss="wasserstein", regularizers={"clip": {"bound": 0.1}})
-    players = DiracState(model, torch.zeros(1, 1, 1, 1))
-    path = players.descend((1.0, 1.0), 100, 0.1)
+    state = DiracState(model, torch.zeros(1, 1, 1, 1))
+    path = state.descend((1.0, 1.0), 100, 0.1)
     assert path[1:, 1].abs().max() == pytest.approx(0.1)
     assert path[1].tolist() == pytest.approx([1.01, 0.1])  # θ moves against the clipped ψ
-    assert not players.model.training
+    assert not state.model.training
 
 
 def test_the_evaluator_leaves_the_model_as_it_was_and_draws_the_field() -> None:

@@ -1,4 +1,4 @@
-"""The game's rules: who moves what, on which images, how many generator passes a step costs."""
+"""GAN: phases, the images of each loss, the cost of a step, and the losses of the paper."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def calls(module: nn.Module) -> list[Tensor]:
     return seen
 
 
-def test_the_discriminator_moves_first_then_the_generator() -> None:
+def test_the_discriminator_is_updated_first_then_the_generator() -> None:
     model = gan()
     assert [(p.name, p.module) for p in model.phases()] == [
         ("discriminator", model.discriminator),
@@ -45,16 +45,16 @@ def test_the_discriminator_moves_first_then_the_generator() -> None:
 
 def test_a_step_costs_one_generator_pass_and_three_of_the_discriminator() -> None:
     model, image = gan(), torch.rand(5, *SHAPE)
-    generated, judged = calls(model.generator), calls(model.discriminator)
+    generated, classified = calls(model.generator), calls(model.discriminator)
     drawn = model.shared_forward(image)
     for phase in model.phases():
         phase.objective(*drawn)["loss"].backward()
     assert len(generated) == 1
-    assert [len(batch) for batch in judged] == [5, 5, 5]  # real and fake apart, then the fakes again
-    torch.testing.assert_close(judged[0], 2 * image - 1)
-    assert torch.equal(judged[1], judged[2])
-    assert judged[1].abs().max() <= 1
-    assert judged[1].min() < 0
+    assert [len(batch) for batch in classified] == [5, 5, 5]  # real and fake apart, then the fakes again
+    torch.testing.assert_close(classified[0], 2 * image - 1)
+    assert torch.equal(classified[1], classified[2])
+    assert classified[1].abs().max() <= 1
+    assert classified[1].min() < 0
 
 
 def test_the_discriminators_loss_leaves_the_generator_alone() -> None:
@@ -63,7 +63,7 @@ def test_the_discriminators_loss_leaves_the_generator_alone() -> None:
     drawn = model.shared_forward(torch.rand(5, *SHAPE))
     discriminate.objective(*drawn)["loss"].backward()
     assert all(p.grad is None for p in model.generator.parameters())
-    model.discriminator.requires_grad_(False)  # as the loop does while the generator moves
+    model.discriminator.requires_grad_(False)  # as the loop does in the generator's phase
     model.zero_grad(set_to_none=True)
     generate.objective(*drawn)["loss"].backward()
     assert all(p.grad is None for p in model.discriminator.parameters())
@@ -102,13 +102,13 @@ def test_samples_are_the_fakes_in_the_unit_interval() -> None:
     torch.testing.assert_close(model.sample(5), (fake + 1) / 2)
 
 
-def test_a_few_steps_teach_both_players() -> None:
-    """Against a frozen opponent each player's loss falls: the signs are right."""
+def test_a_few_steps_reduce_both_losses() -> None:
+    """Each loss falls while the other network is frozen: the signs are right."""
     image = (torch.rand(16, *SHAPE) > 0.5).float()
-    for player in (0, 1):
+    for index in (0, 1):
         rng.seed(1)
         model = gan()
-        phase = model.phases()[player]
+        phase = model.phases()[index]
         assert phase.module is not None
         optimizer = torch.optim.Adam(phase.module.parameters(), 5e-3)
         losses = []

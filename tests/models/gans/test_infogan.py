@@ -108,15 +108,15 @@ def test_q_moves_with_the_generator_and_leaves_the_discriminator_alone() -> None
 
 
 def test_regularizers_work_with_codes_or_are_refused() -> None:
-    for remedy in ("r1", "instance_noise"):
-        model = infogan(regularizers={remedy: {}})
+    for regularizer in ("r1", "instance_noise"):
+        model = infogan(regularizers={regularizer: {}})
         drawn = model.shared_forward(torch.rand(4, *SHAPE))
         for phase in model.phases():
             model.zero_grad(set_to_none=True)
             phase.objective(*drawn)["loss"].backward(retain_graph=True)
-    for remedy in ("pack", "unroll", "consensus"):
-        with pytest.raises(ConfigError, match=rf"InfoGAN cannot use '{remedy}'"):
-            infogan(regularizers={remedy: {}})
+    for regularizer in ("pack", "unroll", "consensus"):
+        with pytest.raises(ConfigError, match=rf"InfoGAN cannot use '{regularizer}'"):
+            infogan(regularizers={regularizer: {}})
 
 
 def test_a_walk_changes_one_code_and_takes_every_category() -> None:

@@ -1,4 +1,4 @@
-"""VAE-GAN: the three losses from the networks' own outputs, who moves what, and how sharpness is measured."""
+"""VAE-GAN: the three losses, the gradients of each phase, and the measures of sharpness."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def vaegan(**changes: Any) -> VAEGAN:
     return VAEGAN(SHAPE, E, G, E, **{"latent_dim": 5, "gamma": 0.3, "beta": 0.5, **changes})
 
 
-def test_each_players_loss_is_its_part_of_algorithm_1() -> None:
+def test_each_loss_is_its_part_of_algorithm_1() -> None:
     model = vaegan(feature_stage=1).eval()
     x, mean, log_variance, rebuilt = drawn = model.shared_forward(torch.rand(3, *SHAPE))
     first, rest = cut(model.discriminator, "", 1)
@@ -53,7 +53,7 @@ def test_each_players_loss_is_its_part_of_algorithm_1() -> None:
     torch.testing.assert_close(values["loss"], 0.3 * likeness + fooled.mean())
 
 
-def test_every_player_moves_alone() -> None:
+def test_each_phase_has_gradients_in_its_own_module_alone() -> None:
     """With the others frozen, as the loop has them, a phase's gradients reach its own module and no other."""
     model = vaegan()
     drawn = model.shared_forward(torch.rand(3, *SHAPE))
@@ -94,7 +94,7 @@ def test_a_network_is_cut_before_a_layer_with_weights() -> None:
     assert before is not None
     assert torch.equal(before, norm.running_mean)  # type: ignore[arg-type]
     assert norm.training
-    with pytest.raises(ConfigError, match="no sequence of layers"):
+    with pytest.raises(ConfigError, match="not a sequence of layers"):
         cut(nn.Sequential(nn.Flatten(), linear), "k")
 
 

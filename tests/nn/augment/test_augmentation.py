@@ -1,4 +1,4 @@
-"""Augmentations: what they do to an image, that gradients pass twice, and how ADA's strength moves."""
+"""Augmentations: what they do to an image, that gradients pass twice, and how ADA adapts its strength."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_packs_are_consecutive_rows_along_channels() -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_a_packed_game_judges_packs(size: int) -> None:
+def test_a_packed_discriminator_classifies_packs(size: int) -> None:
     model = gan({"pack": {"size": size}, "r1": {}})
     assert model.discriminator[1].in_features == size * 16  # type: ignore[index]
     real, fake = model.shared_forward(torch.rand(6, 1, 4, 4))

@@ -1,4 +1,4 @@
-"""How the players move: consensus and unrolling, by brute force."""
+"""Consensus optimization and unrolling against brute force."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def test_unrolling_is_explicit_gradient_descent_and_is_differentiated_through() 
 
 
 @pytest.mark.parametrize("loss", ["minimax", "non_saturating", "wasserstein"])
-def test_the_unrolled_generator_plays_against_the_discriminator_to_be(loss: str) -> None:
-    """In a zero-sum game its loss is the value of the game, real images included: minus the discriminator's loss."""
+def test_the_unrolled_generator_loss_is_that_against_the_updated_discriminator(loss: str) -> None:
+    """If the losses add up to 0, it is minus the discriminator's loss, real images included."""
     model, twin = gan({"unroll": {"steps": 2, "rate": 0.5}}, loss=loss), gan(loss=loss)
     real, fake = model.shared_forward(torch.rand(4, 1, 4, 4))
     generator_loss = model.phases()[1].objective

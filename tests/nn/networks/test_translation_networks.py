@@ -1,4 +1,4 @@
-"""Networks from picture to picture, and those that judge patches, against the papers' figures."""
+"""Image-to-image networks and PatchGAN against the figures of their papers."""
 
 from __future__ import annotations
 
