@@ -12,14 +12,13 @@ from pydantic import StringConstraints
 from genlab.cli.images import image_command
 from genlab.cli.options import Parser, keywords, run_argument
 from genlab.errors import ConfigError, nearest
-from genlab.registry import EVALUATORS, NonNegativeInt
+from genlab.registry import EVALUATORS, NonNegativeInt, unknown_name
 from genlab.utils.tables import show
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
     from genlab.core.evaluator import Evaluator
-    from genlab.core.values import Value
     from genlab.workflows.build import LoadedRun
 
 EXAMPLES = """\
@@ -91,7 +90,7 @@ def _check_key(key: str, names: Sequence[str]) -> None:
 def measure(loaded: LoadedRun, entry: str, evaluator: Evaluator, keys: Keys) -> None:
     """Run one evaluator; write its figures with their protocol, and image grids as PNG beside them."""
     from genlab import __version__
-    from genlab.core.values import Diagnosis
+    from genlab.core.values import Diagnosis, Image
     from genlab.engine import evaluate
     from genlab.utils import files
 
@@ -112,10 +111,14 @@ def measure(loaded: LoadedRun, entry: str, evaluator: Evaluator, keys: Keys) -> 
     files.write_atomic(path, files.dump_json({"metrics": metrics, "protocol": protocol, "diagnoses": diagnoses}))
     for sentence in diagnoses:
         print(f"diagnosis: {sentence}")
-    _print(metrics, f"{entry} on {split}" if split else entry)
+    if metrics:
+        rows = [[name, f"{value:.6g}"] for name, value in metrics.items()]
+        show(["metric", "value"], rows, f"{entry} on {split}" if split else entry)
     if "caution" in protocol:
         print(f"caution: {protocol['caution']}")
-    _save_pictures(values, loaded, stem)
+    for name, value in values:
+        if isinstance(value, Image):
+            image_command.write(path.with_name(f"{stem}-{name.replace('/', '-')}.png"), value.png)
     print(path)
 
 
@@ -128,9 +131,7 @@ def _evaluators(loaded: LoadedRun, names: Sequence[str], changes: Sequence[Overr
     specs: dict[str, dict[str, Any]] = {}
     for name in (each for group in names for each in _listed(group)):
         if name not in stored and name not in EVALUATORS:
-            raise ConfigError(
-                f"unknown evaluator '{name}'", "genlab eval", nearest(name, {*stored, *EVALUATORS.names()})
-            )
+            raise unknown_name("evaluator", name, "evaluator", {*stored, *EVALUATORS.names()})
         specs[name] = dict(stored.get(name, {"name": name}))
     known = [f"evaluator.{e}.{k}" for e, spec in specs.items() for k in EVALUATORS.schema(spec["name"]).model_fields]
     for change in changes:
@@ -170,16 +171,3 @@ def _refuse(loaded: LoadedRun, entry: str, evaluator: Evaluator) -> None:
         f"run {loaded.path}",
         f"use evaluator.{entry}.{option}" if option else f"these apply: {', '.join(others)}",
     )
-
-
-def _print(metrics: dict[str, float], title: str) -> None:
-    if metrics:
-        show(["metric", "value"], [[name, f"{value:.6g}"] for name, value in metrics.items()], title)
-
-
-def _save_pictures(values: list[tuple[str, Value]], loaded: LoadedRun, stem: str) -> None:
-    from genlab.core.values import Image
-
-    for name, value in values:
-        if isinstance(value, Image):
-            image_command.write(loaded.path / "eval" / f"{stem}-{name.replace('/', '-')}.png", value.png)
