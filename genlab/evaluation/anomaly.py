@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from genlab.core.model import Model, Reconstructs, Scores
 from genlab.core.rng import branch
+from genlab.data.dataset import Split
 from genlab.errors import ConfigError
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 Rule = Literal["auto", "reconstruction"]
 

@@ -12,20 +12,18 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 from pydantic import AfterValidator
 from torch import Tensor
 
 from genlab.core.data_spec import GENERATED
+from genlab.data.dataset import Split
 from genlab.errors import ConfigError, DataError, nearest
 from genlab.registry import EXTRACTORS
 from genlab.utils.files import replacing
 from genlab.utils.paths import cache_folder
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 AUTO = "auto"
 BATCH = 250  # images at once

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from genlab.core import rng
 from genlab.core.model import Encodes, Model
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
+from genlab.data.dataset import Split
 
 BATCH = 500
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -22,12 +22,10 @@ from genlab.core.model import (
     TraversesCodes,
 )
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.evaluation.latent import traversals
 from genlab.registry import EVALUATORS, Count, Fraction, PositiveFloat, PositiveInt
 from genlab.reports.grid import are_images, class_columns, image_grid
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 
 @EVALUATORS("samples")

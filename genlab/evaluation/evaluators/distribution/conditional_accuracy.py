@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,13 +14,10 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Samples
 from genlab.core.sampling import sample_options
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.evaluation.extractors.classifiers import classifier_of
 from genlab.registry import EVALUATORS, PositiveInt
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
-
 
 Predict = Callable[[Tensor], Any]  # images (N, C, H, W) in [0, 1] to classes (N,), a numpy array
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.evaluation.evaluators.distribution.feature_sets import FeatureSets, Several
 from genlab.evaluation.metrics.frechet import fid, kid
 from genlab.evaluation.metrics.neighbors import prdc
 from genlab.registry import EVALUATORS, PositiveInt
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 SAFE = 10_000  # images from which on a Fréchet distance hardly depends on their number
 

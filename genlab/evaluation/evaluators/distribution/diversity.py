@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from genlab.core.values import Image, Value
+from genlab.data.dataset import Split
 from genlab.evaluation.evaluators.distribution.feature_sets import FeatureSets
 from genlab.evaluation.extraction import choose_extractor, subset
 from genlab.evaluation.extractors.classifiers import SmallClassifier
 from genlab.nn.losses.image_similarity import ssim
 from genlab.registry import EVALUATORS
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 LINE, LEGEND = 18, 150  # pixels of a line of text in a histogram, and of its legend
 GRAYS = (0, 170)  # of the model and of the data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Reconstructs, Samples, Translates
 from genlab.core.sampling import classes_in_turn, sample_batches, sample_options
+from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.evaluation.extraction import (
     AUTO,
@@ -25,9 +26,6 @@ from genlab.evaluation.extraction import (
     subset,
 )
 from genlab.registry import PositiveInt, Truncation
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 Source = Literal["samples", "reconstructions", "translations"]
 CAPABILITY: dict[str, type] = {"samples": Samples, "reconstructions": Reconstructs, "translations": Translates}

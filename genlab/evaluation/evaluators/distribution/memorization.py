@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 from annotated_types import Gt, Lt
+from torch import Tensor
 
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Samples
 from genlab.core.values import Image, Value
+from genlab.data.dataset import Split
 from genlab.evaluation.evaluators.distribution.feature_sets import (
     Several,
     extractor_notes,
@@ -22,11 +24,6 @@ from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName, choose_extr
 from genlab.evaluation.metrics.neighbors import mann_whitney, nearest
 from genlab.registry import EVALUATORS, Count, PositiveInt
 from genlab.reports.grid import are_images, image_grid
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from genlab.data.dataset import Split
 
 
 @EVALUATORS("memorization")

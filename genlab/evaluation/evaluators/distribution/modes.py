@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +14,9 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Samples, generator_every
 from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
+from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.registry import EVALUATORS, EXTRACTORS, PositiveFloat, PositiveInt
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 POINTS, STACKS = 2_500, 26_000  # samples, as in the papers
 BATCH = 500

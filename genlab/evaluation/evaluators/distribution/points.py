@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +12,9 @@ from torch import Tensor
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Samples
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.registry import EVALUATORS, Count
 from genlab.reports.vector_field import Window, plot
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 DATA, SAMPLES = (120, 120, 120), (0, 90, 50)  # gray and green
 Logit = Callable[[Tensor], Tensor]

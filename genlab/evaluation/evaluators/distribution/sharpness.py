@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +12,8 @@ from torch import Tensor
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Reconstructs, Samples
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.registry import EVALUATORS, PositiveInt
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 
 @EVALUATORS("sharpness")

@@ -9,7 +9,7 @@ import cmath
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,12 @@ from genlab.core import rng
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Phase
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.nn.losses.adversarial import GAN_LOSSES
 from genlab.nn.networks.dirac import DiracDiscriminator, DiracGenerator
 from genlab.registry import EVALUATORS, NonNegativeInt, PositiveFloat, PositiveInt
 from genlab.reports.vector_field import Window, plot
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 # f'(0) and f''(0) of the function f that a GAN loss applies to the logit ψθ: L(θ, ψ) = f(ψθ) + const
 SLOPES = {

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Gt
@@ -16,6 +16,7 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import Samples, generator_every
 from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
+from genlab.data.dataset import Split
 from genlab.distributed.batch_norm import batch_statistics
 from genlab.evaluation.evaluators.distribution.diversity import entropy, pair_distance, total_variation
 from genlab.evaluation.extraction import subset
@@ -25,9 +26,6 @@ from genlab.nn.capabilities import HasDiscriminator, HasGANLoss
 from genlab.nn.losses.adversarial import Logits
 from genlab.nn.losses.gradient_penalties import gradient_norm
 from genlab.registry import EVALUATORS
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 FORMING = 0.5  # fraction of training up to which modes may still appear and move
 EARLY = 0.25  # fraction of training up to which a discriminator may still learn to distinguish

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Clusterer
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.evaluation.evaluators.latent.features import labels
 from genlab.registry import EVALUATORS, PositiveInt
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 Counts = NDArray[np.int64]
 

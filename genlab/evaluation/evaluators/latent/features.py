@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from genlab.core.model import Encodes, Model
+from genlab.data.dataset import Split
 from genlab.data.labels import balanced
 from genlab.errors import ConfigError
 from genlab.evaluation.latent import codes
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from genlab.data.dataset import Split
 
 Kind = Literal["code", "pixels"]  # the source of a feature vector
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Gt
@@ -12,12 +12,10 @@ from annotated_types import Gt
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Encodes, Model
 from genlab.core.values import Embedding, Value
+from genlab.data.dataset import Split
 from genlab.evaluation.latent import codes
 from genlab.registry import EVALUATORS, NonNegativeInt, PositiveInt
 from genlab.reports.scatter import scatter
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 
 @EVALUATORS("embedding")

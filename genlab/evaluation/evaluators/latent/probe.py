@@ -5,20 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from annotated_types import MinLen
+from numpy.typing import NDArray
 
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.evaluation.evaluators.latent.features import Kind, check_kind, features, labeled, labels, standardized
 from genlab.registry import EVALUATORS, PositiveFloat, PositiveInt
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from genlab.data.dataset import Split
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +14,9 @@ from genlab.core import rng
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import HasPosterior, Model
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
+from genlab.data.dataset import Split
 from genlab.nn.losses.divergences import KLPenalty, kl_per_dimension
 from genlab.registry import EVALUATORS, PositiveFloat, PositiveInt, keyword_parameters
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 FEW = 1 / 8  # fraction of active dimensions up to which most of a code is wasted
 SILENT = 0.1  # nats about x in z below which the code is uninformative

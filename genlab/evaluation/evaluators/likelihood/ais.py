@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,12 +14,10 @@ from genlab.core import rng
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.nn.capabilities import HasPartition
 from genlab.nn.layers.boltzmann import Pixels
 from genlab.registry import EVALUATORS, PositiveInt
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 
 @EVALUATORS("ais")

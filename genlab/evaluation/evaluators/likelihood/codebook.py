@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +13,9 @@ from torch import Tensor
 from genlab.core.evaluator import Evaluator, MeanEvaluator
 from genlab.core.model import BitsPerDim, HasCodebook, Model
 from genlab.core.values import UNTAUGHT, Diagnosis, Image, Value
+from genlab.data.dataset import Split
 from genlab.nn.layers.vector_quantizer import perplexity
 from genlab.registry import EVALUATORS, Fraction, PositiveInt
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 HEIGHT = 128  # of the histogram, in pixels
 EARLY = 0.25  # fraction of training up to which unused codes may still find a use

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,11 +18,9 @@ from genlab.core import rng
 from genlab.core.evaluator import MeanEvaluator
 from genlab.core.model import ImportanceSampled, Model
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.nn.losses.likelihood import OutputDistribution
 from genlab.registry import EVALUATORS, PositiveInt
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 BLOCK = 500  # images that are binarized together
 MEANING = {

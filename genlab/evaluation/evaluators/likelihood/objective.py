@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from genlab.core import rng
 from genlab.core.evaluator import MeanEvaluator
 from genlab.core.model import Model, Phase
+from genlab.data.dataset import Split
 from genlab.registry import EVALUATORS, PositiveInt
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 
 @EVALUATORS("objective")

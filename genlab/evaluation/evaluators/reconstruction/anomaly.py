@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Gt, Lt, MinLen
@@ -13,13 +13,11 @@ from torch import Tensor
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Scores
 from genlab.core.values import Diagnosis, Image, Value
+from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.evaluation.anomaly import Rule, can_score, normal_threshold, scores
 from genlab.registry import EVALUATORS, Count, NonNegativeInt, PositiveInt, keyword_parameters
 from genlab.reports.grid import image_grid
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 
 @EVALUATORS("anomaly")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import MinLen
@@ -13,6 +13,7 @@ from torch import Tensor
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Encodes, Reconstructs
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.reconstruction.reconstruction import principal_components
 from genlab.models.classical.pca import MAX_DIMENSIONS, PCA
@@ -20,9 +21,6 @@ from genlab.nn.augment.corruptions import GRAY, box_mask
 from genlab.nn.losses.image_similarity import psnr, ssim
 from genlab.registry import CORRUPTIONS, EVALUATORS, Fraction, NonNegativeFloat, PositiveInt
 from genlab.reports.grid import image_grid
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 BATCH = 250
 Corrupt = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # the corrupted images, and where they are unknown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,13 +12,11 @@ from torch import Tensor
 from genlab.core.evaluator import Evaluator, MeanEvaluator
 from genlab.core.model import Translates, TranslatesBack
 from genlab.core.values import Value
+from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.nn.losses.image_similarity import psnr, ssim
 from genlab.registry import EVALUATORS, PositiveInt
 from genlab.reports.grid import image_grid
-
-if TYPE_CHECKING:
-    from genlab.data.dataset import Split
 
 COLUMNS = ("a", "b")
 
