@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -103,13 +104,8 @@ class DeepAutoencoder(Autoencoder):
 
 def split_layers(network: nn.Sequential) -> list[nn.Sequential]:
     """An mlp, cut before each of its linear maps but the first."""
-    layers: list[list[nn.Module]] = [[]]
-    for module in network:
-        linear = isinstance(module, nn.Linear | Transposed)
-        if linear and any(isinstance(earlier, nn.Linear | Transposed) for earlier in layers[-1]):
-            layers.append([])
-        layers[-1].append(module)
-    return [nn.Sequential(*layer) for layer in layers]
+    _, *cuts = [i for i, module in enumerate(network) if isinstance(module, nn.Linear | Transposed)]
+    return [network[start:end] for start, end in pairwise([0, *cuts, len(network)])]
 
 
 def linear_map(layer: nn.Sequential) -> nn.Linear | Transposed:

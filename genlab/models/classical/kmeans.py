@@ -122,15 +122,15 @@ class KMeans(Model):
 
     def encode(self, image: Tensor) -> Tensor:
         """Triangle activations, summed over each quadrant: (N, 4K), section 3.3."""
-        places = image.shape[2] * image.shape[3] / self.stride**2
-        batch_size = max(1, int(MAX_DISTANCES / places / len(self.center)))
+        positions = image.shape[2] * image.shape[3] / self.stride**2
+        batch_size = max(1, int(MAX_DISTANCES / positions / len(self.center)))
         return torch.cat([self.features(part) for part in image.split(batch_size)])
 
     def features(self, image: Tensor) -> Tensor:
-        rows, places = all_patches(image, self.patch_size, self.stride)
-        z = torch.cdist(self.whiten(normalize_contrast(rows, self.contrast)), self.center)  # (N, places, K)
+        patches, positions = all_patches(image, self.patch_size, self.stride)
+        z = torch.cdist(self.whiten(normalize_contrast(patches, self.contrast)), self.center)  # (N, positions, K)
         triangle = (z.mean(-1, keepdim=True) - z).clamp(min=0)  # f_k = max(0, μ(z) − z_k)
-        return sum_quadrants(triangle.unflatten(1, places))
+        return sum_quadrants(triangle.unflatten(1, positions))
 
     def filters(self) -> Tensor:
         """The centroids, in whitened space, as images (K, C, patch_size, patch_size)."""

@@ -29,7 +29,7 @@ from genlab.nn.layers.boltzmann import (
     UnitType,
     sample_units,
 )
-from genlab.nn.losses.partition import LogPartition, annealed, enumerable, exact_log_partition
+from genlab.nn.losses.partition import LogPartition, annealed, exact_log_partition
 from genlab.registry import MODELS, PositiveFloat, PositiveInt
 
 
@@ -156,4 +156,4 @@ class RBM(BoltzmannStack):
 
     def exact_log_partition(self) -> float | None:
         """log Z by enumeration, or None if both layers have more than 20 units."""
-        return exact_log_partition(self.energy) if enumerable(self.energy) else None
+        return exact_log_partition(self.energy)

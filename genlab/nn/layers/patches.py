@@ -14,10 +14,10 @@ def random_patches(image: Tensor, side: int, count: int) -> Tensor:
     The entries of a patch are ordered as in nn.functional.unfold: channel, row, column.
     """
     n, channels, height, width = image.shape
-    place = rng.uniform(n, count, 2, like=image)
+    position = rng.uniform(n, count, 2, like=image)
     reach = torch.arange(side, device=image.device)
-    rows = (place[..., 0] * (height - side + 1)).long()[..., None] + reach  # (N, count, side)
-    columns = (place[..., 1] * (width - side + 1)).long()[..., None] + reach
+    rows = (position[..., 0] * (height - side + 1)).long()[..., None] + reach  # (N, count, side)
+    columns = (position[..., 1] * (width - side + 1)).long()[..., None] + reach
     index = torch.arange(n, device=image.device)[:, None, None, None]
     taken = image[index, :, rows[..., :, None], columns[..., None, :]]  # (N, count, side, side, C)
     return taken.movedim(-1, 2).reshape(n * count, channels * side**2)
@@ -25,8 +25,8 @@ def random_patches(image: Tensor, side: int, count: int) -> Tensor:
 
 def all_patches(image: Tensor, side: int, stride: int) -> tuple[Tensor, tuple[int, int]]:
     """All patches of each image, `stride` apart: (N, rows·columns, C·side²), and (rows, columns)."""
-    places = tuple((length - side) // stride + 1 for length in image.shape[2:])
-    return nn.functional.unfold(image, side, stride=stride).transpose(1, 2), (places[0], places[1])
+    positions = tuple((length - side) // stride + 1 for length in image.shape[2:])
+    return nn.functional.unfold(image, side, stride=stride).transpose(1, 2), (positions[0], positions[1])
 
 
 def normalize_contrast(patches: Tensor, floor: float) -> Tensor:

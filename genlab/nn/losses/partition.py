@@ -30,23 +30,17 @@ class LogPartition:
     chains: float
 
 
-def enumerable(energy: RBMEnergy) -> bool:
-    """Whether one of the two layers is binary and has at most 20 units."""
-    hidden, visible = energy.weight.shape
-    return (energy.hidden == "binary" and hidden <= MAX_UNITS) or (energy.visible == "binary" and visible <= MAX_UNITS)
-
-
 @torch.no_grad()
-def exact_log_partition(energy: RBMEnergy) -> float:
+def exact_log_partition(energy: RBMEnergy) -> float | None:
     """log Z in nats, in float64: a sum over all states of the smaller binary layer; the other layer is summed out.
 
-    Raises ValueError if neither layer is binary with at most 20 units.
+    None if neither layer is binary with at most 20 units.
     """
-    if not enumerable(energy):
-        raise ValueError(f"layers of {tuple(energy.weight.shape)} units cannot be enumerated")
     w, b, c = energy.weight.double(), energy.visible_bias.double(), energy.hidden_bias.double()
     by_hidden = energy.hidden == "binary" and (len(c) <= len(b) or energy.visible == "gaussian")
     bias, other_bias, units = (c, b, energy.visible) if by_hidden else (b, c, energy.hidden)
+    if len(bias) > MAX_UNITS or (not by_hidden and energy.visible != "binary"):
+        return None
     to_other = w if by_hidden else w.t()
     total = torch.tensor(-math.inf, dtype=torch.float64, device=w.device)
     for states in _states(len(bias), w):
@@ -91,7 +85,9 @@ def annealed(energy: RBMEnergy, base: Tensor, chains: int, temperatures: int) ->
         log_w += change.double() + (beta - before) * tilt.double()
         h = sample_units((beta * total).sigmoid())
         v = sample_units(_visible_mean((1 - beta) * base + beta * linear(h, w.t(), b), units), units)
-    return _interval(log_w, _base_log_partition(base.double(), len(c), units))
+    base = base.double()
+    visible = softplus(base).sum() if units == "binary" else 0.5 * len(base) * math.log(2 * math.pi)
+    return _interval(log_w, float(visible) + len(c) * math.log(2))
 
 
 def ladder(temperatures: int) -> list[float]:
@@ -111,11 +107,6 @@ def ladder(temperatures: int) -> list[float]:
 
 def _visible_mean(total: Tensor, units: UnitType) -> Tensor:
     return total.sigmoid() if units == "binary" else total
-
-
-def _base_log_partition(base: Tensor, hidden: int, units: UnitType) -> float:
-    visible = softplus(base).sum() if units == "binary" else 0.5 * len(base) * math.log(2 * math.pi)
-    return float(visible) + hidden * math.log(2)
 
 
 def _interval(log_w: Tensor, log_base: float) -> LogPartition:

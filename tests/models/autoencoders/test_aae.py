@@ -1,4 +1,4 @@
-"""Adversarial autoencoder: who moves whom, and the two laws of codes."""
+"""Adversarial autoencoder: which phase updates which network, and the two priors."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_the_likelihood_is_of_the_first_images_each_binarized_once(linear: Linea
 
 
 def binarized(**how: Any) -> Tensor:
-    """The pixels that are judged of seven grey images."""
+    """The pixels whose likelihood is evaluated, for seven gray images."""
     seen: dict[int, Tensor] = {}
     model = VAE(SHAPE, SMALL, latent_dim=2, binarize=True)
 
@@ -102,7 +102,7 @@ def test_pixels_depend_neither_on_the_chunk_nor_on_the_codes_nor_on_the_images()
 @torch.no_grad()
 def test_what_the_number_is_of_is_said() -> None:
     split: Any = MemorySplit(torch.rand(7, *SHAPE), torch.arange(7) % 2)
-    grays, gray = (VAE(SHAPE, SMALL, latent_dim=2, likelihood=law) for law in ("logistic", "bernoulli"))
+    grays, gray = (VAE(SHAPE, SMALL, latent_dim=2, likelihood=name) for name in ("logistic", "bernoulli"))
     evaluator = ImportanceSampledNLL(samples=20)
     values = dict(evaluator.run(grays, split))
     assert values["bits_per_dim"] == pytest.approx(values["nll"] / math.log(2) / 6)  # type: ignore[operator]
@@ -180,8 +180,8 @@ def test_the_naive_decoders_weights_are_the_bernoulli_likelihood_of_its_codes() 
     rng.seed(4)
     log_w = model.log_weights(image, 6)
     rng.seed(4)
-    law = torch.distributions.Bernoulli(logits=model.decoder(model.prior(6)), validate_args=False)
-    expected = torch.stack([law.log_prob(each).sum((1, 2, 3)) for each in image])
+    distribution = torch.distributions.Bernoulli(logits=model.decoder(model.prior(6)), validate_args=False)
+    expected = torch.stack([distribution.log_prob(each).sum((1, 2, 3)) for each in image])
     torch.testing.assert_close(log_w, expected)
     rng.seed(4)
     loss = model.loss(image)

@@ -191,8 +191,8 @@ def test_256_levels_share_one_unit_of_probability(mean: float, log_scale: float)
     scale, edges = math.exp(log_scale), (torch.arange(255, dtype=torch.double) + 0.5) / 255
     below = torch.cat([torch.zeros(1), ((edges - mean) / scale).sigmoid(), torch.ones(1)])
     mass = below.diff()
-    told = mass > 1e-7
-    assert torch.allclose(nll.double()[told], -mass[told].log(), atol=2e-3)
+    representable = mass > 1e-7
+    assert torch.allclose(nll.double()[representable], -mass[representable].log(), atol=2e-3)
 
 
 @torch.no_grad()

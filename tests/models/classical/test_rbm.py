@@ -126,7 +126,7 @@ def test_gray_becomes_what_is_asked_for(binarize: Any, values: set[float]) -> No
         ({"visible": "gaussian", "sigma": 0.5}, "as they are, with sigma 0.5; log p is a density"),
     ],
 )
-def test_what_was_judged_is_said(changes: dict[str, Any], pixels: str) -> None:
+def test_the_protocol_names_the_evaluated_pixels(changes: dict[str, Any], pixels: str) -> None:
     evaluator, split = AnnealedLikelihood(chains=2, temperatures=3), MemorySplit(torch.rand(4, 1, 3, 3))
     split.sibling = lambda name: split  # type: ignore[attr-defined]
     model = rbm(**changes).requires_grad_(False)

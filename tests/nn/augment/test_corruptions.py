@@ -24,7 +24,7 @@ def corrupted(name: str, amount: Any, image: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("amount", [0.0, 0.3, 1.0, [0.0, 1.0]])
-def test_spoilt_images_are_images(name: str, amount: Any) -> None:
+def test_corrupted_images_are_images(name: str, amount: Any) -> None:
     image = torch.rand(6, 3, 9, 12)
     before = image.clone()
     other = corrupted(name, amount, image)

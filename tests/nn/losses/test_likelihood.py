@@ -1,4 +1,4 @@
-"""The laws of a pixel and the β schedules, against sums over all greys, torch.distributions and papers' formulas."""
+"""Output distributions and β schedules against sums over all gray levels, torch.distributions and papers' formulas."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def test_the_256_grays_have_mass_one(mean: float, log_scale: float) -> None:
     assert torch.exp(-nll.double()).sum().item() == pytest.approx(1, abs=1e-4)
 
 
-def test_a_bin_is_the_logistic_laws_mass_between_its_ends() -> None:
+def test_a_bin_has_the_logistic_mass_between_its_ends() -> None:
     """Against the difference of torch's distribution functions, where float64 keeps it from cancelling."""
     mean, scale = torch.tensor(0.4, dtype=torch.float64), 0.05
-    law = torch.distributions.TransformedDistribution(
+    distribution = torch.distributions.TransformedDistribution(
         torch.distributions.Uniform(torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)),
         [
             torch.distributions.SigmoidTransform().inv,
@@ -34,7 +34,7 @@ def test_a_bin_is_the_logistic_laws_mass_between_its_ends() -> None:
         ],
     )
     inner = GRAYS[1:-1].double()
-    mass = law.cdf(inner + 0.5 / 255) - law.cdf(inner - 0.5 / 255)
+    mass = distribution.cdf(inner + 0.5 / 255) - distribution.cdf(inner - 0.5 / 255)
     nll = discretized_logistic_nll(mean.expand(254, 1).float(), inner[:, None].float(), torch.tensor(scale).log())
     torch.testing.assert_close(nll.double(), -mass.log(), rtol=1e-4, atol=1e-4)
 
@@ -52,17 +52,17 @@ def test_far_from_the_mean_the_loss_and_its_gradient_stay_finite() -> None:
 
 
 def test_a_learned_scale_finds_the_noise_of_the_data() -> None:
-    """A logistic law of scale 0.05 around ½: the fitted scale is that, to the error of 20,000 pixels."""
+    """A logistic distribution of scale 0.05 around ½: the fitted scale is that, to the error of 20,000 pixels."""
     torch.manual_seed(0)
     u = torch.rand(200, 1, 10, 10)
     x = ((0.5 + 0.05 * torch.log(u / (1 - u))).clamp(0, 1) * 255).round() / 255
-    law = OutputDistribution("logistic", "learned")
-    optimizer = torch.optim.Adam(law.parameters(), lr=0.05)
+    distribution = OutputDistribution("logistic", "learned")
+    optimizer = torch.optim.Adam(distribution.parameters(), lr=0.05)
     for _ in range(200):
         optimizer.zero_grad()
-        law.nll(torch.zeros_like(x), x).mean().backward()
+        distribution.nll(torch.zeros_like(x), x).mean().backward()
         optimizer.step()
-    assert law.log_sigma.exp().item() == pytest.approx(0.05, rel=0.03)
+    assert distribution.log_sigma.exp().item() == pytest.approx(0.05, rel=0.03)
 
 
 def test_kl_per_dimension_adds_up() -> None:

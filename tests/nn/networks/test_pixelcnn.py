@@ -1,4 +1,4 @@
-"""The PixelCNN over a map of codes: its order, its law, and how it is drawn from."""
+"""The PixelCNN: the order of positions, its probabilities, and sampling."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_place_depends_on_all_before_it_and_on_none_after(first: int, reach: i
             assert seen[:place].all(), (i, j)
 
 
-def test_the_prior_is_a_law() -> None:
+def test_probabilities_sum_to_one() -> None:
     """Over all 3⁴ maps of 2x2 places the probabilities sum to 1."""
     torch.manual_seed(0)
     net = pixelcnn((3, 2, 2), (3, 2, 2), channels=4, layers=3)
@@ -36,7 +36,7 @@ def test_the_prior_is_a_law() -> None:
     assert float(each.exp().sum()) == pytest.approx(1, abs=1e-5)
 
 
-def test_draws_follow_the_law() -> None:
+def test_samples_follow_the_distribution() -> None:
     """4,000 drawn maps against the probabilities of all 16, by χ² (15 degrees of freedom: 38 is one in 1,000)."""
     torch.manual_seed(3)
     net = PixelCNN(2, (2, 2), channels=4, layers=2, first=1, reach=1)
