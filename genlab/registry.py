@@ -47,7 +47,7 @@ ClassLabel = Annotated[NonNegativeInt | None, Field(description="a class; null: 
 # A length of training: an integer counts optimiser steps; "2ep" epochs; "5%" a share of the whole run.
 DURATION = r"^\d+(\.\d+)?(%|ep|epochs?)$"
 Duration = PositiveInt | Annotated[str, StringConstraints(pattern=DURATION)]
-# How often to evaluate; "auto" is settings.cadence's rule, None only at the end.
+# How often to evaluate; "auto" is the rule of trainer_config.cadence, None only at the end.
 Cadence = Duration | Literal["auto"] | None
 
 

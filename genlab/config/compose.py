@@ -1,6 +1,6 @@
-"""Where configurations are found, how they are composed, and how they are checked.
+"""How configurations are found, composed and checked.
 
-Hydra composes; it never constructs, logs or makes a folder. The result is plain data: dicts, lists, text, numbers.
+Hydra only composes: it constructs nothing, logs nothing and creates no folder. The result is plain data.
 Importing this module loads neither Hydra nor torch.
 """
 
@@ -19,11 +19,10 @@ from genlab.utils.unique_folder import check_path
 
 @dataclass(frozen=True)
 class Composed:
-    """A resolved configuration and what is known of its run before anything is built.
+    """A resolved configuration, and the command line that it comes from.
 
-    `run_dir` is the folder given as hydra.run.dir on the command line, else None; `default_dir` the folder that the
-    configuration names. `sweep_dir` is where `train -m` puts its jobs. `flags` are those of the command, as words.
-    `choices` maps each group to its chosen option.
+    `run_dir` is hydra.run.dir if the command line sets it, else None; `default_dir` is the run folder that the
+    configuration names, `sweep_dir` the folder for the jobs of `train -m`. `choices` maps each group to its option.
     """
 
     config: dict[str, Any]
@@ -59,16 +58,16 @@ def compose(
     plugins: Sequence[str] = (),
     device: str | None = None,
 ) -> Composed:
-    """Compose, guard and resolve a configuration; only ConfigError is raised and nothing is written.
+    """Compose and resolve a configuration. Raises only ConfigError and writes nothing.
 
-    `arguments` are Hydra overrides (`model=vae`, `trainer.steps=10`, `+x.y=1`); `config_dirs` are private folders
-    laid out like `configs/`, whose files add to the shipped ones; `device` is the value of trainer.device.
+    `arguments` are Hydra overrides (`model=vae`, `trainer.steps=10`, `+x.y=1`); `config_dirs` are folders with the
+    layout of `configs/`, whose files add to the shipped ones; `device` overrides trainer.device.
     """
     return Composer(config_dirs, plugins, device).compose(arguments)
 
 
 class Composer:
-    """`compose` for many configurations with the same folders, which are looked at once."""
+    """Composes many configurations from the same folders, which are read once."""
 
     def __init__(self, config_dirs: Sequence[str] = (), plugins: Sequence[str] = (), device: str | None = None) -> None:
         self.plugins, self.device = list(plugins), device
@@ -77,9 +76,8 @@ class Composer:
         self._hydra = hydra_compose.Composer(self.folders, self.groups)
 
     def compose(self, arguments: Sequence[str]) -> Composed:
-        """See the function of the same name."""
+        """As the function of this name does."""
         parsed = overrides.parse([*arguments, *on_device(self.device)], self.groups)
-        given = {override.key_or_group: override for override in parsed}
         config, hydra_dirs, choices = self._hydra.compose(parsed)
         run_dir, sweep_dir = (check_path(hydra_dirs[kind]) for kind in ("run", "sweep"))
         dataset = config.get("dataset")
@@ -88,7 +86,7 @@ class Composer:
                 dataset[key] = str(Path(dataset[key]).expanduser().absolute())
         return Composed(
             config,
-            run_dir if "hydra.run.dir" in given else None,
+            run_dir if any(override.key_or_group == "hydra.run.dir" for override in parsed) else None,
             run_dir,
             sweep_dir,
             list(arguments),
@@ -111,7 +109,7 @@ def on_device(device: str | None) -> list[str]:
 
 
 def precheck(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> None:
-    """What of `check` needs no constructor, and so neither torch nor plug-ins; see `genlab.config.precheck`."""
+    """The part of `check` that needs neither torch nor plug-ins; see `genlab.config.precheck`."""
     from genlab.config.precheck import check as check_early
 
     check_early(config, search_path(), bool(plugins))
@@ -120,7 +118,7 @@ def precheck(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> None:
 def override_stored(stored: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
     """A copy of a run's stored configuration with single keys changed (`trainer.steps=2000`), for `resume`.
 
-    Groups cannot be exchanged: a run keeps its model and its data. ConfigError for an unknown key.
+    Groups cannot change: a run keeps its model and its data. ConfigError for an unknown key.
     """
     config: dict[str, Any] = copy.deepcopy(dict(stored))
     for override in overrides.parse(list(arguments), {}):
@@ -135,11 +133,11 @@ def override_stored(stored: Mapping[str, Any], arguments: Sequence[str]) -> dict
             section = section.get(part) if isinstance(section, dict) else None
         if not isinstance(section, dict) or last not in section:
             raise ConfigError(f"unknown key '{key[:80]}'", shown, nearest(key, overrides.flatten(config)))
-        off = override.value() is None and path in (["evaluator"], ["logger"])  # one that is not wanted any more
+        off = override.value() is None and path in (["evaluator"], ["logger"])
         if isinstance(section[last], dict) and not off:
-            said = f"'{key}' is a group; a run keeps what it was made of"
+            problem = f"'{key}' is a group, which an existing run keeps"
             one = f", or switch one off: {key}.{next(iter(section[last]), 'NAME')}=null"
-            raise ConfigError(said, shown, f"change {key}.KEY=VALUE" + (one if key in ("evaluator", "logger") else ""))
+            raise ConfigError(problem, shown, f"change {key}.KEY=VALUE" + (one if key in overrides.MANY else ""))
         section[last] = override.value()
     if "${" in str(config):
         raise ConfigError("an interpolation cannot be used on an existing run", "command line", "write the value")
@@ -155,7 +153,7 @@ def as_yaml(config: Mapping[str, Any]) -> str:
 
 
 def private_folders(config_dirs: Sequence[str]) -> list[Path]:
-    """The --config-dir folders, each of their files checked before Hydra reads any."""
+    """The --config-dir folders. All their files are checked before Hydra reads one."""
     own = search_path().resolve()
     shipped = {path.relative_to(own).as_posix() for path in own.rglob("*.yaml")}
     folders = []
@@ -167,7 +165,7 @@ def private_folders(config_dirs: Sequence[str]) -> list[Path]:
         clash = sorted(shipped.intersection(safety.config_files(folder)))
         if clash:
             raise ConfigError(
-                f"'{clash[0]}' is also the name of a file of genlab",
+                f"genlab has a file '{clash[0]}' too",
                 f"--config-dir {name}",
                 "give your file another name",
             )

@@ -1,14 +1,13 @@
-"""Hydra's composition, from parsed overrides to plain data, its many exceptions turned into one line.
+"""Hydra's composition: from parsed overrides to plain data, each of its exceptions as one line.
 
-Everything that calls Hydra is here, and only its compose API is called: no logging, no launcher, no folder.
+Only this module calls Hydra, and only its compose API: no logging, no launcher, no folder.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +36,9 @@ class Composer:
         self._trees: dict[tuple[str, ...], tuple[dict[str, Any], Any]] = {}
 
     def compose(self, parsed: Sequence[Override]) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
-        """The resolved configuration, `{"run": ..., "sweep": ...}`, the folders it names, and each group's option.
+        """The resolved configuration, its folders `{"run": ..., "sweep": ...}`, and the option of each group.
 
-        Raises ConfigError alone.
+        Raises only ConfigError.
         """
         from hydra.core.hydra_config import HydraConfig
         from omegaconf import OmegaConf
@@ -55,28 +54,31 @@ class Composer:
         safety.tree(plain)
         unresolved = {name: value for name, value in plain.items() if name == "hydra" or _UNRESOLVED.search(str(value))}
         tree = OmegaConf.create(plain if _REFERENCE.search(str(unresolved)) else unresolved)
-        dirs = {kind: str(_read(partial(_value, tree.hydra[kind], "dir"), f"hydra.{kind}.dir")) for kind in KINDS}
+        dirs = {kind: str(_read(tree.hydra[kind], "dir", f"hydra.{kind}.dir")) for kind in KINDS}
         made = plain.pop("hydra")["runtime"]["choices"]
-        config = plain | {name: _read(partial(_value, tree, name), name) for name in unresolved.keys() - {"hydra"}}
+        config = plain | {name: _read(tree, name, name) for name in unresolved.keys() - {"hydra"}}
         safety.tree(config)
         return config, dirs, made
 
 
 def _compose(choices: Sequence[str], folders: Sequence[Path]) -> tuple[dict[str, Any], Any]:
-    """The chosen options as plain data, with what an interpolation may read of Hydra; and Hydra's own node."""
+    """The chosen options as plain data, with the values of Hydra that an interpolation may read; and Hydra's tree."""
+    from omegaconf import OmegaConf
+
     try:
         tree = _hydra_compose(choices, folders)
-    except Exception as error:  # Hydra, OmegaConf, YAML and Python itself, according to what was typed
+    except Exception as error:  # of Hydra, OmegaConf, YAML or Python, depending on the input
         raise ConfigError(
-            f"the configuration cannot be composed ({_one_line(error)})",
+            f"the configuration cannot be composed ({overrides.first_line(error)})",
             "command line or YAML",
             "correct the override or file named here",
         ) from None
-    plain = _container(tree)
+    plain: Any = OmegaConf.to_container(tree, resolve=False)
     hydra = plain.pop("hydra")
     made = hydra["runtime"]["choices"]
-    for group in yaml_comments.MODEL_CHOICES if isinstance(plain["model"], dict) else ():
-        named = plain["model"].pop(group, "")
+    model = plain.get("model")
+    for group in yaml_comments.MODEL_CHOICES if isinstance(model, dict) else ():
+        named = model.pop(group, "")
         if named != yaml_comments.from_model(group, "", made["model"], folders):
             raise ConfigError(
                 f"'model.{group}' can be set only in the file of a model",
@@ -99,41 +101,23 @@ def _hydra_compose(choices: Sequence[str], folders: Sequence[Path]) -> DictConfi
     base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
     paths = [QuotedString(f"file://{folder}", Quote.single).with_quotes() for folder in folders[1:]]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Hydra's advice on its own versions is not for our users
+        warnings.simplefilter("ignore")  # about versions of Hydra, of no use to our users
         with hydra.initialize_config_dir(str(folders[0]), job_name="genlab", **base):
             return hydra.compose(ROOT, [*choices, f"hydra.searchpath=[{','.join(paths)}]"], return_hydra_config=True)
 
 
-def _container(tree: DictConfig) -> dict[str, Any]:
+def _read(tree: DictConfig, name: str, key: str) -> Any:
+    """The resolved value of `name`; `key` is its full key."""
     from omegaconf import OmegaConf
 
-    plain = OmegaConf.to_container(tree, resolve=False)
-    assert isinstance(plain, dict)
-    return {str(name): value for name, value in plain.items()}
-
-
-def _value(tree: DictConfig, name: str) -> Any:
-    from omegaconf import OmegaConf
-
-    value = tree[name]
-    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
-
-
-def _read(read: Callable[[], Any], key: str) -> Any:
     try:
-        return read()
+        found = tree[name]
+        config = OmegaConf.is_config(found)
+        return OmegaConf.to_container(found, resolve=True, throw_on_missing=True) if config else found
     except Exception as error:
         key = getattr(error, "full_key", None) or key
         if type(error).__name__ == "MissingMandatoryValue":
             raise ConfigError(f"missing value for '{key}'", f"key {key}", f"give {key}=...") from None
         raise ConfigError(
-            f"bad interpolation ({_one_line(error)})", f"key {key}", "refer to a key that exists"
+            f"bad interpolation ({overrides.first_line(error)})", f"key {key}", "refer to a key that exists"
         ) from None
-
-
-def _one_line(error: BaseException) -> str:
-    """The first line that says something, from the cause where Hydra wraps one."""
-    while not str(error).strip() and error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

@@ -1,6 +1,6 @@
-"""Command-line overrides: parsed by Hydra's own grammar, looked at before Hydra composes anything.
+"""Command-line overrides: parsed by Hydra's grammar, checked before Hydra composes, and set in the composed tree.
 
-Group options are files; what exists is read from the folders, so a wrong name is answered with the nearest one.
+The options of a group are files, so an unknown name is answered with the nearest existing one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 MAX_OVERRIDES = 500
-MANY = ("evaluator", "logger")  # groups of which several options can be chosen: evaluator=[objective,samples]
-OPTIONAL = ("recipe", "experiment", "workload", "debug")  # groups that may be nothing: experiment=null
-# mappings by phase and by regularizer: their entries are added without '+'
+MANY = ("evaluator", "logger")  # groups that take several options: evaluator=[objective,samples]
+OPTIONAL = ("recipe", "experiment", "workload", "debug")  # groups that can be null
+# mappings by phase and by regularizer, to which entries are added without '+'
 ENTRIES = ("optimizer.phases.", "model.regularizers.")
 DELETABLE = ("evaluator.", "logger.", *ENTRIES)
 
@@ -63,10 +63,7 @@ def parse(overrides: Sequence[str], known: Groups, sweep: bool = False) -> list[
 
 
 def split(parsed: Sequence[Override], known: Groups) -> tuple[tuple[str, ...], list[Override]]:
-    """The choices of options as Hydra takes them, and the values, those of outer keys first; the last of equals counts.
-
-    An optional group can be null.
-    """
+    """The choices of options, as Hydra takes them, and the values, outer keys first. The last of equal keys counts."""
     choices: list[str] = []
     values: list[Override] = []
     for override in {override.get_key_element(): override for override in parsed}.values():
@@ -145,8 +142,7 @@ def _unknown_key(override: Override, tree: Mapping[str, Any], known: Groups) -> 
     """ConfigError with the nearest of the keys beside it, or deeper ones of the same name."""
     key, keys = override.key_or_group, [key for key in flatten(tree) if not key.startswith("hydra")]
     parent = key.rpartition(".")[0]
-    if key.removeprefix("model.") in MODEL_CHOICES:
-        group = key.removeprefix("model.")
+    if (group := key.removeprefix("model.")) in MODEL_CHOICES:
         return ConfigError(f"unknown key '{key}'", _shown(override), f"choose it with {group}=NAME")
     group, _, entry = parent.partition(".")
     if group in MANY and entry in known.get(group, ()):
@@ -154,7 +150,7 @@ def _unknown_key(override: Override, tree: Mapping[str, Any], known: Groups) -> 
     siblings = {name for name in keys if name.rpartition(".")[0] == parent} or set(keys)
     deeper = [name for name in keys if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
     near = f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known))
-    # a component's file need not list all that it takes; its schema checks what is added
+    # a file need not list every key of its component, whose schema checks an added one
     adding = f" '+{key[:60]}=...' gives '{parent}' a key that its file leaves out" if f"{parent}.name" in keys else ""
     return ConfigError(f"unknown key '{key[:80]}'", _shown(override), near + adding)
 
@@ -164,13 +160,13 @@ def _shown(override: Override) -> str:
 
 
 def _plain(argument: str) -> None:
-    """What can be seen without a parser."""
+    """ConfigError for faults that show without a parser."""
     shown = repr(argument[:60])
     safety.text(argument, f"override {shown}")
     if argument.startswith("-"):
         raise ConfigError(f"unknown option {shown}", "command line", "see genlab train --help")
     if "=" not in argument and not argument.startswith("~"):
-        raise ConfigError(f"{shown} is no override", "command line", "write key=value, e.g. model=vae seed=1")
+        raise ConfigError(f"{shown} is not an override", "command line", "write key=value, e.g. model=vae seed=1")
     if not re.match(r"[~+]{0,2}[\w/]", argument):
         raise ConfigError(f"{shown} names no key", "command line", "write key=value, e.g. model=vae seed=1")
     depth = longest = 0
@@ -187,14 +183,17 @@ def _grammar(argument: str) -> Override:
 
     try:
         return OverridesParser.create().parse_override(argument)
-    except Exception as error:  # ANTLR, casts and Hydra each raise their own kinds
+    except Exception as error:  # ANTLR, casts and Hydra raise different types
         hint = "quote a value that holds spaces, commas, quotes or brackets: 'key=\"a, b\"'"
-        raise ConfigError(f"cannot read {argument[:60]!r} ({_reason(error)})", "command line", hint) from None
+        raise ConfigError(f"cannot read {argument[:60]!r} ({first_line(error)})", "command line", hint) from None
 
 
-def _reason(error: Exception) -> str:
-    line = str(error).strip().splitlines()
-    return line[0][:120] if line else type(error).__name__
+def first_line(error: BaseException) -> str:
+    """The type and the first line of an error, or of its cause if it has no text of its own."""
+    while not str(error).strip() and error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].strip()[:160]}" if lines else type(error).__name__
 
 
 def _allowed(override: Override, argument: str) -> None:
@@ -227,7 +226,7 @@ def _hydra(override: Override, key: str, where: str) -> None:
 
 
 def _values(override: Override) -> list[Any]:
-    """The value, or those that a sweep lists, with Hydra's quoted strings turned into text."""
+    """The value, or the values of a sweep, with quoted strings as text."""
     value: Any = override.value()
     if not override.is_sweep_override():
         return [value]
@@ -235,13 +234,13 @@ def _values(override: Override) -> list[Any]:
 
 
 def _option(override: Override, argument: str, known: Groups) -> None:
-    """A group's option must exist; a lone word that is neither a group nor a key is answered by Hydra later."""
+    """ConfigError if a group has no such option."""
     group = override.key_or_group
     if group not in known or override.is_delete():
         return
     where = f"override {argument[:60]!r}"
     if group == "sweep":
-        raise ConfigError("a study is several runs", where, "add -m: genlab train -m sweep=NAME")
+        raise ConfigError("a sweep is several runs", where, "add -m: genlab train -m sweep=NAME")
     for value in _values(override):
         names = value if isinstance(value, list) and group in MANY else [value]
         for name in names:

@@ -1,18 +1,17 @@
-"""What a sweep consists of: the product of the values given, each job with its checked configuration."""
+"""The jobs of a sweep: one for each combination of values, each with its checked configuration."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genlab.config import compose, overrides
 from genlab.errors import ConfigError
+from genlab.runs.provenance import config_hash
 from genlab.sweep import presets
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ Combination = Sequence[tuple[str, bool]]  # the overrides of one job, and whethe
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: its own overrides, which of them vary, and a hash of its checked configuration."""
+    """One run of a sweep: its overrides, those that vary, and a hash of its checked configuration."""
 
     overrides: list[str]
     varies: list[str]
@@ -34,7 +33,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """All jobs, and the folder for them; `named` if the command line names it, else others may want it too."""
+    """All jobs and their folder. `named`: the command line chose the folder; otherwise another sweep may claim it."""
 
     jobs: list[Job]
     folder: Path
@@ -47,7 +46,7 @@ def plan(
     plugins: Sequence[str] = (),
     device: str | None = None,
 ) -> Plan:
-    """Every job, all of them composed and checked before any starts. ConfigError names the first that is wrong."""
+    """Every job. All are composed and checked before one starts; ConfigError for the first that is wrong."""
     from genlab.registry import discover, load_plugins
 
     composer = compose.Composer(config_dirs, plugins, device)
@@ -65,7 +64,7 @@ def plan(
 
 
 def _refuse(parsed: Sequence[Override]) -> None:
-    """What is the sweep's own to decide, or must be the same in all jobs."""
+    """ConfigError for a key that the sweep sets itself, or that must be the same in all jobs."""
     for override in parsed:
         key, where = override.key_or_group, f"override {str(override.input_line)[:60]!r}"
         if key == "hydra.run.dir":
@@ -82,7 +81,7 @@ def _composed(combination: Combination, composer: compose.Composer) -> tuple[Com
     composed = composer.compose([text for text, _ in combination])
     if composed.config.get("dry_run"):
         raise ConfigError(
-            "a sweep is not rehearsed", "key dry_run", "see its jobs with -m --cfg job, or rehearse one of them"
+            "a sweep has no dry run", "key dry_run", "list its jobs with -m --cfg job, or try one of them"
         )
     compose.precheck(composed.config, composed.plugins)
     return combination, composed
@@ -91,11 +90,11 @@ def _composed(combination: Combination, composer: compose.Composer) -> tuple[Com
 def _job(combination: Combination, composed: compose.Composed) -> Job:
     config = compose.check(composed.config)
     varying = [text for text, varies in combination if varies]
-    return Job([text for text, _ in combination], varying, _hash(config), replace(composed, config=config))
+    return Job([text for text, _ in combination], varying, config_hash(config), replace(composed, config=config))
 
 
 def _values(override: Override, groups: overrides.Groups) -> list[tuple[str, bool]]:
-    """The override once per value of a sweep; as it was typed where there is one value."""
+    """The override once per value of a sweep; as typed if there is one value."""
     from hydra.core.override_parser.types import Glob
 
     if not override.is_sweep_override():
@@ -111,7 +110,7 @@ def _values(override: Override, groups: overrides.Groups) -> list[tuple[str, boo
 
 
 def _listed(override: Override) -> list[str]:
-    """The values as text. A range is counted first, no further than needed: shuffled, Hydra would list it whole."""
+    """The values as text. A range is counted first, up to the limit: Hydra would list a shuffled one whole."""
     from hydra.core.override_parser.types import RangeSweep
     from hydra.errors import HydraException
 
@@ -127,7 +126,3 @@ def _listed(override: Override) -> list[str]:
     if len(found) > MAX_JOBS:
         raise _too_many()
     return found
-
-
-def _hash(settings: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -27,8 +27,8 @@ def test_every_option_composes_and_is_right(group: str, name: str) -> None:
         return
     words = [f"{group}={name}"]
     if group == "recipe":  # numbers of a pair, which fit no other model
-        model, dataset = name.split("-")
-        words = [f"model={model}", f"dataset={dataset}"]
+        model, group, name = name.split("-")[0], "dataset", name.split("-")[1]
+        words = [f"model={model}", f"dataset={name}"]
     folders = [compose.search_path()]
     words += [f"{group}.{key}=x" for key in missing(folders[0] / group / f"{name}.yaml", folders)]
     compose.check(compose.compose(words).config)

@@ -32,7 +32,7 @@ def required(group: str, option: str) -> list[str]:
 def test_it_composes_and_holds(group: str, option: str) -> None:
     if group == "recipe":  # <model>-<dataset>.yaml is chosen by the pair itself
         model, dataset = option.split("-")
-        settings = composed(f"model={model}", f"dataset={dataset}")
+        settings = composed(f"model={model}", f"dataset={dataset}", *required("dataset", dataset))
     else:
         settings = composed(f"{group}={option}", *required(group, option))
     compose.check(settings)

@@ -63,8 +63,8 @@ def test_cfg_shows_the_jobs_and_runs_none(tmp_path: Path, capsys: pytest.Capture
         (["hydra.run.dir=a,b"], "names its own run folders"),
         (["hydra.sweep.dir=a,b"], "cannot vary"),
         (["hydra.verbose=true,false"], "cannot vary"),
-        (["seed=1,2", "dry_run=true"], "not rehearsed"),
-        (["dry_run=true,false"], "not rehearsed"),
+        (["seed=1,2", "dry_run=true"], "no dry run"),
+        (["dry_run=true,false"], "no dry run"),
     ],
 )
 def test_refused_sweeps(arguments: list[str], said: str, refused: Callable[..., str]) -> None:
