@@ -22,12 +22,14 @@ def parser() -> Parser:
 
 def run(options: argparse.Namespace) -> int:
     from genlab.config import compose
-    from genlab.data.adapt import build_dataset
     from genlab.registry import discover, load_plugins
     from genlab.utils.progress import store_progress
 
     composed = compose.compose(options.overrides, options.config_dir, options.plugin)
-    compose.precheck(composed.config, options.plugin)
+    compose.precheck(composed.config, options.plugin)  # before torch is loaded
+
+    from genlab.data.adapt import build_dataset
+
     discover()
     load_plugins(options.plugin)
     config = compose.check(composed.config)
