@@ -23,10 +23,10 @@ class Saver:
     """
 
     def __init__(
-        self, keeper: manager.Checkpoints, folder: RunFolder, worker: Worker, facts: Mapping[str, Any]
+        self, keeper: manager.Checkpoints, folder: RunFolder, worker: Worker, metadata: Mapping[str, Any]
     ) -> None:
-        """`facts` go into each checkpoint's state."""
-        self._keeper, self._folder, self._worker, self._facts = keeper, folder, worker, facts
+        """`metadata` go into each checkpoint's state."""
+        self._keeper, self._folder, self._worker, self._metadata = keeper, folder, worker, metadata
         self._tensors: dict[str, Tensor] = {}
         self._number = 0  # of the worker's job that reads the snapshot
         self._began = time.perf_counter()
@@ -41,7 +41,7 @@ class Saver:
         """
         self._worker.wait(self._number)
         self._tensors, structure = manager.pack(objects, self._tensors)
-        whole = {**state, "metrics": dict(state["metrics"]), **self._facts, "structure": structure}
+        whole = {**state, "metrics": dict(state["metrics"]), **self._metadata, "structure": structure}
         seconds = round(self._before + time.perf_counter() - self._began, 1)
         times = self.times(spent)
         self._number = self._worker.submit(lambda: self._commit(step, whole, seconds, times))

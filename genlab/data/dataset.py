@@ -23,8 +23,9 @@ from genlab.data.store.image import PROCESSING, Form
 from genlab.data.store.store import Progress, Source, Store
 from genlab.data.store.stored_array import StoredArray
 from genlab.data.store.table import Table, fits
-from genlab.errors import ConfigError
+from genlab.errors import ConfigError, DataError
 from genlab.registry import PositiveInt
+from genlab.utils.paths import data_roots
 
 __all__ = ["Data", "Dataset", "Files", "Form", "OnError", "Source", "Split", "StoredDataset", "Zip", "fixed"]
 
@@ -87,6 +88,14 @@ class StoredDataset(Dataset):
     num_labels: PositiveInt | None = None
     classes: Classes | None = None
     on_error: OnError | None = fixed(None)  # what happens to unreadable images; None: an error, without a key
+
+    def find(self, what: str, hint: str, *places: str) -> Path:
+        """The first of `places`, relative to the data folders, that exists; DataError says where to put `what`."""
+        roots = data_roots(self.root)
+        found = next((root / place for root in roots for place in places if (root / place).exists()), None)
+        if found is None:
+            raise DataError(f"{what} is missing", hint, f"put it at {roots[0] / places[0]}")
+        return found
 
     def read(self) -> Source:
         """The images and labels of the set, checked."""

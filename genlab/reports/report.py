@@ -34,7 +34,7 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
     html = html_page.page(
         title,
         [
-            html_page.header(title, record["status"], _facts(record), str(run)),
+            html_page.header(title, record["status"], _summary(record), str(run)),
             html_page.section("Diagnosis", html_page.table(_diagnoses(record), code=0)),
             html_page.section("Figures", html_page.cards(_figures(record)), UNITS),
             html_page.section("Images", html_page.gallery("galleries", _images(run / "images"))),
@@ -117,7 +117,7 @@ def _time_words(seconds: Mapping[str, float]) -> str:
     return ", ".join(f"{value / total:.0%} {name}" for name, value in ordered if value > 0.005 * total)
 
 
-def _facts(record: Mapping[str, Any]) -> Iterator[str]:
+def _summary(record: Mapping[str, Any]) -> Iterator[str]:
     yield f"{record.get('step', 0):,} steps"
     if "seconds" in record:
         yield duration(record["seconds"])

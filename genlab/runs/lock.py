@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from genlab.errors import BusyError, ConfigError
-from genlab.runs.provenance import process_facts
+from genlab.runs.provenance import process_info
 from genlab.utils.files import parse_json
 
 # a look from `genlab runs` holds a shared lock for some microseconds: only a longer one is a real holder
@@ -31,13 +31,13 @@ class Lock:
     def __init__(self, path: Path) -> None:
         """Take the lock at `path`, or raise BusyError naming the holder. OSError if the file cannot be made."""
         if _is_ours(path):
-            raise _busy(path, process_facts())
+            raise _busy(path, process_info())
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o644)
         try:
             if not _try_lock(self._fd, fcntl.LOCK_EX):
                 raise _busy(path, _holder(self._fd))
-            note = {**process_facts(), "started": _now().isoformat(timespec="seconds")}
+            note = {**process_info(), "started": _now().isoformat(timespec="seconds")}
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, json.dumps(note).encode() + b"\n", 0)
         except BaseException:

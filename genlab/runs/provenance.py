@@ -61,7 +61,7 @@ def git_state(folder: Path = Path()) -> dict[str, Any] | None:
     return {"commit": commits[0], "dirty": any(not line.startswith("#") for line in lines)}
 
 
-def process_facts() -> dict[str, Any]:
+def process_info() -> dict[str, Any]:
     """Which process is running this, on which machine."""
     return {"pid": os.getpid(), "host": socket.gethostname()}
 

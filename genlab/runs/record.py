@@ -19,7 +19,7 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=())
 
 
-class DataFacts(Part):
+class DataRecord(Part):
     name: str
     shape: Annotated[list[Side], Len(3, 3)]
     num_classes: Natural | None
@@ -27,7 +27,7 @@ class DataFacts(Part):
     fingerprint: str
 
 
-class ModelFacts(Part):
+class ModelRecord(Part):
     sample_options: dict[str, list[str]] = {}  # what `genlab sample RUN` takes: the few values that each may have
 
 
@@ -60,8 +60,8 @@ class Record(Part):
     best: Best | None = None
     diagnoses: list[Diagnosed] = []
     error: str | None = None
-    data: DataFacts | None = None
-    model: ModelFacts | None = None
+    data: DataRecord | None = None
+    model: ModelRecord | None = None
 
 
 def checked(record: Mapping[str, Any]) -> dict[str, Any]:

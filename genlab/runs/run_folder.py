@@ -116,12 +116,12 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def data_facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def data_record(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """What the record says of the run's data set; CheckpointError if it says nothing."""
-    facts: dict[str, Any] | None = record.get("data")
-    if not facts:
+    data: dict[str, Any] | None = record.get("data")
+    if not data:
         raise CheckpointError(f"{RECORD} does not say what the run was trained on", str(path), "start a new run")
-    return facts
+    return data
 
 
 def find(run: str, root: Path = Path("outputs")) -> Path:

@@ -191,8 +191,8 @@ def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] 
     if found is None:
         raise CheckpointError("the run has no checkpoint yet", f"run {path}", "train it further: genlab resume")
     runtime = Runtime(choose_device(device))
-    facts = run_folder.data_facts(record, path)
-    model = MODELS.build(stored["model"], "model", image_shape=tuple(facts["shape"]), num_classes=facts["num_classes"])
+    data = run_folder.data_record(record, path)
+    model = MODELS.build(stored["model"], "model", image_shape=tuple(data["shape"]), num_classes=data["num_classes"])
     weights = "ema" if "ema" in found.state["structure"] else "model"
     manager.unpack({weights: model}, found.tensors, {weights: found.state["structure"][weights]})
     check_float64(model, runtime.device)

@@ -32,7 +32,7 @@ FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.devic
 INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
 
 
-def facts(config: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> dict[str, Any]:
+def metadata(config: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> dict[str, Any]:
     """What run.json says of a run from its start."""
     return {
         "status": "running",
@@ -60,7 +60,7 @@ def facts(config: Mapping[str, Any], data: Data, model: Model, runtime: Runtime)
             "can": capabilities(model),
             "sample_options": _sample_options(model),
         },
-        **provenance.process_facts(),
+        **provenance.process_info(),
     }
 
 
@@ -95,7 +95,7 @@ def refuse_changes(
 
 def refuse_other_data(path: Path, record: Mapping[str, Any], data: Data) -> None:
     """CheckpointError if the data set is not the one that the run began with."""
-    if run_folder.data_facts(record, path)["fingerprint"] != data.fingerprint:
+    if run_folder.data_record(record, path)["fingerprint"] != data.fingerprint:
         raise CheckpointError(
             "the data have changed since the run began",
             f"run {path}, dataset {data.name}",

@@ -130,7 +130,7 @@ class Session:
     def _write_down(self, job: Job, **more: Any) -> None:
         if self.folder:
             self.folder.write_config(job.config)
-            known = resume_check.facts(job.config, job.data, job.model, job.runtime)
+            known = resume_check.metadata(job.config, job.data, job.model, job.runtime)
             self.folder.update(command=self.command, **more, **known)
 
     # ------------------------------------------------------------------ running
@@ -179,9 +179,9 @@ class Session:
         keeper.sweep()
         folder.update(steps=trainer.total)
         say(f"{'training in' if self.resumed_at is None else 'resuming in'} {self.path}")
-        facts = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
+        metadata = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
         loggers, worker = build_loggers(job.config, self.path, self.resumed_at), Worker()
-        saver = Saver(keeper, folder, worker, facts)
+        saver = Saver(keeper, folder, worker, metadata)
 
         def save(step: int, objects: Mapping[str, Any], state: dict[str, Any]) -> None:
             saver.save(step, objects, state, trainer.seconds())

@@ -57,7 +57,7 @@ def inherit(model: Model, config: Mapping[str, Any], data: Data, warn: bool) -> 
     if not given or not config["model"].get("pretrained", True):
         return
     run = load(given, "cpu")
-    shape = tuple(run_folder.data_facts(run.record, run.path)["shape"])
+    shape = tuple(run_folder.data_record(run.record, run.path)["shape"])
     if shape != data.shape:
         raise ConfigError(
             f"the run was trained on images of {_sides(shape)}, these are {_sides(data.shape)}",

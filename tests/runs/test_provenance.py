@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from genlab.config.yaml_file import dump_config, parse_config
 from genlab.errors import CheckpointError
-from genlab.runs.provenance import config_hash, git_state, process_facts, versions
+from genlab.runs.provenance import config_hash, git_state, process_info, versions
 from genlab.runs.run_folder import RunFolder, read_config
 from tests.support.durable import in_child
 
@@ -172,9 +172,9 @@ def test_versions_and_process() -> None:
     assert found["python"].startswith("3.")
 
     def check() -> None:
-        assert process_facts()["pid"] != parent
+        assert process_info()["pid"] != parent
 
-    parent = process_facts()["pid"]
+    parent = process_info()["pid"]
     assert in_child(check) == 0
 
 

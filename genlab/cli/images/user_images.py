@@ -45,7 +45,7 @@ def shape_of(loaded: LoadedRun) -> tuple[int, ...]:
     """Channels, height and width of the images that the run was trained on, from its record."""
     from genlab.runs import run_folder
 
-    return tuple(run_folder.data_facts(loaded.record, loaded.path)["shape"])
+    return tuple(run_folder.data_record(loaded.record, loaded.path)["shape"])
 
 
 def readable(files: list[Path], shape: tuple[int, ...]) -> tuple[dict[Path, Tensor], list[DataError]]:

@@ -16,7 +16,6 @@ from genlab.data.dataset import Files, Form, OnError, Source, StoredDataset, Zip
 from genlab.data.store.encoded import open_zip
 from genlab.errors import DataError
 from genlab.registry import DATASETS, PositiveInt
-from genlab.utils.paths import data_roots
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES = "list_attr_celeba.txt"
@@ -39,16 +38,14 @@ class CelebA(StoredDataset):
 
     def files(self) -> list[Path]:
         """The folder or zip of images, the attributes, the partition."""
-        roots = data_roots(self.root)
-        places = [place for root in roots for place in (root / "celeba", root)]
-        home = next((place for place in places if _images(place)), roots[0] / "celeba")
-        images = _images(home)
-        if images is None:
-            raise _missing(f"{IMAGES}.zip (or the folder {IMAGES})", home)
-        for name in (ATTRIBUTES, PARTITION):
-            if not (home / name).is_file():
-                raise _missing(name, home)
-        return [images, home / ATTRIBUTES, home / PARTITION]
+        hint = "its authors' page links to it"
+        places = [folder + IMAGES + suffix for folder in ("celeba/", "") for suffix in ("", ".zip")]
+        images = self.find(f"CelebA's {IMAGES}.zip (or the folder {IMAGES})", hint, *places)
+        lists = [images.with_name(name) for name in (ATTRIBUTES, PARTITION)]
+        missing = next((path for path in lists if not path.is_file()), None)
+        if missing is not None:
+            raise DataError(f"CelebA's {missing.name} is missing", hint, f"put it at {missing}")
+        return [images, *lists]
 
     def read(self) -> Source:
         images, attributes, partition = self.files()
@@ -74,16 +71,6 @@ class CelebA(StoredDataset):
             label_names,
             Form(self.size, crop=CROP),
         )
-
-
-def _images(home: Path) -> Path | None:
-    if (home / IMAGES).is_dir():
-        return home / IMAGES
-    return home / f"{IMAGES}.zip" if (home / f"{IMAGES}.zip").is_file() else None
-
-
-def _missing(name: str, home: Path) -> DataError:
-    return DataError(f"CelebA's {name} is missing", "its authors' page links to it", f"put it into {home}")
 
 
 def _entries(images: Path) -> dict[str, str]:

@@ -9,9 +9,7 @@ from genlab.data.dataset import Source, StoredDataset, fixed
 from genlab.data.datasets.frey_mat import frames
 from genlab.data.store import isolate
 from genlab.data.store.image import resize_all
-from genlab.errors import DataError
 from genlab.registry import DATASETS
-from genlab.utils.paths import data_roots
 
 FILE = "frey_rawface.mat"
 
@@ -31,16 +29,7 @@ class FreyFaces(StoredDataset):
     classes: None = fixed(None)
 
     def files(self) -> list[Path]:
-        roots = data_roots(self.root)
-        for root in roots:
-            for file in (root / "FreyFaces" / FILE, root / FILE):
-                if file.is_file():
-                    return [file]
-        raise DataError(
-            f"the Frey faces' {FILE} is missing",
-            "Sam Roweis's data page has it",
-            f"put it at {roots[0] / 'FreyFaces' / FILE}",
-        )
+        return [self.find(f"the Frey faces' {FILE}", "Sam Roweis's data page has it", f"FreyFaces/{FILE}", FILE)]
 
     def read(self) -> Source:
         [file] = self.files()

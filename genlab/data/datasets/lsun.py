@@ -13,9 +13,7 @@ from genlab.data.splits import Held
 from genlab.data.store import lmdb_file
 from genlab.data.store.encoded import Chain
 from genlab.data.store.lmdb_values import values
-from genlab.errors import DataError
 from genlab.registry import DATASETS, PositiveInt
-from genlab.utils.paths import data_roots
 
 Category = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")]
 
@@ -39,23 +37,12 @@ class LSUN(StoredDataset):
     classes: None = fixed(None)
 
     def files(self) -> list[Path]:
-        folders = [self._folder(part) for part in ("train", "val")]
-        for folder in folders:
-            lmdb_file.check(folder)
-        return [folder / "data.mdb" for folder in folders]
-
-    def _folder(self, part: str) -> Path:
-        name = f"{self.category}_{part}_lmdb"
-        roots = data_roots(self.root)
-        for root in roots:
-            for folder in (root / "lsun" / name, root / name):
-                if (folder / "data.mdb").is_file():
-                    return folder
-        raise DataError(
-            f"LSUN's {name} is missing",
-            "the fyu/lsun repository on GitHub has the downloader",
-            f"put its data.mdb at {roots[0] / 'lsun' / name / 'data.mdb'}",
-        )
+        hint = "the fyu/lsun repository on GitHub has the downloader"
+        names = [f"{self.category}_{part}_lmdb/data.mdb" for part in ("train", "val")]
+        files = [self.find(f"LSUN's {name}", hint, f"lsun/{name}", name) for name in names]
+        for file in files:
+            lmdb_file.check(file.parent)
+        return files
 
     def read(self) -> Source:
         train, test = (values(file.parent) for file in self.files())

@@ -21,7 +21,7 @@ from genlab.data.splits import Held
 from genlab.data.store.image import Pixels, resize_all
 from genlab.errors import DataError
 from genlab.registry import DATASETS
-from genlab.utils.paths import data_roots, downloads
+from genlab.utils.paths import downloads
 
 UINT8 = 0x08
 MAX_ITEMS = 2_000_000  # more than any set in this format; a hostile header may claim 2**32
@@ -49,14 +49,12 @@ class _IDX(StoredDataset):
 
     def _file(self, name: str) -> Path:
         """The file, gzipped or not; downloaded into the cache if it is missing and the key `root` is not set."""
-        for root in data_roots(self.root):
-            for folder in (root / self.folder / "raw", root / "raw", root):
-                for file in (folder / name, (folder / name).with_suffix("")):
-                    if file.is_file():
-                        return file
-        if self.root:
-            place = data_roots(self.root)[0] / self.folder / "raw" / name
-            raise DataError(f"{name} is missing", f"key {self.key('root')}", f"put it at {place}")
+        folders, names = (f"{self.folder}/raw/", "raw/", ""), (name, name.removesuffix(".gz"))
+        try:
+            return self.find(name, f"key {self.key('root')}", *(folder + file for folder in folders for file in names))
+        except DataError:
+            if self.root:
+                raise
         return fetch(name, self.mirrors, self.md5[name], downloads() / self.folder / "raw")
 
     def read(self) -> Source:

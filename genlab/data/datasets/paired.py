@@ -27,7 +27,6 @@ from genlab.data.store.stored_array import StoredArray
 from genlab.data.store.table import fits
 from genlab.errors import DataError
 from genlab.registry import DATASETS, PositiveInt
-from genlab.utils.paths import data_roots
 
 Half = Literal["left", "right"]
 
@@ -127,15 +126,8 @@ class Facades(Paired):
     test: int = fixed(0)
 
     def folder(self) -> Path:
-        roots = data_roots(self.root)
-        places = [place for root in roots for place in (root / "facades", root) if (place / "train").is_dir()]
-        if not places:
-            raise DataError(
-                "the facades are missing",
-                "the authors of pix2pix publish facades.tar.gz",
-                f"put its folders train, val and test into {roots[0] / 'facades'}",
-            )
-        return places[0]
+        hint = "facades.tar.gz of pix2pix holds it, beside val and test"
+        return self.find("the folder train of the facades", hint, "facades/train", "train").parent
 
     def parts(self, folder: Path) -> dict[str, list[str]]:
         found = super().parts(folder)

@@ -70,7 +70,7 @@ def test_a_subset_of_celeba_keeps_its_rows_and_carves_splits_it_lacks(tmp_path: 
 def test_celeba_says_which_file_goes_where(tmp_path: Path, name: str) -> None:
     home = synthetic.celeba(tmp_path, zipped=True)
     (home / name).unlink()
-    with pytest.raises(DataError, match=f"{name}.*put it into {home}"):
+    with pytest.raises(DataError, match=f"{name}.*put it at {home}"):
         CelebA(root=str(tmp_path)).check()
 
 
@@ -136,7 +136,7 @@ def test_lsun_reads_its_databases_and_leaves_them_alone(tmp_path: Path, inside: 
 
 
 def test_lsun_says_which_file_goes_where(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"put its data.mdb at {tmp_path}/lsun/tower_train_lmdb/data.mdb"):
+    with pytest.raises(DataError, match=f"put it at {tmp_path}/lsun/tower_train_lmdb/data.mdb"):
         LSUN(root=str(tmp_path), category="tower").check()
 
 
