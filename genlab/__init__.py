@@ -33,7 +33,7 @@ def train(overrides: Sequence[str] = (), dataset: Any = None) -> Result:
     if dataset is not None:
         from genlab.data.adapt import pass_samples
 
-        overrides = [*pass_samples(dataset), *overrides]
+        overrides = pass_samples(dataset, overrides)
     return run(list(overrides))
 
 

@@ -64,12 +64,15 @@ def build_dataset(spec: Spec, where: str = "dataset", *, seed: int) -> Any:
     return dataset
 
 
-def pass_samples(samples: Any) -> list[str]:
-    """The overrides that select `samples`, from now on known to this process, as the data set of a run."""
+def pass_samples(samples: Any, overrides: Sequence[str] = ()) -> list[str]:
+    """`overrides`, and those that select `samples`, from now on known to this process, as the data set of a run."""
+    named = next((word for word in overrides if word.startswith("dataset=")), None)
+    if named:
+        raise ConfigError(f"samples are passed, and the overrides say {named}", "argument dataset", "give one of them")
     samples = as_samples(samples)
     content = samples_hash(samples)
     PASSED[content] = samples
-    return ["dataset=array", f"dataset.content={content}"]
+    return ["dataset=array", f"dataset.content={content}", *overrides]
 
 
 def as_samples(samples: Any) -> Any:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from genlab.data.adapt import build_dataset
+from genlab.data.dataset import StoredDataset
 from genlab.errors import ConfigError, DataError
 from genlab.nn.losses.perceptual import FeatureDistance
 from genlab.runs import run_folder
@@ -86,8 +87,8 @@ def _check_seen(run: LoadedRun, config: Mapping[str, Any], warn: bool) -> None:
     """ConfigError if the run was trained on test images of this configuration; a warning if on validation images."""
     before, now = (build_dataset(each["dataset"], "dataset", seed=each["seed"]) for each in (run.config, config))
     try:
-        if type(before) is not type(now) or before.files() != now.files() or not now.files():
-            return  # what is drawn anew, from no files, shares rows by chance alone
+        if type(before) is not type(now) or not isinstance(now, StoredDataset) or before.source_hash != now.source_hash:
+            return  # generated data share samples by chance alone
     except DataError:  # its files have gone, and ours are here: they are others
         return
     seen, splits = before.splits(before.prepare())["train"], now.splits(now.prepare())

@@ -142,6 +142,11 @@ def test_a_file_of_arrays_trains_from_the_command_line(tmp_path: Path, kind: str
     assert data.num_classes == (None if kind == "npy" else 4)
 
 
+def test_one_data_set_is_given() -> None:
+    with pytest.raises(ConfigError, match="the overrides say dataset=digits"):
+        genlab.train(["dataset=digits"], dataset=GRAY)
+
+
 def use(samples: Any) -> None:
     for _ in range(40):  # a random transform may once leave a sample as it is
         pass_samples(samples)
