@@ -17,7 +17,7 @@ from tests.support.trainers import MakeTrainer
 
 # Smaller steps where each would multiply rounding errors by hundreds: CycleGAN's gradient goes through two generators,
 # one after the other, whose small weights are normalised away; under plain gradient descent it is as large as they are.
-CALMED = ["model.lambda_cycle=0.01", "model.lambda_identity=0.01", "optimizer.lr=1e-4"]
+CALMED = ["model.lambda_cycle=0.01", "model.lambda_identity=0.01", "optimizer.lr=1e-5"]
 CALM = {"cyclegan": CALMED, "cyclegan_unet": CALMED}
 every_yaml = pytest.mark.parametrize("preset", PRESETS)
 
