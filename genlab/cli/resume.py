@@ -1,4 +1,4 @@
-"""genlab resume: go on with a run from its newest whole checkpoint."""
+"""genlab resume: continue a run from its newest complete checkpoint."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from genlab.cli.options import Parser, run_argument
 EXAMPLES = """\
   genlab resume last
   genlab resume outputs/vae-mnist/2026-11-20_14-03-12
-  genlab resume last trainer.epochs=40          longer than it was meant to be
+  genlab resume last trainer.epochs=40          longer than planned
 """
 
 
 def parser() -> Parser:
-    parse = Parser("resume", "Go on with a run, with the configuration stored in it.", EXAMPLES)
+    parse = Parser("resume", "Continue a run with its stored configuration.", EXAMPLES)
     run_argument(parse)
     parse.add_argument("overrides", nargs="*", metavar="OVERRIDES", help="key=value to change, e.g. trainer.steps")
-    parse.add_argument("--allow-change", action="store_true", help="go on although configuration or data changed")
+    parse.add_argument("--allow-change", action="store_true", help="resume although configuration or data changed")
     parse.flags("plugin", "device")
     return parse
 
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from genlab.distributed import launcher
     from genlab.runs import run_folder
 
-    path = str(run_folder.find(options.run))  # "last" may be another run in a moment
+    path = str(run_folder.find(options.run))  # "last" may soon be another run
     count = launcher.wanted(compose.override_stored(run_folder.read_config(Path(path)), options.overrides))
     if count > 1:
         change = ["--allow-change"] if options.allow_change else []

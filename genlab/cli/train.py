@@ -12,20 +12,20 @@ EXAMPLES = """\
   genlab train model=vae dataset=mnist optimizer.lr=3e-4 model.latent_dim=2
   genlab train experiment=quick                             a preset; see genlab list experiments
   genlab train dry_run=true model=dcgan                     sizes and one measured step, no run folder
-  genlab train hydra.run.dir=outputs/mine                   the same command again goes on
+  genlab train hydra.run.dir=outputs/mine                   the same command again resumes
   genlab train -m model=vae,autoencoder seed=1,2,3          a sweep: six runs
-  genlab train -m sweep=seeds model=dcgan                   a study of several runs; see genlab list sweeps
+  genlab train -m sweep=seeds model=dcgan                   a preset of several runs; see genlab list sweeps
 """
 
 
 def parser() -> Parser:
     parse = Parser("train", "Train a model. OVERRIDES are group=option and key=value, in Hydra's grammar.", EXAMPLES)
     parse.add_argument("overrides", nargs="*", metavar="OVERRIDES")
-    parse.add_argument("-m", "--multirun", action="store_true", help="run every combination of the values given")
+    parse.add_argument("-m", "--multirun", action="store_true", help="run every combination of the values")
     parse.add_argument("--jobs", type=int, default=1, metavar="N", help="with -m: how many runs at a time")
     parse.add_argument("--cfg", choices=["job"], help="print the resolved configuration and stop")
     parse.flags("config-dir", "plugin", "device")
-    parse.add_argument("--allow-change", action="store_true", help="go on although configuration or data changed")
+    parse.add_argument("--allow-change", action="store_true", help="resume although configuration or data changed")
     return parse
 
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if options.cfg:
         print(compose.as_yaml(composed.config), end="")
         return 0
-    compose.precheck(composed.config, options.plugin)  # says what is wrong before torch is loaded
+    compose.precheck(composed.config, options.plugin)  # reports errors before torch is loaded
     count = launcher.wanted(composed.config)
     if count > 1:
         change = ["--allow-change"] if options.allow_change else []

@@ -1,7 +1,7 @@
-"""What can be refused before torch is imported, which takes a second: with the errors of `genlab.config.schema`.
+"""The checks that run before torch is imported, which takes a second, with the errors of `genlab.config.schema`.
 
-A registered name has a YAML file with just its constructor's keys (tests keep it so), hence a name or key that stands
-in no file of ours is unknown. Values, networks and plug-ins are left to the constructors.
+Each registered name has a YAML file with exactly the keys of its constructor (a test ensures it), so a name or key in
+none of our files is unknown. Values, networks and plug-ins are left to the constructors.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from genlab.config import schema
-from genlab.config.yaml_comments import MODEL_CHOICES
-from genlab.config.yaml_file import parse_config
+from genlab.config.yaml_comments import MODEL_CHOICES, values
 from genlab.registry import unknown_key, unknown_name
 
 GROUPS = ("model", "dataset", "schedule", "optimizer")  # sections that are one spec, in the order of the full check
 OPEN_GROUPS = ("evaluator", "logger")  # sections of named specs
-NOT_KEYS = {"name", "defaults", "phases", *MODEL_CHOICES}  # of a file, which its constructor does not take
+NOT_KEYS = {"name", *MODEL_CHOICES, "phases"}  # keys of a file that its constructor does not take
 Known = dict[str, set[str]]  # registered name -> its constructor's keys
 
 
 def check(config: Mapping[str, Any], folder: Path, plugins: bool) -> None:
-    """ConfigError for what genlab's own YAML files, those in `folder`, show to be wrong in a composed configuration."""
+    """ConfigError for a name or key of a composed configuration that no YAML file of genlab, in `folder`, has."""
     schema.check_frame(config)
     known = {group: known_specs(folder, group) for group in (*GROUPS, *OPEN_GROUPS)}
     for group, where, spec in _specs(config):
@@ -40,22 +39,17 @@ def check(config: Mapping[str, Any], folder: Path, plugins: bool) -> None:
 @functools.cache
 def known_specs(folder: Path, group: str) -> Known:
     """Every name in the YAML files of a group, with the keys beside it, also those of the bases of a file."""
-    contents = {path.stem: parse_config(path.read_bytes()) for path in (folder / group).glob("*.yaml")}
-
-    def merged(content: Mapping[str, Any]) -> dict[str, Any]:
-        bases = [base for base in content.get("defaults", ()) if isinstance(base, str) and base in contents]
-        return {key: value for base in bases for key, value in merged(contents[base]).items()} | dict(content)
-
     found: Known = {}
-    for content in contents.values():
-        for spec in content.values() if group in OPEN_GROUPS else [merged(content)]:
+    for path in (folder / group).glob("*.yaml"):
+        content = values(path, [folder])
+        for spec in content.values() if group in OPEN_GROUPS else [content]:
             if isinstance(spec, dict) and "name" in spec:
                 found.setdefault(spec["name"], set()).update(spec.keys() - NOT_KEYS)
     return found
 
 
 def _specs(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Each spec of the configuration: its group, its dotted key, itself. A phase's lies over the common optimiser's."""
+    """Each spec with its group and dotted key. The spec of a phase is merged with the common one of the optimizer."""
     common = {key: value for key, value in config["optimizer"].items() if key != "phases"}
     for group in GROUPS:
         yield group, group, common if group == "optimizer" else config[group]

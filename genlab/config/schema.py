@@ -1,4 +1,4 @@
-"""Every section of a configuration against the constructor that it is for. Builds nothing."""
+"""Checks each section of a configuration against its constructor. Builds nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Root:
 
 
 def check_frame(config: Mapping[str, Any]) -> None:
-    """The part of `check` that needs no constructor, and so no torch: root, `trainer` and `checkpoint`."""
+    """The part of `check` that needs no torch: the root, `trainer` and `checkpoint`."""
     safety.tree(dict(config))
     check_keywords(signature_schema(Root), config, "")
     check_keywords(signature_schema(TrainerConfig), config["trainer"], "trainer")
@@ -67,18 +67,18 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def phase_spec(spec: Spec, phase: str) -> dict[str, Any]:
-    """The optimiser spec of one phase: the common one with `phases.<phase>` laid over it."""
+    """The optimizer spec of one phase: the common one updated by `phases.<phase>`."""
     common = {key: value for key, value in spec.items() if key != "phases"}
     return {**common, **(spec.get("phases") or {}).get(phase, {})}
 
 
 def check_optimizer(spec: Spec) -> None:
-    """ConfigError unless the common spec and each phase's are right."""
+    """ConfigError unless the common spec and that of each phase are valid."""
     OPTIMIZERS.check(phase_spec(spec, ""), "optimizer")
     for phase in spec.get("phases") or {}:
         if not isinstance(spec["phases"][phase], dict):
             raise ConfigError(
-                f"'optimizer.phases.{phase}' is no group of keys",
+                f"'optimizer.phases.{phase}' is not a mapping",
                 "the configuration",
                 f"write optimizer.phases.{phase}.lr=...",
             )
@@ -86,7 +86,7 @@ def check_optimizer(spec: Spec) -> None:
 
 
 def check_phases(spec: Spec, phases: Iterable[str]) -> None:
-    """ConfigError if `optimizer.phases` names a player that the model does not have."""
+    """ConfigError if `optimizer.phases` names a phase that the model does not have."""
     known = list(phases)
     for phase in spec.get("phases") or {}:
         if phase not in known:

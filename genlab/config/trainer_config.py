@@ -1,4 +1,4 @@
-"""The keys of the `trainer` and `checkpoint` sections: their types and bounds are their schema."""
+"""The sections `trainer` and `checkpoint` with the types and bounds of their keys; durations and cadences."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from annotated_types import Gt, Lt
 from genlab.errors import ConfigError
 from genlab.registry import Cadence, Duration, PositiveFloat, PositiveInt
 
-AUTO = "5%"  # of the run, for an evaluator whose cadence is "auto" ...
-TRAINED_PER_EVALUATED = 10  # ... but rarer if it would see more than one image for so many trained on
+AUTO = "5%"  # the cadence "auto" of an evaluator ...
+TRAINED_PER_EVALUATED = 10  # ... or longer, so that training sees at least this many images per evaluated one
 
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """The `trainer` section; configs/trainer/default.yaml says what each key means."""
+    """The `trainer` section; configs/trainer/default.yaml explains each key."""
 
     steps: PositiveInt | None = None
     epochs: PositiveFloat | None = 20
@@ -35,7 +35,7 @@ class TrainerConfig:
     threads: Annotated[int, Gt(0), Lt(4096)] | None = None
 
     def total(self, per_epoch: float) -> int:
-        """Optimiser steps of the whole run, where an epoch has `per_epoch` of them."""
+        """Optimizer steps of the whole run; an epoch has `per_epoch` steps."""
         if self.steps is not None:
             return self.steps
         if self.epochs is None:
@@ -52,7 +52,7 @@ class CheckpointConfig:
 
 
 def in_steps(duration: Duration, per_epoch: float, total: int) -> int:
-    """A duration ("5%", "2ep" or a number of steps) in optimiser steps, at least one."""
+    """A duration ("5%", "2ep" or a number of steps) in optimizer steps, at least one."""
     if isinstance(duration, int):
         return duration
     if duration.endswith("%"):
@@ -60,14 +60,14 @@ def in_steps(duration: Duration, per_epoch: float, total: int) -> int:
     return max(1, round(float(duration.rstrip("epochs")) * per_epoch))
 
 
-def cadence(every: Cadence, per_epoch: float, total: int, rows: int, batch_size: int) -> int:
-    """How often to evaluate on `rows` images, in optimiser steps of `batch_size` images; more than `total`: never.
+def cadence(every: Cadence, per_epoch: float, total: int, n: int, batch_size: int) -> int:
+    """Optimizer steps between evaluations on `n` images, with `batch_size` images a step; more than `total`: never.
 
-    An image costs an evaluation about a third of what it costs training, so "auto" keeps evaluations within about 3 %
-    of a run, whatever its length. The end of a run, which is always evaluated, comes on top.
+    Evaluating an image costs about a third of training on it, so "auto" limits evaluations to about 3 % of a run of
+    any length. The evaluation at the end of a run comes on top.
     """
     if every is None:
         return total
     if every == "auto":
-        return max(in_steps(AUTO, per_epoch, total), -(-TRAINED_PER_EVALUATED * rows // batch_size))
+        return max(in_steps(AUTO, per_epoch, total), -(-TRAINED_PER_EVALUATED * n // batch_size))
     return in_steps(every, per_epoch, total)

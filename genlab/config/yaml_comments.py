@@ -1,4 +1,4 @@
-"""What the YAML files say to people: their first line, and the comment beside each key. No Hydra, no torch."""
+"""The YAML files as documentation: first line, keys, and the comment beside each key. No Hydra, no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from genlab.config.yaml_file import parse_config
 
 MODEL_CHOICES = ("optimizer", "schedule", "trainer")  # the groups of which a model's file may name an option
-KINDS = {  # what `genlab list` shows: kind -> group
+KINDS = {  # kind in `genlab list` -> group
     "models": "model",
     "datasets": "dataset",
     "optimizers": "optimizer",

@@ -1,4 +1,4 @@
-"""The sweep as a fork server: everything that a run imports is imported once, and nothing is started.
+"""The sweep as a fork server: it imports all that a run needs once, and starts no thread.
 
 A fork copies memory and one thread. So this process may hold no thread pool and no open GPU when a job is forked:
 `refusal` looks, whatever a plug-in may have done.
@@ -13,8 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
-# What a run with the shipped loggers and evaluators imports when it first needs it; a test keeps the list whole.
-FIRST_USES = ("genlab.workflows.train", "genlab.distributed.launcher", "genlab.utils.tables",
+# Modules that a run with the shipped loggers and evaluators imports late; a test keeps the list complete.
+FIRST_USES = ("genlab.workflows.train", "genlab.distributed.launcher", "genlab.utils.tables", "pydantic.dataclasses",
               "torch.nested._internal.nested_tensor", "rich.live", "rich.progress", "rich.table",
               "numpy.ma", "numpy.ctypeslib", "torch.utils.tensorboard.summary",
               "tensorboard.compat.proto.event_pb2", "tensorboard.plugins.hparams.metadata",
@@ -22,7 +22,7 @@ FIRST_USES = ("genlab.workflows.train", "genlab.distributed.launcher", "genlab.u
 
 
 def warm() -> None:
-    """Import what a run needs. No tensor of more than one element is made: no parallel region may run here."""
+    """Import what a run needs. Tensors have one element, because no parallel region may run here."""
     import torch
     from PIL import Image
 
@@ -34,12 +34,12 @@ def warm() -> None:
     discover()
     versions()
     Image.preinit()
-    OPTIMIZERS.build({"name": "adam"}, params=[torch.zeros(1, requires_grad=True)])  # whatever its construction imports
-    gc.freeze()  # what is here stays, in memory that all jobs share: no collection writes to it
+    OPTIMIZERS.build({"name": "adam"}, params=[torch.zeros(1, requires_grad=True)])  # for its imports
+    gc.freeze()  # keeps these objects in memory that all jobs share: no collection writes to them
 
 
 def refusal() -> str | None:
-    """Why a job must not be forked from this process; None if it may."""
+    """Why no job may be forked from this process, or None."""
     if sys.platform != "linux":
         return f"a process that has loaded torch cannot be forked safely on {sys.platform}"
     if threading.active_count() > 1:
@@ -53,7 +53,7 @@ def refusal() -> str | None:
 
 
 def _uses_gpu() -> bool:
-    """Whether a driver is open here: a forked child could not use the GPU."""
+    """Whether this process has opened a GPU, which a forked child could not use."""
     links = []
     for entry in Path("/proc/self/fd").iterdir():
         try:
@@ -65,7 +65,7 @@ def _uses_gpu() -> bool:
 
 
 def _fork_once() -> None:
-    """A fork without a job: libraries that know of forks (OpenBLAS) end their threads for it. What stays does not."""
+    """Fork once without a job: libraries that handle forks (OpenBLAS) end their threads."""
     pid = os.fork()
     if pid == 0:
         os._exit(0)

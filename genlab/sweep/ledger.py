@@ -1,4 +1,4 @@
-"""What a sweep writes down: its jobs, their state and final figures, in a folder that it holds."""
+"""The record of a sweep: its jobs, their state and final metrics, in a folder that the sweep locks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_LEDGER = 16 * 2**20  # bytes
 
 @dataclass
 class Ledger:
-    """sweep.json: one entry per job, by number. The folder is locked: one sweep at a time runs in it."""
+    """sweep.json: one entry per job, by number. The lock admits one sweep at a time."""
 
     folder: Path
     entries: list[dict[str, Any]]
@@ -27,7 +27,7 @@ class Ledger:
 
     @classmethod
     def open(cls, planned: Plan) -> Ledger:
-        """A new ledger, or the one in the folder if it is of the same jobs."""
+        """A new ledger, or that of the folder if it has the same jobs."""
         fresh = [{"overrides": job.varies, "key": job.key, "status": "waiting"} for job in planned.jobs]
         if planned.named:
             _refuse_foreign(planned.folder)
@@ -48,7 +48,7 @@ class Ledger:
         files.write_atomic(self.folder / LEDGER, files.dump_json({"jobs": self.entries}))
 
     def table(self) -> None:
-        """What became of each job, with its final metric."""
+        """Print the state and the final metric of each job."""
         rows = [[str(index), " ".join(entry["overrides"]) or "-", entry["status"], str(entry.get("code", "-")),
                  entry.get("metric", "-"), str(self.folder / str(index))]
                 for index, entry in enumerate(self.entries)]  # fmt: skip
@@ -56,14 +56,14 @@ class Ledger:
 
 
 def _claim(planned: Plan) -> tuple[Path, Lock]:
-    """The sweep's folder, made if need be, and locked; on refusal nothing of ours is left behind."""
+    """Create the folder of the sweep if needed and lock it; a refusal leaves nothing behind."""
     folder, made = planned.folder, list[Path]()
     try:
         with writable(folder):
             folder = (make_exact if planned.named else make_new)(folder, made)
             return folder, Lock(folder / LOCK)
     except BusyError:
-        raise  # whoever was quicker uses the folder, and its lock, even if we made it
+        raise  # another sweep was faster and now uses the folder
     except BaseException:
         unmake(made, folder / LOCK)
         raise
@@ -71,11 +71,11 @@ def _claim(planned: Plan) -> tuple[Path, Lock]:
 
 def _refuse_foreign(folder: Path) -> None:
     if folder.is_dir() and not (folder / LEDGER).exists() and any(entry.name != LOCK for entry in folder.iterdir()):
-        raise ConfigError(f"'{folder}' is not empty and is no sweep", "key hydra.sweep.dir", "name a new folder")
+        raise ConfigError(f"'{folder}' is neither empty nor a sweep", "key hydra.sweep.dir", "name a new folder")
 
 
 def _same(path: Path, fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries of the ledger at `path`, which must be of the same jobs; `fresh` ones if there is none."""
+    """The entries of the ledger at `path`, which must have the same jobs; `fresh` if there is no ledger."""
     if not path.exists():
         return fresh
     try:

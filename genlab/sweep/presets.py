@@ -1,6 +1,6 @@
-"""`sweep=NAME`: a study, configs/sweep/NAME.yaml, is the sweep overrides that it stands for.
+"""`sweep=NAME` stands for the overrides in configs/sweep/NAME.yaml.
 
-A line `optimizer.lr: 1e-4,1e-3` is the override `optimizer.lr=1e-4,1e-3`. What the command line says of a key counts.
+A line `optimizer.lr: 1e-4,1e-3` is the override `optimizer.lr=1e-4,1e-3`. The command line overrides the file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WORD = "sweep="
 
 
 def expand(arguments: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """`arguments` with the lines of the study in place of `sweep=NAME`. ConfigError if there is no such file."""
+    """`arguments` with the lines of the file in place of `sweep=NAME`. ConfigError if there is no such file."""
     names = [argument.removeprefix(WORD) for argument in arguments if argument.startswith(WORD)]
     plain = [argument for argument in arguments if not argument.startswith(WORD)]
     if not names or names[-1] == "null":

@@ -1,4 +1,4 @@
-"""genlab train -m: one process per run, so that nothing one of them does can end the others.
+"""genlab train -m: one process per run, so that no run can end another.
 
     <sweep>/sweep.json     the jobs, their state and final figures: replaced whole after every change
     <sweep>/0/ <sweep>/1/  the runs      <sweep>/0.log  what a run printed
@@ -27,7 +27,7 @@ from genlab.sweep.ledger import LOCK, Ledger
 from genlab.sweep.plan import Job, Plan
 from genlab.sweep.watch import Watch
 
-PATIENCE = 60  # seconds that a stopped child has to save its state
+PATIENCE = 60  # seconds for a stopped child to save its state
 
 
 def sweep(planned: Plan, parallel: int, show_only: bool = False) -> int:
@@ -53,13 +53,13 @@ def sweep(planned: Plan, parallel: int, show_only: bool = False) -> int:
 
 
 def _starter() -> Start:
-    """How jobs are started here: forked, unless that is not safe."""
+    """How jobs start on this machine: forked where that is safe."""
     reason = fork_server.refusal()
     if reason is None:
         fork_server.warm()
-        reason = fork_server.refusal()  # whatever that has imported
+        reason = fork_server.refusal()  # again, after the imports
     if reason:
-        print(f"genlab: every job loads torch anew, in a process of its own: {reason}", file=sys.stderr)
+        print(f"genlab: every job runs in a new process and loads torch again: {reason}", file=sys.stderr)
     return spawn if reason else fork
 
 
@@ -91,19 +91,19 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, parallel: int) -> None:
 
 
 def _refuse_links(folder: Path, waiting: Sequence[int]) -> None:
-    """A job's folder is removed and its log is appended to: both must be here."""
+    """ConfigError for a link in place of a job's folder or log: they are removed or written."""
     for path in (folder / f"{index}{suffix}" for index in waiting for suffix in ("", ".log")):
         if path.is_symlink():
             raise ConfigError(f"'{path}' is a link", "key hydra.sweep.dir", "remove it, or name a new folder")
 
 
 def _make_way(folder: Path, watch: Watch) -> None:
-    """Wait for a job of a sweep that was killed, it is saving its state; remove what cannot be gone on from."""
+    """Wait for a job of a killed sweep, which is still saving; remove a run that has no checkpoint."""
     watch.check()
     deadline = time.monotonic() + PATIENCE
     while is_held(folder / LOCK):
         if time.monotonic() > deadline:
-            return  # somebody's live run: the job will be refused (7), and recorded so
+            return  # a live run: the job will end with code 7
         watch.wait()
         watch.check()
     if folder.is_dir() and not (folder / "ckpt").is_dir():
@@ -120,11 +120,11 @@ def _start(start: Start, index: int, job: Job, ledger: Ledger) -> Child:
     except OSError as error:
         ledger.set(index, status="failed", error=str(error), ended=time.time())
         raise ResourceError(f"job {index} could not be started ({error})", f"sweep {ledger.folder}",
-                            f"go on with the same command and hydra.sweep.dir={ledger.folder}") from error  # fmt: skip
+                            f"resume with the same command and hydra.sweep.dir={ledger.folder}") from error  # fmt: skip
 
 
 def placed(job: Job, folder: Path) -> Job:
-    """The job as if composed with hydra.run.dir: its run goes into `folder`."""
+    """The job with `folder` as its run folder."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     run_dir = f"hydra.run.dir={QuotedString(str(folder), Quote.single).with_quotes()}"
@@ -132,7 +132,7 @@ def placed(job: Job, folder: Path) -> Job:
 
 
 def _finish(index: int, child: Child, ledger: Ledger, otherwise: str = "failed") -> None:
-    """Note how a job ended, from its exit status and its run.json."""
+    """Record how a job ended, from its exit status and its run.json."""
     code = exit_code(child)
     record = _record(ledger.folder / str(index))
     done = code == 0 and record.get("status") == "done"
@@ -153,7 +153,7 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _metric(record: dict[str, Any]) -> str:
-    """The final value of what the run was judged by, else of a loss, else of its first validation metric."""
+    """The final value of the monitored metric, else of a loss, else of the first validation metric."""
     metrics = {key: value for key, value in (record.get("metrics") or {}).items() if isinstance(value, int | float)}
     judged = (record.get("best") or {}).get("metric")
     ranked = [judged, *(key for key in metrics if "loss" in key), *(key for key in metrics if key.startswith("valid/"))]
@@ -162,7 +162,7 @@ def _metric(record: dict[str, Any]) -> str:
 
 
 def _last_line(path: Path) -> str:
-    """The last line that a job printed: its error."""
+    """The last line of a log: the error of the job."""
     with open(path, "rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
         lines = file.read().decode("utf-8", "replace").strip().splitlines()

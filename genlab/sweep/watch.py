@@ -1,4 +1,4 @@
-"""While children run: sleeping until one of them ends or a signal comes."""
+"""Waits until a child process ends or a signal comes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Self
 from genlab.errors import Stopped
 from genlab.utils.signals import noted
 
-POLL = 0.1  # seconds between looks, should a wake-up ever be missed
+POLL = 0.1  # seconds between checks, in case a wake-up is missed
 
 
 class Watch:
-    """Ctrl-C and SIGTERM are only noted, and raised by `check`: none can come while the ledger is written.
+    """Records Ctrl-C and SIGTERM, which only `check` raises, so none interrupts a write of the ledger.
 
     A child that ends wakes `wait` at once: the kernel's SIGCHLD arrives as a byte on a socket.
     """
@@ -43,7 +43,7 @@ class Watch:
         self._undo.close()
 
     def wait(self) -> None:
-        """Until a child has ended or a signal has come since the last look, POLL seconds at most."""
+        """Return once a child has ended or a signal has come, after at most POLL seconds."""
         if select.select([self._wakes], [], [], POLL)[0]:
             self._wakes.recv(4096)
 
@@ -51,4 +51,4 @@ class Watch:
         """Stopped (130, 143) once a signal has come."""
         if self._seen:
             raise Stopped(self._seen[0], "the sweep was stopped", f"sweep {self._folder}",
-                          f"go on with the same command and hydra.sweep.dir={self._folder}")  # fmt: skip
+                          f"resume with the same command and hydra.sweep.dir={self._folder}")  # fmt: skip

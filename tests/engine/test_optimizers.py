@@ -105,7 +105,7 @@ def test_durations(duration, steps) -> None:
     ],
 )
 def test_cadence(every, total, rows, steps) -> None:
-    assert cadence(every, per_epoch=100.0, total=total, rows=rows, batch_size=32) == steps
+    assert cadence(every, per_epoch=100.0, total=total, n=rows, batch_size=32) == steps
 
 
 def test_steps_win_over_epochs() -> None:

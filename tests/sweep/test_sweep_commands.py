@@ -105,7 +105,7 @@ def test_jobs_of_a_faulty_plugin(faulty: list[str]) -> None:
     """Each ends alone, by its own fault; two that are alike share neither random numbers nor anything else."""
     code, said = sweep(*faulty, *TINY, "trainer.threads=2", "model.fault=kill,segfault,exit,raise,say,say-again,none")
     assert code == 8, said
-    assert ("loads torch anew" in said) is not FORKS
+    assert ("loads torch again" in said) is not FORKS
     killed, segfault = ("killed", 137), ("killed", 139)
     assert statuses() == [killed, segfault, ("failed", 9), ("failed", 1), *[("done", 0)] * 3]
     assert "4 of 7 jobs failed: 0, 1, 2, 3" in said
@@ -124,7 +124,7 @@ def test_jobs_of_a_faulty_plugin(faulty: list[str]) -> None:
 def test_without_forks_a_job_is_an_interpreter(faulty: list[str]) -> None:
     code, said = sweep(*faulty, *TINY, "model.fault=kill,none", code=REFUSED + MAIN)
     assert code == 8, said
-    assert "loads torch anew, in a process of its own: for this test" in said
+    assert "in a new process and loads torch again: for this test" in said
     assert statuses() == [("killed", 137), ("done", 0)], Path("out/1.log").read_text()
 
 
