@@ -81,20 +81,20 @@ def _check_kind(spec: Mapping[str, Any], data: DataSpec) -> None:
     takes: Mapping[str, Any] | None = getattr(target, "points", None)
     if data.points and (takes is None or any(spec.get(key) != value for key, value in takes.items())):
         raise ConfigError(
-            f"these data are points, not pictures, and model '{spec['name']}' makes numbers from 0 to 1",
+            f"these data are points, not images, and model '{spec['name']}' makes numbers from 0 to 1",
             f"dataset {data.name}",
             "use model=gan model.output=linear",
         )
     if {"a", "b"} & set(getattr(target, "inputs", ())) - set(data.columns):
         raise ConfigError(
-            f"model '{spec['name']}' learns from pairs of pictures",
+            f"model '{spec['name']}' learns from pairs of images",
             f"dataset {data.name} has none",
             _pairs(data) if hasattr(target, "translate_back") else "use dataset=facades, paired or colorize",
         )
     if getattr(target, "partners", False) and not data.aligned:
         raise ConfigError(
-            f"model '{spec['name']}' compares a translation with the picture's partner",
-            f"the pictures of dataset {data.name} have none",
+            f"model '{spec['name']}' compares a translation with its target",
+            f"the images of dataset {data.name} have none",
             "use model=cyclegan, or dataset=facades, paired or colorize",
         )
 

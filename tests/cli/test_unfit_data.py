@@ -60,7 +60,7 @@ def fresh(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch:
         (["colorize", "dataset.base={name: folder, size: 8}"], "key dataset.base.root; add dataset.base.root=PATH"),
         (["generated", SAMPLES, "dataset.real={name: folder}"], "key dataset.real.root; add dataset.real.root=PATH"),
         (["generated", SAMPLES, "dataset.real={name: digits, size: 16}"], "real images (1, 16, 16)"),
-        (["generated", SAMPLES, "dataset.real={name: digits}", "model=cyclegan"], "learns from pairs of pictures"),
+        (["generated", SAMPLES, "dataset.real={name: digits}", "model=cyclegan"], "learns from pairs of images"),
     ],
 )
 def test_what_cannot_be_made_of_another_data_set(words: list[str], said: str, refused: Refused, fresh: Path) -> None:

@@ -72,7 +72,7 @@ def test_points_are_neither_prepared_nor_given_to_a_model_of_pictures() -> None:
     runtime = Runtime(CPU, "fp32")
     for model in ("dcgan", "vae", "rbm", "aae", "autoencoder", "vaegan", "vqvae", "kmeans"):
         settings = compose([f"model={model}", "dataset=ring", "dataset.n=10"]).config
-        with pytest.raises(ConfigError, match=r"are points, not pictures.*use model=gan model\.output=linear"):
+        with pytest.raises(ConfigError, match=r"are points, not images.*use model=gan model\.output=linear"):
             build_model(settings, build_data(settings, runtime), runtime)
     for model in ("gan", "linear_ae", "pca"):
         settings = compose(
