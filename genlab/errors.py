@@ -1,6 +1,6 @@
-"""What can go wrong, each kind with its documented exit code (docs/errors.md).
+"""The exceptions, each with its documented exit code (docs/errors.md).
 
-A message says what, where and what to do, in one line. Nothing here knows what raised it.
+A message says in one line what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 
 LAUNCHED = "GENLAB_LAUNCHED"  # in the environment of a process that genlab.distributed.launcher has started
-PEER_GONE = 113  # how such a process ends, without a word, when it is not the one that failed
+PEER_GONE = 113  # exit code of such a process, without a message, when another one failed
 
 
 class GenlabError(Exception):
@@ -31,7 +31,7 @@ class ConfigError(GenlabError, code=2):
 
 
 class DataError(GenlabError, code=3):
-    """A data file is missing, damaged or not what it should be."""
+    """A data file is missing, damaged or of another format than expected."""
 
 
 class CheckpointError(GenlabError, code=4):
@@ -43,7 +43,7 @@ class ResourceError(GenlabError, code=5):
 
 
 class PeerError(ResourceError):
-    """Another process of this run has gone, and with it the run; that one knows why."""
+    """Another process of this run has ended; that process reports the reason."""
 
 
 class DivergedError(GenlabError, code=6):
@@ -59,7 +59,7 @@ class SweepError(GenlabError, code=8):
 
 
 class Stopped(GenlabError):
-    """The run was asked to stop by a signal; it saved its state and can be resumed."""
+    """A signal asked the run to stop; it saved its state and can be resumed."""
 
     def __init__(self, signum: int, what: str, where: str = "", remedy: str = "") -> None:
         super().__init__(what, where, remedy)
@@ -90,5 +90,5 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
         return ResourceError(f"the device was lost ({text.splitlines()[0][:120]})", "CUDA", "resume in a new process")
     gone = "Connection closed by peer" in text or "Connection reset by peer" in text
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (gone or kind.startswith("Dist")):
-        return PeerError("another process of this run has gone", "torchrun", "start it again: it goes on by itself")
+        return PeerError("another process of this run has ended", "torchrun", "start it again to resume")
     return None

@@ -89,7 +89,7 @@ class Checkpoints:
                 bad.append(f"{name} ({_reason(error)})")
                 continue
             if bad:
-                _warn(f"skipped damaged checkpoint {', '.join(bad)}; going on from {name}")
+                _warn(f"skipped damaged checkpoint {', '.join(bad)}; resuming from {name}")
             self._good.add(loaded.step)
             return loaded
         if bad:
@@ -183,7 +183,7 @@ def _save_error(error: OSError, path: Path, needed: int) -> ResourceError:
     return ResourceError(
         f"checkpoint {path.name} could not be written ({error.strerror})",
         str(path.parent),
-        "what was saved before is intact; check the disk and resume",
+        "earlier checkpoints are intact; check the disk and resume",
     )
 
 

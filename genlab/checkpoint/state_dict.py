@@ -22,7 +22,7 @@ PIECE = 2**15  # elements: too few for torch to start threads of its own beside 
 
 
 class HasStateDict(Protocol):
-    """Modules, optimisers, schedulers, scalers, and anything of ours that must survive."""
+    """Modules, optimizers, schedulers, scalers, and anything of ours that must survive."""
 
     def state_dict(self) -> Any: ...
 
@@ -77,7 +77,7 @@ def _copy(value: Tensor, memory: Tensor | None) -> Tensor:
 
 
 def _layout(optimizer: Optimizer) -> dict[str, Any]:
-    """What an optimiser's state belongs to. Its own state is empty before the first step: nothing to compare."""
+    """What an optimizer's state belongs to. Its own state is empty before the first step: nothing to compare."""
     groups = [[(tuple(p.shape), str(p.dtype)) for p in group["params"]] for group in optimizer.param_groups]
     return {"class": type(optimizer).__name__, "groups": groups}
 
@@ -151,7 +151,7 @@ def _refs(value: Any) -> Iterator[str]:
 
 def _layout_problems(name: str, here: dict[str, Any], saved: Any) -> Iterator[str]:
     if not isinstance(saved, dict) or here["class"] != saved.get("class"):
-        kind = saved.get("class") if isinstance(saved, dict) else "no optimiser"
+        kind = saved.get("class") if isinstance(saved, dict) else "no optimizer"
         yield f"{name} is {kind} in the checkpoint, {here['class']} here"
     elif here["groups"] != saved.get("groups"):
         yield f"{name} belongs to parameters of other shapes or dtypes, or other groups of them"

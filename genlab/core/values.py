@@ -1,4 +1,4 @@
-"""What evaluators give and loggers take: scalars, pictures, embeddings."""
+"""The values that evaluators return and loggers receive: scalars, images, embeddings, diagnoses."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What has gone wrong in training, in one sentence that ends with the override that treats it.
+    """A problem in training, as one sentence that ends with the override that treats it.
 
-    `after` is the share of training up to which it may still mend by itself, `steps` the steps before which the model
-    has learned too little to be judged, however short the run: until both are over it is not said.
+    It is reported only after the fraction `after` of training, up to which it may disappear by itself, and after
+    `steps` optimizer steps, before which the model has learned too little.
     """
 
     sentence: str
@@ -61,7 +61,7 @@ class Diagnosis:
     steps: int = 0
 
     def due(self, step: int, total: int = 0) -> bool:
-        """Whether it is to be said after `step` of `total` steps; 0: of as many as there will be."""
+        """Whether to report it after `step` of `total` steps; total 0: the number is unknown."""
         return step >= self.steps and (total == 0 or step > self.after * total)
 
 

@@ -1,4 +1,4 @@
-"""Batch normalisation over the global batch, when several processes share it.
+"""Batch normalization over the global batch, when several processes share it.
 
 torch.nn.SyncBatchNorm refuses the CPU and cannot be differentiated twice; this one runs under gloo and NCCL alike
 and is plain differentiable arithmetic, so gradient penalties work too. A model file says nn.BatchNorm2d and never
@@ -116,7 +116,7 @@ SYNCHRONIZED: dict[type[nn.Module], type[nn.Module]] = {
 
 @contextlib.contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Meanwhile batch norms in evaluation mode normalise by the batch at hand, as in training, and learn nothing."""
+    """Meanwhile batch norms in evaluation mode normalize by the batch at hand, as in training, and learn nothing."""
     layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
     kept = [(layer.running_mean, layer.running_var) for layer in layers]
     try:

@@ -50,7 +50,7 @@ def wanted(settings: Mapping[str, Any]) -> int:
 def launch(count: int, words: Sequence[str]) -> int:
     """Run `genlab WORDS` in `count` processes that share a run; the exit code that one process would give.
 
-    A signal goes on to all of them. When one fails the others are ended. ResourceError if one was killed.
+    Signals are forwarded to all of them. When one fails, the others are ended. ResourceError if one was killed.
     """
     everywhere = "--debug" in sys.argv
     command = genlab_command(*words, *(["--debug"] if everywhere else []))
@@ -146,7 +146,7 @@ def _verdict(ranks: Sequence[Rank], seen: Sequence[int]) -> int:
     raise ResourceError(
         f"process {first} of {len(ranks)} was ended by signal {-code} ({signal.Signals(-code).name})",
         "the system's memory killer sends 9",
-        "go on with: genlab resume last, or the same command with its hydra.run.dir",
+        "resume with: genlab resume last, or the same command with its hydra.run.dir",
     )
 
 

@@ -1,6 +1,6 @@
 """Whole training steps as CUDA graphs: one launch a step instead of hundreds, which is what small networks wait for.
 
-A step is recorded once (forward, backward, optimiser, average of weights) and then replayed on new data. What
+A step is recorded once (forward, backward, optimizer, average of weights) and then replayed on new data. What
 changes from step to step reaches it through tensors that stay where they are: the batch, the learning rates, the
 share of the average, and the seed and offset of torch's generator, which a replay takes as they are at that moment.
 PyTorch documentation, "CUDA semantics: CUDA Graphs": warm-up on a side stream, static inputs, a shared memory pool.
@@ -19,7 +19,7 @@ from genlab.config.trainer_config import TrainerConfig
 from genlab.distributed.runtime import Runtime
 from genlab.utils.progress import say
 
-WARM_UP = 3  # ordinary steps before a recording: libraries choose their kernels, optimisers make their state
+WARM_UP = 3  # ordinary steps before a recording: libraries choose their kernels, optimizers make their state
 
 Values = dict[str, Tensor]
 Replay = Callable[[], Values]
@@ -98,7 +98,8 @@ class Graphs:
         except RuntimeError as error:
             self._failed = True
             cause = error.__context__ or error  # leaving a broken recording raises an error of its own
-            say(f"steps cannot be recorded as CUDA graphs ({str(cause).splitlines()[0][:120]}); going on without")
+            reason = str(cause).splitlines()[0][:120]
+            say(f"steps cannot be recorded as CUDA graphs ({reason}); training continues without")
             seed()
 
 

@@ -1,6 +1,6 @@
-"""torch's optimisers without torch's compiler.
+"""torch's optimizers without torch's compiler.
 
-torch wraps an optimiser's methods so that `torch.compile` treats them rightly. The first call of a wrapper imports
+torch wraps an optimizer's methods so that `torch.compile` treats them rightly. The first call of a wrapper imports
 `torch._dynamo`, and sympy with it: a second, which a run that compiles nothing has no use for.
 """
 
@@ -19,7 +19,7 @@ DISABLED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 
 
 def eager(kind: type[T]) -> type[T]:
-    """A subclass of a torch optimiser with the same methods, unwrapped: equal updates, state and hooks.
+    """A subclass of a torch optimizer with the same methods, unwrapped: equal updates, state and hooks.
 
     `kind` itself where torch's compiler is loaded already, or where torch wraps its methods in a way not known here.
     """

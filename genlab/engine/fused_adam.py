@@ -18,7 +18,7 @@ from genlab.engine.eager import eager
 class Adam(eager(torch.optim.Adam)):  # type: ignore[misc]
     """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) with `decoupled_weight_decay`, fused.
 
-    Hooks on optimiser steps are not called.
+    Hooks on optimizer steps are not called.
     """
 
     def __init__(self, params: Any, **options: Any) -> None:

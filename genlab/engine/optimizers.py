@@ -1,4 +1,4 @@
-"""Optimisers, learning-rate schedules and the moving average of weights, by name.
+"""Optimizers, learning-rate schedules and the moving average of weights, by name.
 
 A schedule is a function of the share of training done, so resuming it needs no state.
 """
@@ -131,7 +131,7 @@ class Average:
         self._device_share: Tensor | None = None
 
     def at(self, step: int) -> None:
-        """The next `blend` follows optimiser step `step`, counted from 1."""
+        """The next `blend` follows optimizer step `step`, counted from 1."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         if self._device_share is not None and share != self._share:
             self._device_share.fill_(share)

@@ -25,7 +25,7 @@ class Clock:
         self._seconds = 0.0  # of training, since `recent` was last asked
 
     def go(self) -> None:
-        """Training begins, or goes on, now; what has passed unnamed counts nowhere."""
+        """Start or resume training time now; the time since the last lap is not counted."""
         self._since = time.perf_counter()
 
     def lap(self, name: str) -> float:

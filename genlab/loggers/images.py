@@ -1,4 +1,4 @@
-"""Pictures as PNG files, for those who look without TensorBoard."""
+"""Images as PNG files, for those who look without TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genlab.reports.grid import save_png
 class Images(Logger):
     """Writes each image to RUN/images/<name>-<step, 8 digits>.png; the newest of a name sorts last.
 
-    A run that resumes at step k first removes the pictures of later steps, which it will draw again.
+    A run that resumes at step k first removes the images of later steps, which it will draw again.
     """
 
     def __init__(self, folder: Path, resumed_at: int | None = None) -> None:

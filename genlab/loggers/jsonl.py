@@ -39,7 +39,7 @@ class JsonLines(Logger):
             raise ResourceError(
                 f"cannot write the metrics ({error.strerror or error})",
                 str(self.path),
-                "make room or give access, then run the same command again: it goes on",
+                "make room or give access, then run the same command again to resume",
             ) from error
 
     def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:

@@ -1,6 +1,6 @@
 """TFRecord files, the form of TensorBoard's event files: length, payload, and a CRC-32C of each.
 
-TensorBoard's own writer takes the CRC in a Python loop, a byte at a time: several milliseconds a picture, during
+TensorBoard's own writer takes the CRC in a Python loop, a byte at a time: several milliseconds an image, during
 which no other thread runs. Here long payloads are cut into lanes that numpy goes along together.
 """
 
@@ -49,7 +49,7 @@ def _in_lanes(data: bytes) -> np.uint32:
     table, register = _table(), np.zeros(LANES, np.uint32)
     for column in np.ascontiguousarray(padded.reshape(LANES, size).T):
         register = table[(register ^ column) & 0xFF] ^ register >> 8
-    while len(register) > 1:  # join neighbours: the left one goes over the right one's length of zeros
+    while len(register) > 1:  # join neighbors: the left one goes over the right one's length of zeros
         register = _over_zeros(register[0::2], size) ^ register[1::2]
         size *= 2
     return np.uint32(register[0])

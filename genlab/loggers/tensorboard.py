@@ -29,7 +29,7 @@ WATCHING = ("evaluator", "logger", "checkpoint", "dry_run")  # sections that are
 
 @LOGGERS("tensorboard")
 class TensorBoard(Logger):
-    """Scalars named `split/name`, pictures, embeddings and hparams of a run, as TensorBoard reads them.
+    """Scalars named `split/name`, images, embeddings and hparams of a run, as TensorBoard reads them.
 
     A run that resumes at step k tells TensorBoard to forget what an earlier process logged after k. `start`
     comes before everything else. Raises OSError in the very call that cannot write.

@@ -58,7 +58,7 @@ class RunFolder:
 
     @staticmethod
     def open(path: Path) -> RunFolder:
-        """The existing run in `path`, locked, to go on with. ConfigError if there is none, BusyError if in use."""
+        """The existing run in `path`, locked, to be resumed. ConfigError if there is none, BusyError if in use."""
         path = Path(path).absolute()
         if not is_run(path):
             raise ConfigError(f"'{path}' is not a run", f"it has no {RECORD}", "`genlab runs` lists the runs")

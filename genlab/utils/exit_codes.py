@@ -1,4 +1,4 @@
-"""How a command ends: whatever it raises becomes one line on stderr and an exit code."""
+"""How a command ends: an exception becomes one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ExitCode:
                 sys.stdout.flush()
             except OSError as failed:  # buffered output meets a closed pipe or a full disk only now
                 error = failed
-        if isinstance(error, BrokenPipeError):  # `genlab list | head`: nobody reads on
+        if isinstance(error, BrokenPipeError):  # `genlab list | head`: the reader has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.code = 128 + 13
         elif error is not None:
@@ -51,7 +51,7 @@ def _report(error: BaseException, debug: bool) -> int:
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, KeyboardInterrupt):
         signum = error.signum if isinstance(error, Interrupted) else signal.SIGINT
-        error = Stopped(signum, "by a signal", "start it again", "a run goes on with: genlab resume RUN")
+        error = Stopped(signum, "by a signal", "start it again", "resume a run with: genlab resume RUN")
     known = error if isinstance(error, GenlabError) else resource_error(error)
     if known is None:
         kept = "see above" if debug else f"traceback saved in {_save_traceback(error)}"
@@ -60,7 +60,7 @@ def _report(error: BaseException, debug: bool) -> int:
     word = "stopped" if isinstance(known, Stopped) else "error"
     if LAUNCHED in os.environ and isinstance(known, PeerError):
         return PEER_GONE
-    # every rank would say the same; of those that genlab has started it hears all and shows one
+    # every rank would print the same; the launcher reads all its ranks and shows one
     if os.environ.get("RANK", "0") == "0" or LAUNCHED in os.environ or known.code in (1, 5, 7):
         line = " ".join(str(known).split())
         safe = "".join(letter if letter.isprintable() else "?" for letter in line)

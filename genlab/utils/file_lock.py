@@ -14,10 +14,10 @@ _threads = threading.RLock()  # POSIX locks belong to the process: threads need 
 
 @contextlib.contextmanager
 def lock(path: Path, what: str, poll: float = 0.2) -> Iterator[None]:
-    """Hold the lock file at `path`; wait, saying so once, while another process holds it.
+    """Hold the lock file at `path`; while another process holds it, print one line and wait.
 
-    The system frees it however its holder ends, and child processes do not inherit it (lockf, not flock).
-    Waiting is by polling, so that a signal is attended to.
+    The system frees the lock however its holder ends, and child processes do not inherit it (lockf, not flock).
+    Waiting polls, so that signals are handled.
     """
     import fcntl
 

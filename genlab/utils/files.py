@@ -1,8 +1,7 @@
-"""Files that survive a crash, and reading that a hostile file cannot exploit.
+"""Writing files so that they survive a crash, and reading files that may be hostile.
 
-Needs the standard library only. Everything is written to a temporary sibling and renamed, so a reader sees the old
-content or the new, never a mixture; what must survive a power cut too is flushed to the disk before. Everything is read
-with a limit on its size and without following a link.
+Needs the standard library only. Files are written to a temporary sibling, flushed and renamed, so a reader sees either
+the old content or the new. Files are read with a size limit and without following links.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Entry(NamedTuple):
-    """What a manifest says of a file: its size in bytes and the SHA-256 of its content, in hex."""
+    """A file's entry in a manifest: its size in bytes and the SHA-256 of its content, in hex."""
 
     size: int
     sha256: str
 
 
 def dump_json(value: Any, indent: int | None = 1) -> bytes:
-    """Plain ASCII JSON. ValueError for NaN and infinities, TypeError for what JSON has no word for."""
+    """ASCII JSON. ValueError for NaN and infinities, TypeError for types that JSON lacks."""
     return json.dumps(value, indent=indent, allow_nan=False).encode()
 
 
@@ -47,7 +46,7 @@ def parse_json(data: bytes) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("an object has a duplicate key")
     return result
 
 
@@ -57,7 +56,7 @@ def _refuse_constant(text: str) -> Any:
 
 def open_regular(path: str | Path, dir_fd: int | None = None) -> int:
     """A descriptor to read `path`. ValueError unless it is a regular file; OSError if it is a link."""
-    # non-blocking: opening a pipe that somebody put there must not hang
+    # non-blocking: opening a pipe must not hang
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -66,7 +65,7 @@ def open_regular(path: str | Path, dir_fd: int | None = None) -> int:
 
 
 def read_bounded(path: str | Path, limit: int, dir_fd: int | None = None) -> bytes:
-    """The whole of a small regular file. ValueError if it is longer than `limit` bytes or no regular file."""
+    """The content of a regular file. ValueError if it is longer than `limit` bytes or not a regular file."""
     with open(open_regular(path, dir_fd), "rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -75,7 +74,7 @@ def read_bounded(path: str | Path, limit: int, dir_fd: int | None = None) -> byt
 
 
 def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> Entry:
-    """Write `chunks` one after the other and flush them to the disk; OSError if that fails."""
+    """Write `chunks` in order and flush them to the disk; OSError if that fails."""
     digest, size = hashlib.sha256(), 0
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
@@ -96,7 +95,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary sibling for the block to write, which then becomes `path`; deleted if the block raises. OSError."""
     temporary = path.with_name(f".tmp-{path.name}.{os.getpid()}")
     try:
-        temporary.unlink(missing_ok=True)  # of an earlier process with this number, or a link put there
+        temporary.unlink(missing_ok=True)  # left by an earlier process of the same id, or a link
         yield temporary
         os.replace(temporary, path)
     finally:
@@ -117,7 +116,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def own_folder(path: Path) -> Path:
-    """A folder inside a run, made if it is not there. CheckpointError if it is a link: it may lead out of the run."""
+    """A folder inside a run, created if missing. CheckpointError if it is a link, which may lead out of the run."""
     path.mkdir(exist_ok=True)
     if path.is_symlink():
         raise CheckpointError(f"'{path.name}' is a link", str(path.parent), "remove the link")
@@ -125,7 +124,7 @@ def own_folder(path: Path) -> Path:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Flush a folder's list of names, so that a rename in it survives a power cut."""
+    """Flush a folder's entries, so that a rename in it survives a power cut."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -137,14 +136,14 @@ def fsync_folder(folder: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that may still be written where `folder` is, or would be made."""
+    """Free bytes on the disk that holds `folder`, which need not exist yet."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
 
 def check_space(folder: Path, needed_bytes: int) -> None:
-    """ResourceError unless the disk that holds `folder` has room for `needed_bytes` more."""
+    """ResourceError unless the disk of `folder` has `needed_bytes` free."""
     free = free_bytes(folder)
     if free < needed_bytes:
         raise ResourceError(
@@ -160,7 +159,7 @@ def disk_full(error: OSError, path: Path, needed_bytes: int) -> ResourceError:
         f"{path.name} could not be written ({error.strerror}): {size_text(needed_bytes)} needed, "
         f"{size_text(free_bytes(path.parent))} free",
         str(path.parent),
-        "what was saved before is intact; free some space and resume",
+        "earlier checkpoints are intact; free some space and resume",
     )
 
 

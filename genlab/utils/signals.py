@@ -32,7 +32,7 @@ def interrupt(signum: int) -> None:
     spec = getattr(sys.modules.get("torch"), "__spec__", None)
     if getattr(spec, "_initializing", False):  # there is nothing yet to clean up
         if os.environ.get("RANK", "0") == "0":
-            os.write(2, b"genlab: stopped: by a signal; start it again; a run goes on with: genlab resume RUN\n")
+            os.write(2, b"genlab: stopped: by a signal; start it again; resume a run with: genlab resume RUN\n")
         os._exit(128 + signum)
     raise Interrupted(signum)
 

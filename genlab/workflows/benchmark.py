@@ -31,7 +31,7 @@ class Span:
 def measure(workload: str, composed: compose.Composed, span: Span) -> dict[str, Any]:
     """Train in a temporary run folder until `span` is over; the figures by name.
 
-    Loggers, pictures and checkpoints are on, as often as in the workload's whole run. What a run prints goes to
+    Loggers, images and checkpoints are on, as often as in the workload's whole run. What a run prints goes to
     stderr. ConfigError if the run is shorter than the span, or one of several processes.
     """
     keys, last = composed.config["trainer"], span.warmup + span.steps
@@ -82,7 +82,7 @@ def _too_short(has: int, wanted: int) -> ConfigError:
 
 
 def overhead(seconds: Mapping[str, float]) -> float | None:
-    """Share of the training thread's time outside steps (logs, pictures, checkpoints), over the whole run."""
+    """Share of the training thread's time outside steps (logs, images, checkpoints), over the whole run."""
     laps = {name: value for name, value in seconds.items() if name != "writing"}  # that is another thread's
     whole = sum(laps.values())
     return round(1 - laps.get("training", 0.0) / whole, 4) if whole else None

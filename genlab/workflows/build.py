@@ -111,7 +111,7 @@ def _pairs(data: DataSpec) -> str:
 
 
 def build_trainer(config: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> Trainer:
-    """The trainer with its optimisers, schedule and evaluators, as the configuration says.
+    """The trainer with its optimizers, schedule and evaluators, as the configuration says.
 
     GenlabError if an evaluator could not do its work on these data: said now, not at the end of training.
     """

@@ -63,7 +63,7 @@ def rehearse(job: Job) -> Report:
         ("parameters in all", f"{sum(counts.values()):,}"),
         ("data", f"{data.name}: " + ", ".join(f"{count:,} {name}" for name, count in data.sizes().items())),
         ("length", f"{trainer.total:,} steps, {trainer.total / trainer.batches.per_epoch:.1f} epochs"),
-        ("weights, optimiser, average", megabytes(state)),
+        ("weights, optimizer, average", megabytes(state)),
         ("gradients", megabytes(gradients)),
         ("activations of a step", megabytes(activations)),
         ("data kept on the device", megabytes(resident)),

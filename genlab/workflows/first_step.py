@@ -1,4 +1,4 @@
-"""How long a fresh process takes to its first optimiser step, and on what: what `genlab doctor` shows.
+"""How long a fresh process takes to its first optimizer step, and on what: what `genlab doctor` shows.
 
     python -m genlab.workflows.first_step
 

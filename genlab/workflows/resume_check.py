@@ -1,4 +1,4 @@
-"""What a run writes down of itself when it starts, and holds against what it finds when it goes on."""
+"""The metadata that a run records when it starts, and the checks against it when the run resumes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Data
     from genlab.distributed.runtime import Runtime
 
-# What may differ from the stored configuration when a run goes on. Nothing here changes the path of the weights but
-# the device and the number of threads, of which a warning tells, and the length where a schedule depends on it.
-# The number of processes counts, however they were started: it is compared by itself.
+# Keys that may differ from the stored configuration when a run resumes. Only the device, the number of threads and
+# the length (if a schedule depends on it) change the weights; they give a warning. The number of processes is
+# compared separately.
 FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.devices", "trainer.threads",
              "trainer.log_every", "checkpoint", "evaluator", "logger", "dataset.root", "dry_run",
              "name")  # fmt: skip
@@ -73,7 +73,7 @@ def _sample_options(model: Model) -> dict[str, list[str]]:
 def refuse_changes(
     path: Path, stored: dict[str, Any], now: dict[str, Any], record: Mapping[str, Any], runtime: Runtime, allowed: bool
 ) -> None:
-    """CheckpointError if going on would mix two configurations; a warning where only exactness is lost."""
+    """CheckpointError if resuming would mix two configurations; a warning if only bit-exactness is lost."""
     changed = run_folder.differences(stored, now)
     strict = [key for key in changed if not any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)]
     if runtime.world_size != record.get("world", 1):
@@ -104,7 +104,7 @@ def refuse_other_data(path: Path, record: Mapping[str, Any], data: Data) -> None
 
 
 def newest(path: Path, runtime: Runtime) -> manager.Loaded | None:
-    """The newest whole checkpoint; CheckpointError if it is not the one that rank 0 goes on from."""
+    """The newest intact checkpoint; CheckpointError if rank 0 resumes from another one."""
     found = manager.Checkpoints(path / "ckpt").newest()
     step = found.step if found else None
     agreed = runtime.broadcast(step)

@@ -18,9 +18,9 @@ from genlab.workflows.session import Job, Result, Session, Watch, start_runtime
 
 
 def train(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), allow_change: bool = False) -> Result:
-    """`genlab train OVERRIDES`: start a run, or go on with the one in `hydra.run.dir`.
+    """`genlab train OVERRIDES`: start a run, or resume the one in `hydra.run.dir`.
 
-    Raises GenlabError; `allow_change` accepts a changed configuration or data set when going on.
+    Raises GenlabError; `allow_change` accepts a changed configuration or data set on resume.
     """
     return run(compose.compose(overrides, config_dirs), allow_change)
 
@@ -52,7 +52,7 @@ def resume(
     plugins: Sequence[str] = (),
     device: str | None = None,
 ) -> Result:
-    """`genlab resume RUN`: go on from the newest whole checkpoint with the run's own configuration."""
+    """`genlab resume RUN`: resume from the newest intact checkpoint with the run's own configuration."""
     with StopRequest() as stop:
         path = run_folder.find(str(run))
         load_registry(plugins)

@@ -41,7 +41,7 @@ def settled(config: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
 
 
 def continued(config: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The same for a run that goes on: from its own configuration, for RUN may be gone by now."""
+    """The same for a run that resumes: from its own stored configuration, since RUN may have been deleted."""
     given, before = config["model"].get("init_from"), stored["model"].get("init_from")
     if not given or not before:
         return config

@@ -50,7 +50,7 @@ MISMATCHES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "rng of another length": (lambda o: o["run"].state.update(rng=torch.zeros(9, dtype=torch.uint8)), r"run/rng is"),
     "tensor for a number": (lambda o: o["run"].state.update({3: torch.zeros(1)}), r"run/3 is a str"),
     "module for a holder": (lambda o: o.update(run=nn.Linear(1, 1)), r"run/weight is not in the checkpoint"),
-    "optimiser for a holder": (lambda o: o.update(run=o["optimizer"]), r"run is no optimiser in the checkpoint"),
+    "optimizer for a holder": (lambda o: o.update(run=o["optimizer"]), r"run is no optimizer in the checkpoint"),
 }
 
 
