@@ -25,7 +25,7 @@ from genlab.evaluation.extraction import (
     shipped,
     subset,
 )
-from genlab.registry import PositiveInt, Truncation
+from genlab.registry import PositiveInt, check_keywords
 
 Source = Literal["samples", "reconstructions", "translations"]
 CAPABILITY: dict[str, type] = {"samples": Samples, "reconstructions": Reconstructs, "translations": Translates}
@@ -39,13 +39,14 @@ class FeatureSets(Evaluator):
 
     `source`: `samples` of the model (a conditional model draws all classes equally often), `reconstructions` of the
     split's own images, or `translations` of its column `a`, compared with column `b`.
+    `sampling`: options of the model's `sample`.
     """
 
     images: Several = 10_000
     extractor: ExtractorName = AUTO
     source: Source = "samples"
     batch_size: PositiveInt = BATCH
-    truncation: Truncation | None = None
+    sampling: dict[str, Any] | None = None
 
     def applies(self, model: Model) -> bool:
         return isinstance(model, CAPABILITY[self.source])
@@ -81,8 +82,8 @@ class FeatureSets(Evaluator):
     def generated(self, model: Any, split: Split, n: int) -> Iterator[Tensor]:
         """The model's images in batches: n samples, or one image for each of the split."""
         if self.source == "samples":
-            sampling = {} if self.truncation is None else {"truncation": self.truncation}
-            yield from samples(model, n, self.batch_size, **sampling)
+            options = check_keywords(sample_options(model), self.sampling or {}, "sampling")
+            yield from sample_batches(model, n, self.batch_size, **options)
         elif self.source == "translations":
             yield from (model.translate(a) for (a,) in split.batches(("a",), self.batch_size))
         else:
@@ -110,14 +111,6 @@ class FeatureSets(Evaluator):
 def extractor_notes(extractor: Extractor) -> dict[str, Any]:
     """What a protocol states of an extractor."""
     return {"extractor": extractor.name, "extractor_sha256": extractor.digest, "resize": extractor.resize}
-
-
-def samples(model: Samples, n: int, batch_size: int = BATCH, **sampling: float) -> Iterator[Tensor]:
-    """n samples in batches; ConfigError if the model does not take an option of `sampling`."""
-    for name in sampling:
-        if name not in sample_options(model).model_fields:
-            raise ConfigError(f"this model's samples take no {name}", f"key evaluator.{name}", f"leave {name}=... out")
-    yield from sample_batches(model, n, batch_size, **sampling)
 
 
 def refuse_training_images(split: Split) -> None:

@@ -12,14 +12,10 @@ from torch import Tensor
 
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Samples
+from genlab.core.sampling import sample_batches
 from genlab.core.values import Image, Value
 from genlab.data.dataset import Split
-from genlab.evaluation.evaluators.distribution.feature_sets import (
-    Several,
-    extractor_notes,
-    refuse_training_images,
-    samples,
-)
+from genlab.evaluation.evaluators.distribution.feature_sets import Several, extractor_notes, refuse_training_images
 from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName, choose_extractor, features, features_of, subset
 from genlab.evaluation.metrics.neighbors import mann_whitney, nearest
 from genlab.registry import EVALUATORS, Count, PositiveInt
@@ -51,7 +47,7 @@ class Memorization(Evaluator):
     def run(self, model: Samples, split: Split) -> Iterator[tuple[str, Value]]:
         refuse_training_images(split)
         extractor, train = choose_extractor(self.extractor, split), split.sibling("train")
-        drawn = torch.cat([images.cpu() for images in samples(model, self.images, self.batch_size)])
+        drawn = torch.cat([images.cpu() for images in sample_batches(model, self.images, self.batch_size)])
         learned, others = features_of(extractor, train), features_of(extractor, subset(split, self.images))
         distance, index = nearest(features(extractor, drawn.split(self.batch_size)), learned)
         usual = nearest(others, learned)[0]
