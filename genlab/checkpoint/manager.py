@@ -1,8 +1,8 @@
 """Checkpoints that survive a kill at any moment, and loading that runs no code.
 
-A checkpoint is a folder `step-00001234` (snapshot.py says what is in it). It is written under a temporary name in the
-same parent, flushed, renamed, and the parent flushed; only then are old ones deleted. The newest is the highest step
-whose manifest verifies: no pointer to it that could be wrong. There is no pickle anywhere.
+A checkpoint is a folder `step-00001234` (contents: snapshot.py). It is written under a temporary name in the same
+parent, flushed and renamed, and the parent is flushed; only then are old ones deleted. The newest checkpoint is the
+highest step whose manifest verifies; no pointer file can be wrong. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ class Checkpoints:
         return final
 
     def newest(self) -> Loaded | None:
-        """The good checkpoint of the highest step; None only if there is none at all, good or bad.
+        """The intact checkpoint of the highest step; None if there is no checkpoint at all.
 
-        Bad ones above it are named in one warning. CheckpointError if all are bad: starting again from nothing is
-        for a person to decide.
+        One warning names the damaged ones above it. CheckpointError if all are damaged: starting from scratch is the
+        user's decision.
         """
         bad: list[str] = []
         for name in reversed(self._entries()):
@@ -105,7 +105,7 @@ class Checkpoints:
         return [step for step in map(step_of, self._entries()) if step is not None]
 
     def sweep(self) -> int:
-        """Delete what a killed process left half-written or half-deleted; how many such leftovers there were."""
+        """Delete half-written and half-deleted checkpoints of a killed process; returns their number."""
         leftovers = [name for name in self._names() if name.startswith((TEMPORARY, TRASH))]
         for name in leftovers:
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A run's checkpoints, written beside training: one snapshot in memory, whose memory is used again for the next."""
+"""A run's checkpoints, written beside training from one snapshot in memory, which the next one reuses."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Saver:
-    """Takes snapshots in the caller's thread and has a worker commit them, each with its line in run.json.
+    """Takes snapshots in the caller's thread; a worker commits them and updates run.json.
 
-    The snapshot is the one extra copy of what is saved: another is taken only when it has been written.
+    There is one snapshot at a time: the next is taken only after the previous one is on the disk.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Saver:
         self._spent_before: dict[str, float] = folder.record.get("time", {})
 
     def save(self, step: int, objects: Mapping[str, Any], state: Mapping[str, Any], spent: Mapping[str, float]) -> None:
-        """Hand over what must survive; returns as soon as it is copied.
+        """Submit a checkpoint; returns as soon as the snapshot is copied.
 
-        `spent` is where this process's time has gone, in seconds. Raises what an earlier job of the worker has raised:
+        `spent` holds this process's seconds by activity. Raises the error of an earlier job of the worker:
         DivergedError for a snapshot that is not finite, which is not written, ResourceError for a full disk.
         """
         self._worker.wait(self._number)

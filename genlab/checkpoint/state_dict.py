@@ -22,7 +22,7 @@ PIECE = 2**15  # elements: too few for torch to start threads of its own beside 
 
 
 class HasStateDict(Protocol):
-    """Modules, optimizers, schedulers, scalers, and anything of ours that must survive."""
+    """Modules, optimizers, scalers, and any other object whose state a checkpoint holds."""
 
     def state_dict(self) -> Any: ...
 
@@ -83,7 +83,7 @@ def _layout(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def unpack(objects: Mapping[str, HasStateDict], tensors: Mapping[str, Tensor], structure: Any) -> None:
-    """Load into `objects` what `pack` took from their like.
+    """Load into `objects` the state that `pack` took from objects of the same structure.
 
     CheckpointError lists the first keys, shapes and dtypes that differ; nothing is loaded then. Each object gets
     tensors of its own.

@@ -1,6 +1,6 @@
 """`trainer.devices=N`: one run in N processes on this host, with torchrun's environment and genlab's exit codes.
 
-Rank 0 has the terminal. What the others print is kept, and shown only if it tells why the run ended.
+Rank 0 has the terminal. The output of the other ranks is kept, and shown only if it explains why the run ended.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from genlab.utils.signals import noted
 from genlab.utils.subprocesses import cores, die_with_parent, genlab_command
 
 POLL = 0.05  # seconds between looks at the processes
-GRACE = 20  # seconds that the others have to end when one has failed: NCCL alone would wait for half an hour
-SAVING = 600  # seconds that they have when all that ended did so together: rank 0 may be writing a checkpoint
-TOGETHER = {130, 143, DivergedError.code, PEER_GONE}  # stopped as asked, or not finite, which ends every rank
+GRACE = 20  # seconds for the other ranks to end after a failure; NCCL alone would wait for half an hour
+SAVING = 600  # seconds after a stop of all ranks: rank 0 may be writing a checkpoint
+TOGETHER = {130, 143, DivergedError.code, PEER_GONE}  # exit codes of a stop or divergence, which ends every rank
 MOST = 64  # as in genlab.config.trainer_config
 
 
 @dataclass
 class Rank:
-    """One of the processes. `output` is what it printed; None: it prints for itself."""
+    """One of the processes. `output` is its captured output; None: it prints to the terminal."""
 
     process: subprocess.Popen[bytes]
     output: IO[bytes] | None
-    killed: bool = False  # by us, because of another's failure
+    killed: bool = False  # by the launcher, because another rank failed
 
 
 def wanted(settings: Mapping[str, Any]) -> int:
-    """How many processes a configuration, perhaps not yet checked, asks this one to start; 1: none but itself."""
+    """The number of processes that an unchecked configuration asks for; 1: this process alone."""
     trainer = settings.get("trainer")
     devices = trainer.get("devices") if isinstance(trainer, Mapping) else None
     if "WORLD_SIZE" in os.environ or not isinstance(devices, int):
@@ -69,7 +69,7 @@ def launch(count: int, words: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def free_port() -> Iterator[int]:
-    """A port for rank 0 to listen on. We keep it bound, so that the system gives it to nobody else meanwhile."""
+    """A port for rank 0 to listen on; it stays bound, so that the system gives it to no other process."""
     with socket.socket() as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", 0))
@@ -106,7 +106,7 @@ def _start(command: list[str], environment: dict[str, str], speaks: bool) -> Ran
 
 
 def _watch(ranks: Sequence[Rank], seen: Sequence[int]) -> None:
-    """Until all have ended: pass signals on; end those that do not end by themselves after another's failure."""
+    """Until all have ended: forward signals, and kill the ranks that do not end after another one failed."""
     passed, bad_since = 0, None
     while running := [each for each in ranks if each.process.poll() is None]:
         for signum in seen[passed:]:
@@ -126,7 +126,7 @@ def _watch(ranks: Sequence[Rank], seen: Sequence[int]) -> None:
 
 
 def _verdict(ranks: Sequence[Rank], seen: Sequence[int]) -> int:
-    """The code of the process that failed by itself; its line is shown if it has not shown it."""
+    """The exit code of the rank that failed by itself; prints its error if that was captured."""
     codes = {i: each.process.returncode for i, each in enumerate(ranks) if not each.killed}
     own = {i: code for i, code in codes.items() if code not in (0, PEER_GONE)}
     explained = {i: code for i, code in own.items() if 0 < code < 9}
@@ -151,7 +151,7 @@ def _verdict(ranks: Sequence[Rank], seen: Sequence[int]) -> int:
 
 
 def _show(rank: Rank) -> None:
-    """The last line of a process that could not speak for itself: its error."""
+    """Print the last captured line of a rank: its error."""
     if rank.output:
         rank.output.seek(0)
         lines = rank.output.read().decode("utf-8", "replace").strip().splitlines()

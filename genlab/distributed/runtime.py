@@ -1,4 +1,4 @@
-"""Device, precision, determinism and ranks: what a model file must not know."""
+"""Device, precision, determinism and ranks, which no model file mentions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how tensors are computed, and which of how many processes this is."""
+    """Device, precision, and the rank of this process among `world_size`."""
 
     device: torch.device
     precision: str = "fp32"
@@ -32,7 +32,7 @@ class Runtime:
 
     @property
     def is_main(self) -> bool:
-        """True in the one process that writes files."""
+        """Whether this is rank 0, the only process that writes files."""
         return self.rank == 0
 
     @property
@@ -72,8 +72,8 @@ class Runtime:
     def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, flat: Tensor | None) -> tuple[Tensor, Tensor]:
         """Replace gradients by their mean over ranks, in one all-reduce of a flat buffer: the mean loss, the buffer.
 
-        `flat` is the buffer of the step before, used again if it fits. A loss that is not finite on one rank is so
-        on all: they stop together.
+        `flat` is the buffer of the previous step, reused if it fits. A loss that is not finite on one rank becomes so
+        on all ranks: they stop together.
         """
         gradients = [p.grad for p in parameters if p.grad is not None]
         sizes = [g.numel() for g in gradients]
@@ -101,7 +101,7 @@ class Runtime:
         return table.tolist()
 
     def all_reduce_sum(self, sums: dict[str, Tensor], count: int) -> tuple[dict[str, float], float]:
-        """Named sums and a count, added up over ranks. A rank that had nothing to add gives no names."""
+        """Named sums and a count, summed over ranks. A rank without data passes an empty `sums`."""
         names = self.broadcast(list(sums))
         own = [sums[name].double() if name in sums else 0.0 for name in names]
         table = torch.tensor([*own, count], dtype=torch.float64, device=self.device)
@@ -132,7 +132,7 @@ class Runtime:
 def start(device: str, precision: str, deterministic: bool, threads: int | None, devices: int = 1) -> Runtime:
     """Settle device, precision, threads and ranks (torchrun's environment) for this process.
 
-    ConfigError, the same on every rank, if this is not what was asked for or does not fit the machine.
+    ConfigError, the same on every rank, if the request does not fit the machine.
     """
     check_ranks(device, devices)
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -231,7 +231,7 @@ def choose_precision(precision: str, device: torch.device) -> str:
 
 
 def stop() -> None:
-    """Leave the process group, if there is one, and undo what would change a caller's own arithmetic after a run."""
+    """Leave the process group, if there is one, and restore the global settings that `start` changed."""
     torch.set_flush_denormal(False)
     allocator.give_back()
     _only_deterministic(False)
@@ -241,5 +241,7 @@ def stop() -> None:
 
 
 def _only_deterministic(wanted: bool) -> None:
-    if wanted != torch.are_deterministic_algorithms_enabled():  # the call itself imports torch's compiler: a second
+    if (
+        wanted != torch.are_deterministic_algorithms_enabled()
+    ):  # the call imports torch's compiler, which takes a second
         torch.use_deterministic_algorithms(wanted)

@@ -1,4 +1,4 @@
-"""How ranks learn that one of them was asked to stop, without waiting for each other at every step."""
+"""How ranks learn that one of them was asked to stop, without synchronizing at every step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_STEPS = 1000
 
 
 class Agreement:
-    """All ranks ask one another at the same steps: the next of these is part of each answer."""
+    """Ranks synchronize at the same steps; each synchronization also decides the next of these steps."""
 
     def __init__(self, runtime: Runtime, step: int) -> None:
         self._runtime = runtime
@@ -20,7 +20,7 @@ class Agreement:
         self._since = time.perf_counter()
 
     def largest(self, step: int, signum: int) -> int:
-        """The number of a signal that some rank was sent, the same on all ranks, or 0; called after every step."""
+        """The signal that some rank received, the same on all ranks, or 0; called after every step."""
         if self._runtime.world_size == 1:
             return signum
         if step < self._next:

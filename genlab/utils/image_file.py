@@ -25,11 +25,11 @@ def as_bytes(images: Tensor) -> Tensor:
 def write(path: Path, images: Tensor) -> None:
     """Write uint8 images (N, C, H, W) in the format of the suffix, whole or not at all. Raises OSError."""
     import numpy as np
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     with replacing(path) as temporary:
         if path.suffix.lower() == ".safetensors":
-            save_file({KEY: images.contiguous()}, temporary)
+            temporary.write_bytes(save({KEY: images.contiguous()}))  # save_file hides the errno of a full disk
             return
         with temporary.open("wb") as file:  # numpy would add its suffix to a name without it
             if path.suffix.lower() == ".npy":
