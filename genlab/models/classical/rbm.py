@@ -20,15 +20,7 @@ from torch.nn.functional import softplus
 
 from genlab.core import rng
 from genlab.core.model import Model, Phase, Shape
-from genlab.nn.layers.boltzmann import (
-    FIRST_STEP,
-    Binarize,
-    BoltzmannLayer,
-    Pixels,
-    RBMEnergy,
-    UnitType,
-    sample_units,
-)
+from genlab.nn.layers.boltzmann import FIRST_STEP, Binarize, BoltzmannLayer, Pixels, RBMEnergy, UnitType, sample_units
 from genlab.nn.losses.partition import LogPartition, annealed, exact_log_partition
 from genlab.registry import MODELS, PositiveFloat, PositiveInt
 
