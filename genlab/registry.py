@@ -37,14 +37,14 @@ SELF = "‹self›"  # stands for the key of a nested spec until its owner is kn
 T = TypeVar("T", bound=Callable[..., Any])
 
 PositiveInt = Annotated[int, Gt(0), Lt(2**31)]
-Count = Annotated[int, Gt(0), Le(10_000)]  # of pictures, rows, columns: what one can look at
+Count = Annotated[int, Gt(0), Le(10_000)]  # of images, rows or columns to look at
 NonNegativeInt = Annotated[int, Ge(0), Lt(2**31)]
 PositiveFloat = Annotated[float, Gt(0), Lt(1e30)]
 NonNegativeFloat = Annotated[float, Ge(0), Lt(1e30)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 Truncation = Annotated[float, Ge(0), Le(2), Field(description="ψ; below 1: better and less varied, 0: the mean style")]
 ClassLabel = Annotated[NonNegativeInt | None, Field(description="a class; null: every class in turn")]
-# A length of training: an integer counts optimiser steps; "2ep" epochs; "5%" a share of the whole run.
+# A length of training: an integer counts optimizer steps; "2ep" epochs; "5%" a fraction of the whole run.
 DURATION = r"^\d+(\.\d+)?(%|ep|epochs?)$"
 Duration = PositiveInt | Annotated[str, StringConstraints(pattern=DURATION)]
 # How often to evaluate; "auto" is the rule of trainer_config.cadence, None only at the end.
@@ -80,7 +80,7 @@ def keyword_parameters(target: Callable[..., Any]) -> dict[str, inspect.Paramete
 def check_keywords(schema: type[BaseModel], values: Spec, where: str) -> dict[str, Any]:
     """`values` with their types settled (lists become tuples where asked); ConfigError names the key at fault.
 
-    Checked as JSON because that is what a configuration can hold: a list fits a tuple, a bool is no int.
+    Checked as JSON, because a configuration holds JSON values: a list fits a tuple, a bool is not an int.
     """
     try:
         checked = schema.model_validate_json(json.dumps(dict(values), default=str))
@@ -101,7 +101,7 @@ def _as_config_error(error: ValidationError, schema: type[BaseModel], where: str
             and each["ctx"]["pattern"] == DURATION
             and each["loc"][:1] == first["loc"][:1]
         ):
-            first = {**each, "msg": 'A length is a number of steps, of epochs ("2ep") or a share of the run ("5%")'}
+            first = {**each, "msg": 'A length is a number of steps, of epochs ("2ep") or a fraction of the run ("5%")'}
     location = [where] if where else []
     # pydantic appends the union member it tried (e.g. "constrained-str"): only real keys and indices are shown
     location += [str(part) for part in first["loc"][:1]]
@@ -110,11 +110,11 @@ def _as_config_error(error: ValidationError, schema: type[BaseModel], where: str
         return unknown_key(str(first["loc"][0]), where, schema.model_fields)
     if first["type"] == "missing":
         return ConfigError(f"missing value for '{key}'", "it has no default", f"add {key}=...")
-    given, said = json.dumps(first["input"], default=str), first["msg"].removeprefix("Value error, ").rstrip(".")
+    value, problem = json.dumps(first["input"], default=str), first["msg"].removeprefix("Value error, ").rstrip(".")
     if first["type"] == "literal_error":
         close = nearest(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
-        said += f"; {close}" if close.startswith("did you mean") else ""
-    return ConfigError(f"bad value {given[:80]} for '{key}'", said, f"give another {key}=...")
+        problem += f"; {close}" if close.startswith("did you mean") else ""
+    return ConfigError(f"bad value {value[:80]} for '{key}'", problem, f"give another {key}=...")
 
 
 def unknown_key(key: str, where: str, known: Iterable[str]) -> ConfigError:

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     from genlab.config import compose
 
     if "=" in options.workload:
-        raise ConfigError(f"'{options.workload[:60]}' is no workload", "genlab bench", "see: genlab list workloads")
+        raise ConfigError(f"'{options.workload[:60]}' is not a workload", "genlab bench", "see: genlab list workloads")
     own, overrides = split(options.overrides, options.config_dir)
     words = [f"workload={options.workload}", *overrides]
     composed = compose.compose(words, options.config_dir, options.plugin, options.device)

@@ -1,4 +1,4 @@
-"""genlab doctor: what this installation has, in one screen. It reports; it never fails."""
+"""genlab doctor: the state of this installation on one screen. It reports problems and never fails."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             for name, value in rows():
                 print(f"  {name:<16} {value}")
-        except Exception as error:  # the point of this command is to say what is broken
+        except Exception as error:  # this command reports what is broken
             print(f"  {'broken':<16} {_short(error)}")
     return 0
 
@@ -102,7 +102,7 @@ def _folders() -> Rows:
 
 
 def _data(root: str | None) -> Rows:
-    """Each data set at its defaults: where it was found, or which file goes where."""
+    """Each data set with its defaults: its folder, or the files that are missing."""
     from genlab.config import compose
     from genlab.config.yaml_comments import missing, options
     from genlab.registry import discover
@@ -116,7 +116,7 @@ def _data(root: str | None) -> Rows:
             continue
         try:
             yield name, _found(compose.compose([f"dataset={name}"]).config["dataset"], data_roots(root))
-        except Exception as error:  # say it and look at the next one
+        except Exception as error:  # report it and continue
             yield name, f"no: {' '.join(str(error).split())[:200]}"
 
 
@@ -153,7 +153,7 @@ def _plugins() -> Rows:
 
 
 def _first_step() -> Rows:
-    """Of the default model on the built-in digits, in a process of its own."""
+    """For the default model on the built-in digits, in a new process."""
     from genlab.workflows.first_step import measured
 
     for part, seconds in measured().items():

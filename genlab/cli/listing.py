@@ -1,4 +1,4 @@
-"""genlab list: what there is, from the configuration files alone."""
+"""genlab list: all options, read from the configuration files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(options_: argparse.Namespace) -> int:
 
 
 def print_kind(kind: str, folders: list[Path]) -> None:
-    """One table. The singular is understood too: `genlab list model`."""
+    """Print one table. The singular works too: `genlab list model`."""
     group = KINDS.get(kind, kind)
     if group not in KINDS.values():
         raise ConfigError(f"nothing is called '{kind[:60]}'", "genlab list", nearest(kind, KINDS))

@@ -1,4 +1,4 @@
-"""The command `genlab`: finds its module, runs it, and turns whatever goes wrong into one line and an exit code.
+"""The command `genlab`: finds its module, runs it, and turns every error into one line and an exit code.
 
 Importing this module, and `genlab --help`, load neither torch nor Hydra nor rich.
 """
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without Greek letters still gets its table
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal without Greek letters
     words = [argument for argument in arguments if argument != "--debug"]
     with ExitCode(debug) as exit:
         command = _command(words)
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(words: list[str]) -> Any:
-    """The command that is asked for, as `load_command` returns it; None where the question has been answered."""
+    """The command as `load_command` returns it; None after --help or --version."""
     name = words[0] if words else "--help"
     if name in ("-h", "--help", "help"):
         print(HELP.format(commands="\n".join(f"  {name:<12} {what}" for name, (_, what) in COMMANDS.items())))
@@ -61,7 +61,7 @@ def _command(words: list[str]) -> Any:
     if name == "--version":
         print(f"genlab {__version__}")
         return None
-    if name == "__complete":  # asked by the script of `genlab completion`
+    if name == "__complete":  # called by the script of `genlab completion`
         from genlab.cli.completion import candidates
 
         print("\n".join(candidates(" ".join(words[1:]))))

@@ -1,4 +1,4 @@
-"""How commands read their arguments: flags by argparse, `key=value` checked against a function's signature."""
+"""How commands read their arguments: flags by argparse, `key=value` checked against a schema."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def keywords(
         if not key or not equals:
             raise ConfigError(f"{argument[:60]!r} is not an option", "command line", "write key=value, e.g. n=64")
         last = key.rpartition(".")[2]
-        if last != key and last in schema.model_fields:  # a key as the configuration has it
+        if last != key and last in schema.model_fields:  # with its path in the configuration
             raise ConfigError(f"unknown key '{key[:60]}'", "keys have no path here", f"write {last}={value[:40]}")
         if key not in schema.model_fields:
             hint = nearest(key, schema.model_fields)

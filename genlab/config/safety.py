@@ -1,4 +1,4 @@
-"""What a configuration may not hold, whoever wrote it: code to run, secrets, bombs.
+"""Refuses configurations that hold code to run, secrets or bombs, whoever wrote them.
 
 Nothing here executes or resolves anything. Text is looked at before Hydra sees it; a run folder's stored
 configuration can be passed through the same checks.
@@ -98,7 +98,7 @@ def config_files(folder: Path) -> dict[str, Path]:
 
 
 def _yaml_files(folder: Path) -> Iterator[Path]:
-    """All below `folder`, which must be small: somebody may name their home, or a link may lead out."""
+    """All YAML files below `folder`, which must be small and without links: it could be a home directory."""
     count = 0
     for parent, folders, files in os.walk(folder):
         linked = next((name for name in folders if os.path.islink(os.path.join(parent, name))), None)
@@ -164,7 +164,7 @@ def _document(content: str, where: str) -> None:
 
 
 def _events(content: str, where: str) -> None:
-    """Count before building anything: an alias multiplies, depth and number are bounded."""
+    """Count before building: aliases, which multiply, are refused; depth and number are limited."""
     import yaml
 
     depth = 0
@@ -205,7 +205,7 @@ def _key_node(node: Any, seen: set[str], where: str) -> None:
 
     line = f"{where}, line {node.start_mark.line + 1}"
     if not isinstance(node, yaml.ScalarNode):
-        raise ConfigError("a key that is no text", line, "correct it")
+        raise ConfigError("a key that is not text", line, "correct it")
     key(node.value, line)
     if node.value in seen:
         raise ConfigError(f"duplicate key '{node.value[:60]}'", line, "keep one")

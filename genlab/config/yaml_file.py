@@ -1,4 +1,4 @@
-"""config.yaml: plain YAML in which nothing can run and nothing can grow."""
+"""Reads and writes config.yaml: plain, bounded YAML that cannot run code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def parse_config(data: bytes) -> dict[str, Any]:
         _check(data)
         value = yaml.load(data, Loader=_Loader)
     except (yaml.YAMLError, RecursionError, UnicodeError, OverflowError, TypeError) as error:
-        raise ValueError(" ".join(str(error).split())[:200] or "it is no YAML") from None
+        raise ValueError(" ".join(str(error).split())[:200] or "not YAML") from None
     if not isinstance(value, dict):
         raise ValueError("it holds no mapping")
     return value

@@ -107,7 +107,7 @@ class Forked:
 def fork(job: Job, words: Sequence[str], log: Path) -> Child:
     """The job in a copy of this process. It is known to be ready for signals when this returns."""
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    parent, (ready, said) = os.getpid(), os.pipe()
+    parent, (ready, started) = os.getpid(), os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the child is not to take one with our handlers
@@ -115,9 +115,9 @@ def fork(job: Job, words: Sequence[str], log: Path) -> Child:
         try:
             pid = os.fork()
             if pid == 0:
-                _child(job, words, out, said, parent)
+                _child(job, words, out, started, parent)
         finally:
-            os.close(said)
+            os.close(started)
         os.read(ready, 1)  # nothing, once the child has closed its end or died
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -126,12 +126,12 @@ def fork(job: Job, words: Sequence[str], log: Path) -> Child:
     return Forked(pid)
 
 
-def _child(job: Job, words: Sequence[str], out: int, said: int, parent: int) -> None:
+def _child(job: Job, words: Sequence[str], out: int, started: int, parent: int) -> None:
     """Never returns: whatever happens, none of the sweep's own code runs on in the copy."""
     code = 1
     try:
         _settle(out, parent)
-        os.close(said)
+        os.close(started)
         code = _status(partial(work, job, words))
         # as an interpreter ends: threads are waited for, then atexit, then the buffers
         threading._shutdown()  # type: ignore[attr-defined]
