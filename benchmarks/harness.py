@@ -16,7 +16,6 @@ from typing import Any
 from genlab.workflows.stopwatch import Stopwatch
 
 BATCH = {"vae_mlp_mnist": 128, "vae_conv64": 64, "dcgan64": 64, "dcgan64_lsun": 64, "vqvae32": 128, "wgan_gp28": 64}
-LIMIT = 50_000  # maximum number of training images for genlab, its floor and projects that read .npy: fits in memory
 
 
 def options(about: str, workloads: list[str]) -> argparse.ArgumentParser:

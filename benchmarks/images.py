@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import LIMIT
+from benchmarks import LIMIT
 from genlab.config import compose
 from genlab.distributed.runtime import Runtime, choose_device
 from genlab.utils.paths import cache_folder
@@ -22,9 +22,8 @@ CHUNK = 4096  # images gathered at a time
 def export(workload: str) -> Path:
     """The .npy file in genlab's cache, created from the data set if needed; DataError if the data are missing."""
     load_registry()
-    settings = compose.compose([f"workload={workload}", f"dataset.limit={LIMIT}"]).config
-    compose.check(settings)
-    data = build_data(settings, Runtime(choose_device("cpu")))
+    config = compose.check(compose.compose([f"workload={workload}", f"dataset.limit={LIMIT}"]).config)
+    data = build_data(config, Runtime(choose_device("cpu")))
     target = cache_folder() / "bench" / f"{workload}-{data.fingerprint[:16]}.npy"
     if not target.exists():
         train = data.split("train")

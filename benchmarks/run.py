@@ -23,8 +23,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import rounds, synthetic
-from benchmarks.harness import LIMIT
+from benchmarks import LIMIT, rounds, synthetic
 from genlab.runs.provenance import git_state, versions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -229,7 +229,7 @@ CorruptionSpec = CORRUPTIONS.spec_type()
 AugmentationSpec = AUGMENTATIONS.spec_type()
 ModelSpec = MODELS.spec_type()  # of a model inside another
 
-PACKAGES = ("nn.networks", "nn.augment", "models", "data.datasets", "evaluation", "loggers")
+PACKAGES = ("engine.optimizers", "nn.networks", "nn.augment", "models", "data.datasets", "evaluation", "loggers")
 broken_plugins: dict[str, str] = {}
 loaded_plugins: list[str] = []  # the modules that --plugin named
 
@@ -240,10 +240,9 @@ def discover() -> None:
 
     A plug-in that cannot be imported is noted in `broken_plugins` (shown by `genlab doctor`) and left out.
     """
-    importlib.import_module("genlab.engine.optimizers")
     for package in PACKAGES:
         module = importlib.import_module(f"genlab.{package}")
-        for info in pkgutil.walk_packages(module.__path__, f"{module.__name__}."):
+        for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{module.__name__}."):
             importlib.import_module(info.name)
     for point in entry_points(group="genlab.plugins"):
         try:

@@ -21,9 +21,9 @@ from torch.nn.functional import cross_entropy, pad
 
 from genlab import __version__
 from genlab.data.loader import Data, Split
-from genlab.evaluation.extraction import hash_of
 from genlab.evaluation.extractors.classifiers import WEIGHTS, Network
 from genlab.registry import DATASETS
+from genlab.utils.files import file_sha256
 from genlab.workflows.build import load_registry
 
 SEED, BATCH, EPOCHS, RATE, DECAY, SHIFT = 0, 100, 10, 5e-3, 1e-2, 1
@@ -42,7 +42,7 @@ def main() -> int:
     path.chmod(0o644)
     facts = {
         "command": f"python scripts/train_extractor.py {dataset}",
-        "sha256": hash_of(path),
+        "sha256": file_sha256(path),
         "accuracy": {split: accuracy(network, data.split(split)) for split in ("valid", "test")},
         "trained_on": f"{len(data.split('train'))} images, the training split of seed {SEED}",
         "settings": {"batch": BATCH, "epochs": EPOCHS, "learning_rate": RATE, "weight_decay": DECAY, "shift": SHIFT},

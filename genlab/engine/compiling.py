@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Compilation:
-    """The compiled `shared_forward` and objectives of a stepper, and the uncompiled ones for the case of failure."""
+    """Compiles `shared_forward` and the objectives of a stepper, and keeps the uncompiled ones in case of failure."""
 
     def __init__(self, stepper: Stepper, backend: str = "inductor") -> None:
         self._stepper = stepper
@@ -29,6 +29,7 @@ class Compilation:
             if phase.optimizer:
                 objective = compiled(phase.spec.objective, f"phase '{phase.name}'", backend, self._report)
                 phase.spec = replace(phase.spec, objective=objective)
+        stepper.try_first = self.check
 
     def check(self, due: list[PhaseState], step: int) -> None:
         """Before the first step of these phases: run it with its gradients and without effect; undo if that fails.

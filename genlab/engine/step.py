@@ -18,7 +18,6 @@ from genlab.config.trainer_config import TrainerConfig
 from genlab.core import rng
 from genlab.core.model import Model
 from genlab.distributed.runtime import Runtime
-from genlab.engine.compiling import Compilation
 from genlab.engine.cuda_graphs import CudaRecorder, Graphs, Recorder, why_not_capturable
 from genlab.engine.optimizers import Average
 from genlab.engine.phase_state import MakeOptimizer, PhaseState
@@ -52,15 +51,9 @@ class Stepper:
         self._trainable: set[str] | None = None  # phases whose parameters take gradients now
         self._diverged = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
         self._graphs: Graphs | None = None
-        self._compilation: Compilation | None = None
+        self.try_first: Callable[[list[PhaseState], int], None] | None = None  # of a compiled step (compiling.py)
         if runtime.device.type == "cuda" and config.cuda_graphs:
             self._record_if_possible()
-        if config.compile:
-            self.compile()
-
-    def compile(self, backend: str = "inductor") -> None:
-        """Compile `Model.shared_forward` and the objectives of the phases with torch.compile."""
-        self._compilation = Compilation(self, backend)
 
     def _record_if_possible(self) -> None:
         always = any(
@@ -90,8 +83,8 @@ class Stepper:
             self._progress.fill_((step + 0.5) / total)
         if self.average:
             self.average.at(step + 1)
-        if self._compilation:
-            self._compilation.check(due, step)
+        if self.try_first:
+            self.try_first(due, step)
         if self.config.grad_accum_steps > 1:
             return self._update(due, step, partial(self._parts, step=step))
         columns = self.batches.at(step)

@@ -17,6 +17,7 @@ from genlab.core.values import Diagnosis, Embedding, Image, Logger
 from genlab.distributed.float64 import float64_on_host
 from genlab.distributed.runtime import Runtime
 from genlab.distributed.stop_sync import Agreement
+from genlab.engine.compiling import Compilation
 from genlab.engine.evaluate import evaluate, numbers
 from genlab.engine.optimizers import Schedule
 from genlab.engine.phase_state import MakeOptimizer
@@ -55,6 +56,8 @@ class Trainer:
         self._save: Save = lambda step, objects, state: None
         self._stop: Callable[[], int] = lambda: 0
         self.stepper = Stepper(model, data, runtime, config, seed, optimizer)
+        if config.compile:
+            Compilation(self.stepper)
         self.phases, self.average = self.stepper.phases, self.stepper.average
         self.batches = self.stepper.batches
         self.batches.end = self.total = config.total(self.batches.per_epoch)

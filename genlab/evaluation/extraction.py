@@ -138,9 +138,3 @@ def file_of(path: Path) -> Path:
     if not path.is_file():
         raise DataError(f"{path.name} is missing", str(path.parent), "install genlab again")
     return path
-
-
-def hash_of(path: Path) -> str:
-    """sha256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -73,6 +73,12 @@ def read_bounded(path: str | Path, limit: int, dir_fd: int | None = None) -> byt
     return data
 
 
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hex; OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> Entry:
     """Write `chunks` in order and flush them to the disk; OSError if that fails."""
     digest, size = hashlib.sha256(), 0

@@ -11,7 +11,7 @@ from torch import Tensor
 from genlab.config.trainer_config import TrainerConfig
 from genlab.core.model import Phase
 from genlab.distributed.runtime import Runtime
-from genlab.engine.compiling import compiled
+from genlab.engine.compiling import Compilation, compiled
 from genlab.engine.cuda_graphs import WARM_UP, Graphs, why_not_capturable
 from genlab.engine.phase_state import PhaseState
 from genlab.engine.trainer import Trainer
@@ -156,7 +156,7 @@ def test_what_cannot_be_compiled_runs_as_it_is(capsys: pytest.CaptureFixture[str
 def test_a_compiled_step_is_the_eager_one(make_trainer: MakeTrainer, family: str) -> None:
     """Traced and differentiated by torch.compile, run without its code generator, which takes half a minute."""
     eager, other = (make_trainer(family, *CHANGING) for _ in range(2))
-    other.stepper.compile(backend="aot_eager")
+    Compilation(other.stepper, backend="aot_eager")
     for trainer in (eager, other):
         for _ in range(5):
             values = trainer.train_step()

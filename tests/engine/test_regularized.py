@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genlab.checkpoint import manager
 from genlab.distributed.runtime import Runtime
+from genlab.engine.compiling import Compilation
 from genlab.engine.trainer import Trainer
 from genlab.errors import ConfigError
 from tests.engine.test_every_yaml import steps
@@ -86,7 +87,7 @@ def test_a_compiled_step_differentiates_twice(
     make_trainer: MakeTrainer, preset: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     eager, other = (make_trainer(preset, "model.latent_dim=4", *SECOND_ORDER[preset]) for _ in range(2))
-    other.stepper.compile(backend="aot_eager")
+    Compilation(other.stepper, backend="aot_eager")
     ends = [steps(trainer, 3) for trainer in (eager, other)]
     assert max(float((a - b).abs().max()) for a, b in zip(ends[0].values(), ends[1].values(), strict=True)) < 1e-5
     assert "compile" not in capsys.readouterr().err  # nothing was given up
@@ -107,7 +108,7 @@ class Breaks(torch.autograd.Function):
 
 def broken(trainer: Trainer, phase: int, error: RuntimeError) -> None:
     """As if compiled: this phase's gradient fails with `error`."""
-    trainer.stepper.compile(backend="eager")
+    Compilation(trainer.stepper, backend="eager")
     spec = trainer.stepper.phases[phase].spec
     objective = spec.objective
 

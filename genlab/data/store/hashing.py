@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from genlab.data.store import decoding
+from genlab.utils.files import file_sha256
 
 
 def file_hash(path: Path) -> str:
     """sha256 (hex) of a file; for images.npy, of its header and block hashes. ValueError or OSError if damaged."""
+    if path.name != "images.npy":
+        return file_sha256(path)
     with path.open("rb") as file:
-        if path.name != "images.npy":
-            return hashlib.file_digest(file, "sha256").hexdigest()
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
         header, block = file.read(rows.offset), decoding.BLOCK * rows[:1].nbytes
         return blocks_hash(header, (hashlib.sha256(data).hexdigest() for data in iter(lambda: file.read(block), b"")))

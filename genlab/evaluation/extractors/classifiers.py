@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from genlab.errors import ConfigError, DataError
-from genlab.evaluation.extraction import built, file_of, hash_of, shipped
+from genlab.evaluation.extraction import built, file_of, shipped
 from genlab.registry import EXTRACTORS
+from genlab.utils.files import file_sha256
 
 WEIGHTS = Path(__file__).parent / "weights"
 SIDE, FEATURES, CLASSES = 28, 64, 10
@@ -63,7 +64,7 @@ class SmallClassifier(nn.Module):
         from safetensors.torch import load_file
 
         path = file_of(WEIGHTS / f"{name}.safetensors")
-        self.name, self.digest = name, hash_of(path)
+        self.name, self.digest = name, file_sha256(path)
         self.network = Network()
         try:
             self.network.load_state_dict(load_file(path))

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from genlab.errors import DataError
-from genlab.evaluation.extraction import hash_of
 from genlab.registry import EXTRACTORS
+from genlab.utils.files import file_sha256
 from genlab.utils.paths import data_roots
 
 FOLDER = "inception"
@@ -50,7 +50,7 @@ class Inception(nn.Module):
                 "key extractor",
                 f"put them at {expected_path()} (GENLAB_DATA, else GENLAB_CACHE/data)",
             )
-        self.digest = hash_of(path)
+        self.digest = file_sha256(path)
         self.network = network(_read(path), path)
         self.eval().requires_grad_(False)
 
