@@ -1,7 +1,7 @@
-"""What a model is to the rest of genlab: its phases, and what it can do once trained.
+"""The interface of a model: the phases of a training step, and the capabilities of the trained model.
 
-A model file knows its networks and its losses, and nothing of devices, precision, optimisers, ranks, logging or
-paths. Images are float in [0, 1] with shape (N, C, H, W) at every public boundary.
+A model file contains networks and losses, but no code for devices, precision, optimizers, ranks, logging or paths.
+Every public method takes and returns images as float (N, C, H, W) in [0, 1].
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Shape = tuple[int, int, int]  # channels, height, width
 
 @dataclass(frozen=True)
 class Phase:
-    """One player's move in a training step.
+    """One update within a training step, for example of a GAN's discriminator.
 
-    `objective` takes what `Model.shared_forward` returned and gives scalars: `loss` is minimised, others are logged.
-    `module` is what descends; None means an update without gradients that the objective makes itself.
-    `every` moves this player only each that many steps; `window` is the share of training in which it moves at
-    all (greedy layer-wise training is consecutive windows). Phases of one and the same `module` share an optimiser,
-    whose settings are those of the first: a penalty that is due every 16th step is such a phase. An update without
-    gradients is made from the rows of all ranks; one that does not look at them says so by `gathers` False.
+    `objective` receives the result of `Model.shared_forward` and returns scalars by name: `loss` is minimized, and all
+    are logged. Gradient descent changes the parameters of `module`; if it is None, the objective itself makes an update
+    without gradients. The phase runs at every `every`-th step, and only between the two fractions of training in
+    `window`: greedy layer-wise training uses consecutive windows. Phases with the same `module` share one optimizer,
+    configured by the first of them; a penalty applied at every 16th step is such a phase. With several ranks, an update
+    without gradients receives the samples of all ranks, or with `gathers=False` those of its own rank.
     """
 
     name: str
@@ -40,44 +40,45 @@ class Phase:
 
 
 class Model(nn.Module):
-    """Base of every family. `inputs` names the data columns that `shared_forward` and the objectives take.
+    """Base class of all models.
 
-    A model whose losses change over training (a β schedule) registers a buffer `progress`, torch.ones(()), not
-    persistent: the engine writes the share of training done there before each step, on the device, so that a recorded
-    step follows it too. Of a trained model it is 1.
+    If a loss changes over training (a β schedule), register a non-persistent buffer `progress`, torch.ones(()). Before
+    each step the engine writes the fraction of training done into it, on the device, so that CUDA graphs read it too.
+    In a trained model it is 1.
     """
 
+    # the data columns that `shared_forward` receives
     inputs: tuple[str, ...] = ("image",)
-    # the data columns that encode(), reconstruct() and score() take after the image
+    # the data columns that encode(), reconstruct() and score() receive after the image
     conditions: ClassVar[tuple[str, ...]] = ()
-    # the options with which data may be points of any range, {}: with any; None: they must be pictures
+    # the options required to train on points of any range; {}: none are required; None: data must be images
     points: ClassVar[Mapping[str, Any] | None] = None
-    # whether the pictures a and b of a row must be partners: of the same thing
+    # whether the images of columns a and b must be pairs that show the same thing
     partners: ClassVar[bool] = False
-    # the validation quantity that tells a better run from a worse one, smaller is better; None: there is none
+    # the validation quantity that ranks checkpoints and runs, smaller is better; None if no number does
     monitor: str | None = "loss"
 
     def shared_forward(self, *columns: Any, **named: Any) -> tuple[Tensor, ...]:
-        """Once a step, with gradients: what the phases share (a GAN's fakes). By default the batch itself.
+        """The inputs of all objectives, computed once per step with gradients (a GAN's fakes); by default the batch.
 
-        One phase at most may send gradients through what this returns; the others take it detached.
+        At most one phase may backpropagate through the result; the others must detach it.
         """
         return columns
 
     def check_batch(self, n: int) -> None:
-        """ConfigError if the losses cannot take n samples, the size of the batches that `shared_forward` gets."""
+        """Raise ConfigError if the losses cannot be computed for n samples, the batch size of `shared_forward`."""
 
-    # Any: a family names the columns it takes, loss(self, image) or loss(self, image, label)
+    # Any: a subclass names its columns, loss(self, image) or loss(self, image, label)
     def loss(self, *columns: Any, **named: Any) -> dict[str, Tensor]:
-        """The objective of a one-player model: scalars in nats, summed over pixels, averaged over the batch."""
+        """The objective of a model with one phase: scalars in nats, summed over pixels, averaged over the batch."""
         raise NotImplementedError(f"{type(self).__name__} defines neither loss() nor phases()")
 
     def phases(self) -> list[Phase]:
         return [Phase("model", self.loss, self)]
 
-    def normal(self, rows: int, *shape: int) -> Tensor:
-        """Standard normal numbers where this model lives."""
-        return rng.normal(rows, *shape, like=next(itertools.chain(self.parameters(), self.buffers())))
+    def normal(self, n: int, *shape: int) -> Tensor:
+        """Standard normal float32 (n, *shape) on the model's device."""
+        return rng.normal(n, *shape, like=next(itertools.chain(self.parameters(), self.buffers())))
 
 
 @runtime_checkable
@@ -89,36 +90,36 @@ class Samples(Protocol):
 @runtime_checkable
 class Reconstructs(Protocol):
     def reconstruct(self, image: Tensor, *conditions: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] to their reconstructions, same shape and range."""
+        """Reconstructions of images (N, C, H, W) in [0, 1], with the same shape and range."""
 
 
 @runtime_checkable
 class Encodes(Protocol):
     def encode(self, image: Tensor, *conditions: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] to codes (N, D), from which `decode` needs nothing more."""
+        """Codes (N, D) of images (N, C, H, W) in [0, 1]. They include the conditions that `decode` needs."""
 
 
 @runtime_checkable
 class Decodes(Protocol):
     def decode(self, code: Tensor) -> Tensor:
-        """Codes (N, D) to images (N, C, H, W) in [0, 1]."""
+        """Images (N, C, H, W) in [0, 1] of codes (N, D)."""
 
 
 @runtime_checkable
 class HasPrior(Protocol):
     def prior(self, n: int) -> Tensor:
-        """n codes (n, D) from the distribution that generation starts from."""
+        """n codes (n, D) from the distribution from which the model generates."""
 
 
 @runtime_checkable
 class MixesStyles(Protocol):
-    """A generator that is told in each layer what to draw: StyleGAN's w."""
+    """A generator with one style vector per layer, as StyleGAN's w."""
 
     def styles(self, code: Tensor, truncation: float = 1.0) -> Tensor:
-        """Codes (N, D) to styles (N, L, D'), coarse layers first; drawn to their mean by a truncation below 1."""
+        """Styles (N, L, D') of codes (N, D), coarse layers first; `truncation` scales their distance from the mean."""
 
     def render(self, styles: Tensor) -> Tensor:
-        """Styles (N, L, D') to images (N, C, H, W) in [0, 1], without noise of their own."""
+        """Images (N, C, H, W) in [0, 1] of styles (N, L, D'); all images have the same noise."""
 
 
 @runtime_checkable
@@ -130,28 +131,28 @@ class HasPosterior(Protocol):
 @runtime_checkable
 class ImportanceSampled(Protocol):
     def observe(self, image: Tensor) -> Tensor:
-        """What the law p(x) is of, drawn from images in [0, 1] (binarised pixels), or the images themselves."""
+        """The tensor x whose likelihood is evaluated: pixels binarized at random, or the images in [0, 1] unchanged."""
 
     def log_weights(self, x: Tensor, samples: int, *conditions: Tensor) -> Tensor:
-        """Logarithms (N, samples), in nats, of independent numbers whose mean is p(x); `x` as from `observe`."""
+        """log w, (N, samples), in nats: independent weights w with E[w] = p(x); `x` is a result of `observe`."""
 
 
 @runtime_checkable
 class Translates(Protocol):
     def translate(self, image: Tensor) -> Tensor:
-        """Images of column `a`'s kind (N, C, H, W) to those of `b`'s, in [0, 1]."""
+        """Images of domain `a`, (N, C, H, W) in [0, 1], translated to domain `b`."""
 
 
 @runtime_checkable
 class TranslatesBack(Protocol):
     def translate_back(self, image: Tensor) -> Tensor:
-        """Images of column `b`'s kind (N, C, H, W) to those of `a`'s, in [0, 1]."""
+        """Images of domain `b`, (N, C, H, W) in [0, 1], translated to domain `a`."""
 
 
 @runtime_checkable
 class Scores(Protocol):
     def score(self, image: Tensor, *conditions: Tensor) -> Tensor:
-        """Anomaly score (N,), larger is stranger."""
+        """Anomaly scores (N,) of images (N, C, H, W) in [0, 1]; larger is more anomalous."""
 
 
 @runtime_checkable
@@ -163,34 +164,34 @@ class HasFilters(Protocol):
 @runtime_checkable
 class HasCodebook(Protocol):
     num_embeddings: int  # vectors in the codebook
-    dead_code_threshold: float  # codes used less than this fraction of uniform use are replaced; 0: never
+    dead_code_threshold: float  # a vector used less often than this fraction of the average is replaced; 0: never
 
     def indices(self, image: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] to code indices, int64 (N, ...), each in [0, num_embeddings)."""
+        """Codebook indices of images (N, C, H, W) in [0, 1]: int64 (N, ...) in [0, num_embeddings)."""
 
 
 @runtime_checkable
 class Clusterer(Protocol):
-    clusters: int  # categories that the model has found for itself
+    clusters: int  # number of categories, found without labels
 
     def cluster(self, image: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] to their categories, int64 (N,), each in [0, clusters)."""
+        """Categories of images (N, C, H, W) in [0, 1]: int64 (N,) in [0, clusters)."""
 
 
 @runtime_checkable
 class TraversesCodes(HasPrior, Decodes, Protocol):
-    continuous: int  # numbers of a code that are meant to have a meaning
+    continuous: int  # number of continuous code dimensions that training made interpretable
 
     def traverse(self, code: Tensor, which: int, values: Tensor) -> Tensor:
-        """Code (1, D) with number `which` at each of `values` (K,), the others at 0: K codes a category, in turn."""
+        """Variants (categories * K, D) of `code` (1, D): dimension `which` is each of `values` (K,), the others 0."""
 
 
 @runtime_checkable
 class BitsPerDim(Protocol):
-    discrete: bool  # whether the law of an image is one of 256 levels a number, not a density
+    discrete: bool  # whether p(x|code) is a probability of 256 levels per value, not a density
 
     def bound(self, image: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
-        """−log p(x|code) and the code's cost, each (N,) in nats: their sum is no less than −log p(x)."""
+        """−log p(x|code) and the code's length, each (N,) in nats; their sum is an upper bound of −log p(x)."""
 
 
 CAPABILITIES: list[type] = [
@@ -214,16 +215,16 @@ CAPABILITIES: list[type] = [
 
 
 def capability(protocol: type[P]) -> type[P]:
-    """Decorator: a capability that is declared elsewhere, beside the types that it speaks of (genlab/nn/losses)."""
+    """Decorator that adds a capability declared elsewhere, next to the types it uses (genlab/nn)."""
     CAPABILITIES.append(protocol)
     return protocol
 
 
 def generator_every(model: Model) -> int:
-    """In how many steps the generator moves once; 1 of a model that has none."""
+    """The generator is updated once in this many steps; 1 if the model has no generator."""
     return max((phase.every for phase in model.phases() if phase.name == "generator"), default=1)
 
 
 def capabilities(model: Model) -> list[str]:
-    """The names of what a model can do, for `genlab info` and error messages."""
+    """The names of a model's capabilities, for `genlab info` and error messages."""
     return [capability.__name__ for capability in CAPABILITIES if isinstance(model, capability)]

@@ -1,9 +1,9 @@
 """Random numbers that do not depend on how many processes share a batch.
 
-A draw of n rows on each of w ranks is a draw of n·w rows of which a rank keeps its own: two ranks with
-half a batch see what one rank sees with the whole, and a model file never mentions ranks. Such draws come from a
-generator that all ranks hold in the same state. What a library draws by itself (nn.Dropout) comes from torch's
-default generator: rank 0 has the seed's own stream, every other rank a stream of its own, so that masks differ.
+To sample n numbers on each of w ranks, every rank samples n·w from a generator in the same state and keeps its own n.
+So two ranks with half a batch each get the numbers that one rank gets for the whole batch, and a model file never
+mentions ranks. Modules such as nn.Dropout use torch's default generator instead; it is seeded differently on each rank,
+so that masks differ.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-_rank, _world = 0, 1
-_base: tuple[int, ...] = ()  # what `seed` was given
-_value = 0  # what the generators that all ranks hold alike were last seeded with
-_common: dict[torch.device, torch.Generator] | None = None  # alike on all ranks; None: there is one rank
+_rank, _world_size = 0, 1
+_base: tuple[int, ...] = ()  # the arguments of `seed`
+_value = 0  # the last seed of the generators in `_common`
+_common: dict[torch.device, torch.Generator] | None = None  # in the same state on all ranks; None: there is one rank
 
 
-def share(rank: int, world_size: int) -> None:
-    """Say once, at start-up, which part of a global batch this process holds."""
-    global _rank, _world, _common
-    _rank, _world = rank, world_size
+def set_rank(rank: int, world_size: int) -> None:
+    """Set which part of a global batch this process holds; called once at start-up."""
+    global _rank, _world_size, _common
+    _rank, _world_size = rank, world_size
     _common = {} if world_size > 1 else None
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Meanwhile, and once seeded, draws are whole and alike on every rank: what one process would draw."""
-    global _rank, _world
-    before = _rank, _world
-    _rank, _world = 0, 1
+def replicated() -> Iterator[None]:
+    """Inside, and once seeded, every rank gets the same numbers: those of a run with one process."""
+    global _rank, _world_size
+    before = _rank, _world_size
+    _rank, _world_size = 0, 1
     try:
         yield
     finally:
-        _rank, _world = before
+        _rank, _world_size = before
 
 
 def seed(*numbers: int) -> None:
@@ -46,8 +46,8 @@ def seed(*numbers: int) -> None:
     _apply(numbers)
 
 
-def branch(index: int) -> None:
-    """Seed the generators from what they were last seeded from and `index`: parts can then be done in any order."""
+def fold_in(index: int) -> None:
+    """Seed the generators from the arguments of the last `seed` and `index`, so that parts can run in any order."""
     _apply((*_base, index))
 
 
@@ -73,23 +73,24 @@ def _mixed(numbers: tuple[int, ...]) -> int:
     return value & 0x7FFFFFFFFFFFFFFF
 
 
-def normal(rows: int, *shape: int, like: Tensor) -> Tensor:
-    """Standard normal float32 of shape (rows, *shape) on the device of `like`."""
-    return _rows(torch.randn, rows, shape, like)
+def normal(n: int, *shape: int, like: Tensor) -> Tensor:
+    """Standard normal float32 (n, *shape) on the device of `like`."""
+    return _local(torch.randn, n, shape, like)
 
 
-def uniform(rows: int, *shape: int, like: Tensor) -> Tensor:
-    """Uniform [0, 1) float32 of shape (rows, *shape) on the device of `like`."""
-    return _rows(torch.rand, rows, shape, like)
+def uniform(n: int, *shape: int, like: Tensor) -> Tensor:
+    """Uniform float32 (n, *shape) in [0, 1) on the device of `like`."""
+    return _local(torch.rand, n, shape, like)
 
 
-def _rows(draw: Callable[..., Tensor], rows: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    everyone = draw((rows * _world, *shape), device=like.device, dtype=torch.float32, generator=_generator(like.device))
-    return everyone[_rank * rows : (_rank + 1) * rows]
+def _local(sample: Callable[..., Tensor], n: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    device, size = like.device, (n * _world_size, *shape)
+    everyone = sample(size, device=device, dtype=torch.float32, generator=_generator(device))
+    return everyone[_rank * n : (_rank + 1) * n]
 
 
 def _generator(device: torch.device) -> torch.Generator | None:
-    """The generator of draws for the global batch; None is torch's default, which serves where there is one rank."""
+    """The generator of numbers for the global batch; None is torch's default, used if there is one rank."""
     if _common is None:
         return None
     if device not in _common:

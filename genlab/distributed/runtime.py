@@ -150,7 +150,7 @@ def start(device: str, precision: str, deterministic: bool, threads: int | None,
         allocator.keep_freed_memory()
     if world_size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
-    rng.share(rank, world_size)
+    rng.set_rank(rank, world_size)
     return Runtime(chosen, choose_precision(precision, chosen), rank, world_size)
 
 
@@ -237,7 +237,7 @@ def stop() -> None:
     _only_deterministic(False)
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-    rng.share(0, 1)
+    rng.set_rank(0, 1)
 
 
 def _only_deterministic(wanted: bool) -> None:

@@ -42,7 +42,7 @@ def evaluate(
     device = next((tensor.device for tensor in tensors), torch.device("cpu"))
     try:
         # no autocast: a figure must not depend on the precision of training
-        with rng.alone(), float64_on_host(device):
+        with rng.replicated(), float64_on_host(device):
             rng.seed(seed, EVALUATION_STREAM)
             if runtime and runtime.world_size > 1:
                 return _among_ranks(evaluator, model, rows, runtime)

@@ -200,7 +200,7 @@ class Stepper:
 
 @contextlib.contextmanager
 def _without_gradients() -> Iterator[None]:
-    with torch.no_grad(), rng.alone():
+    with torch.no_grad(), rng.replicated():
         yield
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from genlab.core import rng
 from genlab.core.model import Model, Reconstructs, Scores
-from genlab.core.rng import branch
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 
@@ -37,7 +37,7 @@ def scores(model: Model, split: Split, rule: Rule = "auto", batch_size: int = 50
     """Scores (n,), on the host, of a split's images, or of those in every so many-th of its batches."""
     found = []
     for index, (image,) in enumerate(split.batches(("image",), batch_size, 0, every)):
-        branch(index)  # a batch has its own noise, whichever batches were scored before
+        rng.fold_in(index)  # a batch has its own noise, whichever batches were scored before
         found.append(score(model, image, rule).cpu())
     return torch.cat(found)
 

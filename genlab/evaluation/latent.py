@@ -20,7 +20,7 @@ def codes(model: Model, split: Split, n: int | None = None, batch_size: int = BA
     for index, columns in enumerate(split.batches(("image", *model.conditions), min(batch_size, count))):
         if index * batch_size >= count:
             break
-        rng.branch(index)  # a batch has its own noise, whatever n is
+        rng.fold_in(index)  # a batch has its own noise, whatever n is
         found.append(model.encode(*columns).flatten(1).float().cpu())
     return torch.cat(found)[:count]
 

@@ -53,7 +53,7 @@ def build_data(config: Mapping[str, Any], runtime: Runtime) -> Data:
 def build_model(config: Mapping[str, Any], data: DataSpec, runtime: Runtime) -> Model:
     """The model on its device, its initial weights given by the seed; the same on every rank."""
     _check_kind(config["model"], data)
-    with rng.alone():
+    with rng.replicated():
         rng.seed(config["seed"])
         model = MODELS.build(config["model"], "model", image_shape=data.shape, num_classes=data.num_classes)
     if "label" in model.inputs and data.num_classes is None:

@@ -11,7 +11,7 @@ from genlab.core import rng
 @pytest.fixture(autouse=True)
 def alone() -> None:
     yield
-    rng.share(0, 1)
+    rng.set_rank(0, 1)
 
 
 @pytest.mark.parametrize("draw", [rng.normal, rng.uniform])
@@ -21,7 +21,7 @@ def test_ranks_hold_consecutive_rows_of_one_draw(draw) -> None:
     whole = draw(24, 5, like=like)
     parts = []
     for rank in range(3):
-        rng.share(rank, 3)
+        rng.set_rank(rank, 3)
         rng.seed(3, 7)
         parts.append(draw(8, 5, like=like))
     assert torch.equal(torch.cat(parts), whole)
@@ -52,10 +52,10 @@ def test_what_a_library_draws_differs_by_rank() -> None:
     alone = dropout(torch.ones(64))
     masks, common = [], []
     for rank in range(3):
-        rng.share(rank, 3)
+        rng.set_rank(rank, 3)
         rng.seed(3, 7)
         masks.append(dropout(torch.ones(64)))
-        with rng.alone():
+        with rng.replicated():
             common.append(rng.normal(4, 5, like=like))
     assert torch.equal(masks[0], alone)
     assert not torch.equal(masks[0], masks[1])
@@ -70,7 +70,7 @@ def test_a_branch_depends_on_its_index_and_not_on_what_was_drawn_before() -> Non
     for order in ([0, 1], [1, 0]):
         rng.seed(3, 7)
         for index in order:
-            rng.branch(index)
+            rng.fold_in(index)
             draws.setdefault(index, []).append(rng.normal(4, like=like))
     assert all(torch.equal(*pair) for pair in draws.values())
     assert not torch.equal(draws[0][0], draws[1][0])

@@ -170,11 +170,11 @@ def test_two_ranks_draw_what_one_draws(small: Build) -> None:
     halves = []
     try:
         for rank in (0, 1):
-            rng.share(rank, 2)
+            rng.set_rank(rank, 2)
             rng.seed(0)
             halves.append(model.prior(3))
     finally:
-        rng.share(0, 1)
+        rng.set_rank(0, 1)
     assert torch.equal(torch.cat(halves), whole)
 
 
@@ -200,7 +200,7 @@ def test_what_is_monitored_is_logged(small: Build) -> None:
 
 
 def test_what_is_logged_is_explained(small: Build) -> None:
-    """docs/reading-the-logs.md names each value, with or without its player."""
+    """docs/reading-the-logs.md names each value, with or without its phase."""
     explained = set(re.findall(r"`([^`\s]+)`", (CONFIGS.parent / "docs/reading-the-logs.md").read_text()))
     names = a_step(small((1, 8, 8)), torch.rand(N, 1, 8, 8))
     assert [name for name in names if not {name, name.rpartition("/")[2]} & explained] == []

@@ -38,7 +38,7 @@ def _fork(rank: int, world_size: int, folder: Path, work: Work) -> int:
         torch.set_num_threads(1)
         store = dist.FileStore(str(folder / "store"), world_size)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=timedelta(seconds=60))
-        rng.share(rank, world_size)
+        rng.set_rank(rank, world_size)
         result = work(Runtime(torch.device("cpu"), "fp32", rank, world_size))
         torch.save(result, folder / f"rank-{rank}.pt")
         if dist.is_initialized():

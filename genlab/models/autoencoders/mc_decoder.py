@@ -50,7 +50,7 @@ class MonteCarloDecoder(Model):
 
     def log_weights(self, x: Tensor, samples: int) -> Tensor:
         """log p(x|z_k), (N, samples), for codes z_k sampled from the prior."""
-        with rng.alone():  # the same codes on every process
+        with rng.replicated():  # the same codes on every process
             z = self.prior(samples)
         return -pairwise_bernoulli_nll(self.decoder(z), x)
 

@@ -184,7 +184,7 @@ class BoltzmannLayer(nn.Module):
         if self.chains is None:
             return gibbs(self.energy, v, steps)
         if self.training:
-            with rng.alone():
+            with rng.replicated():
                 self.chains.copy_(gibbs(self.energy, self.chains, steps))
         return self.chains.clone()  # the next step may move the chains before this gradient is computed
 

@@ -97,14 +97,14 @@ def test_chains_are_alike_on_every_rank() -> None:
     moved = []
     try:
         for rank in (0, 1):
-            rng.share(rank, 2)
+            rng.set_rank(rank, 2)
             torch.manual_seed(0)
             layer = BoltzmannLayer(6, 3, chains=5)
             rng.seed(7)
             layer.loss(torch.rand(4, 6).round(), 2)
             moved.append(layer.chains)
     finally:
-        rng.share(0, 1)
+        rng.set_rank(0, 1)
     assert torch.equal(moved[0], moved[1])
 
 

@@ -96,7 +96,7 @@ def test_two_ranks_fill_one_pool(tmp_path: Path) -> None:
         for step in range(3):
             rng.seed(step)
             drawn = model.shared_forward(a.chunk(world_size)[rank], b.chunk(world_size)[rank])
-            with torch.no_grad(), rng.alone():
+            with torch.no_grad(), rng.replicated():
                 model.store(*(runtime.gather(drawn) if runtime else drawn))  # type: ignore[operator]
         return [model.pools[domain].images.clone() for domain in "XY"]  # type: ignore[index,union-attr]
 

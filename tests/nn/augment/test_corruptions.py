@@ -81,10 +81,10 @@ def test_two_ranks_spoil_as_one_does(name: str) -> None:
     try:
         halves = []
         for rank in (0, 1):
-            rng.share(rank, 2)
+            rng.set_rank(rank, 2)
             halves.append(corrupted(name, [0.1, 0.9], image[3 * rank : 3 * rank + 3]))
     finally:
-        rng.share(0, 1)
+        rng.set_rank(0, 1)
     assert torch.equal(torch.cat(halves), whole)
 
 

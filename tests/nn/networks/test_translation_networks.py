@@ -104,9 +104,9 @@ def test_dropout_is_never_off_and_alike_however_many_share_the_batch() -> None:
     halves = []
     try:
         for rank in (0, 1):
-            rng.share(rank, 2)
+            rng.set_rank(rank, 2)
             rng.seed(0)
             halves.append(drop(x[:2]))
     finally:
-        rng.share(0, 1)
+        rng.set_rank(0, 1)
     assert torch.equal(torch.cat(halves), whole)

@@ -127,7 +127,7 @@ class DiracState:
 
     def mean_velocity(self, theta: float, psi: float, n: int) -> Tensor:
         self.set(theta, psi)
-        rng.branch(0)
+        rng.fold_in(0)
         return torch.stack([self.velocity() for _ in range(0, n, BATCH)]).mean(0)
 
     def field(self, points: Tensor) -> Tensor:

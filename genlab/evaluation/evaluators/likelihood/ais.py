@@ -49,11 +49,11 @@ class AnnealedLikelihood(Evaluator):
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         self.found = {"pixels": pixels_of(model)}
-        rng.branch(0)  # noise of its own: log Z is the same whichever split is measured
+        rng.fold_in(0)  # noise of its own: log Z is the same whichever split is measured
         z = model.log_partition(self._mean(split.sibling("train")), self.chains, self.temperatures)
         total = torch.zeros((), dtype=torch.float64)
         for index, (image,) in enumerate(split.batches(("image",), self.batch_size)):
-            rng.branch(1 + index)
+            rng.fold_in(1 + index)
             total += model.unnormalized(image).double().sum().cpu()
         mean = float(total) / len(split)
         yield "nll", z.value - mean

@@ -72,10 +72,10 @@ class ImportanceSampledNLL(MeanEvaluator):
             left = wanted - block * BLOCK
             if left <= 0:
                 break
-            rng.branch(2 * block)
+            rng.fold_in(2 * block)
             x = model.observe(image)
             self.note(model, x, binarized=x is not image)
-            rng.branch(2 * block + 1)  # the codes have noise of their own: their number does not change the pixels
+            rng.fold_in(2 * block + 1)  # the codes have noise of their own: their number does not change the pixels
             columns = [column[:left].split(max(1, self.chunk // self.samples)) for column in (x, *conditions)]
             nll = [-self.log_likelihood(model, *part) for part in zip(*columns, strict=True)]
             yield torch.cat(nll), x[0].numel()

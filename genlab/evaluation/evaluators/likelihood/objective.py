@@ -35,7 +35,7 @@ class Objective(MeanEvaluator):
         self, model: Model, split: Split, rank: int, world_size: int
     ) -> Iterator[tuple[int, dict[str, Tensor]]]:
         for index, columns in enumerate(split.batches(model.inputs, self.batch_size, rank, world_size)):
-            rng.branch(rank + index * world_size)  # a batch has its own noise, whichever rank evaluates it
+            rng.fold_in(rank + index * world_size)  # a batch has its own noise, whichever rank evaluates it
             n = len(columns[0])
             drawn = model.shared_forward(*columns)
             yield (
