@@ -22,8 +22,8 @@ class GenlabError(Exception):
     def __init_subclass__(cls, code: int | None = None) -> None:
         cls.code = code or cls.code
 
-    def __init__(self, what: str, where: str = "", remedy: str = "") -> None:
-        super().__init__("; ".join(" ".join(part.split()) for part in (what, where, remedy) if part))
+    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
+        super().__init__("; ".join(" ".join(part.split()) for part in (what, where, hint) if part))
 
 
 class ConfigError(GenlabError, code=2):
@@ -61,8 +61,8 @@ class SweepError(GenlabError, code=8):
 class Stopped(GenlabError):
     """A signal asked the run to stop; it saved its state and can be resumed."""
 
-    def __init__(self, signum: int, what: str, where: str = "", remedy: str = "") -> None:
-        super().__init__(what, where, remedy)
+    def __init__(self, signum: int, what: str, where: str = "", hint: str = "") -> None:
+        super().__init__(what, where, hint)
         self.code = 128 + signum
 
 

@@ -1,6 +1,6 @@
 """Names to constructors.
 
-A spec is a mapping `{"name": ..., **kwargs}`, or the bare name where every other key has a default. The constructor's
+A spec is a mapping `{"name": ..., **kwargs}`, or only the name if every other key has a default. The constructor's
 signature is its schema: pydantic reads types, bounds (`Annotated[int, Gt(0)]`) and choices (`Literal[...]`), so each
 key is checked in one place, before anything is built. Values known only at run time (an image's shape, a parameter
 list) are declared when the registry is made, never appear in YAML, and are passed by the caller of `build`.
@@ -78,7 +78,7 @@ def keyword_parameters(target: Callable[..., Any]) -> dict[str, inspect.Paramete
 
 
 def check_keywords(schema: type[BaseModel], values: Spec, where: str) -> dict[str, Any]:
-    """`values` with their types settled (lists become tuples where asked); ConfigError names the key at fault.
+    """`values` converted to the types of the schema (a list to a tuple); ConfigError names the key at fault.
 
     Checked as JSON, because a configuration holds JSON values: a list fits a tuple, a bool is not an int.
     """
@@ -178,9 +178,9 @@ class Registry:
     def check(self, spec: Spec | str, where: str = "") -> dict[str, Any]:
         """`spec` as it is stored: every bare name, also of a spec inside it, is a mapping. Builds nothing."""
         _, checked = self._call(spec, where)
-        given = {"name": spec} if isinstance(spec, str) else spec
+        complete = {"name": spec} if isinstance(spec, str) else spec
         nested = {key: value for key, value in checked.items() if isinstance(value, dict)}
-        return {**given, **nested}
+        return {**complete, **nested}
 
     def build(self, spec: Spec | str, where: str = "", **runtime: Any) -> Any:
         """Check `spec`, then call its constructor with it and those `runtime` values that it takes."""
@@ -191,7 +191,7 @@ class Registry:
     def spec_type(self, takes: str = "") -> Any:
         """The annotation of a parameter that holds a spec of this registry, checked along with its owner.
 
-        The constructor must have a parameter named `takes`, if that is given.
+        If `takes` is set, the constructor must have a parameter of that name.
         """
 
         def normalized(spec: Any) -> dict[str, Any]:

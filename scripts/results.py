@@ -190,7 +190,7 @@ def section(part: Claims, ledger: Ledger) -> Iterator[str]:
         yield f"| {row.what} | {measured(row, part, ledger)} | {row.published or '-'} |"
     yield ""
     for curve in part.curves:
-        yield from (f"| run | `{curve.metric}` on validation images, after optimiser steps |", "| --- | --- |")
+        yield from (f"| run | `{curve.metric}` on validation images, after optimizer steps |", "| --- | --- |")
         for name in curve.runs:
             yield f"| `{name}` | {ledger.recall(name, part.runs[name])['curves'].get(curve.metric, NOTHING)} |"
         yield ""

@@ -35,7 +35,7 @@ class Checkpoints:
         if keep < 2:
             raise ConfigError(
                 f"bad value {keep} for 'checkpoint.keep'",
-                "one checkpoint alone is at risk while the next one is written",
+                "a single checkpoint is at risk while the next one is written",
                 "give 2 or more",
             )
         self.folder = Path(folder)
@@ -83,7 +83,7 @@ class Checkpoints:
             path = self.folder / name
             try:
                 if step_of(name) is None:
-                    raise CheckpointError(f"'{name}' is no name of a checkpoint")
+                    raise CheckpointError(f"'{name}' is not the name of a checkpoint")
                 loaded = read(path)
             except CheckpointError as error:
                 bad.append(f"{name} ({_reason(error)})")

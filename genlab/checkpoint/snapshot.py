@@ -85,7 +85,7 @@ def verify(path: Path) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of the folder, which is no link; whatever is found wrong inside becomes a CheckpointError."""
+    """A descriptor of the folder, which must not be a link; errors inside become a CheckpointError."""
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -94,7 +94,7 @@ def _opened(path: Path) -> Iterator[int]:
             os.close(folder)
     except OSError as error:
         linked = error.errno in (errno.ELOOP, errno.ENOTDIR)
-        reason = "a link or file is where a folder or file should be" if linked else str(error.strerror)
+        reason = "a link or file is in place of a folder or file" if linked else str(error.strerror)
         raise CheckpointError(f"{path.name} cannot be used: {reason}", str(path), REMEDY) from error
     except ValueError as error:
         raise CheckpointError(f"{path.name} cannot be used: {error}", str(path), REMEDY) from error

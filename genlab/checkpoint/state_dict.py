@@ -34,7 +34,7 @@ def pack(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A snapshot: contiguous CPU copies of all tensors under unique names, and the structure they came from.
 
-    The memory of `earlier`, a snapshot that nobody needs any more, is used again where shapes and dtypes are the same.
+    The memory of `earlier`, a snapshot that nobody needs any more, is used again if shapes and dtypes are the same.
     Copies from a GPU lie in pinned memory and are made without waiting for each other.
     """
     tensors: dict[str, Tensor] = {}

@@ -160,7 +160,7 @@ def _document(content: str, where: str) -> None:
         elif name == "defaults":
             _defaults_node(value, where)
         elif name.split(".")[0] == "plugins" and any(_scalars(value)):
-            raise ConfigError("'plugins' is honoured only from the command line", where, "give plugins=[...] there")
+            raise ConfigError("'plugins' is allowed only on the command line", where, "give plugins=[...] there")
 
 
 def _events(content: str, where: str) -> None:

@@ -1,4 +1,4 @@
-"""What is known of a data set before any of its images is decoded."""
+"""The properties of a data set that are known before any image is decoded."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ GENERATED = "generated_"  # prefix of a data set's name: samples of its models, 
 
 @dataclass(eq=False)
 class DataSpec:
-    """What decides whether a model can learn from a data set.
+    """The properties that decide whether a model can learn from a data set.
 
     `shape` is (C, H, W); `columns` are the names that batches can have; `label_names` are classes, or attributes if
-    `multi_label`; `points` says that images are points of any range, of one pixel each; `aligned` that the images `a`
-    and `b` of a pair show the same thing.
+    `multi_label`; `points`: the samples are points of any range, one pixel each; `aligned`: the images `a` and `b` of
+    a pair show the same thing.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What an evaluator is: it measures or shows something of a model, during training and in `genlab eval`."""
+"""Base classes of evaluators, which measure or show a property of a model in training and in `genlab eval`."""
 
 from __future__ import annotations
 
@@ -18,51 +18,51 @@ from genlab.registry import Cadence
 class Evaluator:
     """The base class. A registered evaluator is a dataclass whose fields are its keys in YAML; `every` is one of all.
 
-    `run` is called without gradients, in evaluation mode, and with a random stream of its own.
+    `run` is called without gradients, in evaluation mode, and with its own random stream.
     """
 
-    every: Cadence = field(default=None, kw_only=True)  # how often during training; None: only at the end
-    found: dict[str, Any] = field(default_factory=dict, init=False)  # what the last run adds to the protocol
-    memory: dict[str, Any] | None = field(default=None, init=False)  # in checkpoints: to compare with earlier runs
+    every: Cadence = field(default=None, kw_only=True)  # how often during training; None: only at its end
+    found: dict[str, Any] = field(default_factory=dict, init=False)  # entries that the last run adds to the protocol
+    memory: dict[str, Any] | None = field(default=None, init=False)  # in checkpoints: to compare with later calls
 
-    split: ClassVar[str | None] = "valid"  # the split that is read unless the user names one; None: no data are read
+    split: ClassVar[str | None] = "valid"  # the split to read unless the user names one; None: reads no data
     needs: ClassVar[tuple[Any, ...]] = ()  # capabilities (genlab/core/model.py) that a model must have, all of them
     live: ClassVar[bool] = False  # True: evaluate the weights being trained, not their average (trainer.ema_decay)
-    notes: ClassVar[Mapping[str, Any]] = {}  # what the protocol states besides the keys
+    notes: ClassVar[Mapping[str, Any]] = {}  # entries of the protocol besides the keys
 
     def applies(self, model: Any) -> bool:
         """Whether this evaluator can be run on `model`; if not, it is left out."""
         return all(isinstance(model, capability) for capability in self.needs)
 
     def instead(self, model: Any) -> str | None:
-        """The key (`source=reconstructions`) with which this applies to a model that it does not apply to as it is."""
+        """The override (`source=reconstructions`) that makes this applicable to `model`; None if there is none."""
 
     def check(self, split: Any) -> None:
-        """GenlabError if the data or other files lack something. Called before training; may read labels, no more."""
+        """GenlabError if the data or other files lack something. Called before training; may read only labels."""
 
     def run(self, model: Any, split: Any) -> Iterator[tuple[str, Value]]:
-        """Names and values. `split` is the Split to read, or None if `self.split` is."""
+        """Names and values. `split` is the Split to read; None if `self.split` is None."""
         raise NotImplementedError
 
     def protocol(self) -> dict[str, Any]:
-        """What must be known to measure the same again; stored beside the figures."""
+        """Everything needed to repeat the measurement; stored with the values."""
         keys = [key for key in inspect.signature(type(self)).parameters if key != "every"]
         return {**{key: getattr(self, key) for key in keys}, **self.notes, **self.found}
 
 
 class MeanEvaluator(Evaluator):
-    """An evaluator whose figures are means over the images of a split; several ranks share the images."""
+    """An evaluator whose values are means over the images of a split, which are divided among the ranks."""
 
     def batches(self, model: Any, split: Any, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """For each batch of this rank: the number of images, and each figure summed over them, float64."""
+        """For each batch of this rank: the number of images, and each value summed over them, float64."""
         raise NotImplementedError
 
     def figures(self, totals: dict[str, float], n: float) -> Iterator[tuple[str, Value]]:
-        """The figures from the sums over all n images."""
+        """The values from their sums over all n images."""
         return ((name, total / n) for name, total in totals.items())
 
     def sums(self, model: Any, split: Any, rank: int, world_size: int) -> tuple[dict[str, Tensor], int]:
-        """Each figure summed over the images of this rank, and the number of these images."""
+        """Each value summed over the images of this rank, and the number of these images."""
         totals: dict[str, Tensor] = {}
         n = 0
         for count, found in self.batches(model, split, rank, world_size):

@@ -1,4 +1,4 @@
-"""A model's samples: the options that it takes, and many of them in batches that fit in memory."""
+"""Samples of a model: the options of `sample`, and sampling in batches."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from genlab.registry import signature_schema
 
 
 def sample_options(model: Samples) -> type[BaseModel]:
-    """The schema of what a model's `sample` takes after `n`: the options of `genlab sample RUN key=value`."""
+    """The schema of the parameters of `sample` after `n`: the options of `genlab sample RUN key=value`."""
     function = type(model).sample
     return signature_schema(function, tuple(inspect.signature(function).parameters)[:2])
 
 
 def classes_in_turn(model: Model) -> int | None:
-    """How many classes a model's samples go through, from the first on in every call; None: it takes no class."""
+    """The number of classes through which the samples of each call cycle; None if `sample` takes no label."""
     takes_label = isinstance(model, Samples) and "label" in sample_options(model).model_fields
     return getattr(model, "num_classes", None) or None if takes_label else None
 
 
 def sample_batches(model: Samples, n: int, batch_size: int, **options: Any) -> Iterator[Tensor]:
-    """`n` samples in batches of about `batch_size`, all but the last whole turns of the classes: 256, 256, 88."""
+    """`n` samples in batches of about `batch_size`; all but the last hold whole cycles of the classes: 250, 250."""
     turn = (classes_in_turn(model) if isinstance(model, Model) else None) or 1
     size = max(1, batch_size // turn) * turn
     for start in range(0, n, size):

@@ -1,6 +1,6 @@
-"""Functions that torch.compile leaves as they are, with all that they call: it has no second derivative.
+"""Functions that torch.compile skips, with everything that they call, since it has no second derivatives.
 
-torch's own decorator for this loads the compiler, which takes longer than a short run that compiles nothing.
+torch.compiler.disable as a decorator would load the compiler, which takes longer than a short run.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ R = TypeVar("R")
 
 
 class Uncompiled(Generic[P, R]):
-    """Decorator."""
+    """Decorator: torch.compile skips `function` after a call of `keep_out`."""
 
-    known: list[Uncompiled] = []  # noqa: RUF012  one list for all, as it is meant
+    known: list[Uncompiled] = []  # noqa: RUF012  shared by all instances
 
     def __init__(self, function: Callable[P, R]) -> None:
         self.function = function
@@ -29,7 +29,7 @@ class Uncompiled(Generic[P, R]):
 
 
 def keep_out() -> None:
-    """Hide them from the compiler: before anything is compiled that may call one."""
+    """Exclude these functions from compilation; call it before the first torch.compile."""
     import torch
 
     for each in Uncompiled.known:

@@ -65,7 +65,7 @@ class Diagnosis:
         return step >= self.steps and (total == 0 or step > self.after * total)
 
 
-UNTAUGHT = 500  # updates of a network before it is judged: earlier behavior is that of a beginner
+UNTAUGHT = 500  # updates of a network before diagnoses are reported: until then it has learned too little
 PNG_LEVEL = 1  # of zlib: a third of the time of the usual 6, for files a fifth larger
 
 Value = float | Tensor | Image | Embedding | Diagnosis

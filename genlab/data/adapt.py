@@ -156,8 +156,8 @@ def _read(samples: Any, index: int, size: int | None) -> tuple[NDArray[Any], Any
     except GenlabError:
         raise
     except Exception as error:  # a foreign dataset may raise anything
-        said = " ".join(str(error).split())[:160]
-        raise DataError(f"sample {index} cannot be read ({said})", type(error).__name__, "convert it") from None
+        reason = " ".join(str(error).split())[:160]
+        raise DataError(f"sample {index} cannot be read ({reason})", type(error).__name__, "convert it") from None
 
 
 def pick(mapping: Mapping[str, Any], names: Sequence[str]) -> Any:

@@ -30,22 +30,22 @@ class Derived(Dataset):
 
         ConfigError if it cannot be a base, or if it does not have such a key.
         """
-        place, given = f"dataset.{key}", {name: value for name, value in keys.items() if value}
-        spec = DATASETS.check(spec, place)
+        section, overrides = f"dataset.{key}", {name: value for name, value in keys.items() if value}
+        spec = DATASETS.check(spec, section)
         why_not = _why_not(DATASETS.get(spec["name"]))
         if why_not:
             others = ", ".join(name for name in DATASETS.names() if not _why_not(DATASETS.get(name)))
-            raise ConfigError(f"data set '{spec['name']}' {why_not}", f"key {place}.name", f"choose one of: {others}")
-        unknown = next((name for name in given if name not in DATASETS.schema(spec["name"]).model_fields), None)
+            raise ConfigError(f"data set '{spec['name']}' {why_not}", f"key {section}.name", f"choose one of: {others}")
+        unknown = next((name for name in overrides if name not in DATASETS.schema(spec["name"]).model_fields), None)
         if unknown:
-            off = "false" if given[unknown] is True else "null"
+            off = "false" if overrides[unknown] is True else "null"
             raise ConfigError(
                 f"data set '{spec['name']}' has no key {unknown}",
                 f"key dataset.{unknown}",
                 f"use dataset.{unknown}={off}",
             )
-        self.inner = build_dataset({**spec, **given}, place, seed=self.seed)
-        self.inner.key = lambda name: f"dataset.{name}" if name in given else f"{place}.{name}"
+        self.inner = build_dataset({**spec, **overrides}, section, seed=self.seed)
+        self.inner.key = lambda name: f"dataset.{name}" if name in overrides else f"{section}.{name}"
         self.inner.validate = self.validate_inner
 
     def validate_inner(self, inner: DataSpec) -> None:

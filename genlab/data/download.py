@@ -21,32 +21,32 @@ def fetch(name: str, mirrors: Sequence[str], md5: str, folder: Path) -> Path:
     It is renamed into place once verified; a second process that needs it waits for the first. DataError, saying which
     file to put where, if no mirror has it.
     """
-    place = folder / name
+    path = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder / ".lock", name):
-            return place if place.is_file() else _from_any(name, mirrors, md5, place)
+            return path if path.is_file() else _from_any(name, mirrors, md5, path)
     except OSError as error:
         raise ConfigError(
-            f"{place} cannot be written ({error})",
+            f"{path} cannot be written ({error})",
             "the cache",
             "point the environment variable GENLAB_CACHE to a writable folder",
         ) from None
 
 
-def _from_any(name: str, mirrors: Sequence[str], md5: str, place: Path) -> Path:
-    temporary = place.with_name(f".{name}.part")  # the lock is held: nobody else writes it
+def _from_any(name: str, mirrors: Sequence[str], md5: str, path: Path) -> Path:
+    temporary = path.with_name(f".{name}.part")  # the lock is held: nobody else writes it
     reasons = []
     try:
         for mirror in mirrors:
             reason = _download(mirror + name, temporary, md5)
             if reason is None:
-                os.replace(temporary, place)
-                return place
+                os.replace(temporary, path)
+                return path
             reasons.append(f"{mirror}: {reason}")
     finally:
         temporary.unlink(missing_ok=True)
-    raise DataError(f"{name} is missing and cannot be downloaded", ", ".join(reasons), f"put it at {place}")
+    raise DataError(f"{name} is missing and cannot be downloaded", ", ".join(reasons), f"put it at {path}")
 
 
 def _download(url: str, to: Path, md5: str) -> str | None:

@@ -24,7 +24,7 @@ JITTER = 286 / 256  # an image is enlarged by this factor and cropped to its siz
 
 @dataclass(frozen=True)
 class Augment:
-    """Augmentation of training images: mirrored half the time; enlarged by 286/256 and cropped at a random place."""
+    """Augmentation of training images: mirrored half the time; enlarged by 286/256 and cropped at a random position."""
 
     flip: bool
     jitter: bool
@@ -77,10 +77,10 @@ class PairTable(Table):
         return jittered(image, drawn[:, 1:]).contiguous(memory_format=memory_format)
 
 
-def jittered(image: Tensor, place: Tensor) -> Tensor:
-    """Images (N, C, H, W) enlarged by 286/256 and cropped to their size at `place` (N, 2), from (0, 0) to (1, 1)."""
+def jittered(image: Tensor, position: Tensor) -> Tensor:
+    """Images (N, C, H, W) enlarged by 286/256 and cropped to their size at `position` (N, 2), from (0, 0) to (1, 1)."""
     scale = image.new_full((len(image),), 1 / JITTER)
-    x, y = ((1 - scale)[:, None] * (2 * place - 1)).unbind(1)
+    x, y = ((1 - scale)[:, None] * (2 * position - 1)).unbind(1)
     zero = torch.zeros_like(scale)
     window = torch.stack([scale, zero, x, zero, scale, y], dim=1).view(-1, 2, 3)
     grid = nn.functional.affine_grid(window, list(image.shape), align_corners=False)
@@ -88,7 +88,7 @@ def jittered(image: Tensor, place: Tensor) -> Tensor:
 
 
 class PairOrder(Order):
-    """Pairs in order, each with three uniform numbers, a function of (seed, epoch, pair): mirror, and place (x, y)."""
+    """Pairs in order, each with three uniform numbers for (mirror, crop x, crop y), fixed by (seed, epoch, pair)."""
 
     def augmentation(self, n: int, epoch: int) -> Tensor:
         return torch.rand(n, 3, generator=generator(self.seed, "chances", epoch))

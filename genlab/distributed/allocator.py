@@ -14,7 +14,7 @@ LARGEST = (2**30, 2**25)  # bytes; the second is what an older glibc takes at mo
 
 
 def keep_freed_memory() -> None:
-    """From now on blocks up to 1 GB are reused rather than returned. Nothing happens where malloc is not glibc's."""
+    """From now on blocks up to 1 GB are reused rather than returned. Nothing happens unless malloc is glibc's."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         # if it takes neither, the trim threshold stays too: setting it would end malloc's own adaption

@@ -39,9 +39,9 @@ def _sum(value: Tensor) -> Tensor:
 
 
 def global_mean(x: Tensor, training: bool) -> Tensor:
-    """The mean (D,) of x (N, D) over the global batch, to which every rank has as many rows; differentiable.
+    """The mean (D,) of x (N, D) over the global batch, N samples from each rank; differentiable.
 
-    Outside training ranks have different batches, and the mean is over their own.
+    Outside training, each rank averages over its own batch.
     """
     if training and dist.is_available() and dist.is_initialized():
         return _sum(x.mean(0)) / dist.get_world_size()
@@ -131,7 +131,7 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
 def synchronize(model: nn.Module) -> None:
     """Let every batch norm of `model` see the global batch. Parameters, buffers and their names stay as they are.
 
-    The class is exchanged in place: layers used twice, and phases that hold a layer, need no mending. ConfigError
+    The class of each layer is replaced in place, so all references to a layer remain valid. ConfigError
     for a batch norm of somebody's own making, whose forward we cannot know.
     """
     for name, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""float64 where the device has none: an Apple GPU (mps) computes in float32 at most."""
+"""float64 for devices without it: an Apple GPU (mps) computes in float32 at most."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from genlab.utils.signals import noted
 from genlab.utils.subprocesses import cores, die_with_parent, genlab_command
 
 POLL = 0.05  # seconds between looks at the processes
-GRACE = 20  # seconds for the other ranks to end after a failure; NCCL alone would wait for half an hour
+GRACE = 20  # seconds for the other ranks to end after a failure; NCCL would wait for half an hour
 SAVING = 600  # seconds after a stop of all ranks: rank 0 may be writing a checkpoint
 TOGETHER = {130, 143, DivergedError.code, PEER_GONE}  # exit codes of a stop or divergence, which ends every rank
 MOST = 64  # as in genlab.config.trainer_config
@@ -38,9 +38,9 @@ class Rank:
     killed: bool = False  # by the launcher, because another rank failed
 
 
-def wanted(settings: Mapping[str, Any]) -> int:
-    """The number of processes that an unchecked configuration asks for; 1: this process alone."""
-    trainer = settings.get("trainer")
+def wanted(config: Mapping[str, Any]) -> int:
+    """The number of processes that an unchecked configuration asks for; 1: only this process."""
+    trainer = config.get("trainer")
     devices = trainer.get("devices") if isinstance(trainer, Mapping) else None
     if "WORLD_SIZE" in os.environ or not isinstance(devices, int):
         return 1
@@ -48,7 +48,7 @@ def wanted(settings: Mapping[str, Any]) -> int:
 
 
 def launch(count: int, words: Sequence[str]) -> int:
-    """Run `genlab WORDS` in `count` processes that share a run; the exit code that one process would give.
+    """Run `genlab WORDS` as one run in `count` processes; returns the exit code that one process would return.
 
     Signals are forwarded to all of them. When one fails, the others are ended. ResourceError if one was killed.
     """

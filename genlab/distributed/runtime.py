@@ -41,7 +41,7 @@ class Runtime:
         return self.device.type == "cuda"
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """The context in which networks run: half precision where `precision` asks for it."""
+        """The context in which networks run: half precision if `precision` asks for it."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
@@ -63,7 +63,7 @@ class Runtime:
         return torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
 
     def synchronize(self) -> None:
-        """Wait until the device has finished its queue: only where a measurement or a log needs it."""
+        """Wait until the device has finished its queue; only for measurements and logs."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
@@ -110,7 +110,7 @@ class Runtime:
         return dict(zip(names, totals, strict=True)), everything
 
     def gather(self, columns: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The rows of all ranks, each of which holds as many, in the order of the global batch."""
+        """The samples of all ranks, equally many from each, in the order of the global batch."""
         if self.world_size == 1:
             return columns
         return tuple(self._gathered(column.detach().contiguous()) for column in columns)

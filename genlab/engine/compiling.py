@@ -1,4 +1,4 @@
-"""`trainer.compile`: torch.compile around what a step calls, and back to eager with one line where it fails."""
+"""`trainer.compile`: torch.compile for the functions of a step; if it fails, one line says so and they run eagerly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Compilation:
-    """Compiles `shared_forward` and the objectives of a stepper, and keeps the uncompiled ones in case of failure."""
+    """Compiles a stepper's `shared_forward` and objectives, and restores the uncompiled ones if that fails."""
 
     def __init__(self, stepper: Stepper, backend: str = "inductor") -> None:
         self._stepper = stepper
@@ -32,9 +32,9 @@ class Compilation:
         stepper.try_first = self.check
 
     def check(self, due: list[PhaseState], step: int) -> None:
-        """Before the first step of these phases: run it with its gradients and without effect; undo if that fails.
+        """Before the first step of these phases, test its forward and backward; stop compiling if one fails.
 
-        A graph can compile while its gradient cannot. Within a step, this would show after other phases were updated.
+        A function can compile while its gradient cannot. Training would find out after it has updated other phases.
         """
         stepper, names = self._stepper, tuple(phase.name for phase in due)
         if not self._uncompiled or names in self._checked:
@@ -70,7 +70,7 @@ class Compilation:
 def compiled(
     function: Callable[..., Any], what: str, backend: Any = "inductor", report: Callable[[str], None] = say
 ) -> Callable[..., Any]:
-    """`function`, compiled at its first call for the shapes that it gets; uncompiled if that fails, which is reported.
+    """`function`, compiled at its first call for the shapes of its arguments; uncompiled, with a report, if that fails.
 
     Random numbers are those of eager mode, so a compiled run gets the same noise.
     """

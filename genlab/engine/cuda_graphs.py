@@ -1,8 +1,8 @@
-"""Whole training steps as CUDA graphs: one launch a step instead of hundreds, which is what small networks wait for.
+"""Whole training steps as CUDA graphs: one launch per step instead of hundreds, which dominate in small networks.
 
-A step is recorded once (forward, backward, optimizer, average of weights) and then replayed on new data. What
-changes from step to step reaches it through tensors that stay where they are: the batch, the learning rates, the
-share of the average, and the seed and offset of torch's generator, which a replay takes as they are at that moment.
+A step is recorded once (forward, backward, optimizer, average of weights) and then replayed on new data. Values that
+change between steps are in tensors at fixed addresses: the batch, the learning rates and the decay of the average. A
+replay reads the current seed and offset of torch's generator.
 PyTorch documentation, "CUDA semantics: CUDA Graphs": warm-up on a side stream, static inputs, a shared memory pool.
 """
 
@@ -27,17 +27,17 @@ Step = Callable[[Sequence[Tensor]], Values]  # columns of a batch -> what was lo
 
 
 class Recorder(Protocol):
-    """How a step is recorded: `torch.cuda` on a GPU; tests on a CPU put another in its place."""
+    """How a step is recorded: with `torch.cuda` on a GPU, with a substitute in tests on a CPU."""
 
     def warm(self, step: Callable[[], Values]) -> Values:
-        """Make a step such that it can be recorded later."""
+        """Run an ordinary step in preparation for recording."""
 
     def record(self, step: Callable[[], Values]) -> Replay:
-        """Record a step without making it. RuntimeError if it cannot be."""
+        """Record a step without running it; RuntimeError if that is impossible."""
 
 
 class CudaRecorder:
-    """Graphs that share one pool of memory: only one of them runs at a time."""
+    """CUDA graphs in a common memory pool: only one of them runs at a time."""
 
     def __init__(self) -> None:
         self._pool: Any = None
@@ -53,7 +53,7 @@ class CudaRecorder:
 
     def record(self, step: Callable[[], Values]) -> Replay:
         graph = torch.cuda.CUDAGraph()
-        # thread_local: a thread that reads the next batch into pinned memory meanwhile breaks nothing
+        # thread_local: another thread may copy the next batch into pinned memory during the recording
         with torch.cuda.graph(graph, pool=self._pool, stream=self._aside, capture_error_mode="thread_local"):
             values = step()
         self._pool = graph.pool()
@@ -66,7 +66,7 @@ class CudaRecorder:
 
 
 class Graphs:
-    """Makes steps; from the fourth of a kind on by replaying its graph. `kind`: the phases that it updates."""
+    """Runs steps; the fourth and later steps of a kind replay its graph. `kind`: the phases that the step updates."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -75,9 +75,9 @@ class Graphs:
         self._failed = False
 
     def make(self, kind: Hashable, columns: Sequence[Tensor], step: Step, seed: Callable[[], None]) -> Values:
-        """One step on `columns`, whose shapes never change; what it logged, valid until the next step is made.
+        """Run one step on `columns`, whose shapes never change; returns its logs, valid until the next step.
 
-        `seed` is called first, and again if a recording that has drawn numbers breaks off.
+        `seed` is called first, and again if a recording fails after it has used random numbers.
         """
         seed()
         if kind not in self._recorded and not self._failed:
@@ -97,21 +97,21 @@ class Graphs:
             self._recorded[kind] = inputs, self._recorder.record(lambda: step(inputs))
         except RuntimeError as error:
             self._failed = True
-            cause = error.__context__ or error  # leaving a broken recording raises an error of its own
+            cause = error.__context__ or error  # ending a failed recording raises another error
             reason = str(cause).splitlines()[0][:120]
             say(f"steps cannot be recorded as CUDA graphs ({reason}); training continues without")
             seed()
 
 
 def why_not_capturable(config: TrainerConfig, runtime: Runtime, without_gradient: bool) -> str | None:
-    """Why no step of this run can be recorded, in a few words; None if some can.
+    """Why no step of this run can be recorded, in a few words; None if some steps can be.
 
-    `without_gradient`: in each step a phase moves that makes its update itself. Such steps are not recorded.
+    `without_gradient`: every step has a phase that updates without gradients. Such steps are not recorded.
     """
     reasons = {
-        "trainer.precision=fp16 decides on the host whether a step is made": runtime.precision == "fp16",
-        "trainer.grad_accum_steps draws noise more than once a step": config.grad_accum_steps > 1,
+        "under trainer.precision=fp16 the host decides whether to apply an update": runtime.precision == "fp16",
+        "trainer.grad_accum_steps uses several batches per step": config.grad_accum_steps > 1,
         "several processes exchange gradients": runtime.world_size > 1,
-        "in each of them a phase makes its update without a gradient": without_gradient,
+        "every step has a phase that updates without gradients": without_gradient,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -1,7 +1,7 @@
 """torch's optimizers without torch's compiler.
 
-torch wraps an optimizer's methods so that `torch.compile` treats them rightly. The first call of a wrapper imports
-`torch._dynamo`, and sympy with it: a second, which a run that compiles nothing has no use for.
+torch wraps an optimizer's methods for `torch.compile`. The first call of a wrapper imports `torch._dynamo` and sympy,
+which takes a second. A run that compiles nothing can avoid that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DISABLED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 def eager(kind: type[T]) -> type[T]:
     """A subclass of a torch optimizer with the same methods, unwrapped: equal updates, state and hooks.
 
-    `kind` itself where torch's compiler is loaded already, or where torch wraps its methods in a way not known here.
+    Returns `kind` itself if torch's compiler is loaded already, or if this version of torch has unknown wrappers.
     """
     return kind if "torch._dynamo" in sys.modules else _unwrapped(kind)  # type: ignore[arg-type]
 
@@ -37,7 +37,7 @@ def _unwrapped(kind: Any) -> Any:
 
 
 def _inside(method: Any, module: str, name: str) -> Callable[..., Any]:
-    """What the wrapper `name` of torch's `module` wraps; AttributeError if it is not among the method's layers."""
+    """The function inside the wrapper `name` of torch's `module`; AttributeError if `method` has no such wrapper."""
     while (method.__globals__["__name__"], method.__code__.co_name) != (module, name):
         method = method.__wrapped__
     inside: Callable[..., Any] = method.__wrapped__

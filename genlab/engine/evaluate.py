@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Data, Split
     from genlab.distributed.runtime import Runtime
 
-EVALUATION_STREAM = 2**31  # keeps evaluation noise apart from every training step's
+EVALUATION_STREAM = 2**31  # its random numbers differ from those of every training step
 
 
 @torch.no_grad()
@@ -31,31 +31,31 @@ def evaluate(
 ) -> list[tuple[str, Value]]:
     """Run `evaluator` on `model` and a split (its own by default), in evaluation mode, with noise fixed by the seed.
 
-    Scalars are returned as floats. All ranks call this: they share the images of a MeanEvaluator and all receive its
-    figures; any other evaluator runs on rank 0 alone.
+    Scalars are returned as floats. All ranks call this: a MeanEvaluator divides the images among them and returns the
+    same values on each; any other evaluator runs on rank 0 only.
     """
     training = model.training
     model.eval()
     name = split or evaluator.split
-    rows = data.split(name) if evaluator.split is not None and name else None
+    data_split = data.split(name) if evaluator.split is not None and name else None
     tensors = itertools.chain(model.parameters(), model.buffers())
     device = next((tensor.device for tensor in tensors), torch.device("cpu"))
     try:
-        # no autocast: a figure must not depend on the precision of training
+        # no autocast: values must not depend on the precision of training
         with rng.replicated(), float64_on_host(device):
             rng.seed(seed, EVALUATION_STREAM)
             if runtime and runtime.world_size > 1:
-                return _among_ranks(evaluator, model, rows, runtime)
-            return [(key, _on_host(value)) for key, value in evaluator.run(model, rows)]
+                return _among_ranks(evaluator, model, data_split, runtime)
+            return [(key, _on_host(value)) for key, value in evaluator.run(model, data_split)]
     finally:
         model.train(training)
 
 
-def _among_ranks(evaluator: Evaluator, model: Model, rows: Split | None, runtime: Runtime) -> list[tuple[str, Value]]:
-    if isinstance(evaluator, MeanEvaluator) and rows is not None:
-        totals, count = runtime.all_reduce_sum(*evaluator.sums(model, rows, runtime.rank, runtime.world_size))
+def _among_ranks(evaluator: Evaluator, model: Model, split: Split | None, runtime: Runtime) -> list[tuple[str, Value]]:
+    if isinstance(evaluator, MeanEvaluator) and split is not None:
+        totals, count = runtime.all_reduce_sum(*evaluator.sums(model, split, runtime.rank, runtime.world_size))
         return [(key, _on_host(value)) for key, value in evaluator.figures(totals, count)]
-    return [(key, _on_host(value)) for key, value in evaluator.run(model, rows)] if runtime.is_main else []
+    return [(key, _on_host(value)) for key, value in evaluator.run(model, split)] if runtime.is_main else []
 
 
 def _on_host(value: Value) -> Value:

@@ -82,5 +82,5 @@ class _Group:
             maximize=False,
             **scaling,
         )
-        if scaling["found_inf"] is not None:  # where it is 1 the kernel has made no update
+        if scaling["found_inf"] is not None:  # if it is 1, the kernel has made no update
             torch._foreach_sub_(self.counts, [scaling["found_inf"]] * len(self.counts))

@@ -1,6 +1,6 @@
 """Optimizers, learning-rate schedules and the moving average of weights, by name.
 
-A schedule is a function of the share of training done, so resuming it needs no state.
+A schedule is a function of the fraction of training done, so resuming it needs no state.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from genlab.registry import OPTIMIZERS, SCHEDULES, Fraction, NonNegativeFloat, P
 
 Params = Iterable[nn.Parameter]
 Decay = Annotated[float, Ge(0), Lt(1)]
-Schedule = Callable[[float], float]  # share of training done in [0, 1] -> factor on the learning rate
+Schedule = Callable[[float], float]  # fraction of training done in [0, 1] -> factor on the learning rate
 
 
 @OPTIMIZERS("adam")
@@ -97,7 +97,7 @@ def constant(warmup: Fraction = 0.0) -> Schedule:
 
 @SCHEDULES("linear")
 def linear(warmup: Fraction = 0.0, start: Fraction = 0.0, final: Fraction = 0.0) -> Schedule:
-    """Factor 1 until `start`, then straight down to `final`."""
+    """Factor 1 until `start`, then linear decay to `final`."""
     return _warm(warmup, lambda done: 1 - (1 - final) * max(0.0, done - start) / max(1 - start, 1e-9))
 
 
@@ -111,7 +111,7 @@ def cosine(warmup: Fraction = 0.0, final: Fraction = 0.0) -> Schedule:
 def multistep(
     warmup: Fraction = 0.0, milestones: tuple[Fraction, ...] = (0.5, 0.75), factor: Fraction = 0.1
 ) -> Schedule:
-    """The factor is multiplied in at each milestone passed."""
+    """The learning rate is multiplied by `factor` at each milestone."""
     return _warm(warmup, lambda done: factor ** sum(done >= m for m in milestones))
 
 
@@ -127,32 +127,32 @@ class Average:
         self._source: list[Tensor] = list(model.parameters())
         self._target: list[Tensor] = list(self.model.parameters())
         self._buffers: tuple[list[Tensor], list[Tensor]] = (list(self.model.buffers()), list(model.buffers()))
-        self._share = 0.0  # of the new weights in the average
-        self._device_share: Tensor | None = None
+        self._weight = 0.0  # of the current parameters in the average: 1 - decay
+        self._device_weight: Tensor | None = None
 
     def at(self, step: int) -> None:
         """The next `blend` follows optimizer step `step`, counted from 1."""
-        share = 1 - min(self.decay, (1 + step) / (10 + step))
-        if self._device_share is not None and share != self._share:
-            self._device_share.fill_(share)
-        self._share = share
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        if self._device_weight is not None and weight != self._weight:
+            self._device_weight.fill_(weight)
+        self._weight = weight
 
     @torch.no_grad()
     def blend(self) -> None:
-        """Take in the weights as they are now."""
-        if self._target and self._device_share is not None:
+        """Move the average toward the current weights."""
+        if self._target and self._device_weight is not None:
             steps = torch._foreach_sub(self._source, self._target)
-            torch._foreach_mul_(steps, self._device_share)
+            torch._foreach_mul_(steps, self._device_weight)
             torch._foreach_add_(self._target, steps)
         elif self._target:
-            torch._foreach_lerp_(self._target, self._source, self._share)
+            torch._foreach_lerp_(self._target, self._source, self._weight)
         if self._buffers[0]:
             torch._foreach_copy_(*self._buffers)
 
     def capturable(self) -> None:
-        """From now on `blend` reads its share from the device, so that a captured step can be told another."""
-        if self._target and self._device_share is None:
-            self._device_share = torch.tensor(self._share, device=self._target[0].device)
+        """From now on `blend` reads 1 - decay from the device, so that it can change in a captured step."""
+        if self._target and self._device_weight is None:
+            self._device_weight = torch.tensor(self._weight, device=self._target[0].device)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.model.state_dict()

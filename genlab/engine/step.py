@@ -43,13 +43,13 @@ class Stepper:
             memory_format = torch.channels_last
             model.to(memory_format=memory_format)
         self.batches = data.batches(model.inputs, config.batch_size, runtime.rank, runtime.world_size, memory_format)
-        model.check_batch(self.batches.local_batch_size(config.grad_accum_steps))  # refused now, not at step 1
+        model.check_batch(self.batches.local_batch_size(config.grad_accum_steps))  # fails now rather than at step 1
         self.shared_forward: Callable[..., Any] = model.shared_forward
         self.phases = PhaseState.all_of(model.phases(), optimizer, runtime)
         self.average = Average(model, config.ema_decay) if config.ema_decay else None
         self._progress: Tensor | None = getattr(model, "progress", None)
-        self._trainable: set[str] | None = None  # phases whose parameters take gradients now
-        self._diverged = torch.zeros((), device=runtime.device)  # 1 once a loss or a gradient has not been finite
+        self._trainable: set[str] | None = None  # phases whose parameters require gradients now
+        self._diverged = torch.zeros((), device=runtime.device)  # becomes 1 if a loss or a gradient is not finite
         self._graphs: Graphs | None = None
         self.try_first: Callable[[list[PhaseState], int], None] | None = None  # of a compiled step (compiling.py)
         if runtime.device.type == "cuda" and config.cuda_graphs:
@@ -88,7 +88,7 @@ class Stepper:
         if self.config.grad_accum_steps > 1:
             return self._update(due, step, partial(self._parts, step=step))
         columns = self.batches.at(step)
-        seed = partial(rng.seed, self.seed, step, 0)  # noise depends on the step alone: a resumed run is the same
+        seed = partial(rng.seed, self.seed, step, 0)  # depends on the step only, so it is equal after a resume
         if self._graphs is None:
             seed()
             shared = self._forward(due, columns)
@@ -140,11 +140,11 @@ class Stepper:
                 raise
 
     def _parts(self, phase: PhaseState, step: int) -> Iterator[tuple[Tensor, ...]]:
-        """The parts of an accumulated batch, one after another; each phase computes them anew."""
+        """`shared_forward` of each part of an accumulated batch; each phase computes them again."""
         return (self.part([phase], step, part) for part in range(self.config.grad_accum_steps))
 
     def part(self, due: list[PhaseState], step: int, part: int) -> tuple[Tensor, ...]:
-        """What the phases share of one part of the batch of `step`."""
+        """The result of `shared_forward` for one part of the batch of `step`."""
         columns = self.batches.at(step, part, self.config.grad_accum_steps)
         rng.seed(self.seed, step, part)
         return self._forward(due, columns)
@@ -155,7 +155,7 @@ class Stepper:
             return tuple(self.shared_forward(*columns))
 
     def _prefixed(self, phase: PhaseState, logs: Values) -> Values:
-        """Log names begin with the phase's name where several phases have a loss."""
+        """Log names begin with the phase's name if several phases have a loss."""
         descending = sum(each.optimizer is not None for each in self.phases)
         if len(self.phases) == 1 or (phase.optimizer and descending == 1):
             return logs
@@ -173,25 +173,25 @@ class Stepper:
         phase.step()
 
     def context(self, phase: PhaseState) -> contextlib.AbstractContextManager[Any]:
-        """How a phase is computed: with gradients in mixed precision, or without any, the same on every rank."""
+        """The context of an objective: mixed precision with gradients; without gradients, equal noise on all ranks."""
         return self.runtime.autocast() if phase.optimizer else _without_gradients()
 
     def _inputs(self, phase: PhaseState, shared: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """A phase without gradients may ask for the global batch: every rank then makes the same update from it."""
+        """A phase without gradients receives the global batch if it `gathers`: all ranks make the same update."""
         return self.runtime.gather(shared) if phase.spec.gathers and not phase.optimizer else shared
 
     def check_finite(self, step: int) -> None:
-        """DivergedError if a loss or a gradient has not been finite on a device that runs ahead of the host."""
+        """DivergedError if the flag on the device says that a loss or a gradient was not finite."""
         if self._diverged:
             raise _diverged("+".join(phase.name for phase in self.phases), step)
 
     def require_grad(self, phases: Iterable[PhaseState]) -> None:
-        """Let the parameters of these phases take gradients, and no others."""
+        """Set requires_grad for the parameters of these phases, and clear it for all others."""
         names = {phase.name for phase in phases}
         if names == self._trainable:
             return
         self._trainable = names
-        for trainable in (False, True):  # last: a module may belong to a phase of either kind
+        for trainable in (False, True):  # True last: a module may belong to phases of both kinds
             for phase in self.phases:
                 if (phase.name in names) is trainable:
                     for parameter in phase.parameters:

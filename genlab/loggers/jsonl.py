@@ -22,7 +22,7 @@ class JsonLines(Logger):
     """Appends `{"step", "time" (unix seconds), "split", then names: numbers}` to RUN/metrics.jsonl.
 
     A run that resumes at step k first drops what was logged after k, and any torn line. A number that is not
-    finite is written as null, for JSON has no other word for it. Raises ResourceError where it cannot write.
+    finite is written as null, for JSON has no other word for it. ResourceError if it cannot be written.
     """
 
     def __init__(self, folder: Path, resumed_at: int | None = None) -> None:

@@ -165,16 +165,16 @@ def _hparams(name: str, content: Any) -> Any:
 
 def write_embedding(folder: Path, name: str, embedding: Embedding) -> None:
     """Write FOLDER/projector/<name>/, in place of an earlier one of that name, and the projector's list."""
-    place = folder / "projector" / name.replace("/", "-")
-    own_folder(place.parent)
-    own_folder(place)
+    target = folder / "projector" / name.replace("/", "-")
+    own_folder(target.parent)
+    own_folder(target)
     rows = ("\t".join(f"{number:.6g}" for number in code) for code in embedding.codes.tolist())
-    (place / "tensors.tsv").write_text("\n".join(rows) + "\n")
+    (target / "tensors.tsv").write_text("\n".join(rows) + "\n")
     if embedding.labels is not None:  # a file of one column has no header
-        (place / "metadata.tsv").write_text("\n".join(str(label) for label in embedding.labels.tolist()) + "\n")
+        (target / "metadata.tsv").write_text("\n".join(str(label) for label in embedding.labels.tolist()) + "\n")
     thumbnails = _thumbnails(embedding.thumbnails)
-    save_png(place / "sprite.png", _sprite(thumbnails))
-    (place / ENTRY).write_text(_entry(place.relative_to(folder), thumbnails, embedding.labels is not None))
+    save_png(target / "sprite.png", _sprite(thumbnails))
+    (target / ENTRY).write_text(_entry(target.relative_to(folder), thumbnails, embedding.labels is not None))
     entries = [entry.read_text() for entry in sorted(folder.glob(f"projector/*/{ENTRY}"))]
     (folder / "projector_config.pbtxt").write_text("".join(entries))
 
@@ -201,18 +201,18 @@ def _sprite(thumbnails: Tensor) -> Image:
     return image_grid(torch.cat([thumbnails, blank]), columns=side, gap=0, side=1)
 
 
-def _entry(place: Path, thumbnails: Tensor, labeled: bool) -> str:
+def _entry(target: Path, thumbnails: Tensor, labeled: bool) -> str:
     """One `embeddings` message of the projector's configuration, as protocol-buffer text."""
     lines = [
-        f"  tensor_name: {json.dumps(place.name)}",
-        f"  tensor_path: {json.dumps(f'{place}/tensors.tsv')}",
+        f"  tensor_name: {json.dumps(target.name)}",
+        f"  tensor_path: {json.dumps(f'{target}/tensors.tsv')}",
     ]
     if labeled:
-        lines.append(f"  metadata_path: {json.dumps(f'{place}/metadata.tsv')}")
+        lines.append(f"  metadata_path: {json.dumps(f'{target}/metadata.tsv')}")
     height, width = thumbnails.shape[2:]
     lines += [
         "  sprite {",
-        f"    image_path: {json.dumps(f'{place}/sprite.png')}",
+        f"    image_path: {json.dumps(f'{target}/sprite.png')}",
         f"    single_image_dim: {width}",
         f"    single_image_dim: {height}",
         "  }",

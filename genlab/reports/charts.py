@@ -32,23 +32,23 @@ def line_chart(series: Mapping[str, Points]) -> str:
     x_low, x_high = _wide(min(x for x, _ in everything), max(x for x, _ in everything))
     y_low, y_high = _heights(everything, after=x_low + START * (x_high - x_low))
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def to_svg(x: float, y: float) -> tuple[float, float]:
         across = LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
         return across, HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
 
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
     for y in ticks(y_low, y_high, 5):
-        _, down = place(x_low, y)
+        _, down = to_svg(x_low, y)
         parts.append(f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down:.1f}" y2="{down:.1f}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{down + 4:.1f}" text-anchor="end">{number(y)}</text>')
     for x in ticks(x_low, x_high, 5):
-        across, _ = place(x, y_low)
+        across, _ = to_svg(x, y_low)
         parts.append(f'<text x="{across:.1f}" y="{HEIGHT - 10}" text-anchor="middle">{number(x)}</text>')
     # an inner <svg> cuts off what lies outside the plot
     parts.append(f'<svg x="0" y="{TOP}" width="{WIDTH}" height="{HEIGHT - TOP - BOTTOM}" '
                  f'viewBox="0 {TOP} {WIDTH} {HEIGHT - TOP - BOTTOM}">')  # fmt: skip
     for name, points in lines.items():
-        parts.append(_line(name, [place(x, y) for x, y in points]))
+        parts.append(_line(name, [to_svg(x, y) for x, y in points]))
     return "".join([*parts, "</svg></svg>"])
 
 
@@ -67,7 +67,7 @@ def _thin(points: Points) -> Points:
 
 
 def _heights(points: Points, after: float) -> tuple[float, float]:
-    """The vertical range: of all points, or of the later ones where the first are far outside."""
+    """The vertical range: of all points, or of the later ones if the first are far outside."""
     values, later = [y for _, y in points], [y for x, y in points if x >= after]
     wild = len(values) >= MANY and max(values) - min(values) > WILD * (max(later) - min(later)) > 0
     return _wide(min(later if wild else values), max(later if wild else values), margin=0.05)

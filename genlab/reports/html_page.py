@@ -35,11 +35,11 @@ def page(title: str, html: Iterable[str]) -> str:
     return PAGE.format(title=escape(title), style=style, body="\n".join(html))
 
 
-def header(title: str, status: str, summary: Iterable[str], place: str) -> str:
+def header(title: str, status: str, summary: Iterable[str], path: str) -> str:
     badge = f'<span class="status {escape(status)}">{escape(status)}</span>'
     return (
         f"<header><h1>{escape(title)} {badge}</h1>\n<p>{escape(' · '.join(summary))}</p>\n"
-        f"<p><code>{escape(place)}</code></p></header>"
+        f"<p><code>{escape(path)}</code></p></header>"
     )
 
 

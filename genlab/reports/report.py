@@ -39,7 +39,7 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
             html_page.section("Figures", html_page.cards(_figures(record)), UNITS),
             html_page.section("Images", html_page.gallery("galleries", _images(run / "images"))),
             html_page.section(
-                "Curves", html_page.gallery("curves", _charts(run / "metrics.jsonl")), "over optimiser steps"
+                "Curves", html_page.gallery("curves", _charts(run / "metrics.jsonl")), "over optimizer steps"
             ),
             html_page.section("What next", html_page.table(next_commands(run, record), code=0)),
             html_page.section("How the figures were made", html_page.table(_protocol(record, config), code=1)),
@@ -72,22 +72,22 @@ def closing_table(run: Path, record: Mapping[str, Any]) -> None:
 
 def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What to try next with a run: a command, and what it is for. Only what this run's model can do."""
-    where = shlex.quote(str(run)) + plugin_words(record.get("plugins", ()))
+    target = shlex.quote(str(run)) + plugin_words(record.get("plugins", ()))
     can = record["model"].get("can", [])  # older runs lack it
     if any(run.glob("events.out.tfevents.*")):
         shown = "curves, images and latent codes" if "Encodes" in can else "curves and images"
         yield f"tensorboard --logdir {shlex.quote(str(run))}", f"{shown} in the browser"
     if "Translates" in can:
-        yield f"genlab translate {where}", "test images beside their translations"
+        yield f"genlab translate {target}", "test images beside their translations"
     if "Samples" in can and record["data"].get("shape", ())[1:] != [1, 1]:  # points are not images
-        yield f"genlab sample {where} n=64", "more samples"
+        yield f"genlab sample {target} n=64", "more samples"
     if "Reconstructs" in can:
-        yield f"genlab reconstruct {where}", "test images beside their reconstructions"
-    yield f"genlab eval {where}", "the objective on the test split"
+        yield f"genlab reconstruct {target}", "test images beside their reconstructions"
+    yield f"genlab eval {target}", "the objective on the test split"
     if "Samples" in can and record["data"]["name"] in WITH_MODES:
-        yield f"genlab eval {where} evaluator=modes", "how many modes the samples cover"
+        yield f"genlab eval {target} evaluator=modes", "how many modes the samples cover"
     if record.get("steps"):
-        yield f"genlab resume {where} trainer.steps={2 * record['steps']}", "train on, to twice the length"
+        yield f"genlab resume {target} trainer.steps={2 * record['steps']}", "train on, to twice the length"
 
 
 def plugin_words(names: Iterable[str]) -> str:

@@ -134,11 +134,11 @@ def _limits(draw: ImageDraw, window: Window) -> None:
     """The numbers at the four ends of the axes: left and right at the bottom, bottom and top on the left."""
     side = window.side
     left, bottom, right, top = (f"{value:.3g}" for value in (*window.low, *window.high))
-    for text, place, anchor in (
+    for text, position, anchor in (
         (left, (LABEL, side - 3), "ls"), (right, (side - 3, side - 3), "rs"),
         (bottom, (3, side - LABEL), "ls"), (top, (3, 3), "lt"),
     ):  # fmt: skip
-        draw.text(place, text, fill=INK, anchor=anchor, stroke_width=2, stroke_fill="white")
+        draw.text(position, text, fill=INK, anchor=anchor, stroke_width=2, stroke_fill="white")
 
 
 def _path(draw: ImageDraw, pixels: list[Pixel]) -> None:

@@ -107,9 +107,9 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         record = checked(_read_record(path))
     except ValueError as error:  # pydantic's: its second line names the field
-        said = " ".join(str(error).splitlines()[1:3])[:200]
+        reason = " ".join(str(error).splitlines()[1:3])[:200]
         raise CheckpointError(
-            f"{RECORD} does not hold ({said})", str(path / RECORD), "restore it, or start a new run in another folder"
+            f"{RECORD} is invalid ({reason})", str(path / RECORD), "restore it, or start a new run in another folder"
         ) from None
     if record.get("status") == "running" and not is_held(path / LOCK):
         record["status"] = "killed"
@@ -183,7 +183,7 @@ def _comparable(value: Any) -> Any:
 
 
 def _started(record: dict[str, Any]) -> float:
-    """Seconds since 1970; 0 where the record does not say."""
+    """Seconds since 1970; 0 if the record does not say."""
     started = record.get("started")
     return float(started) if isinstance(started, int | float) else 0.0
 
@@ -200,7 +200,7 @@ def _refuse_foreign(path: Path) -> None:
     names = set(os.listdir(path))
     if RECORD not in names and not all(map(EARLY.fullmatch, names)) and not is_held(path / LOCK):
         raise ConfigError(
-            f"'{path}' is not empty and is no run", f"it has no {RECORD}", "choose a new folder with hydra.run.dir=..."
+            f"'{path}' is not empty and not a run", f"it has no {RECORD}", "choose a new folder with hydra.run.dir=..."
         )
 
 

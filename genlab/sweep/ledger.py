@@ -40,8 +40,8 @@ class Ledger:
             raise
         return ledger
 
-    def set(self, index: int, **facts: Any) -> None:
-        self.entries[index].update(facts)
+    def set(self, index: int, **values: Any) -> None:
+        self.entries[index].update(values)
         self.write()
 
     def write(self) -> None:

@@ -21,9 +21,9 @@ def expand(arguments: Sequence[str], folders: Sequence[Path]) -> list[str]:
     plain = [argument for argument in arguments if not argument.startswith(WORD)]
     if not names or names[-1] == "null":
         return plain
-    given = {argument.split("=", 1)[0].lstrip("+~") for argument in plain}
+    overridden = {argument.split("=", 1)[0].lstrip("+~") for argument in plain}
     lines = _lines(names[-1], folders)
-    return [*(f"{key}={values}" for key, values in lines.items() if key not in given), *plain]
+    return [*(f"{key}={values}" for key, values in lines.items() if key not in overridden), *plain]
 
 
 def _lines(name: str, folders: Sequence[Path]) -> dict[str, str]:

@@ -3,8 +3,8 @@
     <sweep>/sweep.json     the jobs, their state and final figures: replaced whole after every change
     <sweep>/0/ <sweep>/1/  the runs      <sweep>/0.log  what a run printed
 
-The same command with the same hydra.sweep.dir runs what is not finished yet; a job that was stopped goes on from
-its checkpoint.
+The same command with the same hydra.sweep.dir runs the jobs that are not finished; a stopped job resumes from its
+checkpoint.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def sweep(planned: Plan, parallel: int, show_only: bool = False) -> int:
 
 
 def _starter() -> Start:
-    """How jobs start on this machine: forked where that is safe."""
+    """How jobs start on this machine: forked if that is safe."""
     reason = fork_server.refusal()
     if reason is None:
         fork_server.warm()
@@ -111,7 +111,7 @@ def _make_way(folder: Path, watch: Watch) -> None:
 
 
 def _start(start: Start, index: int, job: Job, ledger: Ledger) -> Child:
-    print(f"genlab: job {index}: {' '.join(job.varies) or 'as given'}", file=sys.stderr)
+    print(f"genlab: job {index}: {' '.join(job.varies) or 'no overrides'}", file=sys.stderr)
     ledger.set(index, status="running", started=time.time())
     folder = ledger.folder / str(index)
     try:
@@ -155,8 +155,8 @@ def _record(folder: Path) -> dict[str, Any]:
 def _metric(record: dict[str, Any]) -> str:
     """The final value of the monitored metric, else of a loss, else of the first validation metric."""
     metrics = {key: value for key, value in (record.get("metrics") or {}).items() if isinstance(value, int | float)}
-    judged = (record.get("best") or {}).get("metric")
-    ranked = [judged, *(key for key in metrics if "loss" in key), *(key for key in metrics if key.startswith("valid/"))]
+    best = (record.get("best") or {}).get("metric")
+    ranked = [best, *(key for key in metrics if "loss" in key), *(key for key in metrics if key.startswith("valid/"))]
     name = next((key for key in ranked if key in metrics), None)
     return f"{name} {metrics[name]:.5g}" if name else "-"
 

@@ -22,14 +22,14 @@ def lock(path: Path, what: str, poll: float = 0.2) -> Iterator[None]:
     import fcntl
 
     with _threads, path.open("a") as file:
-        said = False
+        reported = False
         while True:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except (BlockingIOError, PermissionError):
-                if not said:
+                if not reported:
                     print(f"genlab: another process is preparing {what}; waiting for it", file=sys.stderr)
-                said = True
+                reported = True
                 time.sleep(poll)
         yield

@@ -22,7 +22,7 @@ def downloads() -> Path:
 
 
 def data_roots(root: str | None) -> list[Path]:
-    """The folders to look in, in order. A `dataset.root` that was given is the only one."""
+    """The folders to search, in order; only `root` (`dataset.root`) if it is set."""
     if root:
         return [Path(root).expanduser().absolute()]
     named = os.environ.get("GENLAB_DATA")

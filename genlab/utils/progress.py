@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal; that nobody reads it is no reason to fail."""
+    """Print a line on stderr; errors are ignored, since nobody may be reading it."""
     with contextlib.suppress(OSError):
         print(f"genlab: {text}", file=sys.stderr, flush=True)
 

@@ -51,7 +51,7 @@ def build_data(config: Mapping[str, Any], runtime: Runtime) -> Data:
 
 
 def build_model(config: Mapping[str, Any], data: DataSpec, runtime: Runtime) -> Model:
-    """The model on its device, its initial weights given by the seed; the same on every rank."""
+    """The model on its device, its initial weights determined by the seed; the same on every rank."""
     _check_kind(config["model"], data)
     with rng.replicated():
         rng.seed(config["seed"])
@@ -60,11 +60,11 @@ def build_model(config: Mapping[str, Any], data: DataSpec, runtime: Runtime) -> 
         raise ConfigError(
             f"model '{config['model']['name']}' needs labels",
             f"dataset {data.name} has none",
-            "choose a labelled data set: genlab list datasets",
+            "choose a labeled data set: genlab list datasets",
         )
-    if "label" in {*model.inputs, *model.conditions} and data.multi_label:  # whose law, for samples, nobody models
+    if "label" in {*model.inputs, *model.conditions} and data.multi_label:  # models can only sample classes
         raise ConfigError(
-            f"model '{config['model']['name']}' needs one class an image",
+            f"model '{config['model']['name']}' needs one class per image",
             f"dataset {data.name} has attributes",
             "choose one with classes: genlab list datasets",
         )
@@ -76,7 +76,7 @@ def build_model(config: Mapping[str, Any], data: DataSpec, runtime: Runtime) -> 
 
 
 def _check_kind(spec: Mapping[str, Any], data: DataSpec) -> None:
-    """ConfigError where the data are another kind of thing than the model learns from."""
+    """ConfigError if the model cannot learn from this kind of data: points, images, pairs."""
     target = MODELS.get(spec["name"], "model")
     takes: Mapping[str, Any] | None = getattr(target, "points", None)
     if data.points and (takes is None or any(spec.get(key) != value for key, value in takes.items())):
@@ -113,7 +113,7 @@ def _pairs(data: DataSpec) -> str:
 def build_trainer(config: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> Trainer:
     """The trainer with its optimizers, schedule and evaluators, as the configuration says.
 
-    GenlabError if an evaluator could not do its work on these data: said now, not at the end of training.
+    GenlabError if an evaluator cannot run on these data: found now, not at the end of training.
     """
 
     def optimizer(phase: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
@@ -183,7 +183,7 @@ def read_stored(path: Path) -> dict[str, Any]:
 
 
 def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] = ()) -> LoadedRun:
-    """Open a run folder without running any code from it; averaged weights are taken where there are some."""
+    """Open a run folder without running any code from it; averaged weights are used if there are any."""
     path = run_folder.find(str(run))
     load_registry(plugins)
     stored, record = read_stored(path), run_folder.read_record(path)

@@ -25,7 +25,7 @@ def project(
     """The codes, of the shape of `start` (N, ...), whose images draw(code) are nearest to `target` (N, C, H, W).
 
     `spread` is the standard deviation of codes; `rate` that of Adam at its largest. The same noise seed gives the same
-    codes on the same device. Works where gradients are off.
+    codes on the same device. Works inside torch.no_grad().
     """
     with torch.enable_grad():
         code = start.detach().clone().requires_grad_()

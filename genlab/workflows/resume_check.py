@@ -84,13 +84,12 @@ def refuse_changes(
             f"run {path}",
             "use the same command, another hydra.run.dir, or --allow-change",
         )
-    steady = now["schedule"] == {"name": "constant", "warmup": 0.0}  # then the length does not matter to any step
+    steady = now["schedule"] == {"name": "constant", "warmup": 0.0}  # then no step depends on the length
     inexact = strict + [key for key in changed if key in (INEXACT_KEYS[:2] if steady else INEXACT_KEYS)]
     here = {"device": str(runtime.device), "precision": runtime.precision, "threads": torch.get_num_threads()}
     inexact += [f"{key} (was {record[key]})" for key, value in here.items() if record.get(key, value) != value]
     if inexact and runtime.is_main:
-        said = f"{', '.join(inexact)} changed: not bit for bit what one run would have given"
-        say(f"warning: {said}")
+        say(f"warning: {', '.join(inexact)} changed: the result will differ from that of an uninterrupted run")
 
 
 def refuse_other_data(path: Path, record: Mapping[str, Any], data: Data) -> None:

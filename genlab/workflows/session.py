@@ -42,7 +42,7 @@ class Result:
     metrics: dict[str, float]
 
 
-Watch = Callable[[int], bool]  # told of each step that is done; answers whether that is enough
+Watch = Callable[[int], bool]  # called with the number of steps done; True: stop
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Job:
 
 
 def start_runtime(config: Mapping[str, Any], threads: int | None = None) -> Runtime:
-    """Device, precision and ranks as the section `trainer` asks; `threads` where it leaves their number open."""
+    """Device, precision and ranks as the section `trainer` asks; `threads` if it does not set their number."""
     keys = TrainerConfig(**config["trainer"])
     return runtimes.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
 
@@ -91,11 +91,11 @@ class Session:
 
     # ------------------------------------------------------------------ preparing
 
-    def start(self, where: Path, config: dict[str, Any], runtime: Runtime, exact: bool) -> None:
-        """A new run in `where`, or beside it unless `exact`; `runtime` has been started for it."""
+    def start(self, path: Path, config: dict[str, Any], runtime: Runtime, exact: bool) -> None:
+        """A new run in `path`, or beside it unless `exact`; `runtime` has been started for it."""
         job = Job.build(config, runtime)
-        manager.check_space(where, job.trainer.state_bytes() * config["checkpoint"]["keep"])
-        self.folder = run_folder.RunFolder.claim(where, exact) if runtime.is_main else None
+        manager.check_space(path, job.trainer.state_bytes() * config["checkpoint"]["keep"])
+        self.folder = run_folder.RunFolder.claim(path, exact) if runtime.is_main else None
         path, taken = runtime.broadcast((self.folder.path, bool(self.folder.record)) if self.folder else None)
         if taken:  # another process has made this very run since we looked
             if self.folder:
@@ -194,7 +194,7 @@ class Session:
             yield BackgroundLogger(loggers, worker), save, signum
         finally:
             try:
-                worker.close()  # an error of its own takes the place of training's: it concerns earlier steps
+                worker.close()  # its error replaces that of training: it concerns earlier steps
             finally:
                 loggers.close()
                 folder.record["time"] = saver.times(trainer.seconds())  # written with the status
@@ -208,7 +208,7 @@ def _finished(path: Path, record: dict[str, Any], runtime: Runtime) -> Result:
 
 
 def _asked(error: BaseException, stop: StopRequest) -> BaseException:
-    """A signal that another rank had obeyed before this one was at a step where it could."""
+    """A signal at which another rank stopped before this one reached a step where it could."""
     if stop.signum and isinstance(resource_error(error), PeerError):
         return Stopped(stop.signum, "stopped before all processes were training", "nothing new was saved")
     return error
@@ -236,9 +236,8 @@ def _as_problem(error: BaseException, config: Mapping[str, Any], path: Path) -> 
     if known:
         return _as_problem(known, config, path)
     if config["trainer"]["deterministic"] and "deterministic" in str(error):
-        said = str(error).splitlines()[0][:120]
         return ConfigError(
-            f"an operation of this model has no deterministic form ({said})",
+            f"an operation of this model has no deterministic form ({str(error).splitlines()[0][:120]})",
             "key trainer.deterministic",
             "use trainer.deterministic=false",
         )

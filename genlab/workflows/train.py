@@ -34,14 +34,14 @@ def run(composed: compose.Composed, allow_change: bool = False, watch: Watch = l
             return _dry_run(config)
         command = shlex.join(["genlab", "train", *composed.words()])
         runtime = start_runtime(config)
-        where = composed.run_dir
+        run_dir = composed.run_dir
         with Session(command, stop, allow_change) as session:
-            if where is not None and runtime.broadcast(run_folder.is_run(where)):  # one answer for all ranks
-                stored = read_stored(where)
-                session.resume(where, warm_start.continued(config, stored), stored)
+            if run_dir is not None and runtime.broadcast(run_folder.is_run(run_dir)):  # one answer for all ranks
+                stored = read_stored(run_dir)
+                session.resume(run_dir, warm_start.continued(config, stored), stored)
             else:
                 config = warm_start.settled(config, runtime)
-                session.start(where or composed.default_dir, config, runtime, exact=where is not None)
+                session.start(run_dir or composed.default_dir, config, runtime, exact=run_dir is not None)
             return session.fit(watch)
 
 

@@ -33,19 +33,19 @@ ROOT = Path("outputs")  # where runs.find looks for a name
 
 def settled(config: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     """The configuration with RUN's model in place of `model.body`, and RUN's path in full: one for all ranks."""
-    given = config["model"].get("init_from")
-    if not given:
+    source = config["model"].get("init_from")
+    if not source:
         return config
-    path = runtime.broadcast(run_folder.find(given).absolute())  # `last` may have become another run meanwhile
+    path = runtime.broadcast(run_folder.find(source).absolute())  # `last` may have become another run meanwhile
     return _with_body(config, str(path), read_stored(path)["model"])
 
 
 def continued(config: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The same for a run that resumes: from its own stored configuration, since RUN may have been deleted."""
-    given, before = config["model"].get("init_from"), stored["model"].get("init_from")
-    if not given or not before:
+    """The same for a resumed run, from its own stored configuration: RUN may have been deleted."""
+    source, before = config["model"].get("init_from"), stored["model"].get("init_from")
+    if not source or not before:
         return config
-    same = given == "last" or before in {str(path.absolute()) for path in (Path(given), ROOT / given)}
+    same = source == "last" or before in {str(path.absolute()) for path in (Path(source), ROOT / source)}
     return _with_body(config, before, stored["model"]["body"]) if same else config
 
 
@@ -54,10 +54,10 @@ def inherit(model: Model, config: Mapping[str, Any], data: Data, warn: bool) -> 
 
     ConfigError if it was made for other images, or has learned from images that are test images here.
     """
-    given = config["model"].get("init_from")
-    if not given or not config["model"].get("pretrained", True):
+    source = config["model"].get("init_from")
+    if not source or not config["model"].get("pretrained", True):
         return
-    run = load(given, "cpu")
+    run = load(source, "cpu")
     shape = tuple(run_folder.data_record(run.record, run.path)["shape"])
     if shape != data.shape:
         raise ConfigError(
@@ -79,8 +79,8 @@ def read_features(model: Model) -> None:
             except (OSError, SafetensorError) as error:
                 raise ConfigError(f"the weights cannot be read ({error})", where, "give a safetensors file") from None
             except RuntimeError as error:  # names or shapes differ: torch lists them, a line each
-                said = " ".join(str(error).split())[:160]
-                raise ConfigError(said, where, "make model.perceptual.network the network they are from") from None
+                hint = "make model.perceptual.network the network they are from"
+                raise ConfigError(" ".join(str(error).split())[:160], where, hint) from None
 
 
 def _check_seen(run: LoadedRun, config: Mapping[str, Any], warn: bool) -> None:
@@ -88,8 +88,8 @@ def _check_seen(run: LoadedRun, config: Mapping[str, Any], warn: bool) -> None:
     before, now = (build_dataset(each["dataset"], "dataset", seed=each["seed"]) for each in (run.config, config))
     try:
         if type(before) is not type(now) or not isinstance(now, StoredDataset) or before.source_hash != now.source_hash:
-            return  # generated data share samples by chance alone
-    except DataError:  # its files have gone, and ours are here: they are others
+            return  # generated data have common samples only by chance
+    except DataError:  # its files are missing, so they are not ours
         return
     seen, splits = before.splits(before.prepare())["train"], now.splits(now.prepare())
     stored = {"seed": run.config["seed"]} | {
@@ -99,11 +99,11 @@ def _check_seen(run: LoadedRun, config: Mapping[str, Any], warn: bool) -> None:
     for name, kind in (("test", "test"), ("valid", "validation")):
         if not (shared := int(np.isin(splits[name], seen).sum())):
             continue
-        said = f"the run was trained on {shared} of the {len(splits[name])} {kind} images"
+        problem = f"the run was trained on {shared} of the {len(splits[name])} {kind} images"
         if name == "test":
-            raise ConfigError(said, f"key model.init_from, run {run.path}", same)
+            raise ConfigError(problem, f"key model.init_from, run {run.path}", same)
         if warn:
-            print(f"genlab: warning: {said}, whose figures will flatter the model; {same}", file=sys.stderr)
+            print(f"genlab: warning: {problem}, so metrics on them will be too good; {same}", file=sys.stderr)
 
 
 def _with_body(config: dict[str, Any], path: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ MISMATCHES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "other dtype": (lambda o: o["model"].double(), r"float32 in the checkpoint, .*float64 here"),
     "no average": (lambda o: o.pop("ema"), r"'ema' is only in the checkpoint"),
     "another player": (lambda o: o.update(critic=nn.Linear(2, 2)), r"'critic' is not in the checkpoint"),
-    "other optimiser": (
+    "other optimizer": (
         lambda o: o.update(optimizer=torch.optim.SGD(o["model"].parameters(), 0.1)),
         r"optimizer is Adam in the checkpoint, SGD here",
     ),
@@ -41,7 +41,7 @@ MISMATCHES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda o: o.update(optimizer=torch.optim.Adam(o["model"].parameters(), 0.1)),
         r"optimizer belongs to parameters of other shapes",
     ),
-    "optimiser of another net": (
+    "optimizer of another net": (
         lambda o: o.update(optimizer=training_objects("fused Adam", width=7)["optimizer"]),
         r"optimizer belongs to parameters of other shapes",
     ),

@@ -130,5 +130,5 @@ def test_training_imports_neither_torchvision_nor_torchs_compiler() -> None:
     known, *loaded = fresh(TRAINING)[0].split()
     assert "torchvision" not in loaded
     if known == "False":
-        pytest.skip("this version of torch wraps its optimisers in a way not known to genlab.engine.eager")
+        pytest.skip("this version of torch wraps its optimizers in a way not known to genlab.engine.eager")
     assert loaded == []

@@ -1,4 +1,4 @@
-"""Optimisers without torch's compiler: the same updates, state and hooks as torch's own."""
+"""Optimizers without torch's compiler: the same updates, state and hooks as torch's own."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ KINDS: list[tuple[type[torch.optim.Optimizer], dict[str, Any]]] = [
 
 
 def unwrapped(kind: type[torch.optim.Optimizer]) -> Any:
-    """Skips the test where this version of torch wraps its optimisers in another way: runs are right, and slower."""
+    """Skips the test where this version of torch wraps its optimizers in another way: runs are right, and slower."""
     found = _unwrapped(kind)
     if found is kind:
-        pytest.skip(f"torch {torch.__version__} wraps its optimisers in a way not known to genlab.engine.eager")
+        pytest.skip(f"torch {torch.__version__} wraps its optimizers in a way not known to genlab.engine.eager")
     return found
 
 

@@ -16,7 +16,7 @@ from tests.support.models import PRESETS
 from tests.support.trainers import MakeTrainer
 
 # Smaller steps where each would multiply rounding errors by hundreds: CycleGAN's gradient goes through two generators,
-# one after the other, whose small weights are normalised away; under plain gradient descent it is as large as they are.
+# one after the other, whose small weights are normalized away; under plain gradient descent it is as large as they are.
 CALMED = ["model.lambda_cycle=0.01", "model.lambda_identity=0.01", "optimizer.lr=1e-5"]
 CALM = {"cyclegan": CALMED, "cyclegan_unet": CALMED}
 every_yaml = pytest.mark.parametrize("preset", PRESETS)

@@ -98,7 +98,7 @@ def test_a_step_that_cannot_be_recorded_is_made_as_ever(
     make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Refuses(Rerun):
-        """Breaks off where the optimiser begins: gradients are there by then."""
+        """Breaks off where the optimizer begins: gradients are there by then."""
 
         def record(self, step: Callable[[], dict[str, Tensor]]) -> Callable[[], dict[str, Tensor]]:
             with monkeypatch.context() as broken:

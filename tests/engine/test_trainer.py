@@ -77,7 +77,7 @@ def test_accumulation_moves_both_players_once(make_trainer: MakeTrainer) -> None
 def test_a_step_skipped_on_the_device_leaves_everything_as_it_was(
     make_trainer: MakeTrainer, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The way of a GPU, where the host looks at the finite flag later: here with the CPU's fused optimisers."""
+    """The way of a GPU, where the host looks at the finite flag later: here with the CPU's fused optimizers."""
     monkeypatch.setattr(Runtime, "asynchronous", True)
     trainer = make_trainer("vae", f"optimizer={optimizer}")
     only, before = trainer.phases[0], [p.detach().clone() for p in trainer.model.parameters()]

@@ -1,6 +1,6 @@
 """Kill runs with SIGKILL at random moments until they are done, and compare them with one that was left alone.
 
-Equal means: every tensor of the last checkpoint (weights, buffers, average, optimiser) has the same bits, and
+Equal means: every tensor of the last checkpoint (weights, buffers, average, optimizer) has the same bits, and
 metrics.jsonl has the same records, none missing and none twice; only the wall clock and the speed may differ.
 
     python -m tests.support.kills --kills 200             # forked children of a process that has imported torch once

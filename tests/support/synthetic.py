@@ -38,7 +38,7 @@ def mnist(
 
 
 def photo(seed: int, width: int = 40, height: int = 50) -> Image.Image:
-    """A smooth colour picture, so that JPEG keeps it well."""
+    """A smooth color picture, so that JPEG keeps it well."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)

@@ -85,6 +85,6 @@ def _load(path: Path) -> Any:
     except (ConfigError, DataError, ResourceError):
         raise
     except Exception as error:  # numpy, zip and zlib raise several kinds on a damaged or hostile file
-        said = " ".join(str(error).split())[:100]
-        raise DataError(f"{path} is not readable ({type(error).__name__}: {said})", "", "write it again") from None
+        reason = f"{type(error).__name__}: {str(error)[:100]}"
+        raise DataError(f"{path} is not readable ({reason})", "", "write it again") from None
     return as_samples(images if labels is None else (images, labels))

@@ -117,18 +117,18 @@ class Unpaired(Derived):
         names, attribute, last = inner.label_names or [], self.attribute, max(self.classes or [0])
         where = f"key dataset.classes={self.classes}" if attribute is None else f"key dataset.attribute={attribute}"
         if "label" not in inner.columns:
-            problem, remedy = "has no labels", "make another data set dataset.base"
+            problem, hint = "has no labels", "make another data set dataset.base"
         elif attribute is not None and not inner.multi_label:
-            problem, remedy = "has classes, not attributes", "use dataset.classes=[0,1]"
+            problem, hint = "has classes, not attributes", "use dataset.classes=[0,1]"
         elif attribute is None and inner.multi_label:
-            problem, remedy = "has attributes, not classes", "use dataset.attribute=NAME dataset.classes=null"
+            problem, hint = "has attributes, not classes", "use dataset.attribute=NAME dataset.classes=null"
         elif attribute is not None and attribute not in names:
-            problem, remedy = f"has no attribute '{attribute}'", nearest(attribute, names)
+            problem, hint = f"has no attribute '{attribute}'", nearest(attribute, names)
         elif last >= len(names):
-            problem, remedy = f"has no class {last}", f"give two from 0 to {len(names) - 1}"
+            problem, hint = f"has no class {last}", f"give two from 0 to {len(names) - 1}"
         else:
             return
-        raise ConfigError(f"data set '{inner.name}' {problem}", where, remedy)
+        raise ConfigError(f"data set '{inner.name}' {problem}", where, hint)
 
     def _divide(self, split: str, indices: Tensor, domain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The indices of a split in each domain. If a domain has none, the split is empty; train must not be."""

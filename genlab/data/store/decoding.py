@@ -78,7 +78,7 @@ def decode_all(job: DecodeJob, limit: int, progress: Callable[[int, int], None] 
     jobs: list[isolate.Job] = [(decode_rows, (job.part(start, stop),)) for start, stop in pairwise(cuts)]
     blocks, done, bad = [], 0, {}
     with journal(job.file).open("a") as notes:
-        for block in isolate.run(jobs, what=job.encoded.place()):
+        for block in isolate.run(jobs, what=job.encoded.location()):
             notes.write(json.dumps(block) + "\n")
             notes.flush()
             blocks.append(block)

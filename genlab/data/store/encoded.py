@@ -22,7 +22,7 @@ class Encoded(Protocol):
     def part(self, start: int, stop: int) -> Encoded:
         """The images from start to stop, as a small object."""
 
-    def place(self) -> str:
+    def location(self) -> str:
         """The folder or archive of all images, for messages."""
 
     def name(self, index: int) -> str:
@@ -45,7 +45,7 @@ class Files:
     def part(self, start: int, stop: int) -> Files:
         return type(self)(self.folder, self.names[start:stop])
 
-    def place(self) -> str:
+    def location(self) -> str:
         return str(self.folder)
 
     def name(self, index: int) -> str:
@@ -109,8 +109,8 @@ class Chain:
             start, stop = start - len(link), stop - len(link)
         return Chain(parts)
 
-    def place(self) -> str:
-        return " and ".join(dict.fromkeys(link.place() for link in self.links if len(link)))
+    def location(self) -> str:
+        return " and ".join(dict.fromkeys(link.location() for link in self.links if len(link)))
 
     def name(self, index: int) -> str:
         link, index = self._find(index)

@@ -68,8 +68,8 @@ def decode(data: bytes, form: Form) -> Pixels:
     except BadImage:
         raise
     except Exception as error:  # a decoder may raise anything on damaged bytes
-        said = re.sub(r" <_io\.BytesIO object at \w+>", "", str(error))  # the caller names the file
-        raise BadImage(f"{type(error).__name__}: {said}") from None
+        reason = re.sub(r" <_io\.BytesIO object at \w+>", "", str(error))  # the caller names the file
+        raise BadImage(f"{type(error).__name__}: {reason}") from None
 
 
 def _decode(data: bytes, form: Form) -> Pixels:

@@ -1,6 +1,6 @@
 """Images that are the values of an LMDB, by index in the order of the keys.
 
-LMDB has no access by index, and three million keys are 300 MB of Python objects. So it is walked once, every `MARK`-th
+LMDB has no access by index, and three million keys are 300 MB of Python objects. So it is scanned once, every `MARK`-th
 key is kept, and a reader steps on from there. The memory map of LMDB counts every page it has touched as memory of the
 process, so it is reopened from time to time. Only child processes open it, after `lmdb_file.check`.
 """
@@ -18,7 +18,7 @@ from genlab.data.store.image import BadImage
 from genlab.errors import DataError
 
 MARK = 256  # every MARK-th key is kept
-WALK = 64 * MARK  # keys walked before the database is reopened
+SCAN = 64 * MARK  # keys scanned before the database is reopened
 READ = 16 * 2**20  # bytes read before it is reopened
 
 
@@ -42,7 +42,7 @@ class Lmdb:
         first, last = self.skip + start, self.skip + stop
         return Lmdb(self.folder, self.marks[first // MARK : -(-last // MARK)], stop - start, first % MARK)
 
-    def place(self) -> str:
+    def location(self) -> str:
         return str(self.folder)
 
     def name(self, index: int) -> str:
@@ -89,9 +89,9 @@ class Lmdb:
 
 
 def values(folder: Path) -> Lmdb:
-    """All values of an LMDB, whose keys a child process walks; DataError if it is damaged or empty."""
+    """All values of an LMDB, whose keys a child process scans; DataError if it is damaged or empty."""
     lmdb_file.check(folder)
-    [(marks, count)] = isolate.run([(walk, (folder,))], str(folder))
+    [(marks, count)] = isolate.run([(scan, (folder,))], str(folder))
     if not count:
         raise DataError(f"{folder} holds no images", "the database is empty", "download it again")
     return Lmdb(folder, marks, count)
@@ -104,7 +104,7 @@ def open_lmdb(folder: Path) -> Any:
     return lmdb.open(str(folder), readonly=True, lock=False, readahead=False, max_spare_txns=1)
 
 
-def walk(folder: Path) -> Iterator[tuple[list[bytes], int]]:
+def scan(folder: Path) -> Iterator[tuple[list[bytes], int]]:
     """Every MARK-th key and the number of keys, as one result; DataError if they cannot be read. For a child."""
     import lmdb
 
@@ -123,16 +123,16 @@ def walk(folder: Path) -> Iterator[tuple[list[bytes], int]]:
 
 
 def _stretch(folder: Path, after: bytes, count: int) -> list[bytes]:
-    """The next WALK keys after `after`, the `count`-th key; lmdb.Error if their number contradicts the database."""
+    """The next SCAN keys after `after`, the `count`-th key; lmdb.Error if their number contradicts the database."""
     import lmdb
 
     with open_lmdb(folder) as environment, environment.begin() as transaction:
         entries = transaction.stat()["entries"]
         cursor = transaction.cursor()
         begun = cursor.set_key(after) and cursor.next() if after else cursor.first()
-        keys = [bytes(key) for key in islice(cursor.iternext(values=False), WALK)] if begun else []
+        keys = [bytes(key) for key in islice(cursor.iternext(values=False), SCAN)] if begun else []
     if count + len(keys) > entries or (
         not keys and count != entries
-    ):  # otherwise a damaged one could be walked forever
+    ):  # otherwise a damaged one could be scanned forever
         raise lmdb.Error(f"it has {entries} keys and {count + len(keys)} were found")
     return keys

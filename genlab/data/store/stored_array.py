@@ -40,10 +40,10 @@ class StoredArray:
 
     def take(self, indices: Tensor, out: Tensor) -> Tensor:
         """The entries at `indices` (n,), read into `out` (n, ...) on the host."""
-        places = out.numpy().reshape(len(indices), -1).view(np.uint8)
-        size = places.shape[1]
-        for place, index in zip(places, indices.tolist(), strict=True):
-            self._fill(place, index * size)
+        rows = out.numpy().reshape(len(indices), -1).view(np.uint8)
+        size = rows.shape[1]
+        for buffer, index in zip(rows, indices.tolist(), strict=True):
+            self._fill(buffer, index * size)
         return out
 
     def load(self, device: torch.device) -> Tensor:
@@ -69,12 +69,12 @@ class StoredArray:
                 sent[turn % 2] = torch.cuda.current_stream(device).record_event()
         return whole
 
-    def _fill(self, place: np.ndarray, offset: int) -> None:
-        """Read all bytes of `place`, from `offset` of the data on."""
+    def _fill(self, buffer: np.ndarray, offset: int) -> None:
+        """Fill `buffer` with the bytes from `offset` of the data."""
         done = 0
-        while done < len(place):
+        while done < len(buffer):
             try:
-                read = os.preadv(self._file, [place[done:].data], self._start + offset + done)
+                read = os.preadv(self._file, [buffer[done:].data], self._start + offset + done)
             except OSError as error:
                 raise self._unreadable(str(error.strerror)) from None
             if not read:

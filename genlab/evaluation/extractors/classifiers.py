@@ -45,7 +45,7 @@ def _block(inp: int, out: int, kernel: int) -> list[nn.Module]:
 
 
 def to_28(images: Tensor) -> Tensor:
-    """Grey images (N, 1, H, W) in [0, 1] as 28x28: up to 32 pixels their border is cut off, others are resized."""
+    """Grayscale images (N, 1, H, W) in [0, 1] as 28x28: up to 32 pixels their border is cut off, others are resized."""
     height, width = images.shape[2:]
     if height == width and SIDE <= height <= LARGEST_BORDER:
         start = (height - SIDE) // 2

@@ -34,6 +34,6 @@ def needed(num_classes: int | None, model: str) -> int:
     """`num_classes`; ConfigError if the data set has no labels."""
     if num_classes is None:
         raise ConfigError(
-            f"model '{model}' needs labels", "the data set has none", "choose a labelled one: genlab list datasets"
+            f"model '{model}' needs labels", "the data set has none", "choose a labeled one: genlab list datasets"
         )
     return num_classes

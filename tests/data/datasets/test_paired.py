@@ -1,4 +1,4 @@
-"""Pairs: what is cut where, that both halves move alike, colours beside their greys."""
+"""Pairs: what is cut where, that both halves move alike, colors beside their grays."""
 
 from __future__ import annotations
 
@@ -214,5 +214,5 @@ def test_the_real_facades(real_data: Path) -> None:
     whole = np.asarray(Image.open(file).convert("RGB"))
     assert (uint8(b[:1])[0] == whole[:, :256]).all()
     assert (uint8(a[:1])[0] == whole[:, 256:]).all()
-    # label maps are of a few colours, most of all blue
+    # label maps are of a few colors, most of all blue
     assert (a.mean((0, 2, 3))[2] > a.mean((0, 2, 3))[0] + 0.2).item()

@@ -15,7 +15,7 @@ from tests.support.data import BOTH, opened
 
 
 def domains(root: Path, counts: dict[str, int]) -> Path:
-    """Folders of one-coloured pictures: A from 0 upwards, B from 128 upwards."""
+    """Folders of one-colored pictures: A from 0 upwards, B from 128 upwards."""
     for name, count in counts.items():
         (root / name).mkdir(parents=True)
         for i in range(count):

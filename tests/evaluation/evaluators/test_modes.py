@@ -1,4 +1,4 @@
-"""Modes and points: counts that are known beforehand, and pictures whose colours say what they should."""
+"""Modes and points: counts that are known beforehand, and pictures whose colors say what they should."""
 
 from __future__ import annotations
 

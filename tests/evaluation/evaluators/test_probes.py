@@ -1,4 +1,4 @@
-"""Reconstruction, subspace, filters, probe and nearest neighbours, on models whose every number is known."""
+"""Reconstruction, subspace, filters, probe and nearest neighbors, on models whose every number is known."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_subspace_is_of_codes_of_images_alone(digits: Callable[[str], Split]) 
     assert not Subspace().applies(model)
 
 
-# ---------------------------------------------------------------------- probe and neighbours
+# ---------------------------------------------------------------------- probe and neighbors
 
 
 def test_the_probe_is_scikit_learns_at_the_strength_that_validation_chooses(digits: Callable[[str], Split]) -> None:

@@ -147,7 +147,7 @@ def test_entropy_variation_pairs_and_bars_in_closed_form() -> None:
 
 def test_pairs_are_the_same_of_classes_in_turn_and_of_classes_mixed() -> None:
     source = torch.Generator().manual_seed(1)
-    classes = torch.rand(5, 1, 8, 8, generator=source).repeat(200, 1, 1, 1)  # neighbours are never of one class
+    classes = torch.rand(5, 1, 8, 8, generator=source).repeat(200, 1, 1, 1)  # neighbors are never of one class
     images = (classes + 0.01 * torch.randn(1000, 1, 8, 8, generator=source)).clamp(0, 1)
     mixed = images[torch.randperm(1000, generator=source)]
     assert pair_distance(images.flatten(1)) == pytest.approx(pair_distance(mixed.flatten(1)), rel=0.05)

@@ -133,7 +133,7 @@ def test_the_protocol_names_the_evaluated_pixels(changes: dict[str, Any], pixels
     assert evaluator.applies(model)
     dict(evaluator.run(model, split))  # type: ignore[arg-type]
     assert evaluator.protocol()["pixels"] == pixels
-    assert not evaluator.applies(rbm(binarize="none"))  # greys have no probability under binary units
+    assert not evaluator.applies(rbm(binarize="none"))  # grays have no probability under binary units
 
 
 def test_a_stack_learns_one_layer_after_another() -> None:

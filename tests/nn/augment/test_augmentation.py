@@ -150,7 +150,7 @@ def test_gray_pictures_are_colored_as_their_colored_copies_are() -> None:
     one = gray.recolored(x)  # type: ignore[operator]
     rng.seed(5)
     three = color.recolored(x.expand(-1, 3, -1, -1))  # type: ignore[operator]
-    # hue and saturation turn about the grey axis, which holds the mean
+    # hue and saturation turn about the gray axis, which holds the mean
     assert torch.allclose(one, three.mean(1, keepdim=True), atol=1e-4)
 
 

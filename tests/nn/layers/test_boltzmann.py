@@ -115,7 +115,7 @@ def test_contrastive_divergence_draws_by_the_seed_and_takes_no_gradient_through_
     assert ((probabilities > 0) & (probabilities < 1)).all()
 
 
-# ---------------------------------------------------------------------- the normaliser
+# ---------------------------------------------------------------------- the normalizer
 
 
 @pytest.mark.parametrize(
