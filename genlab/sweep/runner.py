@@ -153,10 +153,10 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _metric(record: dict[str, Any]) -> str:
-    """The final value of the monitored metric, else of a loss, else of the first validation metric."""
+    """The final value of the monitored metric, else of the model's loss, else of the first validation metric."""
     metrics = {key: value for key, value in (record.get("metrics") or {}).items() if isinstance(value, int | float)}
     best = (record.get("best") or {}).get("metric")
-    ranked = [best, *(key for key in metrics if "loss" in key), *(key for key in metrics if key.startswith("valid/"))]
+    ranked = [best, "valid/loss", *(key for key in metrics if key.startswith("valid/"))]
     name = next((key for key in ranked if key in metrics), None)
     return f"{name} {metrics[name]:.5g}" if name else "-"
 

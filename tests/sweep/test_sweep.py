@@ -202,6 +202,7 @@ def test_a_job_folder_that_is_a_link_is_refused(name: str, fake: Fake, capsys: p
     [
         ({"metrics": {"images_per_second": 0.0}}, "-"),
         ({"metrics": {"images_per_second": 9.0, "valid/psnr": 2.0, "valid/loss": 1.0}}, "valid/loss 1"),
+        ({"metrics": {"valid/sample_distance": 0.9, "valid/discriminator/loss": 1.0}}, "valid/sample_distance 0.9"),
         ({"metrics": {"valid/loss": 1.0, "valid/elbo": 3.0}, "best": {"metric": "valid/elbo"}}, "valid/elbo 3"),
         ({}, "-"),
     ],

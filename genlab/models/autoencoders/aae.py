@@ -29,7 +29,7 @@ GAN_LOSS = GAN_LOSSES["non_saturating"]
 class AdversarialAutoencoder(Autoencoder):
     """The encoder is deterministic. `prior` normal is N(0, I); mixture is a ring of `components` Gaussians."""
 
-    monitor = None  # the reconstruction error alone prefers codes that ignore the prior
+    monitor = "quick_fid"  # the reconstruction error alone prefers codes that ignore the prior
     points = None
 
     def __init__(

@@ -32,7 +32,7 @@ class GAN(Model):
     """
 
     points: ClassVar = {"output": "linear"}
-    monitor = None  # neither loss tells which of two runs has the better images
+    monitor = "quick_fid"  # neither loss tells which of two runs has the better images
     incompatible: ClassVar[dict[str, str]] = {}  # regularizers that the losses of a subclass rule out, and why
     progress: Tensor
 

@@ -45,7 +45,7 @@ class Generator(nn.Module):
 class StyleGAN2(Model):
     """Networks see images in about [-1, 1]. A code is z; a style is w for each layer."""
 
-    monitor = None  # no loss tells which of two runs has the better images
+    monitor = "quick_fid"  # no loss tells which of two runs has the better images
     path_length: Tensor
 
     def __init__(

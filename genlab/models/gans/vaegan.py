@@ -29,7 +29,7 @@ class VAEGAN(Model):
     Dis_l are the discriminator's features after its first `feature_stage` convolutions, counted from the image.
     """
 
-    monitor = None  # the metric that compares images is itself learned
+    monitor = "quick_fid"  # the metric that compares images is itself learned
 
     def __init__(
         self,

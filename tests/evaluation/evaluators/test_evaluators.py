@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genlab.core import rng
 from genlab.core.model import Model, Phase
@@ -12,8 +12,12 @@ from genlab.core.values import Image
 from genlab.evaluation.evaluators.image_grids import Reconstructions, SamplesGrid, Traversals
 from genlab.evaluation.evaluators.latent.maps import Codes
 from genlab.evaluation.evaluators.likelihood.objective import Objective
+from genlab.registry import MODELS, discover
 from genlab.reports.grid import image_grid, save_png
 from tests.support.evaluated import MemorySplit, Players, Shrinker
+from tests.support.models import shrunk, spec_of
+
+discover()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 99])
@@ -29,6 +33,29 @@ def test_objective_names_each_player_and_never_updates(images: Tensor) -> None:
     values = dict(Objective(4).run(Players(), MemorySplit(images)))
     mean = images.mean().item()
     assert values == pytest.approx({"discriminator/loss": mean, "generator/loss": 2 * mean})
+
+
+@pytest.mark.parametrize("name", ["dcgan", "infogan", "cyclegan"])
+def test_discriminators_are_judged_with_the_statistics_of_their_batches(name: str) -> None:
+    """In training they see real and generated images apart; running statistics mix the two."""
+    spec = shrunk(spec_of(name))
+    spec["discriminator"]["norm"] = "batch"
+    model = MODELS.build(spec, "model", image_shape=(1, 28, 28), num_classes=None).eval()
+    image = torch.rand(9, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+    def found() -> dict[str, float]:
+        rng.seed(0, 0)
+        return {key: float(value) for key, value in Objective(4).run(model, MemorySplit(image, a=image, b=1 - image))}
+
+    expected = found()
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    discriminators = [phase.module for phase in model.phases() if phase.name.startswith("discriminator")]
+    within = [layer for layer in layers if any(layer in set(each.modules()) for each in discriminators if each)]
+    assert within
+    for layer in within:
+        layer.running_mean.fill_(7.0)
+    assert found() == expected
+    assert all((layer.running_mean == 7).all() for layer in within)
 
 
 def test_objective_of_a_lone_player_beside_updates_is_named_plainly(images: Tensor) -> None:

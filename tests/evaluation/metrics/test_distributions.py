@@ -15,7 +15,12 @@ from genlab.data.loader import Data
 from genlab.data.store.table import Table
 from genlab.engine.evaluate import Evaluator, evaluate
 from genlab.errors import ConfigError
-from genlab.evaluation.evaluators.distribution.distances import Coverage, FrechetDistance, KernelDistance
+from genlab.evaluation.evaluators.distribution.distances import (
+    Coverage,
+    FrechetDistance,
+    KernelDistance,
+    QuickFrechetDistance,
+)
 from genlab.evaluation.evaluators.distribution.diversity import (
     LINE,
     Diversity,
@@ -25,7 +30,6 @@ from genlab.evaluation.evaluators.distribution.diversity import (
     pair_ssim,
     total_variation,
 )
-from genlab.evaluation.evaluators.distribution.feature_sets import samples
 from genlab.evaluation.evaluators.distribution.memorization import Memorization
 from genlab.evaluation.metrics.frechet import fid
 from genlab.evaluation.metrics.neighbors import prdc
@@ -51,6 +55,34 @@ def test_fid_is_named_by_its_extractor_and_stands_beside_the_floor(noise_images:
     assert (said["generated_images"], said["real_images"], said["floor_images"]) == (100, 60, "100 of train")
     assert said["extractor"] == "pixels"
     assert "fewer than 10,000" in said["caution"]
+
+
+def digits(n: int, seed: int) -> Tensor:
+    return torch.randint(0, 256, (n, 1, 28, 28), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+class Ranked(Fixed):
+    monitor = "quick_fid"
+
+
+def test_a_gan_is_ranked_by_the_classifier_of_its_data_set() -> None:
+    data = in_memory(digits(400, 0), name="mnist", valid=200)
+    evaluator = QuickFrechetDistance(images=200)
+    assert [evaluator.applies(model) for model in (Ranked(fresh(1)), Fixed(fresh(1)), Model())] == [True, False, False]
+    found = dict(evaluate(evaluator, Ranked(digits(200, 1) / 255), data, seed=0))
+    worse = dict(evaluate(evaluator, Ranked(digits(200, 1) / 510), data, seed=0))
+    full = dict(evaluate(FrechetDistance(images=200), Fixed(digits(200, 1) / 255), data, seed=0))
+    assert found == {"quick_fid": full["fid_mnist"], "quick_fid_floor": full["fid_mnist_floor"]}
+    assert worse["quick_fid"] > 2 * found["quick_fid"]
+
+
+@pytest.mark.parametrize(("name", "valid", "why"), [("digits", 200, "no classifier"), ("mnist", 127, "fewer than 128")])
+def test_without_a_classifier_or_enough_images_a_gan_has_no_quick_fid(name: str, valid: int, why: str) -> None:
+    data = in_memory(digits(400, 0), name=name, valid=valid)
+    evaluator = QuickFrechetDistance(images=200)
+    evaluator.check(data.split("valid"))
+    assert evaluate(evaluator, Ranked(digits(200, 1) / 255), data, seed=0) == []
+    assert why in evaluator.protocol()["caution"]
 
 
 def test_fid_refuses_fewer_images_than_twice_the_features(noise_images: Data) -> None:
@@ -180,7 +212,7 @@ def test_every_class_is_drawn_though_a_part_is_smaller_than_their_number() -> No
             return torch.arange(n) % self.num_classes if label is None else torch.full((n,), label)
 
     for most in (3, 10):
-        drawn = torch.cat(list(samples(InTurn(), 70, most)))
+        drawn = torch.cat(list(sample_batches(InTurn(), 70, most)))
         assert drawn.bincount().tolist() == [10] * 7
     assert [len(batch) for batch in sample_batches(InTurn(), 25, 15)] == [14, 11]
     assert [len(batch) for batch in sample_batches(Fixed(fresh(1)), 600, 256)] == [256, 256, 88]

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from genlab.core.model import Model
 from genlab.core.values import Value
 from genlab.data.dataset import Split
 from genlab.evaluation.evaluators.distribution.feature_sets import FeatureSets, Several
+from genlab.evaluation.extraction import AUTO, shipped
 from genlab.evaluation.metrics.frechet import fid, kid
 from genlab.evaluation.metrics.neighbors import prdc
 from genlab.registry import EVALUATORS, PositiveInt
@@ -37,6 +39,44 @@ class FrechetDistance(FeatureSets):
             self.found["floor"] = f"fewer images than samples: compare it with fid_{name}_at_floor, of as few"
         if min(len(fake), len(real)) < SAFE:
             self.found["caution"] = f"fewer than {SAFE:,} images in a set: biased upwards, compare at equal counts only"
+
+
+@EVALUATORS("quick_fid")
+@dataclass
+class QuickFrechetDistance(FeatureSets):
+    """`quick_fid`: the Fréchet distance of few samples, by which a model with `monitor = "quick_fid"` is ranked.
+
+    `quick_fid_floor` is that of as many training images. `auto` is only the classifier that comes with genlab for the
+    data set: without one, or with fewer than two images per feature, there is no figure.
+    """
+
+    images: Several = 2000
+
+    def applies(self, model: Model) -> bool:
+        return model.monitor == "quick_fid" and super().applies(model)
+
+    def instead(self, model: Model) -> None:
+        """No key makes this apply."""
+
+    def check(self, split: Split) -> None:
+        if self.extractor != AUTO:
+            super().check(split)
+
+    def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
+        if self.extractor == AUTO and not _has_classifier(split):
+            self.found = {"caution": f"genlab has no classifier for data set '{split.table.name}': no figure"}
+            return
+        _, *sets = self.read(model, split)
+        fake, real, floor = sets
+        if min(map(len, sets)) < 2 * real.shape[1]:
+            self.found["caution"] = f"fewer than {2 * real.shape[1]} images: no figure"
+            return
+        yield "quick_fid", fid(fake, real)
+        yield "quick_fid_floor", fid(floor, real)
+
+
+def _has_classifier(split: Split) -> bool:
+    return shipped(split.table.name) is not None and split.table.columns["image"].shape[1] == 1
 
 
 @EVALUATORS("kid")

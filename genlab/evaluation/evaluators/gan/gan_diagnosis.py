@@ -17,12 +17,11 @@ from genlab.core.model import Samples, generator_every
 from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.data.dataset import Split
-from genlab.distributed.batch_norm import batch_statistics
 from genlab.evaluation.evaluators.distribution.diversity import entropy, pair_distance, total_variation
 from genlab.evaluation.extraction import subset
 from genlab.evaluation.extractors.classifiers import classifier_of
 from genlab.evaluation.metrics.neighbors import radii
-from genlab.nn.capabilities import HasDiscriminator, HasGANLoss
+from genlab.nn.capabilities import HasDiscriminator, HasGANLoss, as_in_training
 from genlab.nn.losses.adversarial import Logits
 from genlab.nn.losses.gradient_penalties import gradient_norm
 from genlab.registry import EVALUATORS
@@ -123,7 +122,7 @@ class GANDiagnosis(Evaluator):
         norms: list[Tensor] = []
         parts = parts_of(columns[0], self.batch_size)
         for part in zip(*(column.tensor_split(parts) for column in columns), strict=True):
-            with batch_statistics(model):  # the discriminator as the generator's loss uses it
+            with as_in_training(model):
                 drawn = model.shared_forward(*part)
                 found.append(model.real_and_fake_logits(*drawn))
                 if isinstance(model, HasGANLoss):

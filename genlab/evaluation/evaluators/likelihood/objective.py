@@ -11,6 +11,7 @@ from genlab.core import rng
 from genlab.core.evaluator import MeanEvaluator
 from genlab.core.model import Model, Phase
 from genlab.data.dataset import Split
+from genlab.nn.capabilities import HasDiscriminator, as_in_training
 from genlab.registry import EVALUATORS, PositiveInt
 
 
@@ -22,6 +23,7 @@ class Objective(MeanEvaluator):
     An objective averages over its batch; batches are weighted by their size. Names are those of training: plain
     (`elbo`) if one phase has a loss, `<phase>/<name>` (`discriminator/loss`) if several have. A phase without a module
     (PCA's update) has no loss and is left out; a model with such phases alone is measured by its `loss`, if it has one.
+    Discriminators use the batch statistics of `batch_size` images, so a single image is not evaluated.
     """
 
     batch_size: PositiveInt = 500
@@ -34,18 +36,28 @@ class Objective(MeanEvaluator):
     def batches(
         self, model: Model, split: Split, rank: int, world_size: int
     ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        for index, columns in enumerate(split.batches(model.inputs, self.batch_size, rank, world_size)):
+        size = self.batch_size
+        if isinstance(model, HasDiscriminator):
+            if len(split) == 1:
+                return
+            size = _at_least_two(len(split), size)
+            self.found = {"discriminator": "batch norm uses the statistics of each batch, as in training"}
+        for index, columns in enumerate(split.batches(model.inputs, size, rank, world_size)):
             rng.fold_in(rank + index * world_size)  # a batch has its own noise, whichever rank evaluates it
             n = len(columns[0])
-            drawn = model.shared_forward(*columns)
-            yield (
-                n,
-                {
+            with as_in_training(model):
+                shared = model.shared_forward(*columns)
+                found = {
                     prefix + name: value.detach().double() * n
                     for prefix, phase in _objectives(model)
-                    for name, value in phase.objective(*drawn).items()
-                },
-            )
+                    for name, value in phase.objective(*shared).items()
+                }
+            yield n, found
+
+
+def _at_least_two(total: int, size: int) -> int:
+    """The smallest batch size from `size` on that leaves no batch of one image, which has no batch statistics."""
+    return next((n for n in range(max(2, size), total) if total % n != 1), total)
 
 
 def _objectives(model: Model) -> list[tuple[str, Phase]]:
