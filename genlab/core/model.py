@@ -55,8 +55,8 @@ class Model(nn.Module):
     points: ClassVar[Mapping[str, Any] | None] = None
     # whether the images of columns a and b must be pairs that show the same thing
     partners: ClassVar[bool] = False
-    # the validation figure that ranks checkpoints and runs, smaller is better: one of the objective, or "quick_fid", the
-    # FID of a few samples; None if no number does
+    # the validation figure that ranks checkpoints and runs, smaller is better: one of the objective, or "quick_fid",
+    # the FID of a few samples; None if no number does
     monitor: str | None = "loss"
 
     def shared_forward(self, *columns: Any, **named: Any) -> tuple[Tensor, ...]:
