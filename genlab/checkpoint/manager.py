@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from genlab.checkpoint.snapshot import Loaded, folder_name, read, step_of, verif
 from genlab.checkpoint.state_dict import HasStateDict, non_finite, pack, unpack
 from genlab.errors import CheckpointError, ConfigError, ResourceError
 from genlab.utils.files import DISK_FULL, check_space, disk_full, fsync_folder
+from genlab.utils.terminal import say
 
 __all__ = ["Checkpoints", "HasStateDict", "Loaded", "check_space", "non_finite", "pack",
            "read", "unpack"]  # fmt: skip
@@ -188,4 +188,4 @@ def _save_error(error: OSError, path: Path, needed: int) -> ResourceError:
 
 
 def _warn(text: str) -> None:
-    print(f"genlab: warning: {text}", file=sys.stderr)
+    say(f"warning: {text}")

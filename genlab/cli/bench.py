@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from genlab.cli.options import Parser, keywords
 from genlab.config.yaml_comments import values
 from genlab.errors import ConfigError, nearest
+from genlab.utils.terminal import echo
 
 EXAMPLES = """\
   genlab list workloads
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     compose.precheck(composed.config, options.plugin)
     from genlab.workflows.benchmark import Span, measure
 
-    print(json.dumps(measure(options.workload, composed, Span(**keywords(Span, own)))))
+    echo(json.dumps(measure(options.workload, composed, Span(**keywords(Span, own)))))
     return 0
 
 

@@ -14,6 +14,7 @@ from genlab.cli import COMMANDS, load_command
 from genlab.cli.options import Parser
 from genlab.config.yaml_comments import KINDS, MODEL_CHOICES, from_model, options, values
 from genlab.errors import GenlabError
+from genlab.utils.terminal import echo
 
 BASH = """\
 _genlab() {
@@ -59,7 +60,7 @@ def parser() -> Parser:
 
 
 def run(options: argparse.Namespace) -> int:
-    print(SCRIPTS[options.shell], end="")
+    echo(*SCRIPTS[options.shell].splitlines())
     return 0
 
 

@@ -16,6 +16,7 @@ from genlab import __version__
 from genlab.cli.options import Parser
 from genlab.errors import GenlabError
 from genlab.utils.subprocesses import cores
+from genlab.utils.terminal import echo
 
 Rows = Iterator[tuple[str, str]]
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "tensorboard", "numpy", "pydantic", "safetensors",
@@ -36,12 +37,12 @@ def run(options: argparse.Namespace) -> int:
         ("data", lambda: _data(options.root)), ("plug-ins", _plugins), ("time to first step", _first_step),
     ]  # fmt: skip
     for title, rows in sections:
-        print(title)
+        echo(title)
         try:
             for name, value in rows():
-                print(f"  {name:<16} {value}")
+                echo(f"  {name:<16} {value}")
         except Exception as error:  # this command reports what is broken
-            print(f"  {'broken':<16} {_short(error)}")
+            echo(f"  {'broken':<16} {_short(error)}")
     return 0
 
 

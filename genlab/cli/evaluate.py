@@ -14,6 +14,7 @@ from genlab.cli.options import Parser, keywords, run_argument
 from genlab.errors import ConfigError, nearest
 from genlab.registry import EVALUATORS, NonNegativeInt, unknown_name
 from genlab.utils.tables import show
+from genlab.utils.terminal import echo
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -110,16 +111,16 @@ def measure(loaded: LoadedRun, entry: str, evaluator: Evaluator, keys: Keys) -> 
     path = files.own_folder(loaded.path / "eval") / f"{stem}.json"
     files.write_atomic(path, files.dump_json({"metrics": metrics, "protocol": protocol, "diagnoses": diagnoses}))
     for sentence in diagnoses:
-        print(f"diagnosis: {sentence}")
+        echo(f"diagnosis: {sentence}")
     if metrics:
         rows = [[name, f"{value:.6g}"] for name, value in metrics.items()]
         show(["metric", "value"], rows, f"{entry} on {split}" if split else entry)
     if "caution" in protocol:
-        print(f"caution: {protocol['caution']}")
+        echo(f"caution: {protocol['caution']}")
     for name, value in values:
         if isinstance(value, Image):
             image_command.write(path.with_name(f"{stem}-{name.replace('/', '-')}.png"), value.png)
-    print(path)
+    echo(str(path))
 
 
 def _evaluators(loaded: LoadedRun, names: Sequence[str], changes: Sequence[Override]) -> dict[str, Evaluator]:

@@ -14,6 +14,7 @@ from genlab.config.parameters import parameters
 from genlab.config.yaml_comments import MODEL_CHOICES, comments, first_comment, missing, options
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.utils.tables import show
+from genlab.utils.terminal import echo
 
 if TYPE_CHECKING:
     from genlab.core.model import Model
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if group in FILES:
         if option not in files:
             raise ConfigError(f"unknown {group} '{option}'", "genlab info", nearest(option, files))
-        print(files[option].read_text("utf-8").rstrip())
+        echo(*files[option].read_text("utf-8").rstrip().splitlines())
         return 0
     # a recipe holds numbers for one pair of model and data set: not what describes either
     named = {word.partition("=")[0] for word in arguments.overrides}
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     load_plugins(arguments.plugin)
     config = compose.check(composed.config)
     notes = comments(files[option], folders)
-    print(f"{group}={option}: {first_comment(files[option])}\n")
+    echo(f"{group}={option}: {first_comment(files[option])}", "")
     section = config[group] | dict.fromkeys(absent, "???")
     if group in ("evaluator", "logger"):
         for key in sorted(section):
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     _describe(group, section, group, notes)
     if group == "model":
-        print("trains with", ", ".join(f"{key}={composed.choices[key]}" for key in MODEL_CHOICES), end="\n\n")
+        echo(f"trains with {', '.join(f'{key}={composed.choices[key]}' for key in MODEL_CHOICES)}", "")
         _model(section)
     return 0
 
@@ -98,7 +99,7 @@ def _run(run: str, plugins: list[str]) -> int:
     folders = [compose.search_path()]
     files = options("model", folders)
     name = loaded.config["name"]
-    print(f"run {path}: model {name}, step {loaded.step}\n")
+    echo(f"run {path}: model {name}, step {loaded.step}", "")
     _describe("model", loaded.config["model"], "model", comments(files[name], folders) if name in files else {})
     _abilities(loaded.model)
     return 0
@@ -119,11 +120,11 @@ def _describe(group: str, spec: Mapping[str, Any], where: str, notes: Mapping[st
         inspect.getdoc(sys.modules[target.__module__]) if group in ("model", "dataset") else None,
         inspect.getdoc(target),
     ]
-    print("\n\n".join(text for text in texts if text) + "\n")
+    echo(*(line for text in texts if text for line in (*text.splitlines(), "")))
     rows = list(_rows(spec, where, "", table, notes))
     if rows:
         show(["parameter", "value", "may be", "meaning"], rows)
-        print()
+        echo("")
 
 
 def _rows(spec: Mapping[str, Any], where: str, path: str, table: Any, notes: Mapping[str, str]) -> Iterator[list[str]]:
@@ -150,14 +151,14 @@ def _model(spec: Mapping[str, Any]) -> None:
     model, shape = _built(spec)
     if model is None:
         return
-    print(f"on {shape[0]}×{shape[1]}×{shape[2]} images:")
+    echo(f"on {shape[0]}×{shape[1]}×{shape[2]} images:")
     counts = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
     rows = [[f"  network {name}", f"{count:,} parameters"] for name, count in counts.items() if count]
     rows += [
         [f"  phase {phase.name}", f"logs {', '.join(logged) or 'nothing'}"] for phase, logged in _phases(model, shape)
     ]
     width = max(len(row[0]) for row in rows)
-    print("\n".join(f"{name:<{width}}  {what}" for name, what in rows))
+    echo(*(f"{name:<{width}}  {what}" for name, what in rows))
     _abilities(model)
 
 
@@ -166,10 +167,10 @@ def _abilities(model: Model) -> None:
     from genlab.core.model import Samples, capabilities
     from genlab.core.sampling import sample_options
 
-    print(f"reads   {', '.join(model.inputs)}\ncan do  {', '.join(capabilities(model)) or 'nothing yet'}")
+    echo(f"reads   {', '.join(model.inputs)}", f"can do  {', '.join(capabilities(model)) or 'nothing yet'}")
     found = parameters(sample_options(model)) if isinstance(model, Samples) else []
     if found:
-        print()
+        echo("")
         rows = [[f"{each.name}=", each.default, each.allowed, each.meaning] for each in found]
         show(["genlab sample RUN", "default", "may be", "meaning"], rows)
 
@@ -183,7 +184,7 @@ def _built(spec: Mapping[str, Any]) -> tuple[Any, tuple[int, int, int]]:
             return MODELS.build(spec, "model", image_shape=shape, num_classes=10), shape
         except GenlabError as error:  # not every family takes every size; it says why
             problem = str(error)
-    print(f"cannot be built on small images: {problem}")
+    echo(f"cannot be built on small images: {problem}")
     return None, SHAPES[0]
 
 

@@ -9,6 +9,7 @@ from genlab.cli.options import Parser
 from genlab.config.yaml_comments import KINDS, first_comment, options
 from genlab.errors import ConfigError, nearest
 from genlab.utils.tables import show
+from genlab.utils.terminal import echo
 
 EXAMPLES = """\
   genlab list                 everything
@@ -41,4 +42,4 @@ def print_kind(kind: str, folders: list[Path]) -> None:
     rows = [[name, first_comment(path)] for name, path in options(group, folders).items()]
     plural = next(name for name, known in KINDS.items() if known == group)
     show([plural, f"choose with {group}=NAME"], rows)
-    print()
+    echo("")

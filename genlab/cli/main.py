@@ -14,6 +14,7 @@ from genlab import __version__
 from genlab.cli import COMMANDS, load_command
 from genlab.errors import ConfigError, nearest
 from genlab.utils.exit_codes import ExitCode
+from genlab.utils.terminal import echo, open_streams
 
 HELP = """\
 usage: genlab COMMAND [arguments]     genlab COMMAND --help shows its own
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Errors are one line on stderr, unless --debug asks for more."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    open_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal without Greek letters
     words = [argument for argument in arguments if argument != "--debug"]
@@ -56,15 +58,16 @@ def _command(words: list[str]) -> Any:
     """The command as `load_command` returns it; None after --help or --version."""
     name = words[0] if words else "--help"
     if name in ("-h", "--help", "help"):
-        print(HELP.format(commands="\n".join(f"  {name:<12} {what}" for name, (_, what) in COMMANDS.items())))
+        commands = "\n".join(f"  {name:<12} {what}" for name, (_, what) in COMMANDS.items())
+        echo(*HELP.format(commands=commands).split("\n"))
         return None
     if name == "--version":
-        print(f"genlab {__version__}")
+        echo(f"genlab {__version__}")
         return None
     if name == "__complete":  # called by the script of `genlab completion`
         from genlab.cli.completion import candidates
 
-        print("\n".join(candidates(" ".join(words[1:]))))
+        echo(*candidates(" ".join(words[1:])))
         return None
     if name not in COMMANDS:
         raise ConfigError(f"unknown command {name[:60]!r}", "command line", nearest(name, COMMANDS))

@@ -6,6 +6,7 @@ import argparse
 import time
 
 from genlab.cli.options import Parser
+from genlab.utils.terminal import echo
 
 EXAMPLES = """\
   genlab prepare dataset=celeba dataset.size=64
@@ -38,5 +39,5 @@ def run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     with store_progress() as show:
         dataset.prepare(show)
-    print(f"{config['dataset']['name']} is ready ({time.perf_counter() - began:.1f} s)")
+    echo(f"{config['dataset']['name']} is ready ({time.perf_counter() - began:.1f} s)")
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 from genlab.cli.options import Parser
 from genlab.errors import ConfigError
 from genlab.utils.tables import show
+from genlab.utils.terminal import echo
 
 
 def parser() -> Parser:
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"no folder '{root}'", "genlab runs", "train something first, or name another folder")
     records = run_folder.scan(root)
     if not records:
-        print(f"no runs in {root}")
+        echo(f"no runs in {root}")
         return 0
     rows = [[str(record.get("status", "?")), _name(record, "model"), _name(record, "data"), _progress(record),
              best(record), str(record["path"])] for record in records]  # fmt: skip

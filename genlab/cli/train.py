@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from genlab.cli.options import Parser
+from genlab.utils.terminal import echo
 
 EXAMPLES = """\
   genlab train                                              a VAE on built-in digits
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         return sweep(planned, options.jobs, show_only=options.cfg is not None)
     composed = compose.compose(options.overrides, options.config_dir, options.plugin, options.device)
     if options.cfg:
-        print(compose.as_yaml(composed.config), end="")
+        echo(*compose.as_yaml(composed.config).splitlines())
         return 0
     compose.precheck(composed.config, options.plugin)  # reports errors before torch is loaded
     count = launcher.wanted(composed.config)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from genlab.utils.progress import say
+from genlab.utils.terminal import say
 
 
 @dataclass(frozen=True)

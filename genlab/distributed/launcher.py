@@ -21,6 +21,7 @@ from typing import IO, Any
 from genlab.errors import LAUNCHED, PEER_GONE, DivergedError, ResourceError
 from genlab.utils.signals import noted
 from genlab.utils.subprocesses import cores, die_with_parent, genlab_command
+from genlab.utils.terminal import echo
 
 POLL = 0.05  # seconds between looks at the processes
 GRACE = 20  # seconds for the other ranks to end after a failure; NCCL would wait for half an hour
@@ -155,4 +156,4 @@ def _show(rank: Rank) -> None:
     if rank.output:
         rank.output.seek(0)
         lines = rank.output.read().decode("utf-8", "replace").strip().splitlines()
-        print(lines[-1] if lines else "genlab: error: a process of this run failed without a word", file=sys.stderr)
+        echo(lines[-1] if lines else "genlab: error: a process of this run failed without a word", err=True)

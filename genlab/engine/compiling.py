@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from genlab.core.model import Model
 from genlab.core.uncompiled import keep_out
-from genlab.utils.progress import say
+from genlab.utils.terminal import say
 
 if TYPE_CHECKING:
     from genlab.engine.phase_state import PhaseState

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genlab.config.trainer_config import TrainerConfig
 from genlab.distributed.runtime import Runtime
-from genlab.utils.progress import say
+from genlab.utils.terminal import say
 
 WARM_UP = 3  # ordinary steps before a recording: libraries choose their kernels, optimizers make their state
 

@@ -22,7 +22,7 @@ from genlab.engine.cuda_graphs import CudaRecorder, Graphs, Recorder, why_not_ca
 from genlab.engine.optimizers import Average
 from genlab.engine.phase_state import MakeOptimizer, PhaseState
 from genlab.errors import DivergedError
-from genlab.utils.progress import say
+from genlab.utils.terminal import say
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Data

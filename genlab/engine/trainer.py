@@ -24,7 +24,7 @@ from genlab.engine.phase_state import MakeOptimizer
 from genlab.engine.step import Stepper
 from genlab.engine.timer import Clock
 from genlab.errors import CheckpointError, Stopped
-from genlab.utils.progress import say
+from genlab.utils.terminal import say
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Data

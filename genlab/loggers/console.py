@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from genlab.core.values import Logger
 from genlab.registry import LOGGERS, PositiveFloat
 from genlab.utils.formatting import duration, number
+from genlab.utils.terminal import console, echo, is_terminal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,11 +40,11 @@ class Console(Logger):
         self._first = self._step = first_step
         self._last, self._title = last_step, title
         self._began = time.monotonic()
-        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        if is_terminal(sys.stdout):
             from rich.live import Live
 
             # the view is drawn by a thread, from numbers that are already on the host
-            self._live = Live(get_renderable=self._view, refresh_per_second=2)
+            self._live = Live(console=console(), get_renderable=self._view, refresh_per_second=2)
             self._live.start()
         else:
             _say(f"{title}: step {first_step} of {last_step}")
@@ -109,4 +109,4 @@ class Console(Logger):
 
 
 def _say(line: str) -> None:
-    print(line.encode("ascii", "replace").decode(), flush=True)
+    echo(line.encode("ascii", "replace").decode())

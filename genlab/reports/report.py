@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shlex
 import sys
@@ -18,6 +17,7 @@ from genlab.reports import html_page
 from genlab.reports.charts import line_chart
 from genlab.utils.files import write_atomic
 from genlab.utils.formatting import duration, number
+from genlab.utils.terminal import console, is_terminal, printable
 
 EARLIER = 3  # images of a name shown beside the last one
 LAST_CHARTS = ("gradient_norm", "learning_rate", "images_per_second")  # of less interest than losses
@@ -53,21 +53,20 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
 
 def closing_table(run: Path, record: Mapping[str, Any]) -> None:
     """Print what was reached, how long it took, where the images are and what to try next."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    terminal = is_terminal(sys.stdout)
     # outside a terminal: no colors and no folding, for grep and for copying
     width = None if terminal else 1000
-    console = Console(force_terminal=terminal, no_color=not terminal, width=width, highlight=False)
+    screen = console(force_terminal=terminal, no_color=not terminal, width=width, highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in _closing_rows(run, record):
-        table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
-    console.print(table)
-    console.print(Text("\nNext:", style="bold"))
+        table.add_row(Text(printable(name), style="bold"), Text(printable(value), overflow="fold"))
+    screen.print(table)
+    screen.print(Text("\nNext:", style="bold"))
     for command, use in next_commands(run, record):
-        console.print(Text.assemble(f"  {command}", (f"  # {use}", "dim")), soft_wrap=True)
+        screen.print(Text.assemble(f"  {printable(command)}", (f"  # {use}", "dim")), soft_wrap=True)
 
 
 def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from genlab.sweep.jobs import Child, Start, exit_code, fork, spawn, stop, wait
 from genlab.sweep.ledger import LOCK, Ledger
 from genlab.sweep.plan import Job, Plan
 from genlab.sweep.watch import Watch
+from genlab.utils.terminal import echo, say
 
 PATIENCE = 60  # seconds for a stopped child to save its state
 
@@ -35,7 +35,7 @@ def sweep(planned: Plan, parallel: int, show_only: bool = False) -> int:
     if parallel < 1:
         raise ConfigError(f"--jobs {parallel}", "genlab train -m", "give at least 1")
     if show_only:
-        print("\n".join(" ".join(job.varies) or "(no values vary)" for job in planned.jobs))
+        echo(*(" ".join(job.varies) or "(no values vary)" for job in planned.jobs))
         return 0
     ledger = Ledger.open(planned)
     try:
@@ -59,14 +59,14 @@ def _starter() -> Start:
         fork_server.warm()
         reason = fork_server.refusal()  # again, after the imports
     if reason:
-        print(f"genlab: every job runs in a new process and loads torch again: {reason}", file=sys.stderr)
+        say(f"every job runs in a new process and loads torch again: {reason}")
     return spawn if reason else fork
 
 
 def _run_all(jobs: Sequence[Job], ledger: Ledger, parallel: int) -> None:
     waiting = [index for index in range(len(jobs)) if ledger.entries[index]["status"] != "done"]
     if len(waiting) < len(jobs):
-        print(f"genlab: {len(jobs) - len(waiting)} of {len(jobs)} jobs are done already", file=sys.stderr)
+        say(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already")
     _refuse_links(ledger.folder, waiting)
     running: dict[int, Child] = {}
     with Watch(ledger.folder) as watch:
@@ -111,7 +111,7 @@ def _make_way(folder: Path, watch: Watch) -> None:
 
 
 def _start(start: Start, index: int, job: Job, ledger: Ledger) -> Child:
-    print(f"genlab: job {index}: {' '.join(job.varies) or 'no overrides'}", file=sys.stderr)
+    say(f"job {index}: {' '.join(job.varies) or 'no overrides'}")
     ledger.set(index, status="running", started=time.time())
     folder = ledger.folder / str(index)
     try:
@@ -140,7 +140,7 @@ def _finish(index: int, child: Child, ledger: Ledger, otherwise: str = "failed")
     status = "done" if done else ("killed" if code < 0 else stopped)
     ledger.set(index, status=status, code=code if code >= 0 else 128 - code, ended=time.time(),
                metric=_metric(record), error=None if done else _last_line(ledger.folder / f"{index}.log"))  # fmt: skip
-    print(f"genlab: job {index} {status}", file=sys.stderr)
+    say(f"job {index} {status}")
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import sys
 import tempfile
 import traceback
 
-from genlab.errors import LAUNCHED, PEER_GONE, GenlabError, PeerError, Stopped, resource_error
+from genlab.errors import LAUNCHED, PEER_GONE, GenlabError, PeerError, ResourceError, Stopped, resource_error
 from genlab.utils.signals import SIGNALS, Interrupted, as_interrupt, forget_interrupt, interrupt
+from genlab.utils.terminal import STDOUT, echo, say
 
 
 class ExitCode:
@@ -33,14 +34,14 @@ class ExitCode:
         if error is None:
             try:
                 sys.stdout.flush()
-            except OSError as failed:  # buffered output meets a closed pipe or a full disk only now
-                error = failed
+            except OSError as failed:  # the output of a library, which was buffered
+                failed.filename, error = STDOUT, failed
         if isinstance(error, BrokenPipeError):  # `genlab list | head`: the reader has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.code = 128 + 13
         elif error is not None:
             if self.debug:
-                traceback.print_exception(error)
+                echo(*"".join(traceback.format_exception(error)).splitlines(), err=True)
             self.code = _report(as_interrupt(error) or error, self.debug)
         return True
 
@@ -53,6 +54,8 @@ def _report(error: BaseException, debug: bool) -> int:
         signum = error.signum if isinstance(error, Interrupted) else signal.SIGINT
         error = Stopped(signum, "by a signal", "start it again", "resume a run with: genlab resume RUN")
     known = error if isinstance(error, GenlabError) else resource_error(error)
+    if isinstance(error, OSError) and error.filename == STDOUT:
+        known = ResourceError(f"{STDOUT} cannot be written ({error.strerror})", "", "redirect it elsewhere")
     if known is None:
         kept = "see above" if debug else f"traceback saved in {_save_traceback(error)}"
         text = " ".join(str(error).split())[:200]
@@ -62,9 +65,7 @@ def _report(error: BaseException, debug: bool) -> int:
         return PEER_GONE
     # every rank would print the same; the launcher reads all its ranks and shows one
     if os.environ.get("RANK", "0") == "0" or LAUNCHED in os.environ or known.code in (1, 5, 7):
-        line = " ".join(str(known).split())
-        safe = "".join(letter if letter.isprintable() else "?" for letter in line)
-        print(f"genlab: {word}: {safe}", file=sys.stderr)
+        say(f"{word}: {' '.join(str(known).split())}")
     return known.code
 
 

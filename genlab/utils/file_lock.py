@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from genlab.utils.terminal import say
 
 _threads = threading.RLock()  # POSIX locks belong to the process: threads need their own
 
@@ -29,7 +30,7 @@ def lock(path: Path, what: str, poll: float = 0.2) -> Iterator[None]:
                 break
             except (BlockingIOError, PermissionError):
                 if not reported:
-                    print(f"genlab: another process is preparing {what}; waiting for it", file=sys.stderr)
+                    say(f"another process is preparing {what}; waiting for it")
                 reported = True
                 time.sleep(poll)
         yield

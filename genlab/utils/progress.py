@@ -7,12 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-
-def say(text: str) -> None:
-    """Print a line on stderr; errors are ignored, since nobody may be reading it."""
-    with contextlib.suppress(OSError):
-        print(f"genlab: {text}", file=sys.stderr, flush=True)
-
+from genlab.utils.terminal import console, is_terminal, say
 
 Show = Callable[[int, int], None]  # images done, images in all
 
@@ -20,10 +15,9 @@ Show = Callable[[int, int], None]  # images done, images in all
 @contextlib.contextmanager
 def store_progress(title: str = "decoding images") -> Iterator[Show]:
     """A callback for the store builder: a bar on a terminal, a line every tenth of the work elsewhere."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield _lines(title)
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -34,7 +28,7 @@ def store_progress(title: str = "decoding images") -> Iterator[Show]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None, rate="")
         rate = _rate()
         yield lambda done, total: bar.update(task, completed=done, total=total, rate=rate(done))

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 
 from genlab.engine.timer import since_process_start
+from genlab.utils.terminal import echo
 
 LIMIT = 120  # seconds after which the measuring process is given up
 
@@ -68,4 +69,4 @@ def start(overrides: Sequence[str]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(start(sys.argv[1:])))
+    echo(json.dumps(start(sys.argv[1:])))

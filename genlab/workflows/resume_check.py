@@ -15,7 +15,7 @@ from genlab.core.model import Samples, capabilities
 from genlab.core.sampling import sample_options
 from genlab.errors import CheckpointError
 from genlab.runs import provenance, run_folder
-from genlab.utils.progress import say
+from genlab.utils.terminal import say
 from genlab.workflows.build import parameter_counts
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from genlab.registry import loaded_plugins
 from genlab.reports.report import closing_table, plugin_words, write_report
 from genlab.runs import provenance, run_folder
 from genlab.utils.files import write_atomic
-from genlab.utils.progress import say
 from genlab.utils.signals import StopRequest
+from genlab.utils.terminal import say
 from genlab.workflows import resume_check, warm_start
 from genlab.workflows.build import build_data, build_loggers, build_model, build_trainer, read_stored
 

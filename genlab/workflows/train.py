@@ -11,6 +11,7 @@ from genlab.config import compose
 from genlab.distributed import runtime as runtimes
 from genlab.runs import run_folder
 from genlab.utils.signals import StopRequest
+from genlab.utils.terminal import echo
 from genlab.workflows import warm_start
 from genlab.workflows.build import load_registry, read_stored
 from genlab.workflows.dry_run import rehearse
@@ -70,7 +71,7 @@ def _dry_run(config: dict[str, Any]) -> Result:
     try:
         report = rehearse(Job.build(warm_start.settled(config, runtime), runtime))
         if runtime.is_main:
-            print(report)
+            echo(*str(report).splitlines())
         return Result(None, {"images_per_second": config["trainer"]["batch_size"] / report.step_seconds})
     finally:
         runtimes.stop()

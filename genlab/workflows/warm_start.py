@@ -6,7 +6,6 @@ another run has trained, with its weights if `model.pretrained`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from genlab.data.dataset import StoredDataset
 from genlab.errors import ConfigError, DataError
 from genlab.nn.losses.perceptual import FeatureDistance
 from genlab.runs import run_folder
+from genlab.utils.terminal import say
 from genlab.workflows.build import load, read_stored
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _check_seen(run: LoadedRun, config: Mapping[str, Any], warn: bool) -> None:
         if name == "test":
             raise ConfigError(problem, f"key model.init_from, run {run.path}", same)
         if warn:
-            print(f"genlab: warning: {problem}, so metrics on them will be too good; {same}", file=sys.stderr)
+            say(f"warning: {problem}, so metrics on them will be too good; {same}")
 
 
 def _with_body(config: dict[str, Any], path: str, body: Mapping[str, Any]) -> dict[str, Any]:

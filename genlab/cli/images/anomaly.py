@@ -14,6 +14,7 @@ from genlab.errors import ConfigError
 from genlab.evaluation.anomaly import Rule
 from genlab.registry import Count
 from genlab.utils.tables import show
+from genlab.utils.terminal import echo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,7 @@ def anomaly(loaded: LoadedRun, keys: Keys) -> Save:
         _show_classes(score, test.classes(), data.label_names or [], limit)
         rows = test.indices[score.argsort(descending=True, stable=True)[: keys.n].to(test.indices.device)]
         (images,) = test.table.read(rows, ("image",))
-    print(f"threshold {limit:.6g}: the {keys.quantile:g} quantile of training scores")
+    echo(f"threshold {limit:.6g}: the {keys.quantile:g} quantile of training scores")
     return grid(images, min(keys.columns, len(images)))
 
 

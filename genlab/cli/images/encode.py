@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from genlab.cli.images.image_command import ImageCommand, Save, Seed, writing
+from genlab.utils.terminal import echo
 
 if TYPE_CHECKING:
     from genlab.data.dataset import Data
@@ -51,7 +52,7 @@ def encode(loaded: LoadedRun, keys: Keys) -> Save:
     def save(path: Path) -> None:
         with writing(path):
             files.write_atomic(path, buffer.getvalue())
-            print(f"{len(arrays['codes']):,} codes of {arrays['codes'].shape[1]} numbers")
+            echo(f"{len(arrays['codes']):,} codes of {arrays['codes'].shape[1]} numbers")
 
     return save
 

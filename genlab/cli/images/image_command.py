@@ -18,6 +18,7 @@ from genlab.cli.options import Parser, keywords, run_argument
 from genlab.config.parameters import parameters
 from genlab.errors import ConfigError, resource_error
 from genlab.registry import Count, NonNegativeInt, signature_schema
+from genlab.utils.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,7 +202,7 @@ def writing(path: Path) -> Iterator[None]:
         raise resource_error(error) or ConfigError(
             f"cannot write it ({error.strerror})", f"file {path}", "give another out=..."
         ) from None
-    print(path)
+    echo(str(path))
 
 
 def write(path: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ from genlab.cli.images import user_images
 from genlab.cli.images.image_command import ImageCommand, PNGFile, Save, Seed, grid
 from genlab.errors import ConfigError
 from genlab.registry import Count, PositiveFloat
+from genlab.utils.terminal import echo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +50,7 @@ def project(loaded: LoadedRun, keys: Keys) -> Save:
     found = decode(projection.project(decode, start, spread, target, keys.steps, keys.rate))
     psnr = projection.psnr(found, target)
     mean = f", mean of {len(psnr)}" if len(psnr) > 1 else ""
-    print(f"PSNR {float(psnr.mean()):.2f} dB{mean}; above: given, below: found")
+    echo(f"PSNR {float(psnr.mean()):.2f} dB{mean}; above: given, below: found")
     return grid(torch.cat([target, found]).cpu(), len(target), gap=GAP)
 
 

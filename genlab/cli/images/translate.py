@@ -24,7 +24,7 @@ from genlab.cli.images.image_command import (
 )
 from genlab.errors import ConfigError, DataError
 from genlab.registry import Count
-from genlab.utils.progress import say
+from genlab.utils.terminal import say
 
 if TYPE_CHECKING:
     from torch import Tensor

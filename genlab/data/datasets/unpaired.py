@@ -30,7 +30,7 @@ from genlab.data.store.hashing import json_hash
 from genlab.data.store.store import Progress, Store
 from genlab.errors import ConfigError, DataError, nearest
 from genlab.registry import DATASETS, DatasetSpec, NonNegativeInt, PositiveInt
-from genlab.utils.progress import say
+from genlab.utils.terminal import say
 
 SPLITS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}  # trainA, trainB, valA, ...
 DOMAINS = ("A", "B")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from genlab.data.store.encoded import Encoded
 from genlab.data.store.hashing import blocks_hash, file_hash, json_hash
 from genlab.data.store.image import Form
 from genlab.errors import ResourceError
+from genlab.utils.terminal import say
 
 IMAGES = "images.npy"
 SKIPPABLE = 0.001  # the largest fraction of unreadable images that `on_error: skip` accepts
@@ -103,11 +103,7 @@ def _decode(file: Path, source: Source, encoded: Encoded, progress: Progress | N
     blocks = decode_all(job, int(SKIPPABLE * count), progress)
     bad = {index: why for block in blocks for index, why in block.bad.items()}
     if bad:
-        print(
-            f"genlab: warning: {len(bad)} of {count} images cannot be read and are left out; "
-            f"the first is {bad[min(bad)]}",
-            file=sys.stderr,
-        )
+        say(f"warning: {len(bad)} of {count} images cannot be read and are left out; the first is {bad[min(bad)]}")
     return blocks_hash(start, (block.digest for block in blocks)), sorted(bad)
 
 

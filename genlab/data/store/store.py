@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from genlab.data.store.hashing import file_hash, json_hash
 from genlab.errors import ConfigError, DataError, ResourceError
 from genlab.utils.file_lock import lock
 from genlab.utils.paths import cache_folder
+from genlab.utils.terminal import say
 
 __all__ = ["Damaged", "Progress", "Source", "Store", "obtain"]
 
@@ -64,7 +64,7 @@ def obtain(
                 try:
                     return _open(path, verify)  # another process has just built it
                 except Damaged as error:
-                    print(f"genlab: warning: the store {path} is damaged ({error}); rebuilding it", file=sys.stderr)
+                    say(f"warning: the store {path} is damaged ({error}); rebuilding it")
             build(path, read(), key, progress)
             return _just_built(path)
 
