@@ -1,4 +1,4 @@
-"""Nested Python values as JSON and back, exactly, with what JSON has no word for: tuples, infinities, other keys.
+"""Exact conversion of nested Python values to JSON and back, including tuples, infinities and non-string keys.
 
 Such a value becomes an object with the key "$", which says what it stands for. Decoding makes plain values only.
 """
@@ -23,7 +23,7 @@ class TensorRef:
 
 
 def encode(value: Any, path: str = "state", depth: int = 0) -> Any:
-    """`value` as JSON that `decode` turns into an equal one. TypeError for a type that is not known here."""
+    """`value` as JSON that `decode` turns into an equal one. TypeError for an unknown type."""
     if depth > DEPTH_LIMIT // 2:  # a mark adds a level, and what cannot be read must not be written
         raise ValueError(f"{path} is nested too deeply for a checkpoint")
     if value is None or isinstance(value, bool | int | str):
@@ -47,7 +47,7 @@ def encode(value: Any, path: str = "state", depth: int = 0) -> Any:
 
 
 def decode(value: Any, depth: int = 0) -> Any:
-    """The inverse of `encode`. ValueError for JSON that `encode` does not make."""
+    """The inverse of `encode`. ValueError for any other JSON."""
     if depth > DEPTH_LIMIT:
         raise ValueError("nested too deeply")
     if isinstance(value, list):

@@ -130,7 +130,7 @@ class Checkpoints:
             ) from error
 
     def _entries(self) -> list[str]:
-        """Everything that is, or was meant to be, a checkpoint; lowest step first, names that are none at the start."""
+        """All checkpoint folders by increasing step; entries with an invalid name come first."""
         names = [name for name in self._names() if name.startswith("step-")]
         return sorted(names, key=lambda name: (-1 if (step := step_of(name)) is None else step, name))
 
@@ -158,7 +158,7 @@ class Checkpoints:
                     _warn(f"old checkpoint {folder_name(step)} could not be deleted ({error.strerror})")
 
     def _discard(self, path: Path) -> None:
-        """Out of sight by one rename, so that a kill half-way leaves no damaged checkpoint behind."""
+        """Delete a checkpoint: rename it first, so that a kill leaves no damaged one behind."""
         trash = path.with_name(f"{TRASH}{path.name}")
         _remove(trash)
         os.rename(path, trash)

@@ -59,7 +59,7 @@ def step_of(name: str) -> int | None:
 
 
 def read(path: Path) -> Loaded:
-    """The checkpoint in folder `path`, held against its hashes.
+    """The checkpoint in folder `path`, verified by its hashes.
 
     CheckpointError if anything about it is wrong, ResourceError if it does not fit in memory.
     """

@@ -77,7 +77,7 @@ def _copy(value: Tensor, memory: Tensor | None) -> Tensor:
 
 
 def _layout(optimizer: Optimizer) -> dict[str, Any]:
-    """What an optimizer's state belongs to. Its own state is empty before the first step: nothing to compare."""
+    """The parameters of an optimizer, to compare; before the first step its own state is empty."""
     groups = [[(tuple(p.shape), str(p.dtype)) for p in group["params"]] for group in optimizer.param_groups]
     return {"class": type(optimizer).__name__, "groups": groups}
 
@@ -158,7 +158,7 @@ def _layout_problems(name: str, here: dict[str, Any], saved: Any) -> Iterator[st
 
 
 def _differences(here: Any, saved: Any, tensors: Mapping[str, Tensor], path: str, strict: bool) -> Iterator[str]:
-    """Where the state of a live object and a saved one cannot be the same thing. Plain values may differ.
+    """Mismatches between the states of a live and a saved object. Plain values may differ.
 
     Unless `strict`, what is None or empty here may be anything in the checkpoint: it is filled later.
     """

@@ -80,8 +80,8 @@ def _devices() -> Rows:
     chosen = choose_device("auto")
     yield "auto picks", f"{chosen} with {choose_precision('auto', chosen)}"
     for index in range(torch.cuda.device_count()):
-        facts = torch.cuda.get_device_properties(index)
-        yield f"cuda:{index}", f"{facts.name}, {_size(facts.total_memory)}, compute {facts.major}.{facts.minor}"
+        gpu = torch.cuda.get_device_properties(index)
+        yield f"cuda:{index}", f"{gpu.name}, {_size(gpu.total_memory)}, compute {gpu.major}.{gpu.minor}"
     if not torch.cuda.is_available():
         yield (
             "cuda",

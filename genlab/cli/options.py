@@ -1,4 +1,4 @@
-"""How commands read their arguments: flags by argparse, `key=value` checked against a schema."""
+"""The arguments of commands: flags are parsed by argparse, `key=value` is checked against a schema."""
 
 from __future__ import annotations
 

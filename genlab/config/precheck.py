@@ -49,7 +49,7 @@ def known_specs(folder: Path, group: str) -> Known:
 
 
 def _specs(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Each spec with its group and dotted key. The spec of a phase is merged with the common one of the optimizer."""
+    """Each spec with its group and dotted key. The optimizer of a phase is merged with the keys common to all phases."""
     common = {key: value for key, value in config["optimizer"].items() if key != "phases"}
     for group in GROUPS:
         yield group, group, common if group == "optimizer" else config[group]

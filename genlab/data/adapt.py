@@ -190,7 +190,7 @@ def _as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _as_labels(labels: list[Any], names: Any) -> tuple[NDArray[Any] | None, list[str] | None]:
-    """Classes int64 (N,) or attributes uint8 (N, A), and the names of those; None without labels."""
+    """Labels and their names: classes int64 (N,) or attributes uint8 (N, A); None without labels."""
     if all(label is None for label in labels):
         return None, None
     try:

@@ -1,4 +1,4 @@
-"""What all data sets share: from a source of images to splits on a device."""
+"""Base classes of data sets: from a source of images to splits on a device."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Dataset:
     key: Key = field(default_factory=lambda: in_dataset, init=False, repr=False)  # a key to its full path
 
     def files(self) -> Sequence[Path]:
-        """The files and folders of the set, none if it has none; DataError names a missing one and its place."""
+        """The files and folders of the data set; DataError names a missing one and its path."""
         return ()
 
     def check(self) -> None:
-        """DataError unless the set is there. Cheap: reads no images. MNIST and Fashion-MNIST are downloaded."""
+        """DataError if files are missing. Reads no images, so it is fast. Downloads MNIST and Fashion-MNIST."""
         self.files()
 
     def prepare(self, progress: Progress | None = None, verify: bool = False) -> Store:
@@ -68,10 +68,10 @@ class Dataset:
 
 @dataclass(kw_only=True)
 class StoredDataset(Dataset):
-    """A data set that is decoded once: a subclass lists its files and reads them, all else is common.
+    """A data set that is decoded once. A subclass lists its files and reads them.
 
-    Subclasses add fields for keys of their own, which then select another store, and replace those that they lack by
-    `fixed(value)`. A subclass never writes where the files are.
+    A subclass adds a field for each of its own keys, whose values select the store, and replaces keys that it lacks by
+    `fixed(value)`. It never contains absolute paths.
     """
 
     contiguous: ClassVar[bool] = False  # hold out the end of train instead of random images: neighbors look alike
@@ -102,7 +102,7 @@ class StoredDataset(Dataset):
         raise NotImplementedError
 
     def source(self, progress: Progress | None) -> Source:
-        """As `read`; a set that copies samples itself reports its progress."""
+        """Like `read`, for data sets that copy samples themselves and report progress."""
         return self.read()
 
     def spec(self, source: Source) -> DataSpec:
@@ -117,7 +117,7 @@ class StoredDataset(Dataset):
         return store.obtain(self.name, self.store_key, lambda: self._source(progress), progress, verify)
 
     def _source(self, progress: Progress | None) -> Source:
-        """What the store is built from, once `validate` has accepted it."""
+        """The source of the store, after `validate` has accepted it."""
         source = self.source(progress)
         if self.validate:
             self.validate(self.spec(source))
@@ -148,7 +148,7 @@ class StoredDataset(Dataset):
 
     @cached_property
     def source_hash(self) -> str:
-        """sha256 (hex) of the source, wherever its files are."""
+        """sha256 (hex) of the source; independent of the paths of its files."""
         return fingerprint(self.files())
 
     @property
@@ -159,7 +159,7 @@ class StoredDataset(Dataset):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (hex) of everything that decides about the images that training sees, wherever the files are."""
+        """sha256 (hex) of everything that determines the training images; independent of the paths of the files."""
         keys = {key: value for key, value in self._keys().items() if key != "root" and value is not None}
         if self.classes:
             keys["classes"] = sorted(set(self.classes))

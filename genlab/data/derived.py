@@ -1,4 +1,4 @@
-"""What the data sets that are made of another one share."""
+"""Base class of data sets that are derived from another data set."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from genlab.registry import DATASETS, Spec
 
 @dataclass(kw_only=True)
 class Derived(Dataset):
-    """A data set made of another one, `inner`."""
+    """A data set derived from another one, `inner`."""
 
     not_a_base: ClassVar[str | None] = "holds pairs already"
 
     inner: StoredDataset = field(init=False, repr=False)
 
     def derive(self, key: str, spec: Spec | str, **keys: Any) -> None:
-        """Build `inner` from `spec`, the value of `dataset.<key>`; those of `keys` that are set replace its own.
+        """Build `inner` from `spec`, the value of `dataset.<key>`; `keys` that are set override its own.
 
-        ConfigError if it cannot be a base, or if it does not have such a key.
+        ConfigError if it cannot be a base, or has no such key.
         """
         section, overrides = f"dataset.{key}", {name: value for name, value in keys.items() if value}
         spec = DATASETS.check(spec, section)

@@ -1,4 +1,4 @@
-"""What training and evaluation read: the splits of a data set, and the training order cut into batches."""
+"""Splits of a data set, and batches of training data in random order."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class PairOrder(Order):
 
 
 class TwoStreams(PairOrder):
-    """Images a in epochs, each beside the next image of a stream b, which has its own epochs."""
+    """Images a in epochs, each with the next image of a stream b, which has its own epochs."""
 
     def __init__(self, a: Tensor, b: Tensor, seed: int, augment: bool) -> None:
         super().__init__(a, seed, augment)

@@ -36,7 +36,7 @@ class Order:
         return self._epochs[epoch]
 
     def augmentation(self, n: int, epoch: int) -> Tensor:
-        """The random numbers of n images in this epoch, on the host: whether each is mirrored."""
+        """Random augmentation of n images in this epoch, on the host: bool (n,), True if mirrored."""
         return torch.rand(n, generator=generator(self.seed, "flip", epoch)) < 0.5
 
     def take(self, start: int, count: int) -> tuple[Tensor, Tensor | None]:

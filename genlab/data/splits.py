@@ -80,7 +80,7 @@ def limited(train: Indices, limit: int | None, seed: int) -> Indices:
 
 
 def _drawn(n: int, labels: NDArray[np.generic] | None, seed: int) -> Indices:
-    """A permutation of n by seed; with classes, every stretch of it has them in nearly equal proportion."""
+    """A random permutation of n; with classes, every contiguous part has nearly the same class proportions."""
     order = torch.randperm(n, generator=generator(seed, "split")).numpy()
     if labels is None or labels.ndim != 1:
         return order

@@ -59,7 +59,7 @@ class Runtime:
         return convolves and faster
 
     def scaler(self) -> torch.amp.GradScaler | None:
-        """A loss scaler of its own for each optimizer under fp16, whose gradients underflow; else None."""
+        """A loss scaler, one per optimizer, under fp16, where gradients underflow; else None."""
         return torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
 
     def synchronize(self) -> None:

@@ -1,4 +1,4 @@
-"""Training as it goes: a live view in a terminal, plain lines elsewhere."""
+"""Training progress: a live view in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def _in_lanes(data: bytes) -> np.uint32:
 
 @lru_cache(maxsize=1)
 def _table() -> Words:
-    """What a byte that leaves the register does to it."""
+    """The CRC table: the effect on the register of each byte shifted out."""
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, POLYNOMIAL ^ table >> 1, table >> 1).astype(np.uint32)

@@ -44,7 +44,7 @@ def header(title: str, status: str, summary: Iterable[str], path: str) -> str:
 
 
 def breakable(name: str) -> str:
-    """A name as HTML whose lines may end after "/" and "_", rather than within a word."""
+    """A name as HTML that may break lines after "/" and "_" only."""
     return re.sub("([/_])", r"\1<wbr>", escape(name))
 
 

@@ -52,7 +52,7 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
 
 
 def closing_table(run: Path, record: Mapping[str, Any]) -> None:
-    """Print what was reached, how long it took, where the images are and what to try next."""
+    """Print the final metrics, the duration, the location of images, and commands to try next."""
     from rich.table import Table
     from rich.text import Text
 
@@ -70,7 +70,7 @@ def closing_table(run: Path, record: Mapping[str, Any]) -> None:
 
 
 def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What to try next with a run: a command, and what it is for. Only what this run's model can do."""
+    """Commands to try next and their purpose; only those that the run's model supports."""
     target = shlex.quote(str(run)) + plugin_words(record.get("plugins", ()))
     can = record["model"].get("can", [])  # older runs lack it
     if any(run.glob("events.out.tfevents.*")):

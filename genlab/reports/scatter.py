@@ -14,7 +14,7 @@ SIDE, MARGIN, RADIUS = 720, 24, 3  # pixels
 
 
 def scatter(points: Tensor, classes: Tensor | None) -> Image:
-    """Points (N, 2), scaled alike in both directions to fill a square; `classes` (N,) color them and add a legend."""
+    """Points (N, 2), with equal scale on both axes, to fill a square; `classes` (N,) color them and add a legend."""
     import PIL.Image
     from PIL import ImageDraw
 

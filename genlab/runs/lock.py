@@ -48,7 +48,7 @@ class Lock:
         _held[self._key] = os.getpid()
 
     def release(self) -> None:
-        """Give the lock up; a second call does nothing. In a forked child the parent keeps it."""
+        """Release the lock; a second call does nothing. In a forked child the parent keeps it."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -1,4 +1,4 @@
-"""Where a run came from: the state of the code and the versions of the libraries. Imports none of them."""
+"""Provenance of a run: the state of the code and the versions of the libraries, which are not imported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def versions() -> dict[str, str]:
     return dict(_versions())
 
 
-@functools.cache  # of the process: what it has loaded stays, though something else be installed meanwhile
+@functools.cache  # a process keeps the versions it has loaded
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -67,6 +67,6 @@ def process_info() -> dict[str, Any]:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """16 hex digits that tell one resolved configuration from another; the order of the keys does not count."""
+    """A hash of the resolved configuration, 16 hex digits, independent of the order of keys."""
     text = json.dumps(config, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What run.json may hold: a record is checked when it is read, so that nobody stumbles over a damaged one later."""
+"""The schema of run.json. A record is checked when it is read."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ class Record(Part):
 
 
 def checked(record: Mapping[str, Any]) -> dict[str, Any]:
-    """`record` with defaults for what a young run has not written yet. ValueError names the field at fault."""
+    """`record` with defaults for fields that a new run has not written yet. ValueError names the field at fault."""
     return Record.model_validate(record).model_dump()

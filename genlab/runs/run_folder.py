@@ -37,7 +37,7 @@ class RunFolder:
 
     @staticmethod
     def claim(path: Path, exact: bool) -> RunFolder:
-        """A folder to run in, made if need be, and locked; on refusal nothing is left behind.
+        """Create the folder if needed and lock it; an error leaves nothing behind.
 
         `exact`: this very folder, which is new, empty or an existing run. Otherwise a folder that nobody has: on a
         collision the name gets -1, -2 ... ConfigError if the path is unusable, BusyError if the run is in use.
@@ -76,7 +76,7 @@ class RunFolder:
         write_atomic(self.path / CONFIG, dump_config(config))
 
     def release(self) -> None:
-        """Let others use the folder; a second call does nothing."""
+        """Unlock the folder; a second call does nothing."""
         self._lock.release()
 
 
@@ -117,7 +117,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def data_record(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What the record says of the run's data set; CheckpointError if it says nothing."""
+    """The record of the run's data set; CheckpointError if it is missing."""
     data: dict[str, Any] | None = record.get("data")
     if not data:
         raise CheckpointError(f"{RECORD} does not say what the run was trained on", str(path), "start a new run")
@@ -234,7 +234,7 @@ def _run_folders(root: Path, depth: int) -> Iterator[Path]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: tuples become lists, scalars of numpy and torch numbers, NaN and infinities None."""
+    """Convert to JSON values: tuples to lists, NumPy and torch scalars to numbers, NaN and infinities to None."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

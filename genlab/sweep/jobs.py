@@ -50,7 +50,7 @@ def stop(child: Child) -> None:
 
 
 def wait(child: Child, seconds: float) -> None:
-    """Until it has ended; it is killed when its time is over."""
+    """Wait for a job to end; kill it after the timeout."""
     deadline = time.monotonic() + seconds
     while child.poll() is None:
         if time.monotonic() > deadline:
@@ -174,7 +174,7 @@ def _output(descriptor: int) -> TextIO:
 
 
 def _forget_exits() -> None:
-    """What was registered for the end of the sweep, at import, is not each job's to do; what a job registers is."""
+    """A job must not run the exit handlers registered by the sweep's imports, only its own."""
     atexit._clear()
     finalizers = weakref.finalize._registry  # type: ignore[attr-defined]
     for inherited in list(finalizers):
@@ -195,7 +195,7 @@ def _status(action: Callable[[], int]) -> int:
 
 
 def work(job: Job, words: Sequence[str]) -> int:
-    """What a forked job does: `genlab train` from a configuration that is composed and checked already."""
+    """Run `genlab train` in a forked job, with a configuration that is already composed and checked."""
     from genlab.distributed import launcher
     from genlab.workflows.train import run
 

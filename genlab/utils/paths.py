@@ -17,7 +17,7 @@ def cache_folder() -> Path:
 
 
 def downloads() -> Path:
-    """Where genlab puts data sets that it downloads itself, and looks for them."""
+    """The folder for data sets that genlab downloads."""
     return cache_folder() / "data"
 
 

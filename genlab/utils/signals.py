@@ -26,7 +26,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def interrupt(signum: int) -> None:
-    """Raise Interrupted; while torch is being imported, whose C code would swallow that, exit at once."""
+    """Raise Interrupted; while torch is being imported, exit at once, since its C code would swallow the exception."""
     global _pending
     _pending = signum
     spec = getattr(sys.modules.get("torch"), "__spec__", None)
@@ -58,7 +58,7 @@ def as_interrupt(error: BaseException | None) -> BaseException | None:
 
 @contextlib.contextmanager
 def noted() -> Iterator[list[int]]:
-    """The numbers of the signals that have come so far, for a caller that acts on them where it can."""
+    """The list of signals received so far, for a caller that handles them when it can."""
     seen: list[int] = []
     before = {each: signal.signal(each, lambda signum, frame: seen.append(signum)) for each in SIGNALS}
     try:

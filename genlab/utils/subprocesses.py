@@ -17,14 +17,14 @@ def cores() -> int:
 
 
 def genlab_command(*words: str) -> list[str]:
-    """What runs `genlab WORDS` with this interpreter."""
+    """The command line that runs `genlab WORDS` with this interpreter."""
     # -m puts the working folder first on the path: only where it was on ours
     safe = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
     return [sys.executable, *safe, "-m", "genlab", *words]
 
 
 def die_with_parent(parent: int) -> None:
-    """In the child: if the parent is killed, be asked to save and stop (Linux; elsewhere the job runs to its end)."""
+    """In the child: receive a signal to save and stop if the parent dies (on Linux; elsewhere the job runs on)."""
     if _LIBC is not None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler would only note it
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -37,7 +37,7 @@ def check_path(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def writable(path: Path) -> Iterator[None]:
-    """What the disk refuses inside becomes a ConfigError (ResourceError when it is full)."""
+    """An OSError inside becomes a ConfigError, or a ResourceError if the disk is full."""
     try:
         yield
     except OSError as error:
@@ -55,7 +55,7 @@ def writable(path: Path) -> Iterator[None]:
 
 
 def make_exact(path: Path, made: list[Path]) -> Path:
-    """Make `path` unless it is a folder already. What was made is added to `made`."""
+    """Create the folder `path` unless it exists; created folders are appended to `made`."""
     _make_parents(path, made)
     _mkdir(path, made)
     if not path.is_dir():

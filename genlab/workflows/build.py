@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def load_registry(plugins: Sequence[str] = ()) -> None:
-    """Register everything of ours, then what `plugins` names."""
+    """Import genlab's registered classes, then the modules in `plugins`."""
     discover()
     load_plugins(plugins)
 

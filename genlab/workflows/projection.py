@@ -1,4 +1,4 @@
-"""The code from which a generator draws the image most like a given one, found by gradient descent on the code.
+"""Projection: gradient descent on a code so that the generated image matches a target image.
 
 Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020 (arXiv:1912.04958), appendix D: the
 code is shaken while the search is young, and the step grows at first and shrinks at the end. Likeness here is the mean
@@ -22,7 +22,7 @@ GROWS, SHRINKS, SHAKES, SHAKING = 0.05, 0.25, 0.75, 0.05  # shares of the search
 def project(
     draw: Callable[[Tensor], Tensor], start: Tensor, spread: float, target: Tensor, steps: int, rate: float
 ) -> Tensor:
-    """The codes, of the shape of `start` (N, ...), whose images draw(code) are nearest to `target` (N, C, H, W).
+    """Codes with the shape of `start` (N, ...) whose images draw(code) are nearest to `target` (N, C, H, W).
 
     `spread` is the standard deviation of codes; `rate` that of Adam at its largest. The same noise seed gives the same
     codes on the same device. Works inside torch.no_grad().

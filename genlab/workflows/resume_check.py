@@ -33,7 +33,7 @@ INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.e
 
 
 def metadata(config: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> dict[str, Any]:
-    """What run.json says of a run from its start."""
+    """The fields of run.json that are written when a run starts."""
     return {
         "status": "running",
         "seed": config["seed"],
@@ -65,7 +65,7 @@ def metadata(config: Mapping[str, Any], data: Data, model: Model, runtime: Runti
 
 
 def _sample_options(model: Model) -> dict[str, list[str]]:
-    """What `genlab sample RUN` takes of this model, for shell completion, which must not load torch."""
+    """The options of `genlab sample RUN` for this model, for shell completion, which must not load torch."""
     found = parameters(sample_options(model)) if isinstance(model, Samples) else []
     return {each.name: each.choices for each in found}
 

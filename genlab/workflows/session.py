@@ -47,7 +47,7 @@ Watch = Callable[[int], bool]  # called with the number of steps done; True: sto
 
 @dataclass(frozen=True)
 class Job:
-    """Everything of a run but its folder: built first, so that what is wrong leaves no folder behind."""
+    """Everything of a run except its folder; built first, so that an error leaves no folder behind."""
 
     config: dict[str, Any]
     runtime: Runtime
@@ -57,7 +57,7 @@ class Job:
 
     @classmethod
     def build(cls, config: dict[str, Any], runtime: Runtime, new: bool = True) -> Job:
-        """`new`: the weights are not those of a checkpoint of this run, and may be inherited from another."""
+        """`new`: this run has no checkpoint yet; the weights may come from another run."""
         data = build_data(config, runtime)
         model = build_model(config, data, runtime)
         if new:
@@ -108,7 +108,7 @@ class Session:
         self.job, self.path = job, path
 
     def resume(self, path: Path, config: dict[str, Any], stored: dict[str, Any]) -> None:
-        """The run in `path` from its newest whole checkpoint; `stored` is the configuration that it had."""
+        """Resume the run in `path` from its newest intact checkpoint; `stored` is its stored configuration."""
         record = run_folder.read_record(path)
         runtime = start_runtime(config, record.get("threads"))
         self.folder = run_folder.RunFolder.open(path) if runtime.is_main else None
@@ -167,7 +167,7 @@ class Session:
 
     @contextlib.contextmanager
     def _output(self) -> Iterator[tuple[Logger, Save, Callable[[], int]]]:
-        """What the trainer logs to, saves with and asks for a signal.
+        """The logger, the save function and the signal check for the trainer.
 
         In the process that has the folder, a thread beside training writes everything, and has ended on leaving.
         """

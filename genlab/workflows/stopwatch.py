@@ -45,7 +45,7 @@ class Stopwatch:
         return bool(self._figures)
 
     def figures(self, batch: int) -> dict[str, Any]:
-        """What was measured, under the names that every entry of a comparison uses; bytes and seconds."""
+        """The measurements by the names used in every comparison, in bytes and seconds."""
         torch, images = sys.modules["torch"], (self.last - self.first) * batch
         on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
         on_apple = torch.backends.mps.is_available() and torch.mps.current_allocated_memory() > 0

@@ -1,4 +1,4 @@
-"""Weights from elsewhere, read once, when a run starts; the run folder holds them and needs their source no more.
+"""Initial weights from another run or file, read once when a run starts; later the source is not needed.
 
 `model.perceptual`: a frozen network of the user's, from a file. `model.init_from=RUN`: a model whose body is what
 another run has trained, with its weights if `model.pretrained`.

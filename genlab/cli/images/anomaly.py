@@ -44,7 +44,7 @@ class Keys:
 
 
 def anomaly(loaded: LoadedRun, keys: Keys) -> Save:
-    """Prints scores by file, or anomalies by class of the test split; the strangest images as a grid."""
+    """Prints a score per file, or anomalies per class of the test split; a grid shows the most anomalous images."""
     from genlab.evaluation.anomaly import normal_threshold, scores
 
     _check(loaded)

@@ -57,7 +57,7 @@ class WalkKeys:
 
 
 def interpolate(loaded: LoadedRun, keys: Keys) -> Save:
-    """`n` paths of `steps` images, ends included; under "both", each lerp row above the slerp row of the same ends."""
+    """`n` rows of `steps` images, ends included; mode "both" puts the lerp row of each pair above its slerp row."""
     import torch
 
     start, end = _ends(loaded, keys.n, keys.between)

@@ -55,7 +55,7 @@ class Keys:
 
 
 def translate(loaded: LoadedRun, keys: Keys) -> Save:
-    """The first n images, each row above that of their translations; the user's own are also written one by one."""
+    """A grid of the first n images, rows of inputs above their translations; user images are also saved one by one."""
     function, errors = _function(loaded, keys.direction), list[DataError]()
     if keys.input is None:
         inputs, outputs = _of_the_data(loaded, keys, function)

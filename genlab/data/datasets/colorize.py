@@ -21,7 +21,7 @@ LUMA = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as Pillow's "L"
 
 
 class GrayTable(Table):
-    """A table whose images are column `b`, and their gray versions, in as many channels, `a` and `image`."""
+    """A table whose column `b` holds the images, and `a` and `image` their grayscale versions with equal channels."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ CHANNELS = 3
 
 
 class Stacks:
-    """Images (M, 3, H, W) whose channels are the digits `triples` (M, 3) of (N, 1, H, W), stacked when they are read.
+    """Images (M, 3, H, W) whose channels are the digits at indices `triples` (M, 3) of (N, 1, H, W), stacked when read.
 
     It has the part of the interface of a tensor that a resident table needs.
     """

@@ -167,7 +167,7 @@ class TwoFolders(Folder):
         return [root]
 
     def splits(self, stored: Store) -> dict[str, Indices]:
-        """Missing splits are drawn from each domain by itself, so that neither is empty where images are few."""
+        """Missing splits are sampled from each domain separately, so that neither is empty if images are few."""
         assert stored.labels is not None
         labels, held = stored.labels, {"valid": self.valid, "test": self.test}
         domains = [

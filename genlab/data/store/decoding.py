@@ -40,7 +40,7 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class DecodeJob:
-    """Images and where they go in a file: image i starts at `offset` + i times the bytes of an image."""
+    """Images and their position in a file: image i starts at `offset` + i times the bytes of an image."""
 
     encoded: Encoded
     form: Form

@@ -22,7 +22,7 @@ SAMPLE = 64  # files sampled in a folder
 
 
 def fingerprint(paths: Sequence[Path]) -> str:
-    """sha256 (hex) of the files and folders in `paths`, by name and content, wherever they are."""
+    """sha256 (hex) of the names and contents of the files and folders in `paths`, but not of their location."""
     memory = _memory(paths)
     known = _recall(memory, paths)
     if known:

@@ -135,7 +135,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo the rotation that a camera noted (EXIF 1 to 8) on a square (C, S, S)."""
+    """Apply the EXIF orientation (1 to 8) to a square image (C, S, S)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(0, 2, 1)
     if orientation in (3, 4, 7, 8):

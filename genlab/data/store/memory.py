@@ -9,7 +9,7 @@ import torch
 
 
 def free_memory(device: torch.device) -> int:
-    """Free bytes on a CUDA device; else the host's available RAM, or less where a container's limit is lower."""
+    """Free bytes on a CUDA device; else the host's available RAM, or a container's limit if that is lower."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return min(_host(), _container())
@@ -26,7 +26,7 @@ def _host() -> int:
 
 
 def _container() -> int:
-    """What is left of the control group's limit."""
+    """Bytes left under the limit of the control group."""
     try:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
         return max(0, limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))

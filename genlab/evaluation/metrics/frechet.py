@@ -1,4 +1,4 @@
-"""Distances between two clouds of features: between the Gaussians that fit them, and by a kernel."""
+"""Distances between two sets of features: between the Gaussians fitted to them, and by a kernel."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
 def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> float:
     """The squared Fréchet distance of two Gaussians, |μ − μ'|² + tr(Σ + Σ' − 2 (Σ Σ')^½).
 
-    Dowson & Landau, The Fréchet distance between multivariate normal distributions, 1982. The eigenvalues of Σ Σ' are
-    those of Σ^½ Σ' Σ^½, which is symmetric and has none below 0: singular covariances, at which a general matrix square
-    root fails, do no harm.
+    Dowson & Landau, The Fréchet distance between multivariate normal distributions, 1982. Σ Σ' has the
+    eigenvalues of Σ^½ Σ' Σ^½, which is symmetric and positive semidefinite. So singular covariances are allowed, for
+    which a general matrix square root fails.
     """
     values, vectors = torch.linalg.eigh(covariance.double())
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
@@ -31,7 +31,7 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
 
 
 def fid(features: Tensor, others: Tensor) -> float:
-    """The Fréchet distance of the Gaussians that fit two clouds (N, D), (M, D)."""
+    """The Fréchet distance of the Gaussians fitted to two sets of features (N, D), (M, D)."""
     return frechet_distance(*moments(features), *moments(others))
 
 

@@ -26,7 +26,7 @@ def by_group(x: Tensor, size: int, function: Callable[[Tensor], Tensor]) -> Tens
 
 
 def appended(x: Tensor, statistics: Tensor) -> Tensor:
-    """x (N, C, ...) with `statistics` (N, K) as K more channels, equal at every position."""
+    """Appends `statistics` (N, K) to x (N, C, ...) as K channels that are constant over positions."""
     everywhere = statistics.view(*statistics.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
     return torch.cat([x, everywhere.to(x.dtype)], 1)  # cast last: the gradient is summed over positions in float32
 
