@@ -1,4 +1,4 @@
-"""A thread that writes logs and checkpoints beside training, in the order in which they were submitted.
+"""A background thread that writes logs and checkpoints in the order in which they were submitted.
 
 Training continues while images are encoded and checkpoints reach the disk. The order keeps the promise of a synchronous
 program: a checkpoint is committed after every metric line of the steps before it. An error in the thread is raised in

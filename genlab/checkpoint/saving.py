@@ -1,4 +1,4 @@
-"""A run's checkpoints, written beside training from one snapshot in memory, which the next one reuses."""
+"""Writes a run's checkpoints during training, from a snapshot in memory whose buffers are reused."""
 
 from __future__ import annotations
 

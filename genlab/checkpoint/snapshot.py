@@ -41,7 +41,7 @@ REMEDY = "use another checkpoint"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint in memory: CPU tensors by name and the state that was saved beside them."""
+    """A checkpoint in memory: CPU tensors by name, and the state that was saved with them."""
 
     step: int
     tensors: dict[str, Tensor]

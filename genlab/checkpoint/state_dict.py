@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from genlab.checkpoint.codec import TensorRef
 from genlab.errors import CheckpointError
 
-PIECE = 2**15  # elements: too few for torch to start threads of its own beside those that train
+PIECE = 2**15  # elements: too few for torch to use several threads, which training needs
 
 
 class HasStateDict(Protocol):
@@ -85,8 +85,8 @@ def _layout(optimizer: Optimizer) -> dict[str, Any]:
 def unpack(objects: Mapping[str, HasStateDict], tensors: Mapping[str, Tensor], structure: Any) -> None:
     """Load into `objects` the state that `pack` took from objects of the same structure.
 
-    CheckpointError lists the first keys, shapes and dtypes that differ; nothing is loaded then. Each object gets
-    tensors of its own.
+    CheckpointError lists the first keys, shapes and dtypes that differ; nothing is loaded then. Objects do
+    not share tensors.
     """
     if not isinstance(structure, dict) or not all(isinstance(v, dict) and "state" in v for v in structure.values()):
         raise CheckpointError("the checkpoint does not say which objects it holds", "state.json", "use another one")
@@ -160,7 +160,7 @@ def _layout_problems(name: str, here: dict[str, Any], saved: Any) -> Iterator[st
 def _differences(here: Any, saved: Any, tensors: Mapping[str, Tensor], path: str, strict: bool) -> Iterator[str]:
     """Mismatches between the states of a live and a saved object. Plain values may differ.
 
-    Unless `strict`, what is None or empty here may be anything in the checkpoint: it is filled later.
+    Unless `strict`, a value that is None or empty here may be anything in the checkpoint: it is filled later.
     """
     if isinstance(here, Mapping) and isinstance(saved, dict):
         if not here and not strict:

@@ -191,7 +191,7 @@ def _runs() -> list[str]:
 
 
 def _run_options(name: str, run: str, last: str) -> list[str]:
-    """`key=` of a command that takes a RUN, from its own schema; after `key=` the values that it may have."""
+    """`key=` of a command that takes a RUN, from the command's schema; after `key=`, the allowed values."""
     key, equals, _ = last.partition("=")
     choices = _choices(name, run)
     return [f"{key}={value}" for value in choices.get(key, [])] if equals else [f"{key}=" for key in choices]

@@ -89,7 +89,7 @@ def _check_key(key: str, names: Sequence[str]) -> None:
 
 
 def measure(loaded: LoadedRun, entry: str, evaluator: Evaluator, keys: Keys) -> None:
-    """Run one evaluator; write its figures with their protocol, and image grids as PNG beside them."""
+    """Run one evaluator; write its values with their protocol, and image grids as PNG files."""
     from genlab import __version__
     from genlab.core.values import Diagnosis, Image
     from genlab.engine import evaluate

@@ -163,7 +163,7 @@ def _model(spec: Mapping[str, Any]) -> None:
 
 
 def _abilities(model: Model) -> None:
-    """What the model reads and can do, and the options of its samples."""
+    """The inputs and capabilities of the model, and the options of `sample`."""
     from genlab.core.model import Samples, capabilities
     from genlab.core.sampling import sample_options
 
@@ -197,7 +197,7 @@ def _phases(model: Any, shape: tuple[int, int, int]) -> list[tuple[Any, list[str
     for phase in model.phases():
         try:
             logged = list(phase.objective(*model.shared_forward(*(columns[name] for name in model.inputs))))
-        except (KeyError, RuntimeError, ValueError):  # a column or shape that this model alone knows of
+        except (KeyError, RuntimeError, ValueError):  # a column or shape that only this model knows
             logged = []
         found.append((phase, logged))
     return found

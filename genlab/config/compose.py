@@ -19,7 +19,7 @@ from genlab.utils.unique_folder import check_path
 
 @dataclass(frozen=True)
 class Composed:
-    """A resolved configuration, and the command line that it comes from.
+    """A resolved configuration and its command line.
 
     `run_dir` is hydra.run.dir if the command line sets it, else None; `default_dir` is the run folder that the
     configuration names, `sweep_dir` the folder for the jobs of `train -m`. `choices` maps each group to its option.

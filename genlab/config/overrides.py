@@ -139,7 +139,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _unknown_key(override: Override, tree: Mapping[str, Any], known: Groups) -> ConfigError:
-    """ConfigError with the nearest of the keys beside it, or deeper ones of the same name."""
+    """ConfigError that suggests the nearest key of the same section, or a deeper one of the same name."""
     key, keys = override.key_or_group, [key for key in flatten(tree) if not key.startswith("hydra")]
     parent = key.rpartition(".")[0]
     if (group := key.removeprefix("model.")) in MODEL_CHOICES:
@@ -189,7 +189,7 @@ def _grammar(argument: str) -> Override:
 
 
 def first_line(error: BaseException) -> str:
-    """The type and the first line of an error, or of its cause if it has no text of its own."""
+    """The type and the first line of an error, or of its cause if the error has no text."""
     while not str(error).strip() and error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()

@@ -38,7 +38,7 @@ def check(config: Mapping[str, Any], folder: Path, plugins: bool) -> None:
 
 @functools.cache
 def known_specs(folder: Path, group: str) -> Known:
-    """Every name in the YAML files of a group, with the keys beside it, also those of the bases of a file."""
+    """Every name in the YAML files of a group with the keys next to it, including those of a file's bases."""
     found: Known = {}
     for path in (folder / group).glob("*.yaml"):
         content = values(path, [folder])
@@ -49,7 +49,7 @@ def known_specs(folder: Path, group: str) -> Known:
 
 
 def _specs(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Each spec with its group and dotted key. The optimizer of a phase is merged with the keys common to all phases."""
+    """Each spec with its group and dotted key. A phase's optimizer is merged with the keys common to all phases."""
     common = {key: value for key, value in config["optimizer"].items() if key != "phases"}
     for group in GROUPS:
         yield group, group, common if group == "optimizer" else config[group]

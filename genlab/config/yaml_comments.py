@@ -1,4 +1,4 @@
-"""The YAML files as documentation: first line, keys, and the comment beside each key. No Hydra, no torch."""
+"""The YAML files as documentation: first line, keys, and the comment of each key. No Hydra, no torch."""
 
 from __future__ import annotations
 

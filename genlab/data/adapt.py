@@ -143,7 +143,7 @@ def _copied(samples: Any, size: int | None, progress: Progress | None) -> tuple[
 
 
 def _read(samples: Any, index: int, size: int | None) -> tuple[NDArray[Any], Any]:
-    """The image of a sample, as it is stored, and its label or None; DataError if it is not usable."""
+    """The image of a sample as stored, and its label or None; DataError if it cannot be used."""
     try:
         sample = samples[index]
         if isinstance(sample, Mapping):

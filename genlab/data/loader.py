@@ -113,7 +113,7 @@ class Batches:
         return self._table.gather(indices, flips, self._columns)
 
     def _host_batch(self, step: int) -> Gathered:
-        """This rank's whole batch of a step, so that parts and repeated phases read nothing twice."""
+        """This rank's whole batch of a step, kept so that parts and phases need not read it again."""
         return self._gather(step, 0, self.local_batch_size(1))
 
 

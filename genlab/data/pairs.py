@@ -109,7 +109,7 @@ class TwoStreams(PairOrder):
 
 
 class PairData(Data):
-    """Splits of pairs (N, 2). With `others`, the training images of domain b, pairs are drawn anew in each epoch."""
+    """Splits of pairs (N, 2). With `others`, the training images of domain b, new pairs are sampled in each epoch."""
 
     def __init__(
         self,

@@ -116,7 +116,7 @@ SYNCHRONIZED: dict[type[nn.Module], type[nn.Module]] = {
 
 @contextlib.contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Meanwhile batch norms in evaluation mode normalize by the batch at hand, as in training, and learn nothing."""
+    """Inside, batch norms in evaluation mode use batch statistics, as in training, but update nothing."""
     layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
     kept = [(layer.running_mean, layer.running_var) for layer in layers]
     try:

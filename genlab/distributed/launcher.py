@@ -127,7 +127,7 @@ def _watch(ranks: Sequence[Rank], seen: Sequence[int]) -> None:
 
 
 def _verdict(ranks: Sequence[Rank], seen: Sequence[int]) -> int:
-    """The exit code of the rank that failed by itself; prints its error if that was captured."""
+    """The exit code of the rank that caused the failure; prints its output if that was captured."""
     codes = {i: each.process.returncode for i, each in enumerate(ranks) if not each.killed}
     own = {i: code for i, code in codes.items() if code not in (0, PEER_GONE)}
     explained = {i: code for i, code in own.items() if 0 < code < 9}

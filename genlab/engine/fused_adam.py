@@ -1,7 +1,7 @@
 """torch's fused Adam without the bookkeeping that it repeats at every step.
 
-For a network of a few layers, gathering the lists of parameters, gradients and moments anew takes as long as the
-update itself. Here they are gathered once; the arithmetic is torch's own kernel, and so are state and checkpoints.
+For a network of a few layers, collecting the lists of parameters, gradients and moments takes as long as the update
+itself. Here they are collected once; the kernel, the state and the checkpoints are those of torch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One optimizer step: batch → loss of each phase → backward → mean over ranks → clip → update → average of weights.
 
-Adversarial training is data here: a list of phases, walked once a step. How the same step is made faster lies beside
-(compiling.py, cuda_graphs.py) and is decided once, before the first step.
+Adversarial training is a list of phases, which each step runs in order. Faster versions of a step (compiling.py,
+cuda_graphs.py) are chosen once, before the first step.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Values = dict[str, Tensor]  # logged scalars, still on the device
 
 
 class Stepper:
-    """Makes the steps of `model` on `data`; knows nothing of logs, evaluations and checkpoints."""
+    """Runs the training steps of `model` on `data`, without logs, evaluations and checkpoints."""
 
     def __init__(
         self, model: Model, data: Data, runtime: Runtime, config: TrainerConfig, seed: int, optimizer: MakeOptimizer

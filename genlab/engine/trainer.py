@@ -101,7 +101,7 @@ class Trainer:
         return weights * (4 if self.average else 3)
 
     def state(self) -> dict[str, Any]:
-        """The plain state that a checkpoint holds beside `objects`."""
+        """The plain state that a checkpoint holds in addition to `objects`."""
         known, due = list(self.diagnoses), list(self._due)  # copies: another thread writes them during training
         memory = {key: each.memory for key, each in self.evaluators.items() if each.memory is not None}
         return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best,
@@ -112,7 +112,7 @@ class Trainer:
         return dict(self._clock.seconds)
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Resume from a checkpoint; CheckpointError if it does not fit this run, and then nothing has changed."""
+        """Resume from a checkpoint; CheckpointError if it does not fit this run, which is then unchanged."""
         if state["step"] > self.total:
             raise CheckpointError(
                 f"the checkpoint is at step {state['step']}, the run ends at {self.total}",
@@ -161,9 +161,7 @@ class Trainer:
 
     def train_step(self) -> dict[str, Tensor]:
         """One optimizer step of every phase that is due; returns logged scalars by name, still on the device."""
-        factor = self.schedule(
-            (self.step + 0.5) / self.total
-        )  # the middle of the step, so that a warm-up does not begin at 0
+        factor = self.schedule((self.step + 0.5) / self.total)  # the middle of the step: a warm-up does not start at 0
         values = self.stepper.make(self.step, self.total, factor)
         self.step += 1
         return values
@@ -190,7 +188,7 @@ class Trainer:
                 say(f"step {self.step} is saved; evaluating: {', '.join(self._due)}")
         try:
             self._evaluate()
-        except Exception:  # a failed evaluation costs no training: a resumed run begins with it
+        except Exception:  # a failed evaluation loses no training: a resumed run repeats it
             self._keep()
             raise
         if saves or signum:
@@ -243,7 +241,7 @@ class Trainer:
             self._clock.lap("validation" if scalars else "images")
 
     def _diagnose(self, name: str, found: Diagnosis) -> None:
-        """Logged each time, printed once a run."""
+        """Log a diagnosis each time; print it once per run."""
         if not found.due(self.step, self.total):
             return
         self._logger.text(self.step, f"diagnosis/{name}", found.sentence)

@@ -1,4 +1,4 @@
-"""Line charts as SVG text: no plotting library, nothing to load."""
+"""Line charts as SVG text, without a plotting library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pieces of a self-contained HTML page: style and images inside, no script, nothing to load.
+"""Pieces of a self-contained HTML page: style and images are embedded; no scripts.
 
 Arguments named `html` are trusted markup made here; everything else is text and is escaped.
 """
@@ -55,7 +55,7 @@ def section(heading: str, html: str, note: str = "") -> str:
 
 
 def cards(figures: Iterable[tuple[str, str, str]]) -> str:
-    """Name, value and a note on it, each in a box of its own."""
+    """Boxes, each with a name, a value and a note."""
     boxes = "".join(
         f"<div><dt>{breakable(name)}</dt><dd>{escape(value)} <small>{escape(note)}</small></dd></div>\n"
         for name, value, note in figures

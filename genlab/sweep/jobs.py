@@ -1,4 +1,4 @@
-"""A sweep's jobs as processes: each in a session of its own, with its own log, ended by nobody else's fault.
+"""The jobs of a sweep as processes, each in its own session and with its own log; the failure of one ends no other.
 
 A job is forked from the sweep, which has imported all that a run needs (`genlab.sweep.fork_server`): it starts in
 milliseconds. Where a fork is not safe it is a fresh interpreter, which takes seconds and behaves the same.
@@ -59,7 +59,7 @@ def wait(child: Child, seconds: float) -> None:
 
 
 def exit_code(child: Child) -> int:
-    """Of a child that has ended."""
+    """The exit code of a child that has ended."""
     code = child.poll()
     assert code is not None
     return code
@@ -69,7 +69,7 @@ def exit_code(child: Child) -> int:
 
 
 def spawn(job: Job, words: Sequence[str], log: Path) -> Child:
-    """The job in an interpreter of its own."""
+    """Start the job in a new interpreter."""
     with open(log, "ab") as out:
         return subprocess.Popen(
             interpreter(job, words),
@@ -166,7 +166,7 @@ def _settle(out: int, parent: int) -> None:
     _forget_exits()
     random.seed()
     if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()  # torch's generator is fixed in a fresh process, and nobody has drawn
+        sys.modules["numpy.random"].seed()  # torch's generator is in its initial state, as in a new process
 
 
 def _output(descriptor: int) -> TextIO:
@@ -184,7 +184,7 @@ def _forget_exits() -> None:
 
 
 def _status(action: Callable[[], int]) -> int:
-    """Exit code of a main function, by Python's own rules for what it raises. From here on signals are taken."""
+    """The exit code of a main function, by Python's rules for exceptions. Signals are unblocked first."""
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return action()

@@ -56,7 +56,7 @@ class Ledger:
 
 
 def _claim(planned: Plan) -> tuple[Path, Lock]:
-    """Create the folder of the sweep if needed and lock it; a refusal leaves nothing behind."""
+    """Create the folder of the sweep if needed and lock it; an error leaves nothing behind."""
     folder, made = planned.folder, list[Path]()
     try:
         with writable(folder):

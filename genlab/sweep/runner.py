@@ -1,7 +1,7 @@
-"""genlab train -m: one process per run, so that no run can end another.
+"""genlab train -m: one process per run, so that a crash affects one run only.
 
-    <sweep>/sweep.json     the jobs, their state and final figures: replaced whole after every change
-    <sweep>/0/ <sweep>/1/  the runs      <sweep>/0.log  what a run printed
+    <sweep>/sweep.json     the jobs, their states and final metrics: replaced atomically after every change
+    <sweep>/0/ <sweep>/1/  the runs      <sweep>/0.log  the output of a run
 
 The same command with the same hydra.sweep.dir runs the jobs that are not finished; a stopped job resumes from its
 checkpoint.
@@ -98,7 +98,7 @@ def _refuse_links(folder: Path, waiting: Sequence[int]) -> None:
 
 
 def _make_way(folder: Path, watch: Watch) -> None:
-    """Wait for a job of a killed sweep, which is still saving; remove a run that has no checkpoint."""
+    """Wait until a job of a killed sweep has saved; remove a run that has no checkpoint."""
     watch.check()
     deadline = time.monotonic() + PATIENCE
     while is_held(folder / LOCK):

@@ -18,7 +18,7 @@ _pending = 0  # the signal for which `interrupt` raised last, until `forget_inte
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that ends the command at once; no `except Exception` on its way may take it for something else."""
+    """Raised by a signal that ends the command at once; not an Exception, so that no handler swallows it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"signal {signum}")
@@ -38,7 +38,7 @@ def interrupt(signum: int) -> None:
 
 
 def forget_interrupt() -> None:
-    """Start anew: no signal is pending."""
+    """Forget pending signals."""
     global _pending
     _pending = 0
 

@@ -64,7 +64,7 @@ def make_exact(path: Path, made: list[Path]) -> Path:
 
 
 def make_new(path: Path, made: list[Path]) -> Path:
-    """Make `path`, or `path` with the first suffix -1, -2 ... that nobody has yet."""
+    """Make `path`, or `path` with the first unused suffix -1, -2, ..."""
     for number in range(COLLISIONS):
         candidate = path.with_name(f"{path.name}-{number}") if number else path
         try:
@@ -77,7 +77,7 @@ def make_new(path: Path, made: list[Path]) -> Path:
 
 
 def unmake(made: list[Path], lock: Path) -> None:
-    """Remove the folders in `made`, last made first, as far as they hold nothing but `lock`."""
+    """Remove the folders in `made`, last first, if they are empty except for `lock`."""
     if lock.parent in made:
         with contextlib.suppress(OSError):
             os.unlink(lock)

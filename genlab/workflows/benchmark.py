@@ -29,7 +29,7 @@ class Span:
 
 
 def measure(workload: str, composed: compose.Composed, span: Span) -> dict[str, Any]:
-    """Train in a temporary run folder until `span` is over; the figures by name.
+    """Train in a temporary run folder until `span` is over; returns the measurements by name.
 
     Loggers, images and checkpoints are on, as often as in the workload's whole run. What a run prints goes to
     stderr. ConfigError if the run is shorter than the span, or one of several processes.

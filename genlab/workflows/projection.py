@@ -1,8 +1,8 @@
 """Projection: gradient descent on a code so that the generated image matches a target image.
 
-Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020 (arXiv:1912.04958), appendix D: the
-code is shaken while the search is young, and the step grows at first and shrinks at the end. Likeness here is the mean
-squared difference of pixels: it needs no other network, and no figure depends on one.
+Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020 (arXiv:1912.04958), appendix D: early
+steps add noise to the code, and the step size is warmed up and decays at the end. The distance here is the mean squared
+difference of pixels, which needs no other network.
 """
 
 from __future__ import annotations

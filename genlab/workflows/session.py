@@ -112,7 +112,7 @@ class Session:
         record = run_folder.read_record(path)
         runtime = start_runtime(config, record.get("threads"))
         self.folder = run_folder.RunFolder.open(path) if runtime.is_main else None
-        record = runtime.broadcast(record | self.folder.record if self.folder else None)  # now nobody else writes it
+        record = runtime.broadcast(record | self.folder.record if self.folder else None)  # read under the lock
         resume_check.refuse_changes(path, stored, config, record, runtime, self.allow_change)
         if record["status"] == "done" and config["trainer"] == stored["trainer"]:
             self.finished = _finished(path, record, runtime)
@@ -169,7 +169,7 @@ class Session:
     def _output(self) -> Iterator[tuple[Logger, Save, Callable[[], int]]]:
         """The logger, the save function and the signal check for the trainer.
 
-        In the process that has the folder, a thread beside training writes everything, and has ended on leaving.
+        In the process that holds the folder, a background thread writes everything; it has ended when the block exits.
         """
         if self.folder is None:
             yield Logger(), lambda *_: None, lambda: self.stop.signum
@@ -215,7 +215,7 @@ def _asked(error: BaseException, stop: StopRequest) -> BaseException:
 
 
 def _show(path: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """The report and the closing table. The run is done and saved: nothing here may fail it."""
+    """The report and the final table. The run is already saved, so errors here must not fail it."""
     try:
         write_report(path, record, config)
         closing_table(path, record)

@@ -1,7 +1,7 @@
 """Initial weights from another run or file, read once when a run starts; later the source is not needed.
 
-`model.perceptual`: a frozen network of the user's, from a file. `model.init_from=RUN`: a model whose body is what
-another run has trained, with its weights if `model.pretrained`.
+`model.perceptual`: a frozen network with weights from the user's file. `model.init_from=RUN`: the body is the model of
+another run, with its weights if `model.pretrained`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the commands that make images of a trained model share: from their arguments to the file that they write."""
+"""The base of commands that make images of a trained model: from their arguments to the output file."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ImageCommand:
     make: Callable[..., Save]
     file_name: str
     needs: tuple[str, ...] = ()  # capabilities of the model
-    options_of: str = ""  # its method whose options are further keys
+    options_of: str = ""  # the model's method whose options are additional keys
     suffixes: tuple[str, ...] = (".png",)
     folder: str = "images"
 

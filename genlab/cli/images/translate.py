@@ -135,7 +135,7 @@ def _folder(loaded: LoadedRun, keys: Keys, own: Path) -> Path:
 
 
 def _complain(errors: list[DataError]) -> None:
-    """DataError if images could not be read; of several, each has a warning of its own before."""
+    """DataError if images could not be read; if there are several, a warning for each comes first."""
     if len(errors) == 1:
         raise errors[0]
     for error in errors:

@@ -155,7 +155,7 @@ def resize(image: Image.Image, size: int, square: tuple[float, float, float, flo
 
 
 def resize_all(images: Pixels, size: int | None) -> Pixels:
-    """Gray or RGB images (N, C, H, W), their central squares resized to (N, C, size, size); None changes nothing."""
+    """Gray or RGB images (N, C, H, W), center squares resized to (N, C, size, size); as they are if size is None."""
     from PIL import Image
 
     n, channels, height, width = images.shape

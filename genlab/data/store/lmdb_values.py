@@ -98,7 +98,7 @@ def values(folder: Path) -> Lmdb:
 
 
 def open_lmdb(folder: Path) -> Any:
-    """A read-only environment that writes nothing, not even a lock file."""
+    """A read-only environment without a lock file."""
     import lmdb
 
     return lmdb.open(str(folder), readonly=True, lock=False, readahead=False, max_spare_txns=1)

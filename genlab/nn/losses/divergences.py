@@ -78,7 +78,7 @@ def cyclic(cycles: PositiveInt = 4, warmup: NonZeroFraction = 0.5) -> KLPenalty:
 @BETAS("free_bits")
 def free_bits(nats: NonNegativeFloat = 0.25) -> KLPenalty:
     """Σ_j max(λ, KL_j) with λ = `nats`: up to λ, a dimension costs nothing. Kingma et al. 2016 (arXiv:1606.04934),
-    eq. 15, which takes the mean over a minibatch; here each image counts by itself."""
+    eq. 15, which averages over a minibatch first; here the limit applies to each image."""
     return KLPenalty(lambda kl, progress: kl.clamp(min=nats).sum(1), free=nats)
 
 

@@ -69,7 +69,7 @@ class Penalty:
         self.weight, self.every = weight, every
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor, progress: Tensor) -> Tensor:
-        """The penalty on `critic`, a function from images to logits; `progress` of training goes from 0 to 1."""
+        """The penalty on `critic`, a function from images to logits; `progress` is the fraction of training done."""
         raise NotImplementedError
 
     def value(self, gan: Any, real: Tensor, fake: Tensor, *conditions: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def mlp(inp: Size, out: Size, hidden: list[PositiveInt], activation: Activation 
 
 
 class Transposed(nn.Module):
-    """A linear map with the transposed weights of `layer`, and a bias of its own."""
+    """A linear map with the transposed weights of `layer`, and its own bias."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()

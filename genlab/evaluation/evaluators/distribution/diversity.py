@@ -1,4 +1,4 @@
-"""How varied a model's images are: which classes they show, how far apart they lie, how alike two of them are."""
+"""The diversity of a model's images: their classes, their distances, and the similarity of pairs."""
 
 from __future__ import annotations
 

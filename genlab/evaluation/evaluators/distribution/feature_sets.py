@@ -35,7 +35,7 @@ Several = Annotated[int, Gt(1)]
 
 @dataclass
 class FeatureSets(Evaluator):
-    """`images` images from the model against as many of the split, or all that it has.
+    """`images` images of the model compared with as many of the split, or with all if it has fewer.
 
     `source`: `samples` of the model (a conditional model draws all classes equally often), `reconstructions` of the
     split's own images, or `translations` of its column `a`, compared with column `b`.
@@ -109,7 +109,7 @@ class FeatureSets(Evaluator):
 
 
 def extractor_notes(extractor: Extractor) -> dict[str, Any]:
-    """What a protocol states of an extractor."""
+    """The protocol's entries about an extractor."""
     return {"extractor": extractor.name, "extractor_sha256": extractor.digest, "resize": extractor.resize}
 
 

@@ -1,4 +1,4 @@
-"""Whether a model's samples are copies: their distance to training images, beside that of unseen real images."""
+"""Are samples copies? Their distance to training images, compared with that of unseen real images."""
 
 from __future__ import annotations
 

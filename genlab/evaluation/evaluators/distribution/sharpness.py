@@ -1,4 +1,4 @@
-"""How sharp a model's images are beside real ones: blur is typical of a likelihood on pixels."""
+"""The sharpness of a model's images relative to real ones: a pixel likelihood typically causes blur."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class ClusteringAccuracy(Evaluator):
 
 
 def one_to_one(counts: Counts) -> Counts:
-    """The class of each category, each class at most once, that makes most of `counts` right; -1: none is left."""
+    """The one-to-one assignment of classes to categories with the most correct `counts`; -1: no class."""
     from scipy.optimize import linear_sum_assignment
 
     assigned = np.full(len(counts), -1)

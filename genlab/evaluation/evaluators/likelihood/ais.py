@@ -49,7 +49,7 @@ class AnnealedLikelihood(Evaluator):
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         self.found = {"pixels": pixels_of(model)}
-        rng.fold_in(0)  # noise of its own: log Z is the same whichever split is measured
+        rng.fold_in(0)  # log Z does not depend on the split
         z = model.log_partition(self._mean(split.sibling("train")), self.chains, self.temperatures)
         total = torch.zeros((), dtype=torch.float64)
         for index, (image,) in enumerate(split.batches(("image",), self.batch_size)):

@@ -1,4 +1,4 @@
-"""The model's own losses on data that it does not learn from."""
+"""The model's losses on held-out data."""
 
 from __future__ import annotations
 
