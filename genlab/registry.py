@@ -42,6 +42,7 @@ NonNegativeInt = Annotated[int, Ge(0), Lt(2**31)]
 PositiveFloat = Annotated[float, Gt(0), Lt(1e30)]
 NonNegativeFloat = Annotated[float, Ge(0), Lt(1e30)]
 Fraction = Annotated[float, Ge(0), Le(1)]
+OpenFraction = Annotated[float, Gt(0), Lt(1)]  # without 0 and 1
 Truncation = Annotated[float, Ge(0), Le(2), Field(description="ψ; below 1: better and less varied, 0: the mean style")]
 ClassLabel = Annotated[NonNegativeInt | None, Field(description="a class; null: every class in turn")]
 # A length of training: an integer counts optimizer steps; "2ep" epochs; "5%" a fraction of the whole run.
@@ -199,8 +200,8 @@ class Registry:
                 shown = json.dumps(spec, default=str)[:40]
                 raise ValueError(f"'{SELF}' names a registered {self.kind}, not {shown}; use {SELF}=NAME")
             name = spec if isinstance(spec, str) else spec.get("name")
-            able = [name for name, target in self._entries.items() if takes in inspect.signature(target).parameters]
-            if takes and name in self._entries and name not in able:
+            able = [each for each, target in self._entries.items() if takes in keyword_parameters(target)]
+            if takes and isinstance(name, str) and name in self._entries and name not in able:
                 raise ValueError(f"{self.kind} '{name}' takes no {takes}; key {SELF}; choose one of: {', '.join(able)}")
             try:
                 return self.check(spec, SELF)

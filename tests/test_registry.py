@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from genlab.errors import ConfigError
-from genlab.registry import PositiveInt, Registry, keyword_parameters
+from genlab.registry import MODELS, PositiveInt, Registry, keyword_parameters
 
 SHAPES = Registry("shape", runtime=("canvas",))
 
@@ -39,6 +39,11 @@ def test_options_stand_for_the_parameters_of_the_base() -> None:
         SHAPES.check({"name": "square", "size": 0}, "shape")
     with pytest.raises(ConfigError, match=r"unknown key 'shape\.sise'.*did you mean 'size'"):
         SHAPES.check({"name": "square", "sise": 2}, "shape")
+
+
+def test_a_name_that_is_a_list_is_a_bad_value() -> None:
+    with pytest.raises(ConfigError, match=r"model\.network"):
+        MODELS.check({"name": "flow_matching", "network": {"name": ["film_mlp"]}}, "model")
 
 
 def test_a_constructor_without_options_takes_its_own_keys_alone() -> None:

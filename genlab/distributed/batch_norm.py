@@ -9,43 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from genlab.core.global_batch import global_sum
 from genlab.errors import ConfigError
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over ranks; its gradient is the sum of theirs, again a sum that can be differentiated."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        total = value.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _sum(gradient)
-
-
-def _sum(value: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(value)
-    return total
-
-
-def global_mean(x: Tensor, training: bool) -> Tensor:
-    """The mean (D,) of x (N, D) over the global batch, N samples from each rank; differentiable.
-
-    Outside training, each rank averages over its own batch.
-    """
-    if training and dist.is_available() and dist.is_initialized():
-        return _sum(x.mean(0)) / dist.get_world_size()
-    return x.mean(0)
 
 
 def global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,7 +31,7 @@ def global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     variance = (x - mean.view([1, -1] + [1] * (x.ndim - 2))).square().mean(rest)
     own = torch.cat([mean, variance, mean.new_full((1,), x.numel() / x.shape[1])])
     rank, world_size = dist.get_rank(), dist.get_world_size()
-    table = _sum(nn.functional.pad(own[None], (0, 0, rank, world_size - 1 - rank)))
+    table = global_sum(nn.functional.pad(own[None], (0, 0, rank, world_size - 1 - rank)))
     means, variances, counts = table.split([len(mean), len(mean), 1], dim=1)
     count = counts.sum()
     shares = counts / count

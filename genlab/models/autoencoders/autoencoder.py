@@ -75,7 +75,9 @@ class Autoencoder(Model):
         return self.encoder(image).float()
 
     def decode(self, code: Tensor) -> Tensor:
-        return self.pixels(self.decoder(code)).clamp(0, 1)
+        """Images (N, C, H, W) in [0, 1] of codes (N, D); points of any range."""
+        decoded = self.pixels(self.decoder(code))
+        return decoded if decoded.shape[2:] == (1, 1) else decoded.clamp(0, 1)
 
     def reconstruct(self, image: Tensor) -> Tensor:
         return self.decode(self.encode(image))

@@ -6,18 +6,15 @@ Makhzani & Frey, k-Sparse Autoencoders, ICLR 2014 (arXiv:1312.5663).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
-from genlab.distributed.batch_norm import global_mean
+from genlab.core.global_batch import global_mean
 from genlab.errors import ConfigError
 from genlab.models.autoencoders.autoencoder import Autoencoder, penalized
-from genlab.registry import MODELS, NonNegativeFloat, PositiveInt
-
-OpenFraction = Annotated[float, Gt(0), Lt(1)]
+from genlab.registry import MODELS, NonNegativeFloat, OpenFraction, PositiveInt
 
 
 @MODELS("sparse_ae")

@@ -26,10 +26,18 @@ from genlab.errors import ConfigError
 from genlab.nn.layers.vector_quantizer import Codebook, perplexity
 from genlab.nn.losses.likelihood import OutputDistribution, discretized_logistic_nll
 from genlab.nn.networks.pixelcnn import PixelCNN
-from genlab.registry import MODELS, NETWORKS, Fraction, NetworkSpec, NonNegativeFloat, PositiveFloat, PositiveInt
+from genlab.registry import (
+    MODELS,
+    NETWORKS,
+    Fraction,
+    NetworkSpec,
+    NonNegativeFloat,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+)
 
 Decay = Annotated[float, Ge(0), Lt(1)]
-OpenFraction = Annotated[float, Gt(0), Lt(1)]
 Downsamples = Annotated[int, Gt(0), Lt(8)]
 LOG_SCALES = (-7.0, 3.0)  # log scale of a logistic pixel: from far below one of the 256 levels to far above all of them
 

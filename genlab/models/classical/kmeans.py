@@ -20,9 +20,8 @@ from genlab.core.model import Model, Phase, Shape
 from genlab.errors import ConfigError
 from genlab.nn.layers.moments import Moments
 from genlab.nn.layers.patches import all_patches, normalize_contrast, random_patches, sum_quadrants
-from genlab.registry import MODELS, Fraction, PositiveFloat, PositiveInt
+from genlab.registry import MODELS, Fraction, OpenFraction, PositiveFloat, PositiveInt
 
-OpenFraction = Annotated[float, Gt(0), Lt(1)]
 MAX_DISTANCES = 2**22  # distances in memory at a time while encoding
 
 

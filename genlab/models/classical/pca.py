@@ -73,8 +73,9 @@ class PCA(Model):
         return (image.flatten(1) - self.mean()) @ self.basis().T
 
     def decode(self, code: Tensor) -> Tensor:
-        """x̂ = μ + Wᵀz, clamped to [0, 1]."""
-        return self.project(code).clamp(0, 1)
+        """x̂ = μ + Wᵀz; of images clamped to [0, 1], of points not."""
+        decoded = self.project(code)
+        return decoded if self.image_shape[1:] == (1, 1) else decoded.clamp(0, 1)
 
     def project(self, code: Tensor) -> Tensor:
         """μ + Wᵀz as images, which may leave [0, 1]."""

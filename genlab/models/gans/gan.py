@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from genlab.core import rng
 from genlab.core.model import Model, Phase, Shape
-from genlab.nn.losses.adversarial import GANLossName, Logits
+from genlab.nn.losses.adversarial import GAN_LOSSES, GANLossName, Logits
 from genlab.nn.losses.regularizers import Regularizers, RegularizerSpecs
 from genlab.registry import AUGMENTATIONS, MODELS, NETWORKS, AugmentationSpec, NetworkSpec, PositiveInt
 
@@ -52,7 +52,9 @@ class GAN(Model):
         super().__init__()
         self.latent_dim, self.prior_name, self.output, self.critic_steps = latent_dim, prior, output, critic_steps
         self.regularizers = Regularizers(regularizers or {})
-        self.gan_loss = self.regularizers.gan_loss(loss)
+        self.gan_loss = GAN_LOSSES[loss]
+        if self.regularizers.smoothing:
+            self.gan_loss = self.regularizers.smoothing.smoothed(self.gan_loss)
         self.generator = NETWORKS.build(generator, "model.generator", inp=latent_dim, out=image_shape)
         self.discriminator = self.build_discriminator(discriminator, self.regularizers.packed(image_shape))
         self.augment = AUGMENTATIONS.build(augment, "model.augment", image_shape=image_shape) if augment else None

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core import rng
+from genlab.core.global_batch import global_mean
 from genlab.core.model import Model, Phase, Shape
-from genlab.distributed.batch_norm import global_mean
 from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
 from genlab.nn.losses.gradient_penalties import logits_and_gradient, squared_gradient
 from genlab.nn.networks.stylegan2 import Discriminator, Mapping, Synthesis

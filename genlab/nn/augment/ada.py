@@ -19,7 +19,7 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from genlab.core import rng
-from genlab.distributed.batch_norm import global_mean
+from genlab.core.global_batch import global_mean
 from genlab.nn.augment.diffaug import refuse_points
 from genlab.nn.augment.warp import warp
 from genlab.nn.layers.shapes import Image

@@ -7,19 +7,17 @@ it leaves these functions, and all that they call, uncompiled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
 from genlab.core import rng
 from genlab.core.uncompiled import Uncompiled
-from genlab.registry import REGULARIZERS, NonNegativeFloat, PositiveInt
+from genlab.registry import REGULARIZERS, NonNegativeFloat, OpenFraction, PositiveInt
 
 Critic = Callable[[Tensor], Tensor]
 Values = dict[str, Tensor]
-OpenFraction = Annotated[float, Gt(0), Lt(1)]
 EPSILON = 1e-12  # under a root, whose derivative at 0 is infinite
 
 

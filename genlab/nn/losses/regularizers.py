@@ -23,10 +23,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from genlab.core import rng
 from genlab.core.model import Phase, Shape
 from genlab.errors import ConfigError, nearest
-from genlab.nn.losses.adversarial import GAN_LOSSES, GANLoss, GANLossName
-from genlab.nn.losses.gradient_penalties import OpenFraction, Penalty
+from genlab.nn.losses.adversarial import GANLoss
+from genlab.nn.losses.gradient_penalties import Penalty
 from genlab.nn.losses.unrolled import Consensus, Unroll
-from genlab.registry import REGULARIZERS, SELF, PositiveFloat
+from genlab.registry import REGULARIZERS, SELF, OpenFraction, PositiveFloat
 
 T = TypeVar("T")
 
@@ -68,6 +68,14 @@ class Regularizers:
             for name, values in specs.items()
             if values is not None
         }
+        for name, each in used.items():
+            if not isinstance(each, Penalty | InstanceNoise | Smoothing | Pack | Clip | Consensus | Unroll):
+                raise ConfigError(
+                    f"regularizer '{name}' ({type(each).__name__}) acts on nothing",
+                    f"key {key}.{name}",
+                    "derive it from the class of another one, such as genlab.nn.losses.gradient_penalties.Penalty",
+                )
+        self.used = used
         self.penalties: dict[str, Penalty] = {name: each for name, each in used.items() if isinstance(each, Penalty)}
         self.noise = _the(InstanceNoise, used)
         self.smoothing = _the(Smoothing, used)
@@ -75,19 +83,6 @@ class Regularizers:
         self.clip = _the(Clip, used)
         self.consensus = _the(Consensus, used)
         self.unroll = _the(Unroll, used)
-
-    def gan_loss(self, name: GANLossName) -> GANLoss:
-        """The pair of losses with this name, with smoothed targets if asked for."""
-        loss = GAN_LOSSES[name]
-        if self.smoothing is None:
-            return loss
-        if loss.smoothing is None:
-            raise ConfigError(
-                f"the loss '{name}' has no target for real images that could be smoothed",
-                "key model.regularizers.smoothing",
-                "use model.loss=non_saturating, minimax or least_squares",
-            )
-        return self.smoothing.smoothed(loss)
 
     def packed(self, image_shape: Shape) -> Shape:
         """The shape of the discriminator's input: m times the channels in packs of m images."""
@@ -97,7 +92,7 @@ class Regularizers:
     def check(self, gan: Any) -> None:
         """ConfigError for regularizers that cannot work with this model."""
         for name, reason in gan.incompatible.items():
-            if getattr(self, name):
+            if name in self.used:
                 key = f"model.regularizers.{name}"
                 raise ConfigError(
                     f"{type(gan).__name__} cannot use '{name}': {reason}", f"key {key}", f"use {key}=null"
@@ -190,8 +185,14 @@ class Smoothing:
         self.amount = amount
 
     def smoothed(self, loss: GANLoss) -> GANLoss:
+        """`loss` with the smoothed target; ConfigError if it has no target."""
         change = loss.smoothing
-        assert change
+        if change is None:
+            raise ConfigError(
+                "this loss has no target for real images that could be smoothed",
+                "keys model.loss, model.regularizers.smoothing",
+                "use model.loss=non_saturating, minimax or least_squares",
+            )
         return replace(
             loss, discriminator=lambda real, fake: loss.discriminator(real, fake) + change(real, self.amount)
         )

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from genlab.core.global_batch import global_mean
 from genlab.core.uncompiled import Uncompiled
-from genlab.distributed.batch_norm import global_mean
 from genlab.nn.losses.gradient_penalties import Values
 from genlab.registry import REGULARIZERS, PositiveFloat, PositiveInt
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from genlab.errors import ConfigError
+from genlab.models.autoencoders.autoencoder import Autoencoder
+from genlab.models.classical.pca import PCA
 from tests.support.models import AUTOENCODER_SHAPE, autoencoder, linears
 
 
@@ -22,6 +24,19 @@ def test_tied_weights_are_the_encoders_transposed() -> None:
     x = torch.sigmoid(x @ second.weight + biases[1])
     x = x @ first.weight + biases[2]
     torch.testing.assert_close(model.decoder(model.encoder(image)), x.unflatten(1, AUTOENCODER_SHAPE))
+
+
+def test_points_outside_the_unit_square_are_reconstructed() -> None:
+    points = torch.tensor([[3.0, -2.0], [-1.0, 4.0], [2.0, 2.0], [-2.0, -1.0]])[:, :, None, None]
+    linear = Autoencoder((2, 1, 1), {"name": "mlp", "hidden": []}, latent_dim=2, output="identity")
+    with torch.no_grad():
+        for layer in linears(linear):
+            layer.weight.copy_(torch.eye(2))
+            layer.bias.zero_()
+    pca = PCA((2, 1, 1), latent_dim=2)
+    pca.update(points)
+    for model in (linear, pca):
+        torch.testing.assert_close(model.reconstruct(points), points)
 
 
 def test_a_copy_of_a_tied_model_is_tied_to_itself() -> None:

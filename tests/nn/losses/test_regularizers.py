@@ -14,7 +14,7 @@ from genlab.errors import ConfigError
 from genlab.models.gans.gan import GAN
 from genlab.nn.losses.gradient_penalties import between
 from genlab.nn.losses.regularizers import Clip, InstanceNoise, Pack, Regularizers
-from genlab.registry import Registry
+from genlab.registry import REGULARIZERS, Registry
 from tests.support.models import gan
 
 W = torch.tensor([[0.6, 0.0, 0.8, 2.0]])
@@ -212,6 +212,20 @@ def test_what_cannot_be_is_said_before_anything_is_built(specs: dict[str, Any], 
     nets = {"name": "mlp", "hidden": [4]}
     with pytest.raises(ConfigError, match=said):
         registry.check({"name": "gan", "generator": nets, "discriminator": nets, "regularizers": specs}, "model")
+
+
+def test_a_regularizer_that_would_act_on_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REGULARIZERS._entries, "mine", type("Mine", (), {}))
+    with pytest.raises(ConfigError, match=r"regularizer 'mine' \(Mine\) acts on nothing; key model.regularizers.mine"):
+        Regularizers({"mine": {}})
+
+
+@pytest.mark.parametrize("name", ["r1", "instance_noise"])
+def test_a_subclass_rules_out_any_regularizer(name: str) -> None:
+    model = gan({name: {}})
+    model.incompatible = {"r1": "so it is", "instance_noise": "so it is", "r2": "not in use"}
+    with pytest.raises(ConfigError, match=f"GAN cannot use '{name}': so it is; key model.regularizers.{name}"):
+        model.regularizers.check(model)
 
 
 def test_null_switches_one_off() -> None:

@@ -13,6 +13,7 @@ from genlab.core.evaluator import Evaluator
 from genlab.core.model import Samples
 from genlab.core.values import Value
 from genlab.data.dataset import Split
+from genlab.nn.capabilities import HasGANLoss
 from genlab.registry import EVALUATORS, Count
 from genlab.reports.vector_field import Window, plot
 
@@ -40,11 +41,8 @@ class PointsPlot(Evaluator):
         samples = model.sample(self.n)
         window = Window.around(data.flatten(1).cpu())
         value = arrows = None
-        if (
-            callable(getattr(model, "discriminator_logits", None))
-            and not model.conditions
-            and model.inputs == ("image",)
-        ):
+        plain = model.inputs == ("image",) and not model.conditions
+        if isinstance(model, HasGANLoss) and plain:
             logit = alone(model, data)
             value, arrows = scaled(logit), lambda points: drive(model, logit, points)
         dots = [(data.flatten(1), DATA, 1.5), (samples.flatten(1), SAMPLES, 1.5)]
