@@ -128,22 +128,17 @@ def _evaluators(loaded: LoadedRun, names: Sequence[str], changes: Sequence[Overr
 
     Those of a file that lists several (evaluator=default) are left out if they do not apply to the model.
     """
+    from genlab.config import overrides
+
     stored = {entry: spec for entry, spec in loaded.config["evaluator"].items() if spec}
     specs: dict[str, dict[str, Any]] = {}
     for name in (each for group in names for each in _listed(group)):
         if name not in stored and name not in EVALUATORS:
             raise unknown_name("evaluator", name, "evaluator", {*stored, *EVALUATORS.names()})
-        specs[name] = dict(stored.get(name, {"name": name}))
-    known = [f"evaluator.{e}.{k}" for e, spec in specs.items() for k in EVALUATORS.schema(spec["name"]).model_fields]
-    for change in changes:
-        full = change.key_or_group
-        if full not in known or str(change.input_line)[0] in "+~":
-            other = full.split(".")[1]
-            more = f"choose it too: evaluator=[{','.join([*names, other])}]"
-            hint = more if other in EVALUATORS and other not in specs else nearest(full, known)
-            raise ConfigError(f"unknown key '{full}'", "genlab eval", hint)
-        _, entry, key = full.split(".")
-        specs[entry][key] = change.value()
+        spec = stored.get(name, {"name": name})
+        optional = EVALUATORS.schema(spec["name"]).model_fields.items()
+        specs[name] = {**{key: None for key, field in optional if field.default is None}, **spec}
+    specs = overrides.assign({"evaluator": specs}, changes, {"evaluator": EVALUATORS.names()})["evaluator"]
     built = {entry: EVALUATORS.build(spec, f"evaluator.{entry}") for entry, spec in specs.items()}
     for entry, evaluator in built.items():
         if entry in names and not evaluator.applies(loaded.model):

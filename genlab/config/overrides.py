@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,12 +80,13 @@ def split(parsed: Sequence[Override], known: Groups) -> tuple[tuple[str, ...], l
 def assign(chosen: Mapping[str, Any], values: Sequence[Override], known: Groups) -> dict[str, Any]:
     """A copy of `chosen` with the values of the command line in it. ConfigError for an unknown key."""
     tree: dict[str, Any] = copy.deepcopy(dict(chosen))
+    empty = {key for key, value in flatten(tree).items() if value is None or value == {}}
     for override in values:
-        _assign(tree, override, known)
+        _assign(tree, override, known, empty)
     return tree
 
 
-def _assign(tree: dict[str, Any], override: Override, known: Groups) -> None:
+def _assign(tree: dict[str, Any], override: Override, known: Groups, empty: Set[str]) -> None:
     key, value = override.key_or_group, override.value()
     *path, last = key.split(".")
     if last == "name" and len(path) > 1:  # another name is another spec
@@ -96,13 +97,13 @@ def _assign(tree: dict[str, Any], override: Override, known: Groups) -> None:
         found = section.get(part)
         if isinstance(found, str) and depth and part != "name":  # a bare name
             section[part] = {"name": found}
-        elif found is None and adds:
+        elif found is None and (adds or ".".join(path[: depth + 1]) in empty):
             section[part] = {}
         section = section.get(part)
         if not isinstance(section, dict):
             raise _unknown_key(override, tree, known)
-    # a spec inside another may have keys that no YAML file names: its constructor checks them
-    opens = adds or (len(path) > 1 and "name" in section)
+    # a spec inside another and an empty mapping may get keys that no YAML file names: the constructor checks them
+    opens = adds or (len(path) > 1 and ("name" in section or ".".join(path) in empty))
     if last not in section and (override.is_delete() or not opens):
         raise _unknown_key(override, tree, known)
     if override.is_delete():
@@ -146,7 +147,7 @@ def _unknown_key(override: Override, tree: Mapping[str, Any], known: Groups) -> 
         return ConfigError(f"unknown key '{key}'", _shown(override), f"choose it with {group}=NAME")
     group, _, entry = parent.partition(".")
     if group in MANY and entry in known.get(group, ()):
-        return ConfigError(f"unknown key '{key}'", _shown(override), f"choose it too: {group}=[default,{entry}]")
+        return ConfigError(f"unknown key '{key}'", _shown(override), f"choose it too: {group}=[...,{entry}]")
     siblings = {name for name in keys if name.rpartition(".")[0] == parent} or set(keys)
     deeper = [name for name in keys if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
     near = f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known))

@@ -67,7 +67,7 @@ NAMES = {  # override -> what the line must hold
     "dataset.rot=x": "did you mean 'dataset.root'?",
     "checkpoint.evry=3": "did you mean 'checkpoint.every'?",
     "evaluator.sampels.n=3": "unknown key 'evaluator.sampels.n'",
-    "evaluator.fid.images=3": "choose it too: evaluator=[default,fid]",
+    "evaluator.fid.images=3": "choose it too: evaluator=[...,fid]",
     "seed.x=3": "unknown key 'seed.x'",
     "model.name.x=3": "unknown key 'model.name.x'",
     "+foo=1": "unknown key 'foo'",

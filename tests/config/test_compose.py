@@ -299,3 +299,11 @@ def test_importing_config_is_light() -> None:
 def test_a_length_that_is_none_is_told_what_lengths_are() -> None:
     with pytest.raises(ConfigError, match=r"bad value \"5x\" for 'checkpoint.every'.*\"2ep\".*\"5%\""):
         compose.check(compose.compose(["checkpoint.every=5x"]).config)
+
+
+def test_a_key_that_is_null_or_empty_takes_entries_by_their_dotted_keys() -> None:
+    steps, solver = "evaluator.fid.sampling.steps=50", "evaluator.fid.sampling.solver=euler"
+    config = compose.compose(["evaluator=fid", steps, solver]).config
+    assert config["evaluator"]["fid"]["sampling"] == {"steps": 50, "solver": "euler"}
+    with pytest.raises(ConfigError, match=r"unknown key 'seed\.x'"):
+        compose.compose(["seed.x=2"])

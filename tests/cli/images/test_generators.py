@@ -150,9 +150,9 @@ def test_the_table_of_mixed_styles(capsys: pytest.CaptureFixture[str], refused: 
 
 def test_figures_of_truncated_samples_say_so(capsys: pytest.CaptureFixture[str], refused: Refused) -> None:
     words = ["evaluator=prdc", *(f"evaluator.prdc.{each}" for each in ("extractor=pixels", "images=60", "k=3"))]
-    said(capsys, "eval", "style/a", *words, "evaluator.prdc.sampling={truncation: 0.5}", "name=prdc_t05")
+    said(capsys, "eval", "style/a", *words, "evaluator.prdc.sampling.truncation=0.5", "name=prdc_t05")
     protocol = json.loads(Path("outputs/style/a/eval/prdc_t05-test.json").read_text())["protocol"]
     assert protocol["sampling"] == {"truncation": 0.5}
     assert "unknown key 'sampling.truncation'" in refused(
-        "eval", "gan/b", *words, "evaluator.prdc.sampling={truncation: 0.5}"
+        "eval", "gan/b", *words, "evaluator.prdc.sampling.truncation=0.5"
     )
