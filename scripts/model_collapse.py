@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from genlab.reports.charts import HEIGHT, WIDTH, line_chart
-from genlab.reports.grid import image_grid, save_png
+from genlab.reports.grid import image_grid
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, FIGURE = ROOT / "docs" / "model-collapse.md", ROOT / "docs" / "images" / "model-collapse.svg"
@@ -140,7 +140,7 @@ def save_samples(runs: Sequence[Path]) -> None:
     files = [run / "samples.npy" for run in runs if (run / "samples.npy").exists()]
     if files:
         rows = [torch.from_numpy(np.load(path, mmap_mode="r")[:COLUMNS] / 255) for path in files]
-        save_png(FIGURE.with_name("model-collapse-samples.png"), image_grid(torch.cat(rows), COLUMNS))
+        FIGURE.with_name("model-collapse-samples.png").write_bytes(image_grid(torch.cat(rows), COLUMNS).png)
 
 
 def table(measured: dict[float, dict[int, dict[str, float]]]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from genlab.checkpoint.snapshot import Loaded, folder_name, read, step_of, verif
 from genlab.checkpoint.state_dict import HasStateDict, non_finite, pack, unpack
 from genlab.errors import CheckpointError, ConfigError, ResourceError
 from genlab.utils.files import DISK_FULL, check_space, disk_full, fsync_folder
+from genlab.utils.own_folder import OwnFolder
 from genlab.utils.terminal import say
 
 __all__ = ["Checkpoints", "HasStateDict", "Loaded", "check_space", "non_finite", "pack",
@@ -39,6 +40,7 @@ class Checkpoints:
                 "give 2 or more",
             )
         self.folder = Path(folder)
+        self._run = OwnFolder(self.folder.parent)
         self.keep = keep
         self._good: set[int] = set()  # steps known to verify: saved or read by this process
 
@@ -47,7 +49,8 @@ class Checkpoints:
 
         A state is a function of its step: if a good checkpoint of `step` is there, it stays and nothing is written.
         `tensors` are contiguous CPU tensors (`pack` gives such). ResourceError if the disk is full or fails; the
-        earlier checkpoints are intact then, and no temporary file is left.
+        earlier checkpoints are intact then, and no temporary file is left. ResourceError too if the run's folder has
+        been removed or moved, CheckpointError if a link has taken the place of `folder`.
         """
         final = self.folder / folder_name(step)
         if self._is_good(step):
@@ -113,9 +116,10 @@ class Checkpoints:
         return len(leftovers)
 
     def _make_folder(self) -> None:
-        if not self.folder.is_dir():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            fsync_folder(self.folder.parent)
+        new = not self.folder.is_dir()
+        self._run.make(self.folder.name)
+        if new:
+            fsync_folder(self._run.path)
 
     def _names(self) -> list[str]:
         if self.folder.is_symlink():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import StringConstraints
 
-from genlab.cli.images import image_command
+from genlab.cli.images.image_command import Target, open_run, write
 from genlab.cli.options import Parser, keywords, run_argument
 from genlab.errors import ConfigError, nearest
 from genlab.registry import EVALUATORS, NonNegativeInt, unknown_name
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     keys = Keys(**keywords(Keys, others))
     if keys.name and len(names) > 1:
         raise ConfigError(f"one name for the results of {len(names)} evaluators", "key name", "choose one evaluator")
-    loaded = image_command.open_run(options)
+    loaded = open_run(options)
     changes = [override for override in parsed if override.key_or_group != "evaluator"]
     for entry, evaluator in _evaluators(loaded, names, changes).items():
         measure(loaded, entry, evaluator, keys)
@@ -93,7 +93,7 @@ def measure(loaded: LoadedRun, entry: str, evaluator: Evaluator, keys: Keys) -> 
     from genlab import __version__
     from genlab.core.values import Diagnosis, Image
     from genlab.engine import evaluate
-    from genlab.utils import files
+    from genlab.utils.files import dump_json
 
     seed = loaded.config["seed"] if keys.seed is None else keys.seed
     data = loaded.data()
@@ -108,8 +108,7 @@ def measure(loaded: LoadedRun, entry: str, evaluator: Evaluator, keys: Keys) -> 
     metrics = evaluate.numbers(values)
     diagnoses = [value.sentence for _, value in values if isinstance(value, Diagnosis) and value.due(loaded.step)]
     stem = f"{keys.name or entry}-{keys.split}"
-    path = files.own_folder(loaded.path / "eval") / f"{stem}.json"
-    files.write_atomic(path, files.dump_json({"metrics": metrics, "protocol": protocol, "diagnoses": diagnoses}))
+    result = dump_json({"metrics": metrics, "protocol": protocol, "diagnoses": diagnoses})
     for sentence in diagnoses:
         echo(f"diagnosis: {sentence}")
     if metrics:
@@ -119,8 +118,8 @@ def measure(loaded: LoadedRun, entry: str, evaluator: Evaluator, keys: Keys) -> 
         echo(f"caution: {protocol['caution']}")
     for name, value in values:
         if isinstance(value, Image):
-            image_command.write(path.with_name(f"{stem}-{name.replace('/', '-')}.png"), value.png)
-    echo(str(path))
+            write(Target(loaded.path, f"eval/{stem}-{name.replace('/', '-')}.png"), value.png)
+    write(Target(loaded.path, f"eval/{stem}.json"), result)
 
 
 def _evaluators(loaded: LoadedRun, names: Sequence[str], changes: Sequence[Override]) -> dict[str, Evaluator]:

@@ -22,7 +22,7 @@ from genlab.core.data_spec import GENERATED
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError, DataError, nearest
 from genlab.registry import EXTRACTORS
-from genlab.utils.files import replacing
+from genlab.utils.own_folder import OwnFolder
 from genlab.utils.paths import cache_folder
 
 AUTO = "auto"
@@ -125,12 +125,11 @@ def _recall(path: Path) -> Tensor | None:
 
 
 def _remember(path: Path, found: Tensor) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     with contextlib.suppress(OSError):  # an unwritable cache does not prevent measuring
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            save_file({"features": found}, temporary)
+        OwnFolder(path.parent).write(path.name, save({"features": found}))
 
 
 def file_of(path: Path) -> Path:

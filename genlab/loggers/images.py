@@ -7,7 +7,7 @@ from pathlib import Path
 
 from genlab.core.values import Image, Logger
 from genlab.registry import LOGGERS
-from genlab.reports.grid import save_png
+from genlab.utils.own_folder import OwnFolder
 
 
 @LOGGERS("images")
@@ -18,16 +18,16 @@ class Images(Logger):
     """
 
     def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
-        self._folder = folder / "images"
+        self._folder = OwnFolder(folder)
         self._resumed_at = resumed_at
 
     def start(self, first_step: int, last_step: int, title: str) -> None:
         if self._resumed_at is None:
             return
-        for path in self._folder.glob("*.png"):
-            step = re.search(r"-(\d{8,})\.png$", path.name)
+        for file in self._folder.names("images"):
+            step = re.search(r"-(\d{8,})\.png$", file)
             if step and int(step[1]) > self._resumed_at:
-                path.unlink()
+                self._folder.delete(f"images/{file}")
 
     def image(self, step: int, name: str, image: Image) -> None:
-        save_png(self._folder / f"{name.replace('/', '-')}-{step:08d}.png", image)
+        self._folder.write(f"images/{name.replace('/', '-')}-{step:08d}.png", image.png)

@@ -14,7 +14,10 @@ from typing import Any
 from genlab.core.values import Logger
 from genlab.errors import ResourceError
 from genlab.registry import LOGGERS
-from genlab.utils.files import write_atomic
+from genlab.utils.files import parse_json, write_all
+from genlab.utils.own_folder import OwnFolder
+
+FILE = "metrics.jsonl"
 
 
 @LOGGERS("jsonl")
@@ -26,10 +29,12 @@ class JsonLines(Logger):
     """
 
     def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
-        self.path = folder / "metrics.jsonl"
+        self._folder = OwnFolder(folder)
+        last_step = -1 if resumed_at is None else resumed_at
         with self._writing():
-            _keep(self.path, -1 if resumed_at is None else resumed_at)
-            self._file = self.path.open("ab", buffering=0)  # nothing waits in a buffer for a full disk
+            lines = (self._folder.read(FILE) or b"").split(b"\n")
+            self._folder.write(FILE, b"".join(line + b"\n" for line in lines if _step(line) <= last_step))
+            self._file = self._folder.append(FILE)  # nothing waits in a buffer for a full disk
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -38,21 +43,22 @@ class JsonLines(Logger):
         except OSError as error:
             raise ResourceError(
                 f"cannot write the metrics ({error.strerror or error})",
-                str(self.path),
+                str(self._folder.path / FILE),
                 "make room or give access, then run the same command again to resume",
             ) from error
 
     def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
         record: dict[str, Any] = {"step": step, "time": round(time.time(), 3), "split": split}
         record |= {name: value if math.isfinite(value) else None for name, value in values.items()}
-        line = memoryview(json.dumps(record, allow_nan=False).encode() + b"\n")
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
         with self._writing():
-            while line:  # a nearly full disk takes a part of it
-                line = line[self._file.write(line) :]
+            write_all(self._file.fileno(), line)
 
     def flush(self) -> None:
+        """Onto the disk. ResourceError if the file has been removed or moved meanwhile."""
         with self._writing():
             os.fsync(self._file.fileno())
+            self._folder.check(FILE, self._file.fileno())
 
     def close(self) -> None:
         if not self._file.closed:
@@ -60,17 +66,10 @@ class JsonLines(Logger):
             self._file.close()
 
 
-def _keep(path: Path, last_step: int) -> None:
-    """Rewrite the file, atomically, with only its valid records of steps up to `last_step`."""
-    if path.exists():
-        lines = path.read_bytes().split(b"\n")
-        write_atomic(path, b"".join(line + b"\n" for line in lines if _step(line) <= last_step))
-
-
 def _step(line: bytes) -> float:
     """The step of a record; infinity for a line that is not a whole record."""
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         return math.inf
     step = record.get("step") if isinstance(record, dict) else None

@@ -18,11 +18,11 @@ from torch import Tensor
 from genlab.core.values import Embedding, Image, Logger
 from genlab.loggers.records import record
 from genlab.registry import LOGGERS
-from genlab.reports.grid import image_grid, save_png
-from genlab.utils.files import own_folder
+from genlab.reports.grid import image_grid
+from genlab.utils.files import write_all
+from genlab.utils.own_folder import OwnFolder
 
 THUMBNAIL, SHEET = 64, 8192  # pixels: a thumbnail's side, and the largest sheet of them that browsers take
-ENTRY = "entry.pbtxt"
 Scalar = bool | int | float | str
 WATCHING = ("evaluator", "logger", "checkpoint", "dry_run")  # sections that are no hyperparameters
 
@@ -36,7 +36,8 @@ class TensorBoard(Logger):
     """
 
     def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
-        self._folder = folder
+        self._folder = OwnFolder(folder)
+        self._entries: dict[str, str] = {}  # of the projector's configuration, by name
         self._forget = 0 if resumed_at is None else resumed_at + 1
         self._events: Events | None = None
 
@@ -61,7 +62,17 @@ class TensorBoard(Logger):
         self._add(Summary(value=[Summary.Value(tag=name, image=encoded)]), step)
 
     def embedding(self, step: int, name: str, embedding: Embedding) -> None:
-        write_embedding(self._folder, name, embedding)
+        """Write RUN/projector/NAME/, in place of an earlier one, and the projector's list of this process's own."""
+        target = f"projector/{name.replace('/', '-')}"
+        rows = ("\t".join(f"{number:.6g}" for number in code) for code in embedding.codes.tolist())
+        self._folder.write(f"{target}/tensors.tsv", _lines(rows))
+        if embedding.labels is not None:  # a file of one column has no header
+            self._folder.write(f"{target}/metadata.tsv", _lines(map(str, embedding.labels.tolist())))
+        thumbnails = _thumbnails(embedding.thumbnails)
+        self._folder.write(f"{target}/sprite.png", _sprite(thumbnails).png)
+        self._entries[target] = _entry(target, thumbnails, embedding.labels is not None)
+        entries = "".join(entry for _, entry in sorted(self._entries.items()))
+        self._folder.write("projector_config.pbtxt", entries.encode())
 
     def text(self, step: int, name: str, text: str) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
@@ -90,21 +101,19 @@ class Events:
     later, unrelated call. Here the call that fails is the call that raises, and nothing waits in a buffer.
     """
 
-    def __init__(self, folder: Path, first_step: int) -> None:
+    def __init__(self, folder: OwnFolder, first_step: int) -> None:
         """`first_step`: readers forget what earlier event files of this folder hold from this step on."""
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
         self._event = Event
         # readers take files in the order of their names: microseconds keep a quick restart behind the start
         name = f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._file = (folder / name).open("wb", buffering=0)
+        self._file = folder.append(name)
         self._write(file_version="brain.Event:2")
         self._write(step=first_step, session_log=SessionLog(status=SessionLog.START))
 
     def _write(self, **fields: Any) -> None:
-        rest = memoryview(record(self._event(wall_time=time.time(), **fields).SerializeToString()))
-        while rest:  # a nearly full disk takes a part of it
-            rest = rest[self._file.write(rest) :]
+        write_all(self._file.fileno(), record(self._event(wall_time=time.time(), **fields).SerializeToString()))
 
     def add(self, summary: Any, step: int) -> None:
         self._write(step=step, summary=summary)
@@ -163,20 +172,8 @@ def _hparams(name: str, content: Any) -> Any:
     return Summary(value=[Summary.Value(tag=f"_hparams_/{name}", metadata=SummaryMetadata(plugin_data=plugin))])
 
 
-def write_embedding(folder: Path, name: str, embedding: Embedding) -> None:
-    """Write FOLDER/projector/<name>/, in place of an earlier one of that name, and the projector's list."""
-    target = folder / "projector" / name.replace("/", "-")
-    own_folder(target.parent)
-    own_folder(target)
-    rows = ("\t".join(f"{number:.6g}" for number in code) for code in embedding.codes.tolist())
-    (target / "tensors.tsv").write_text("\n".join(rows) + "\n")
-    if embedding.labels is not None:  # a file of one column has no header
-        (target / "metadata.tsv").write_text("\n".join(str(label) for label in embedding.labels.tolist()) + "\n")
-    thumbnails = _thumbnails(embedding.thumbnails)
-    save_png(target / "sprite.png", _sprite(thumbnails))
-    (target / ENTRY).write_text(_entry(target.relative_to(folder), thumbnails, embedding.labels is not None))
-    entries = [entry.read_text() for entry in sorted(folder.glob(f"projector/*/{ENTRY}"))]
-    (folder / "projector_config.pbtxt").write_text("".join(entries))
+def _lines(rows: Iterable[str]) -> bytes:
+    return ("\n".join(rows) + "\n").encode()
 
 
 def _thumbnails(images: Tensor) -> Tensor:
@@ -201,10 +198,10 @@ def _sprite(thumbnails: Tensor) -> Image:
     return image_grid(torch.cat([thumbnails, blank]), columns=side, gap=0, side=1)
 
 
-def _entry(target: Path, thumbnails: Tensor, labeled: bool) -> str:
+def _entry(target: str, thumbnails: Tensor, labeled: bool) -> str:
     """One `embeddings` message of the projector's configuration, as protocol-buffer text."""
     lines = [
-        f"  tensor_name: {json.dumps(target.name)}",
+        f"  tensor_name: {json.dumps(target.removeprefix('projector/'))}",
         f"  tensor_path: {json.dumps(f'{target}/tensors.tsv')}",
     ]
     if labeled:

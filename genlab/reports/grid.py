@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,7 +11,6 @@ from torch import Tensor
 from genlab.core.model import Model
 from genlab.core.sampling import classes_in_turn
 from genlab.core.values import Image
-from genlab.utils.files import replacing
 
 PAPER = 255  # uint8 value of the gaps between images
 
@@ -66,10 +64,3 @@ def animation(frames: Sequence[Image], fps: int, kind: str) -> bytes:
         **({"lossless": True} if kind == "webp" else {}),
     )  # fmt: skip
     return buffer.getvalue()
-
-
-def save_png(path: Path, image: Image) -> None:
-    """Write an image as PNG, atomically. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(image.png)

@@ -15,10 +15,12 @@ from typing import Any
 from genlab.config.yaml_file import dump_config
 from genlab.reports import html_page
 from genlab.reports.charts import line_chart
-from genlab.utils.files import write_atomic
+from genlab.utils.files import parse_json
 from genlab.utils.formatting import duration, number
+from genlab.utils.own_folder import OwnFolder
 from genlab.utils.terminal import console, is_terminal, printable
 
+REPORT = "report.html"
 EARLIER = 3  # images of a name shown beside the last one
 LAST_CHARTS = ("gradient_norm", "learning_rate", "images_per_second")  # of less interest than losses
 WITH_MODES = ("ring", "grid")  # data sets of points, whose modes are known
@@ -37,18 +39,15 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
             html_page.header(title, record["status"], _summary(record), str(run)),
             html_page.section("Diagnosis", html_page.table(_diagnoses(record), code=0)),
             html_page.section("Figures", html_page.cards(_figures(record)), UNITS),
-            html_page.section("Images", html_page.gallery("galleries", _images(run / "images"))),
-            html_page.section(
-                "Curves", html_page.gallery("curves", _charts(run / "metrics.jsonl")), "over optimizer steps"
-            ),
+            html_page.section("Images", html_page.gallery("galleries", _images(run))),
+            html_page.section("Curves", html_page.gallery("curves", _charts(run)), "over optimizer steps"),
             html_page.section("What next", html_page.table(next_commands(run, record), code=0)),
             html_page.section("How the figures were made", html_page.table(_protocol(record, config), code=1)),
             html_page.section("Configuration", html_page.text(dump_config(dict(config)).decode())),
         ],
     )
-    path = run / "report.html"
-    write_atomic(path, html.encode())
-    return path
+    OwnFolder(run).write(REPORT, html.encode())
+    return run / REPORT
 
 
 def closing_table(run: Path, record: Mapping[str, Any]) -> None:
@@ -102,7 +101,7 @@ def _closing_rows(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, s
     for name, value, note in _figures(record):
         yield name, f"{value} {note}".rstrip()
     yield from _diagnoses(record)
-    for name, paths in sorted(_by_name(run / "images").items()):
+    for name, paths in sorted(_by_name(run).items()):
         yield name, str(paths[-1])
     if (run / "report.html").exists():
         yield "report", str(run / "report.html")
@@ -139,20 +138,20 @@ def _diagnoses(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"{found['name']} at step {found['step']:,}", found["sentence"]
 
 
-def _images(folder: Path) -> Iterator[str]:
+def _images(run: Path) -> Iterator[str]:
     """For each name the last image, with some earlier ones, evenly spread over the run."""
-    for name, paths in sorted(_by_name(folder).items()):
+    for name, paths in sorted(_by_name(run).items()):
         captioned = [(f"step {_step(path):,}", path) for path in paths]
         *earlier, last = captioned
         few = min(EARLIER, len(earlier))
         yield html_page.image_figure(name, last, [earlier[i * len(earlier) // few] for i in range(few)])
 
 
-def _by_name(folder: Path) -> dict[str, list[Path]]:
-    """The images that the run's `images` logger wrote, in the order of their steps."""
+def _by_name(run: Path) -> dict[str, list[Path]]:
+    """The images that the run's `images` logger wrote, in the order of their steps; no links."""
     names: dict[str, list[Path]] = {}
-    drawn = [path for path in folder.glob("*.png") if re.search(r".-\d{8,}$", path.stem)]
-    for path in sorted(drawn, key=_step):
+    paths = [run / "images" / file for file in OwnFolder(run).names("images") if re.search(r".-\d{8,}\.png$", file)]
+    for path in sorted((path for path in paths if not path.is_symlink()), key=_step):
         names.setdefault(path.stem.rpartition("-")[0], []).append(path)
     return names
 
@@ -161,8 +160,8 @@ def _step(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
 
 
-def _charts(path: Path) -> Iterator[str]:
-    curves = _curves(path)
+def _charts(run: Path) -> Iterator[str]:
+    curves = _curves(run)
     for name in sorted(curves, key=lambda name: name.rpartition("/")[2] in LAST_CHARTS):
         drawing = line_chart(curves[name]) or _alone(curves[name])
         if drawing:
@@ -175,12 +174,12 @@ def _alone(series: Mapping[str, list[tuple[float, float]]]) -> str:
     return html_page.note(f"{number(found[0][1])} at step {found[0][0]:,}") if found else ""
 
 
-def _curves(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
+def _curves(run: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """name -> split -> (step, value), from metrics.jsonl; incomplete lines are skipped."""
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+    for line in (OwnFolder(run).read("metrics.jsonl") or b"").splitlines():
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             continue
         step, split, _ = record.pop("step"), record.pop("split"), record.pop("time")

@@ -12,10 +12,11 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import time
 from pathlib import Path
 
-from genlab.errors import BusyError, ConfigError
+from genlab.errors import BusyError, CheckpointError, ConfigError
 from genlab.runs.provenance import process_info
 from genlab.utils.files import parse_json
 
@@ -32,27 +33,46 @@ class Lock:
         """Take the lock at `path`, or raise BusyError naming the holder. OSError if the file cannot be made."""
         if _is_ours(path):
             raise _busy(path, process_info())
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o644)
+        self.fd = _open(path)
         try:
-            if not _try_lock(self._fd, fcntl.LOCK_EX):
-                raise _busy(path, _holder(self._fd))
+            if not _try_lock(self.fd, fcntl.LOCK_EX):
+                raise _busy(path, _holder(self.fd))
             note = {**process_info(), "started": _now().isoformat(timespec="seconds")}
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, json.dumps(note).encode() + b"\n", 0)
+            os.ftruncate(self.fd, 0)
+            os.pwrite(self.fd, json.dumps(note).encode() + b"\n", 0)
         except BaseException:
-            os.close(self._fd)
+            os.close(self.fd)
             raise
-        status = os.fstat(self._fd)
+        status = os.fstat(self.fd)
         self._key = (status.st_dev, status.st_ino)
         _held[self._key] = os.getpid()
 
     def release(self) -> None:
         """Release the lock; a second call does nothing. In a forked child the parent keeps it."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
             _held.pop(self._key, None)
+
+
+def _open(path: Path) -> int:
+    """CheckpointError for a link, hard or symbolic, or a pipe: the file will be overwritten."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags, 0o644)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR):
+            raise _not_ours(path) from None
+        raise
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(fd)
+        raise _not_ours(path)
+    return fd
+
+
+def _not_ours(path: Path) -> CheckpointError:
+    return CheckpointError(f"'{path.name}' is a link, or not a file", str(path.parent), "remove it")
 
 
 def is_held(path: Path) -> bool:

@@ -17,7 +17,8 @@ from genlab.config.yaml_file import dump_config, parse_config
 from genlab.errors import BusyError, CheckpointError, ConfigError, nearest
 from genlab.runs.lock import Lock, is_held
 from genlab.runs.record import checked
-from genlab.utils.files import dump_json, parse_json, read_bounded, write_atomic
+from genlab.utils.files import DISK_FULL, disk_full, dump_json, parse_json, read_bounded
+from genlab.utils.own_folder import OwnFolder
 from genlab.utils.unique_folder import check_path, make_exact, make_new, unmake, writable
 
 RECORD, CONFIG, LOCK = "run.json", "config.yaml", "lock"
@@ -32,6 +33,7 @@ class RunFolder:
 
     def __init__(self, path: Path, lock: Lock) -> None:
         self.path = path
+        self.own = OwnFolder(path)
         self._lock = lock
         self.record: dict[str, Any] = _read_record(path) if (path / RECORD).exists() else {}
 
@@ -67,13 +69,25 @@ class RunFolder:
         return _hold(path, lock)
 
     def update(self, **fields: Any) -> None:
-        """Set these fields of run.json, which is replaced at once. Non-finite numbers are written as null."""
+        """Set these fields of run.json, which is replaced at once. Non-finite numbers are written as null.
+
+        ResourceError if the folder or its lock has been removed or moved: another process may have started here.
+        """
+        self.own.check(LOCK, self._lock.fd)
         self.record.update(fields)
-        write_atomic(self.path / RECORD, dump_json(_plain(self.record), indent=2) + b"\n")
+        self._write(RECORD, dump_json(_plain(self.record), indent=2) + b"\n")
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the resolved configuration to config.yaml."""
-        write_atomic(self.path / CONFIG, dump_config(config))
+        self._write(CONFIG, dump_config(config))
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            self.own.write(name, data)
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise disk_full(error, self.path / name, len(data)) from None
+            raise
 
     def release(self) -> None:
         """Unlock the folder; a second call does nothing."""

@@ -10,6 +10,7 @@ from genlab.errors import BusyError, CheckpointError, ConfigError
 from genlab.runs.lock import Lock
 from genlab.sweep.plan import Plan
 from genlab.utils import files
+from genlab.utils.own_folder import OwnFolder
 from genlab.utils.tables import show
 from genlab.utils.unique_folder import make_exact, make_new, unmake, writable
 
@@ -24,6 +25,9 @@ class Ledger:
     folder: Path
     entries: list[dict[str, Any]]
     lock: Lock
+
+    def __post_init__(self) -> None:
+        self._own = OwnFolder(self.folder)
 
     @classmethod
     def open(cls, planned: Plan) -> Ledger:
@@ -45,7 +49,9 @@ class Ledger:
         self.write()
 
     def write(self) -> None:
-        files.write_atomic(self.folder / LEDGER, files.dump_json({"jobs": self.entries}))
+        """Replace sweep.json. ResourceError if the folder or its lock has been removed or moved."""
+        self._own.check(LOCK, self.lock.fd)
+        self._own.write(LEDGER, files.dump_json({"jobs": self.entries}))
 
     def table(self) -> None:
         """Print the state and the final metric of each job."""

@@ -1,23 +1,22 @@
 """Writing files so that they survive a crash, and reading files that may be hostile.
 
-Needs the standard library only. Files are written to a temporary sibling, flushed and renamed, so a reader sees either
-the old content or the new. Files are read with a size limit and without following links.
+Needs the standard library only. Files are flushed when written; they are read with a size limit and without following
+links. OwnFolder replaces files at once and whole.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genlab.errors import CheckpointError, ResourceError
+from genlab.errors import ResourceError
 
 JSON_LIMIT = 4 * 2**20  # bytes: 30,000 tensors; the worst JSON of this size takes about 100 MB once parsed
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -87,58 +86,36 @@ def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> Entry:
         for chunk in chunks:
             digest.update(chunk)
             size += len(chunk)
-            rest = memoryview(chunk)
-            while rest:  # one call writes at most 2 GiB, and less on a disk that is nearly full
-                rest = rest[os.write(fd, rest) :]
+            write_all(fd, chunk)
         os.fsync(fd)
     finally:
         os.close(fd)
     return Entry(size, digest.hexdigest())
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary sibling for the block to write, which then becomes `path`; deleted if the block raises. OSError."""
-    temporary = path.with_name(f".tmp-{path.name}.{os.getpid()}")
-    try:
-        temporary.unlink(missing_ok=True)  # left by an earlier process of the same id, or a link
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, flushed to the disk: after a crash it holds the old content or the new."""
-    try:
-        with replacing(path) as temporary:
-            write_file(temporary, [data])
-        fsync_folder(path.parent)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(error, path, len(data)) from None
-        raise
-
-
-def own_folder(path: Path) -> Path:
-    """A folder inside a run, created if missing. CheckpointError if it is a link, which may lead out of the run."""
-    path.mkdir(exist_ok=True)
-    if path.is_symlink():
-        raise CheckpointError(f"'{path.name}' is a link", str(path.parent), "remove the link")
-    return path
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write `data` to a descriptor: one system call writes at most 2 GiB, and less on a disk that is nearly full."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 def fsync_folder(folder: Path) -> None:
     """Flush a folder's entries, so that a rename in it survives a power cut."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        flush_entries(fd)
+    finally:
+        os.close(fd)
+
+
+def flush_entries(folder: int) -> None:
+    """As `fsync_folder`, of an open folder."""
+    try:
+        os.fsync(folder)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot
             raise
-    finally:
-        os.close(fd)
 
 
 def free_bytes(folder: Path) -> int:

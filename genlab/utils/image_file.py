@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from genlab.errors import DataError
-from genlab.utils.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,20 +21,17 @@ def as_bytes(images: Tensor) -> Tensor:
     return images.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
 
 
-def write(path: Path, images: Tensor) -> None:
-    """Write uint8 images (N, C, H, W) in the format of the suffix, whole or not at all. Raises OSError."""
+def write(file: BinaryIO, suffix: str, images: Tensor) -> None:
+    """Write uint8 images (N, C, H, W) in the format of the suffix. Raises OSError."""
     import numpy as np
     from safetensors.torch import save
 
-    with replacing(path) as temporary:
-        if path.suffix.lower() == ".safetensors":
-            temporary.write_bytes(save({KEY: images.contiguous()}))  # save_file hides the errno of a full disk
-            return
-        with temporary.open("wb") as file:  # numpy would add its suffix to a name without it
-            if path.suffix.lower() == ".npy":
-                np.save(file, images.numpy())
-            else:
-                np.savez(file, image=images.numpy())
+    if suffix == ".safetensors":
+        file.write(save({KEY: images.contiguous()}))
+    elif suffix == ".npy":
+        np.save(file, images.numpy())
+    else:
+        np.savez(file, image=images.numpy())
 
 
 def read(path: Path) -> Tensor:

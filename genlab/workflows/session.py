@@ -21,7 +21,7 @@ from genlab.errors import ConfigError, GenlabError, PeerError, Stopped, resource
 from genlab.registry import loaded_plugins
 from genlab.reports.report import closing_table, plugin_words, write_report
 from genlab.runs import provenance, run_folder
-from genlab.utils.files import write_atomic
+from genlab.utils.own_folder import OwnFolder
 from genlab.utils.signals import StopRequest
 from genlab.utils.terminal import say
 from genlab.workflows import resume_check, warm_start
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from genlab.data.dataset import Data
     from genlab.distributed.runtime import Runtime
     from genlab.engine.trainer import Save, Trainer
+
+
+LOG = "error.log"  # of a bug
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,7 @@ class Session:
         folder, job, trainer = self.folder, self.job, self.job.trainer
         keeper = manager.Checkpoints(self.path / "ckpt", job.config["checkpoint"]["keep"])
         keeper.sweep()
+        folder.own.sweep()
         folder.update(steps=trainer.total)
         say(f"{'training in' if self.resumed_at is None else 'resuming in'} {self.path}")
         metadata = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
@@ -241,6 +245,6 @@ def _as_problem(error: BaseException, config: Mapping[str, Any], path: Path) -> 
             "key trainer.deterministic",
             "use trainer.deterministic=false",
         )
-    log = path / "error.log"
-    write_atomic(log, traceback.format_exc().encode())
-    return GenlabError(f"a bug in genlab: {type(error).__name__}: {error}", f"the traceback is in {log}", "report it")
+    OwnFolder(path).write(LOG, traceback.format_exc().encode())
+    where = f"the traceback is in {path / LOG}"
+    return GenlabError(f"a bug in genlab: {type(error).__name__}: {error}", where, "report it")

@@ -169,6 +169,7 @@ def test_all_ranks_stop_at_the_same_step_and_rarely_ask(make_trainer: MakeTraine
 
 def test_ranks_go_on_from_the_same_checkpoint_or_not_at_all(tmp_path: Path) -> None:
     for rank, step in ((0, 5), (1, 3)):  # a disk that shows one host less than another
+        (tmp_path / str(rank)).mkdir()
         Checkpoints(tmp_path / str(rank) / "ckpt").save(step, {"weight": torch.ones(2)}, {})
 
     def work(runtime: Runtime) -> list[str]:

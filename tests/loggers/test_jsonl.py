@@ -3,12 +3,13 @@ from __future__ import annotations
 import errno
 import json
 import math
+import os
 import time
 from pathlib import Path
 
 import pytest
 
-from genlab.errors import ResourceError
+from genlab.errors import CheckpointError, ResourceError
 from genlab.loggers.jsonl import JsonLines
 
 
@@ -81,28 +82,47 @@ def test_resume_without_a_file_starts_one(tmp_path: Path) -> None:
 def test_disk_full_ends_the_run_with_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logger = JsonLines(tmp_path)
 
-    class Full:
-        closed = False
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-        def write(self, data: bytes) -> int:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(logger, "_file", Full())
-    with pytest.raises(ResourceError, match=r"No space left.*metrics\.jsonl") as caught:
-        logger.scalars(1, "train", {"loss": 1.0})
+    with monkeypatch.context() as context:
+        context.setattr(os, "write", full)
+        with pytest.raises(ResourceError, match=r"No space left.*metrics\.jsonl") as caught:
+            logger.scalars(1, "train", {"loss": 1.0})
     assert caught.value.code == 5
     assert "\n" not in str(caught.value)
 
 
 def test_a_disk_that_takes_half_a_line_gets_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger, write = JsonLines(tmp_path), os.write
+    with monkeypatch.context() as context:
+        context.setattr(os, "write", lambda fd, data: write(fd, data[:5]))
+        logger.scalars(1, "train", {"loss": 1.0})
+    assert [record["loss"] for record in records(tmp_path)] == [1.0]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_gone_is_noticed_before_a_checkpoint(tmp_path: Path, replaced: bool) -> None:
     logger = JsonLines(tmp_path)
-    taken = bytearray()
-
-    class Slow:
-        def write(self, data: bytes) -> int:
-            taken.extend(data[:5])
-            return min(5, len(data))
-
-    monkeypatch.setattr(logger, "_file", Slow())
     logger.scalars(1, "train", {"loss": 1.0})
-    assert json.loads(bytes(taken))["loss"] == 1.0
+    (tmp_path / "metrics.jsonl").rename(tmp_path / "mine")
+    if replaced:
+        (tmp_path / "metrics.jsonl").touch()
+    for use in (logger.flush, logger.close):
+        with pytest.raises(ResourceError, match=r"'metrics\.jsonl' was removed or replaced"):
+            use()
+
+
+def test_a_deeply_nested_line_is_dropped_on_resume(tmp_path: Path) -> None:
+    write(tmp_path, range(1, 3))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write("[" * 100_000 + "\n")
+    JsonLines(tmp_path, resumed_at=5).close()
+    assert [record["step"] for record in records(tmp_path)] == [1, 2]
+
+
+def test_a_link_is_neither_read_nor_written(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"'metrics\.jsonl' is a link"):
+        JsonLines(tmp_path)
+    assert not (tmp_path / "nowhere").exists()

@@ -20,6 +20,7 @@ from genlab.loggers.images import Images
 from genlab.loggers.jsonl import JsonLines
 from genlab.loggers.tensorboard import Events, TensorBoard, flat
 from genlab.reports.grid import image_grid
+from genlab.utils.own_folder import OwnFolder
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -159,9 +160,14 @@ def test_a_full_disk_stops_that_logger_alone_with_one_warning(
 
 
 def test_tensorboard_that_cannot_even_start_does_not_stop_the_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logger = Loggers([JsonLines(tmp_path), TensorBoard(tmp_path / "missing"), Logger()])
+    logger = Loggers([JsonLines(tmp_path), TensorBoard(tmp_path), Logger()])
+
+    def refuse(self: OwnFolder, name: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(OwnFolder, "append", refuse)
     logger.start(0, 1, "")
     logger.scalars(1, "train", {"loss": 1.0})
     logger.close()

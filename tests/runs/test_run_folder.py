@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from genlab.errors import ConfigError, GenlabError, ResourceError
+from genlab.errors import CheckpointError, ConfigError, GenlabError, ResourceError
 from genlab.runs.run_folder import RunFolder, differences, find, scan
 from tests.support.durable import everything, hooked
 
@@ -107,7 +107,7 @@ def test_a_linked_lock_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
     (tmp_path / "run" / "lock").symlink_to(precious)
-    with pytest.raises(ConfigError):
+    with pytest.raises(CheckpointError, match="'lock' is a link"):
         RunFolder.claim(tmp_path / "run", exact=True)
     assert precious.read_text() == "keep me"
 

@@ -27,6 +27,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def saved(place: Path) -> Path:
     """A folder of checkpoints with good ones at steps 1 and 2."""
+    (place / "run").mkdir()
     checkpoints = Checkpoints(place / "run" / "ckpt")
     for step in (1, 2):
         save(checkpoints, step)

@@ -91,6 +91,7 @@ def test_the_name_of_the_last_run_and_its_closing_table_hold_no_escape_sequences
 ) -> None:
     screen = look(monkeypatch)
     record = json.loads((hostile_run / "run.json").read_text())
+    Path(HOSTILE).mkdir()
     closing_table(Path(HOSTILE), record)
     assert harmless(screen.getvalue())
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from genlab.cli.images.image_command import ImageCommand, Save, Seed, writing
+from genlab.cli.images.image_command import ImageCommand, Save, Seed, Target, writing
 from genlab.utils.terminal import echo
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ def encode(loaded: LoadedRun, keys: Keys) -> Save:
     """Codes, labels where there are any, and the split of each image, with a protocol; in the split's order."""
     import numpy as np
 
-    from genlab.utils import files
-
     data = loaded.data()
     wanted = PARTS if keys.split == "all" else (keys.split,)
     parts = [_part(loaded, data, name, keys.seed) for name in wanted if keys.split != "all" or data.sizes()[name]]
@@ -49,9 +46,9 @@ def encode(loaded: LoadedRun, keys: Keys) -> Save:
     buffer = io.BytesIO()
     np.savez(buffer, protocol=np.array(json.dumps(_protocol(loaded, data, keys))), **arrays)  # type: ignore[arg-type]
 
-    def save(path: Path) -> None:
-        with writing(path):
-            files.write_atomic(path, buffer.getvalue())
+    def save(target: Target) -> None:
+        with writing(target) as file:
+            file.write(buffer.getvalue())
             echo(f"{len(arrays['codes']):,} codes of {arrays['codes'].shape[1]} numbers")
 
     return save
@@ -85,5 +82,5 @@ def _protocol(loaded: LoadedRun, data: Data, keys: Keys) -> dict[str, Any]:
 
 COMMAND = ImageCommand(
     "encode", "Write the codes of a data set's images as a NumPy file.", EXAMPLES, Keys, encode, "codes",
-    needs=("Encodes",), suffixes=(".npz",), folder=".",
+    needs=("Encodes",), suffixes=(".npz",), folder="",
 )  # fmt: skip

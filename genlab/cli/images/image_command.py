@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 from annotated_types import Gt, Lt
 from pydantic import Field
@@ -42,7 +42,20 @@ Steps = Annotated[int, Gt(1), Lt(1000)]
 OwnImages = Annotated[str | None, Field(description="an image of your own, or a folder of them")]
 PNGFile = Annotated[str | None, Field(description="PNG file; null: RUN/images/...")]
 
-Save = Callable[[Path], None]  # writes the file and prints its path
+
+@dataclass(frozen=True)
+class Target:
+    """Where a file goes: below `root`, a run folder or the user's own, no link is followed."""
+
+    root: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.name
+
+
+Save = Callable[[Target], None]  # writes the file and prints its path
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ class ImageCommand:
     needs: tuple[str, ...] = ()  # capabilities of the model
     options_of: str = ""  # the model's method whose options are additional keys
     suffixes: tuple[str, ...] = (".png",)
-    folder: str = "images"
+    folder: str = "images/"
 
     def parser(self) -> Parser:
         more = f"  and what the model's own {self.options_of}() takes: genlab info RUN\n" if self.options_of else ""
@@ -81,7 +94,7 @@ class ImageCommand:
         loaded = open_run(arguments)
         require(loaded, *self.needs)
         options = self._options(loaded, schema, arguments.options) if self.options_of else {}
-        path = destination(self, keys, loaded, options)
+        target = destination(self, keys, loaded, options)
         import torch
 
         from genlab.core import rng
@@ -89,7 +102,7 @@ class ImageCommand:
         rng.seed(getattr(keys, "seed", 0))
         with torch.no_grad():
             save = self.make(loaded, keys, **options)
-        save(path)
+        save(target)
         return 0
 
     def _options(self, loaded: LoadedRun, own: type[BaseModel], arguments: list[str]) -> dict[str, Any]:
@@ -143,17 +156,17 @@ def require(loaded: LoadedRun, *needs: str) -> None:
         )
 
 
-def destination(command: ImageCommand, keys: Any, loaded: LoadedRun, options: dict[str, Any]) -> Path:
+def destination(command: ImageCommand, keys: Any, loaded: LoadedRun, options: dict[str, Any]) -> Target:
     """The file to write: `out`, which ends in one of the command's suffixes, else a name in the run folder."""
     suffixes = command.suffixes
     if keys.out is None:
         name = named(command.file_name, keys, options)
-        return loaded.path / command.folder / f"{name}{suffixes[0]}"
+        return Target(loaded.path, f"{command.folder}{name}{suffixes[0]}")
     path = Path(keys.out).expanduser()
     if path.suffix.lower() not in suffixes:
         hint = f"give a name ending in {' or '.join(suffixes)}"
         raise ConfigError(f"'{keys.out}' has another suffix than this command writes", "key out", hint)
-    return path
+    return Target(path.parent, path.name)
 
 
 def named(file_name: str, keys: Any, options: dict[str, Any] | None = None) -> str:
@@ -178,7 +191,7 @@ def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Save:
     """Images (N, C, H, W) in [0, 1] as one PNG, in rows of `columns` (None: nearly square)."""
     from genlab.reports.grid import image_grid
 
-    return lambda path: write(path, image_grid(images, columns, gap).png)
+    return lambda target: write(target, image_grid(images, columns, gap).png)
 
 
 def rows_above(*stacks: Tensor, columns: int) -> Save:
@@ -193,24 +206,28 @@ def rows_above(*stacks: Tensor, columns: int) -> Save:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Around what writes a file: makes its folder, prints its path; ResourceError or ConfigError if that fails."""
+def writing(target: Target) -> Iterator[BinaryIO]:
+    """A file for the block to write, which is there whole or not at all; its path is printed.
+
+    ResourceError or ConfigError if that fails, CheckpointError if it would go through a link in a run.
+    """
+    from genlab.utils.own_folder import OwnFolder
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield
+        target.root.mkdir(parents=True, exist_ok=True)
+        with OwnFolder(target.root).replacing(target.name) as file:
+            yield file
     except OSError as error:
         raise resource_error(error) or ConfigError(
-            f"cannot write it ({error.strerror})", f"file {path}", "give another out=..."
+            f"cannot write it ({error.strerror})", f"file {target.path}", "give another out=..."
         ) from None
-    echo(str(path))
+    echo(str(target.path))
 
 
-def write(path: Path, content: bytes) -> None:
+def write(target: Target, content: bytes) -> None:
     """Write the file, whole or not at all, and print its path."""
-    from genlab.utils import files
-
-    with writing(path):
-        files.write_atomic(path, content)
+    with writing(target) as file:
+        file.write(content)
 
 
 def decoded(loaded: LoadedRun, codes: Tensor) -> Tensor:

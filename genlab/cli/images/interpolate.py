@@ -75,7 +75,7 @@ def walk(loaded: LoadedRun, keys: WalkKeys) -> Save:
 
     images = torch.stack([_walk_images(loaded, keys) for _ in range(keys.n)], dim=1)
     frames = [image_grid(frame) for frame in images]
-    return lambda path: write(path, animation(frames, keys.fps, path.suffix[1:].lower()))
+    return lambda target: write(target, animation(frames, keys.fps, target.path.suffix[1:].lower()))
 
 
 def lerp(start: Tensor, end: Tensor, steps: int) -> Tensor:

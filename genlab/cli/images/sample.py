@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Gt, Le
 from pydantic import Field
 
-from genlab.cli.images.image_command import ImageCommand, Save, Seed, grid, writing
+from genlab.cli.images.image_command import ImageCommand, Save, Seed, Target, grid, writing
 from genlab.errors import ConfigError
 from genlab.registry import Count
 from genlab.utils.image_file import ARRAYS
@@ -54,9 +54,9 @@ def sample(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
         by_class = None if options.get("label") is not None else class_columns(loaded.model, keys.n)
         return grid(images / 255, keys.columns or by_class)
 
-    def save(path: Path) -> None:
-        with writing(path):
-            image_file.write(path, images)
+    def save(target: Target) -> None:
+        with writing(target) as file:
+            image_file.write(file, target.path.suffix.lower(), images)
 
     return save
 

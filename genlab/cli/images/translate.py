@@ -17,6 +17,7 @@ from genlab.cli.images.image_command import (
     Save,
     Seed,
     SplitName,
+    Target,
     named,
     require,
     rows_above,
@@ -62,9 +63,9 @@ def translate(loaded: LoadedRun, keys: Keys) -> Save:
     else:
         inputs, outputs = _of_the_user(loaded, keys, function, errors)
 
-    def save(path: Path) -> None:
+    def save(target: Target) -> None:
         if len(inputs):
-            rows_above(inputs, outputs, columns=keys.columns)(path)
+            rows_above(inputs, outputs, columns=keys.columns)(target)
         _complain(errors)
 
     return save
@@ -116,22 +117,22 @@ def _of_the_user(
         outputs = function(inputs.to(loaded.runtime.device)).cpu()
         for file, image in zip(images, outputs, strict=True):
             name = f"{file.name if same_stem else file.stem}.png"
-            write(folder / name, image_grid(image[None], gap=0, side=1).png)
+            write(Target(folder.root, f"{folder.name}{name}"), image_grid(image[None], gap=0, side=1).png)
         if sum(len(each) for each, _ in shown) < keys.n:
             shown.append((inputs, outputs))
     all_inputs, all_outputs = (torch.cat(each)[: keys.n] for each in zip(*shown, strict=True))
     return all_inputs, all_outputs
 
 
-def _folder(loaded: LoadedRun, keys: Keys, own: Path) -> Path:
-    """The folder of the translated images; ConfigError if it is the folder of the user's own, which would be lost."""
+def _folder(loaded: LoadedRun, keys: Keys, own: Path) -> Target:
+    """Where the translated images go, before their names. ConfigError for the folder of the originals."""
     if keys.folder is None:
         decisive = Keys(input=keys.input, direction=keys.direction, seed=keys.seed)
-        return loaded.path / "images" / named("translated direction", decisive)
+        return Target(loaded.path, f"images/{named('translated direction', decisive)}/")
     folder = Path(keys.folder).expanduser()
     if folder.resolve() == own.resolve():
         raise ConfigError("images would overwrite their originals", f"key folder={folder}", "give another folder")
-    return folder
+    return Target(folder, "")
 
 
 def _complain(errors: list[DataError]) -> None:

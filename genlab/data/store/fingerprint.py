@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from genlab.errors import DataError
-from genlab.utils.files import replacing
+from genlab.utils.own_folder import OwnFolder
 from genlab.utils.paths import cache_folder
 
 HEAD = 65536  # bytes hashed at each end of a sampled file
@@ -101,7 +101,6 @@ def _recall(memory: Path, paths: Sequence[Path]) -> str | None:
 def _remember(memory: Path, value: str, watched: dict[str, list[int]]) -> None:
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(memory) as temporary:
-            temporary.write_text(json.dumps({"fingerprint": value, "watched": watched}))
+        OwnFolder(memory.parent).write(memory.name, json.dumps({"fingerprint": value, "watched": watched}).encode())
     except OSError:
         pass  # optional; an unwritable cache is reported when a store is built

@@ -23,7 +23,9 @@ CPU = torch.device("cpu")
 
 def samples(path: Path, n: int = 1800, side: int = 8, seed: int = 0) -> Path:
     generator = torch.Generator().manual_seed(seed)
-    image_file.write(path, torch.randint(0, 256, (n, 1, side, side), dtype=torch.uint8, generator=generator))
+    with path.open("wb") as file:
+        images = torch.randint(0, 256, (n, 1, side, side), dtype=torch.uint8, generator=generator)
+        image_file.write(file, path.suffix, images)
     return path
 
 

@@ -1,0 +1,123 @@
+"""Links planted in a run folder lead nowhere: whatever a command writes or deletes, nothing outside the run changes.
+
+Each test finds out which files the commands write, and plants a link in the place of each file and folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from genlab.cli import main
+
+SMALL = ["trainer.steps=2", "trainer.batch_size=16", "trainer.log_every=1", "checkpoint.every=1",
+         "logger=[jsonl,tensorboard,images]", "dataset=digits"]  # fmt: skip
+VAE = ["model=vae", "model.network.hidden=[8]", "model.latent_dim=2", "evaluator=[objective,samples,embedding]"]
+PIX2PIX = ["model=pix2pix", "model.generator.base_channels=4", "model.discriminator.base_channels=4",
+           "dataset=colorize", "evaluator=translations"]  # fmt: skip
+RUNS: dict[str, tuple[list[str], list[list[str]]]] = {
+    "vae": (VAE, [
+        ["resume", "RUN", "trainer.steps=3"], ["sample", "RUN", "n=4"], ["reconstruct", "RUN", "n=4"],
+        ["interpolate", "RUN"], ["traverse", "RUN"], ["encode", "RUN", "split=test"], ["anomaly", "RUN"],
+        ["eval", "RUN", "evaluator=[objective,samples]"]]),
+}  # fmt: skip
+# what stands outside: names that a command would write, delete or sweep if it came here
+OUTSIDE = ["metrics.jsonl", "samples-00000009.png", "objective-test.json", "tensors.tsv", ".tmp-run.json.1",
+           "codes/tensors.tsv", "step-00000009/manifest.json", ".trash-step-00000001/state.json"]  # fmt: skip
+
+
+def run_all(run: Path, commands: list[list[str]]) -> list[int]:
+    return [main.main([str(run) if word == "RUN" else word for word in command]) for command in commands]
+
+
+def states(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Every file and folder below `folder`, with what changes when it is written."""
+    found = {}
+    for path in folder.rglob("*"):
+        status = path.lstat()
+        times = () if path.is_dir() else (status.st_mtime_ns, status.st_size)
+        found[str(path.relative_to(folder))] = (status.st_ino, status.st_mode, *times)
+    return found
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    run = tmp_path_factory.mktemp(request.param) / "run"
+    assert main.main(["train", *SMALL, *RUNS[request.param][0], f"hydra.run.dir={run}"]) == 0
+    return run, request.param
+
+
+def written(run: Path, commands: list[list[str]]) -> Iterator[tuple[list[str], str]]:
+    """Each command with each file that it writes and each folder that it uses; event files have names of their own."""
+    for command in commands:
+        before = states(run)
+        assert run_all(run, [command]) == [0], command
+        changed = {path for path, state in states(run).items() if before.get(path) != state}
+        folders = {str(parent) for path in changed for parent in Path(path).parents} - {"."}
+        for path in sorted(changed | folders):
+            if not path.startswith("events.out"):
+                yield command, path
+
+
+LINKS: dict[str, Callable[[Path], Path]] = {
+    "file": lambda outside: outside / OUTSIDE[0],
+    "folder": lambda outside: outside,
+    "nothing": lambda outside: outside / "nothing",
+}
+
+
+def test_a_link_in_the_place_of_anything_that_is_written(
+    trained: tuple[Path, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    base, name = trained
+    shutil.copytree(base, tmp_path / "first")
+    outside, run = tmp_path / "outside", tmp_path / "run"
+    for file in OUTSIDE:
+        (outside / file).parent.mkdir(parents=True, exist_ok=True)
+        (outside / file).write_text("mine")
+    before, tried = states(outside), 0
+    for command, path in list(written(tmp_path / "first", RUNS[name][1])):
+        for kind, target in LINKS.items():
+            shutil.rmtree(run, ignore_errors=True)
+            shutil.copytree(base, run)
+            place = run / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+            place.symlink_to(os.path.relpath(target(outside), place.parent))
+            capfd.readouterr()
+            (code,) = run_all(run, [command])
+            said = capfd.readouterr().err
+            where = f"{command} with {path} -> {kind}: {code} {said}"
+            assert states(outside) == before, where
+            assert code in (0, 4) or (code == 2 and path == "run.json"), where  # 2: it is not a run
+            assert "Traceback" not in said, where
+            tried += 1
+    assert tried > 60
+
+
+def test_text_planted_in_a_run_reaches_no_file_of_the_user(trained: tuple[Path, str], tmp_path: Path) -> None:
+    run, victim = tmp_path / "run", tmp_path / ".bashrc"
+    shutil.copytree(trained[0], run)
+    victim.write_text("# mine\n")
+    (run / "projector/a").mkdir()
+    (run / "projector/a/entry.pbtxt").write_text("touch canary\n")
+    (run / "projector_config.pbtxt").unlink()
+    (run / "projector_config.pbtxt").symlink_to("../.bashrc")
+    assert main.main(["resume", str(run), "trainer.steps=3"]) == 0
+    assert victim.read_text() == "# mine\n"
+    assert "canary" not in (run / "projector_config.pbtxt").read_text()
+
+
+@pytest.mark.parametrize("kind", ["hard link", "pipe"])
+def test_what_looks_like_a_lock_is_not_overwritten(trained: tuple[Path, str], tmp_path: Path, kind: str) -> None:
+    run, victim = tmp_path / "run", tmp_path / "victim"
+    shutil.copytree(trained[0], run)
+    victim.write_text("mine")
+    (run / "lock").unlink()
+    os.link(victim, run / "lock") if kind == "hard link" else os.mkfifo(run / "lock")
+    assert main.main(["resume", str(run), "trainer.steps=3"]) == 4
+    assert victim.read_text() == "mine"
