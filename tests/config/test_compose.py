@@ -116,8 +116,9 @@ def test_a_spec_that_is_null_or_a_bare_name_takes_keys() -> None:
 
 @pytest.mark.parametrize("model", ["pix2pix", "cyclegan", "cyclegan_unet"])
 def test_translation_takes_a_picture_a_step_whatever_the_data(model: str) -> None:
-    for words in (["dataset=facades"], ["dataset=paired", "dataset.root=x"], ["dataset=unpaired"], ["dataset=colorize"]):
-        assert compose.compose([f"model={model}", *words]).config["trainer"]["batch_size"] == 1
+    for dataset in ("facades", "paired", "unpaired", "colorize"):
+        words = [f"model={model}", f"dataset={dataset}", *(["dataset.root=pairs"] if dataset == "paired" else [])]
+        assert compose.compose(words).config["trainer"]["batch_size"] == 1
     assert compose.compose([f"model={model}", "trainer.batch_size=8"]).config["trainer"]["batch_size"] == 8
 
 
