@@ -11,6 +11,10 @@ import os
 from collections.abc import Iterable
 
 LAUNCHED = "GENLAB_LAUNCHED"  # in the environment of a process that genlab.distributed.launcher has started
+REFUSED = {  # error numbers of the system for a path that is wrong or forbidden
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO,
+    errno.EIO, errno.ESTALE,
+}  # fmt: skip
 PEER_GONE = 113  # exit code of such a process, without a message, when another one failed
 
 
@@ -91,4 +95,12 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
     gone = "Connection closed by peer" in text or "Connection reset by peer" in text
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (gone or kind.startswith("Dist")):
         return PeerError("another process of this run has ended", "torchrun", "start it again to resume")
+    return None
+
+
+def path_error(error: BaseException) -> ConfigError | None:
+    """A path that the system refuses, as a ConfigError; None for anything else, a missing file included."""
+    if isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
+        path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+        return ConfigError(f"a path cannot be used ({error.strerror})", f"{path}", "check it and its permissions")
     return None

@@ -8,6 +8,7 @@ from typing import Any
 
 from genlab.cli.options import Parser
 from genlab.errors import ConfigError
+from genlab.utils.paths import user_path
 from genlab.utils.tables import show
 from genlab.utils.terminal import echo
 
@@ -22,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     from genlab.runs import run_folder
 
     root = Path(options.root)
-    if not root.is_dir():
+    if not user_path(root, "genlab runs").is_dir():
         raise ConfigError(f"no folder '{root}'", "genlab runs", "train something first, or name another folder")
     records = run_folder.scan(root)
     if not records:

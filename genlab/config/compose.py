@@ -14,6 +14,7 @@ from typing import Any
 
 from genlab.config import hydra_compose, overrides, safety
 from genlab.errors import ConfigError, nearest
+from genlab.utils.paths import user_path
 from genlab.utils.unique_folder import check_path
 
 
@@ -83,7 +84,7 @@ class Composer:
         dataset = config.get("dataset")
         for key in ("root", "path"):  # a stored run must find its data from any folder
             if isinstance(dataset, dict) and isinstance(dataset.get(key), str) and dataset[key]:
-                dataset[key] = str(Path(dataset[key]).expanduser().absolute())
+                dataset[key] = str(user_path(dataset[key], f"key dataset.{key}").absolute())
         return Composed(
             config,
             run_dir if any(override.key_or_group == "hydra.run.dir" for override in parsed) else None,
@@ -159,7 +160,7 @@ def private_folders(config_dirs: Sequence[str]) -> list[Path]:
     folders = []
     for name in config_dirs:
         safety.text(name, "--config-dir")
-        folder = Path(name).resolve()
+        folder = user_path(name, "--config-dir").resolve()
         if folder == own or folder in folders:
             continue
         clash = sorted(shipped.intersection(safety.config_files(folder)))

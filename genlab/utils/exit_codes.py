@@ -9,7 +9,16 @@ import sys
 import tempfile
 import traceback
 
-from genlab.errors import LAUNCHED, PEER_GONE, GenlabError, PeerError, ResourceError, Stopped, resource_error
+from genlab.errors import (
+    LAUNCHED,
+    PEER_GONE,
+    GenlabError,
+    PeerError,
+    ResourceError,
+    Stopped,
+    path_error,
+    resource_error,
+)
 from genlab.utils.signals import SIGNALS, Interrupted, as_interrupt, forget_interrupt, interrupt
 from genlab.utils.terminal import STDOUT, echo, say
 
@@ -53,7 +62,7 @@ def _report(error: BaseException, debug: bool) -> int:
     if isinstance(error, KeyboardInterrupt):
         signum = error.signum if isinstance(error, Interrupted) else signal.SIGINT
         error = Stopped(signum, "by a signal", "start it again", "resume a run with: genlab resume RUN")
-    known = error if isinstance(error, GenlabError) else resource_error(error)
+    known = error if isinstance(error, GenlabError) else resource_error(error) or path_error(error)
     if isinstance(error, OSError) and error.filename == STDOUT:
         known = ResourceError(f"{STDOUT} cannot be written ({error.strerror})", "", "redirect it elsewhere")
     if known is None:

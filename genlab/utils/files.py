@@ -53,10 +53,11 @@ def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
 
 
-def open_regular(path: str | Path, dir_fd: int | None = None) -> int:
-    """A descriptor to read `path`. ValueError unless it is a regular file; OSError if it is a link."""
+def open_regular(path: str | Path, dir_fd: int | None = None, follow: bool = False) -> int:
+    """A descriptor to read `path`. ValueError unless it is a regular file; OSError if it is a link, unless `follow`."""
     # non-blocking: opening a pipe must not hang
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    fd = os.open(path, flags, dir_fd=dir_fd)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise ValueError(f"{path} is not a regular file")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from genlab.errors import DataError
+from genlab.errors import DataError, GenlabError, ResourceError
+from genlab.utils.files import size_text
+from genlab.utils.memory import free_host_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ARRAYS = (".npy", ".npz", ".safetensors")
 KEY = "image"
+EXPANSION, SMALL = 100, 2**26  # an archive may unpack to 100 times its size, or to 64 MiB
 
 
 def as_bytes(images: Tensor) -> Tensor:
@@ -35,26 +39,55 @@ def write(file: BinaryIO, suffix: str, images: Tensor) -> None:
 
 
 def read(path: Path) -> Tensor:
-    """uint8 images (N, C, H, W); DataError if the file holds anything else."""
+    """uint8 images (N, C, H, W); DataError if the file holds anything else, ResourceError for lack of memory."""
+    import numpy as np
     import torch
 
-    try:
-        array = _read(path)
-    except Exception as error:  # numpy, zip and safetensors raise several kinds on a damaged or hostile file
-        text = (str(error).splitlines() or [""])[0][:80]
-        raise DataError(f"{path} holds no images ({type(error).__name__}: {text})", "", "write it anew") from None
+    [array] = load_arrays(path, (KEY,))
     if str(array.dtype) != "uint8" or array.ndim != 4 or array.shape[1] not in (1, 3) or not len(array):
         raise DataError(
             f"{path} holds {array.dtype} {tuple(array.shape)}", "wanted: uint8 (N, 1 or 3, H, W)", "write it anew"
         )
-    return torch.from_numpy(array)
+    _check_memory(path, array.nbytes)
+    return torch.from_numpy(np.array(array))
 
 
-def _read(path: Path) -> Any:
+def load_arrays(path: Path, *names: Sequence[str]) -> list[Any]:
+    """For each of `names` the first of these arrays that the file holds, else None; a .npy file is the first one.
+
+    `path` is a regular .npy, .npz or .safetensors file. The array of a .npy file is memory-mapped, pickles are refused.
+    DataError if it cannot be read, has no first array, or is a decompression bomb; ResourceError for lack of memory.
+    """
     import numpy as np
     from safetensors.numpy import load_file
 
-    if path.suffix.lower() == ".safetensors":
-        return load_file(path)[KEY]
-    found = np.load(path, allow_pickle=False)
-    return found if isinstance(found, np.ndarray) else found[KEY]
+    try:
+        if path.suffix.lower() == ".safetensors":
+            _check_memory(path, path.stat().st_size)
+            return _pick(path, load_file(path), names)
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return [found, *[None] * (len(names) - 1)]
+        with found as archive:
+            size = sum(entry.file_size for entry in archive.zip.infolist())
+            if size > max(EXPANSION * path.stat().st_size, SMALL):
+                raise DataError(f"{path} unpacks to {size_text(size)}", "a decompression bomb", "store it as .npy")
+            _check_memory(path, size)
+            return _pick(path, archive, names)
+    except GenlabError:
+        raise
+    except Exception as error:  # numpy, zip and safetensors raise several kinds on a damaged or hostile file
+        said = " ".join(str(error).split())[:100]
+        raise DataError(f"{path} is not readable ({type(error).__name__}: {said})", "", "write it again") from None
+
+
+def _pick(path: Path, arrays: Mapping[str, Any], names: Sequence[Sequence[str]]) -> list[Any]:
+    found = [next((arrays[name] for name in each if name in arrays), None) for each in names]
+    if found[0] is None:
+        raise DataError(f"{path} holds no images", f"arrays: {', '.join(arrays)}", f"name them {names[0][0]}")
+    return found
+
+
+def _check_memory(path: Path, size: int) -> None:
+    if size > (free := free_host_memory()):
+        raise ResourceError(f"{path} needs {size_text(size)} of memory, {size_text(free)} are free", "", "use fewer")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genlab.errors import ConfigError, ResourceError
+from genlab.utils.paths import user_path
 
 NAME_LIMIT = 200  # bytes of one component: leaves room for suffixes within the usual 255
 COLLISIONS = 10_000
@@ -20,7 +21,7 @@ def check_path(path: str | Path) -> Path:
 
     A relative path must stay within the working folder; an absolute one may be anywhere.
     """
-    text = os.path.normpath(str(path))
+    text = os.path.normpath(path)
     if not str(path) or not str(path).isprintable():
         raise ConfigError(f"bad run folder {str(path)[:80]!r}", "it is empty or has unprintable characters", CHOOSE)
     for part in Path(text).parts:
@@ -32,7 +33,7 @@ def check_path(path: str | Path) -> Path:
         raise ConfigError(
             f"bad run folder '{path}'", "it lies outside the working folder", f"{CHOOSE}, or an absolute one"
         )
-    return Path(text)
+    return user_path(text, "the run folder")
 
 
 @contextlib.contextmanager

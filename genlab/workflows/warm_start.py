@@ -19,6 +19,7 @@ from genlab.data.dataset import StoredDataset
 from genlab.errors import ConfigError, DataError
 from genlab.nn.losses.perceptual import FeatureDistance
 from genlab.runs import run_folder
+from genlab.utils.paths import user_file
 from genlab.utils.terminal import say
 from genlab.workflows.build import load, read_stored
 
@@ -75,7 +76,7 @@ def read_features(model: Model) -> None:
         if isinstance(module, FeatureDistance):
             where = f"key model.perceptual.weights, file {module.file}"
             try:
-                module.network.load_state_dict(load_file(Path(module.file).expanduser()))
+                module.network.load_state_dict(load_file(user_file(module.file, "key model.perceptual.weights")))
             except (OSError, SafetensorError) as error:
                 raise ConfigError(f"the weights cannot be read ({error})", where, "give a safetensors file") from None
             except RuntimeError as error:  # names or shapes differ: torch lists them, a line each

@@ -185,7 +185,7 @@ def test_samples_that_are_not_usable_are_refused_in_one_line(samples: Any, said:
         ("x.npy", np.lib.format.magic(1, 0) + b"junk", "is not readable"),
         ("x.npz", b"PK\x03\x04junk", "is not readable"),
         ("x.npy", b"\x80\x04N.", "is not readable"),
-        ("x.png", b"", "is not a file of arrays"),
+        ("x.png", b"", "is another kind of file"),
         (None, b"", "x.npy is missing; key dataset.path"),
     ],
 )
@@ -210,6 +210,6 @@ def test_pickles_cut_files_and_archives_larger_than_memory_are_refused(
     with pytest.raises(DataError, match="is not readable"):
         build_dataset({"name": "array", "path": str(path)}, seed=0).open(CPU)
     np.savez_compressed(tmp_path / "x.npz", images=GRAY)
-    monkeypatch.setattr("genlab.data.datasets.array.free_memory", lambda device: 100)
-    with pytest.raises(GenlabError, match="100 are free"):
+    monkeypatch.setattr("genlab.utils.image_file.free_host_memory", lambda: 100)
+    with pytest.raises(GenlabError, match="100 B are free"):
         build_dataset({"name": "array", "path": str(tmp_path / "x.npz")}, seed=0).open(CPU)

@@ -18,6 +18,7 @@ from genlab.cli.options import Parser, keywords, run_argument
 from genlab.config.parameters import parameters
 from genlab.errors import ConfigError, resource_error
 from genlab.registry import Count, NonNegativeInt, signature_schema
+from genlab.utils.paths import user_path
 from genlab.utils.terminal import echo
 
 if TYPE_CHECKING:
@@ -162,10 +163,12 @@ def destination(command: ImageCommand, keys: Any, loaded: LoadedRun, options: di
     if keys.out is None:
         name = named(command.file_name, keys, options)
         return Target(loaded.path, f"{command.folder}{name}{suffixes[0]}")
-    path = Path(keys.out).expanduser()
+    path = user_path(keys.out, "key out")
     if path.suffix.lower() not in suffixes:
         hint = f"give a name ending in {' or '.join(suffixes)}"
         raise ConfigError(f"'{keys.out}' has another suffix than this command writes", "key out", hint)
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"'{keys.out}' is not a regular file", "key out", "give another name")
     return Target(path.parent, path.name)
 
 

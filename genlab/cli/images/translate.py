@@ -25,6 +25,7 @@ from genlab.cli.images.image_command import (
 )
 from genlab.errors import ConfigError, DataError
 from genlab.registry import Count
+from genlab.utils.paths import user_path
 from genlab.utils.terminal import say
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _folder(loaded: LoadedRun, keys: Keys, own: Path) -> Target:
     if keys.folder is None:
         decisive = Keys(input=keys.input, direction=keys.direction, seed=keys.seed)
         return Target(loaded.path, f"images/{named('translated direction', decisive)}/")
-    folder = Path(keys.folder).expanduser()
+    folder = user_path(keys.folder, "key folder")
     if folder.resolve() == own.resolve():
         raise ConfigError("images would overwrite their originals", f"key folder={folder}", "give another folder")
     return Target(folder, "")

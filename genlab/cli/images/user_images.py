@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genlab.errors import DataError
+from genlab.utils.paths import user_path
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from genlab.workflows.build import LoadedRun
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # not EPS: it would run another program
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-
 
 def files_at(name: str, key: str = "image") -> list[Path]:
     """The image file that `key` names, or those of the folder, sorted by name. DataError if there are none."""
-    path = Path(name).expanduser()
+    from genlab.data.store.image import SUFFIXES
+
+    path = user_path(name, f"key {key}")
     if not path.exists():
         raise DataError(f"'{name}' is not there", f"key {key}", "give an image or a folder of them")
-    if path.is_file():
+    if not path.is_dir():
         return [path]
     found = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
     if not found:
@@ -30,7 +31,7 @@ def files_at(name: str, key: str = "image") -> list[Path]:
 
 
 def read(files: list[Path], shape: tuple[int, ...]) -> Tensor:
-    """The images as (N, C, H, W) in [0, 1]: upright, in the model's colors, center-cropped, then resized."""
+    """The images (N, C, H, W) in [0, 1], decoded as those of data sets: cropped, resized, in the model's colors."""
     import torch
 
     return torch.stack([_read(file, shape) for file in files])
@@ -60,17 +61,16 @@ def readable(files: list[Path], shape: tuple[int, ...]) -> tuple[dict[Path, Tens
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
-    import numpy as np
     import torch
-    from PIL import Image, ImageOps
+
+    from genlab.data.store.encoded import Files
+    from genlab.data.store.image import BadImage, Form, decode
 
     channels, height, width = shape
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-            fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
-    except Exception as error:  # on damaged bytes a decoder may raise anything
-        reason = f"{type(error).__name__}: {error}".replace("<_io.", "<")[:120]
-        raise DataError(f"image {path} cannot be read", reason, "restore it, or give another") from None
-    pixels = np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, about files that it decodes or that raise BadImage
+            pixels = decode(Files(path.parent, [path.name]).read(0), Form(height, channels, width=width))
+    except BadImage as error:
+        raise DataError(f"image {path} cannot be read", str(error), "restore it, or give another") from None
     return torch.from_numpy(pixels.copy()).float() / 255

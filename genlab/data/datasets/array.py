@@ -7,17 +7,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
-import torch
 from pydantic import StringConstraints
 
-from genlab.data.adapt import IMAGE_KEYS, LABEL_KEYS, PASSED, AdaptedDataset, as_samples, pick
+from genlab.data.adapt import IMAGE_KEYS, LABEL_KEYS, PASSED, AdaptedDataset, as_samples
 from genlab.data.dataset import Source, fixed
 from genlab.data.store.fingerprint import fingerprint
-from genlab.data.store.memory import free_memory
 from genlab.data.store.store import Progress
-from genlab.errors import ConfigError, DataError, ResourceError
+from genlab.errors import ConfigError, DataError
 from genlab.registry import DATASETS
+from genlab.utils.image_file import load_arrays
+from genlab.utils.paths import user_file
 
 SUFFIXES = (".npy", ".npz")
 
@@ -44,12 +43,7 @@ class Array(AdaptedDataset):
         key = f"key {self.key('path')}"
         if self.path is None:
             raise ConfigError(f"data set '{self.name}' needs a file", key, f"add {self.key('path')}=FILE.npy")
-        path = Path(self.path).expanduser().absolute()
-        if path.suffix.lower() not in SUFFIXES:
-            raise ConfigError(f"{path.name} is not a file of arrays", key, f"give {' or '.join(SUFFIXES)}")
-        if not path.is_file():
-            raise DataError(f"{path} is missing", key, "give an existing file")
-        return [path]
+        return [user_file(self.path, key, SUFFIXES)]
 
     @cached_property
     def source_hash(self) -> str:
@@ -70,21 +64,6 @@ class Array(AdaptedDataset):
 
 
 def _load(path: Path) -> Any:
-    """The array of a .npy file, memory-mapped, or the arrays of a .npz file; no pickles."""
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return as_samples(found)
-        with found as archive:
-            size, free = sum(entry.file_size for entry in archive.zip.infolist()), free_memory(torch.device("cpu"))
-            if size > free:
-                raise ResourceError(f"{path} holds {size} bytes, {free} are free", "memory", "store it as .npy")
-            images, labels = pick(archive, (*IMAGE_KEYS, "arr_0")), pick(archive, (*LABEL_KEYS, "arr_1"))
-            if images is None:
-                raise DataError(f"{path} holds no images", f"arrays: {', '.join(archive)}", "name them images, labels")
-    except (ConfigError, DataError, ResourceError):
-        raise
-    except Exception as error:  # numpy, zip and zlib raise several kinds on a damaged or hostile file
-        reason = f"{type(error).__name__}: {str(error)[:100]}"
-        raise DataError(f"{path} is not readable ({reason})", "", "write it again") from None
+    """The array of a .npy file, or the images and labels of a .npz file."""
+    images, labels = load_arrays(path, (*IMAGE_KEYS, "arr_0"), (*LABEL_KEYS, "arr_1"))
     return as_samples(images if labels is None else (images, labels))

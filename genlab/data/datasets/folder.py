@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 
 from genlab.data.dataset import Files, Form, OnError, Source, StoredDataset
+from genlab.data.store.image import SUFFIXES
 from genlab.errors import ConfigError, DataError
 from genlab.registry import DATASETS, PositiveInt
+from genlab.utils.paths import user_path
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 PARTS = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 
 
@@ -56,7 +57,7 @@ def root_folder(dataset: StoredDataset) -> Path:
     key = dataset.key("root")
     if dataset.root is None:
         raise ConfigError(f"data set '{dataset.name}' needs a folder", f"key {key}", f"add {key}=PATH")
-    root = Path(dataset.root).expanduser().absolute()
+    root = user_path(dataset.root, f"key {key}").absolute()
     if not root.is_dir():
         raise DataError(f"{root} is not a folder", f"key {key}", "give the folder of images")
     return root

@@ -24,9 +24,10 @@ from genlab.data.store.hashing import json_hash
 from genlab.data.store.store import Progress
 from genlab.data.store.stored_array import StoredArray
 from genlab.data.store.table import Table, fits
-from genlab.errors import ConfigError, DataError
+from genlab.errors import ConfigError
 from genlab.registry import DATASETS, DatasetSpec, Fraction
 from genlab.utils.image_file import ARRAYS, read
+from genlab.utils.paths import user_file
 
 
 @DATASETS("generated")
@@ -56,15 +57,8 @@ class Generated(Derived):
             raise ConfigError(
                 "no samples are named", "key dataset.samples", "genlab sample RUN n=60000 out=samples.npy"
             )
-        found = [Path(name).expanduser().absolute() for name in names]
-        for path in found:
-            if path.suffix.lower() not in ARRAYS:
-                raise ConfigError(
-                    f"{path.name} is not a file of images", "key dataset.samples", f"give {', '.join(ARRAYS)}"
-                )
-            if not path.is_file():
-                raise DataError(f"{path} is missing", "key dataset.samples", f"genlab sample RUN n=60000 out={path}")
-        return found
+        hint = "genlab sample RUN n=60000 out=FILE.npy"
+        return [user_file(name, "key dataset.samples", ARRAYS, hint) for name in names]
 
     def spec(self, inner: DataSpec) -> DataSpec:
         for path in self.files():

@@ -21,12 +21,13 @@ from torch import Tensor
 
 from genlab.core.data_spec import DataSpec
 from genlab.data.dataset import Files, Form, Source, fixed
-from genlab.data.datasets.folder import SUFFIXES, Folder, images_below
+from genlab.data.datasets.folder import Folder, images_below
 from genlab.data.derived import Derived, split_indices
 from genlab.data.loader import Data
 from genlab.data.pairs import SIDES, Augment, PairData, PairTable
 from genlab.data.splits import Held, Indices, carve, limited
 from genlab.data.store.hashing import json_hash
+from genlab.data.store.image import SUFFIXES
 from genlab.data.store.store import Progress, Store
 from genlab.errors import ConfigError, DataError, nearest
 from genlab.registry import DATASETS, DatasetSpec, NonNegativeInt, PositiveInt

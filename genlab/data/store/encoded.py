@@ -5,6 +5,7 @@ They are sent to child processes, so they open no file until they are first read
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO, Protocol
 
 from genlab.data.store.image import MAX_BYTES, BadImage
 from genlab.errors import DataError
+from genlab.utils.files import open_regular
 
 
 class Encoded(Protocol):
@@ -64,7 +66,10 @@ class Files:
         return data
 
     def _open(self, name: str) -> IO[bytes]:
-        return (self.folder / name).open("rb")
+        try:
+            return open(open_regular(self.folder / name, follow=True), "rb")
+        except ValueError:
+            raise OSError(errno.EINVAL, "not a regular file") from None
 
 
 @dataclass

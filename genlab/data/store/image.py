@@ -19,8 +19,10 @@ Pixels = NDArray[np.uint8]
 PROCESSING = {"resample": "bilinear", "jpeg_scale": "at least twice the size", "version": 1}
 MAX_PIXELS = 50_000_000  # a larger image is taken for a decompression bomb
 MAX_BYTES = 256 * 2**20  # a longer file is not read
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # not EPS: it would run another program
 ORIENTATION = 0x0112  # the EXIF tag
+TURNED = (5, 6, 7, 8)  # its values for an image that lies on its side
 
 
 class BadImage(Exception):
@@ -31,14 +33,21 @@ class BadImage(Exception):
 class Form:
     """How an encoded image is decoded: `crop` is the side of the central square (None: the shorter side).
 
-    The square is resized to `size` with an antialiased triangle filter (BILINEAR of Pillow and torchvision). A JPEG may
-    be decoded at a reduced scale of at least twice `size`, which leaves room for antialiasing. At the edges of the
-    square the filter sees the image around it, as if the image were resized first and then cropped.
+    With `width`, the image becomes `size` pixels high and `width` wide, cut from the largest central rectangle of that
+    shape. The filter is an antialiased triangle (BILINEAR of Pillow and torchvision). A JPEG may be decoded at a
+    reduced scale of at least twice `size`, which leaves room for antialiasing. At the edges of the square the filter
+    sees the image around it, as if the image were resized first and then cropped.
     """
 
     size: int
     channels: int = 3
     crop: int | None = None
+    width: int | None = None
+
+    @property
+    def target(self) -> tuple[int, int]:
+        """Width and height of the decoded image."""
+        return self.width or self.size, self.size
 
     @property
     def planes(self) -> int:
@@ -59,7 +68,7 @@ class SideBySide(Form):
 
 
 def decode(data: bytes, form: Form) -> Pixels:
-    """An encoded image as uint8 (planes, size, size), read-only; BadImage if it cannot be decoded.
+    """An encoded image as uint8 (planes, height, width), read-only; BadImage if it cannot be decoded.
 
     Alpha is dropped, 16 bits are reduced to 8.
     """
@@ -85,13 +94,16 @@ def _decode(data: bytes, form: Form) -> Pixels:
             raise BadImage(f"{width}x{height} is too small")
         if isinstance(form, SideBySide):
             return _halves(image, form)
-        side = min(form.crop or width, width, height)
-        scaled = image.draft(None, _headroom(image.size, side, form)) if image.format == "JPEG" else None
-        scale = scaled[1][2] / width if scaled else 1.0
         orientation = image.getexif().get(ORIENTATION, 1)
-        left, top = (width - side) // 2 * scale, (height - side) // 2 * scale
-        square = (left, top, left + side * scale, top + side * scale)
-        pixels = resize(in_mode(image, form.channels), form.size, square)
+        target = form.target[::-1] if orientation in TURNED else form.target
+        box_width = min(form.crop or width, width, height * target[0] // target[1])
+        box_height = min(form.crop or height, height, width * target[1] // target[0])
+        headroom = (max(1, width * 2 * target[0] // box_width), max(1, height * 2 * target[1] // box_height))
+        scaled = image.draft(None, headroom) if image.format == "JPEG" else None
+        scale = scaled[1][2] / width if scaled else 1.0
+        left, top = (width - box_width) // 2 * scale, (height - box_height) // 2 * scale
+        box = (left, top, left + box_width * scale, top + box_height * scale)
+        pixels = resize(in_mode(image, form.channels), target, box)
     return pixels if orientation == 1 else _upright(pixels, orientation)
 
 
@@ -106,18 +118,13 @@ def _halves(image: Image.Image, form: SideBySide) -> Pixels:
     side = min(form.crop or half, half, height)
     left, top = (half - side) / 2, (height - side) / 2
     square = (left, top, left + side, top + side)
-    return np.concatenate([resize(whole.crop((x, 0, x + half, height)), form.size, square) for x in (0, half)])
+    return np.concatenate([resize(whole.crop((x, 0, x + half, height)), form.target, square) for x in (0, half)])
 
 
 def in_mode(image: Image.Image, channels: int) -> Image.Image:
     """The image in mode L or RGB; BadImage if the range of its pixels is unknown."""
     eight_bit, mode = _eight_bit(image), "L" if channels == 1 else "RGB"
     return eight_bit if eight_bit.mode == mode else eight_bit.convert(mode)
-
-
-def _headroom(size: tuple[int, int], side: int, form: Form) -> tuple[int, int]:
-    """The size of the whole image at which its central square is twice the target size."""
-    return max(1, size[0] * 2 * form.size // side), max(1, size[1] * 2 * form.size // side)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -135,8 +142,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Apply the EXIF orientation (1 to 8) to a square image (C, S, S)."""
-    if orientation in (5, 6, 7, 8):
+    """Apply the EXIF orientation (1 to 8) to an image (C, H, W)."""
+    if orientation in TURNED:
         pixels = pixels.transpose(0, 2, 1)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[:, ::-1]
@@ -145,13 +152,13 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     return pixels
 
 
-def resize(image: Image.Image, size: int, square: tuple[float, float, float, float] | None = None) -> Pixels:
-    """The `square` of a gray or RGB image as uint8 (C, size, size), with an antialiased triangle filter."""
+def resize(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None) -> Pixels:
+    """The `box` of a gray or RGB image, of (width, height) `size`, as uint8 (C, H, W), antialiased by a triangle."""
     from PIL import Image
 
-    square_image = image.resize((size, size), Image.Resampling.BILINEAR, box=square)
-    pixels = np.frombuffer(square_image.tobytes(), np.uint8)  # half the time of Pillow's array interface
-    return pixels.reshape(size, size, -1).transpose(2, 0, 1)
+    resized = image.resize(size, Image.Resampling.BILINEAR, box=box)
+    pixels = np.frombuffer(resized.tobytes(), np.uint8)  # half the time of Pillow's array interface
+    return pixels.reshape(size[1], size[0], -1).transpose(2, 0, 1)
 
 
 def resize_all(images: Pixels, size: int | None) -> Pixels:
@@ -167,5 +174,5 @@ def resize_all(images: Pixels, size: int | None) -> Pixels:
     resized = np.empty((n, channels, size, size), np.uint8)
     for out, image in zip(resized, images, strict=True):
         pixels = image[0] if channels == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-        out[:] = resize(Image.fromarray(pixels), size, square)
+        out[:] = resize(Image.fromarray(pixels), (size, size), square)
     return resized

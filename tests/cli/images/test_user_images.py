@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from genlab.cli import main
+from genlab.cli.images import user_images
 from genlab.cli.images.image_command import named
 from genlab.cli.images.translate import Keys
+from genlab.data.store.image import Form, decode
+from genlab.errors import DataError
 from tests.support.commands import Refused
 
 TRAINED = [
@@ -100,3 +106,56 @@ def test_no_two_words_are_told_alike() -> None:
     assert len(names) == len(words)
     assert "translated-ab-pics-a" in names  # a plain word is as it was given
     assert all(len(name) < 100 and "/" not in name for name in names)
+
+
+SHAPE = (1, 4, 4)
+
+
+def test_pictures_are_read_as_data_sets_read_them(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 16 * 16).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    Image.fromarray((ramp // 256).astype(np.uint8)).save(tmp_path / "flat.png")
+    deep, flat = user_images.read([tmp_path / "deep.png", tmp_path / "flat.png"], SHAPE)
+    assert torch.allclose(deep, flat, atol=2 / 255)  # 16 bits were read as white
+    assert deep.max() > 0.8
+    assert deep.min() < 0.2
+    stored = decode((tmp_path / "deep.png").read_bytes(), Form(4, channels=1))
+    assert torch.equal(deep, torch.tensor(stored).float() / 255)
+
+
+def test_an_image_that_is_not_square_is_cut_and_turned(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 20, 3), np.uint8)
+    pixels[:20] = 255  # the upper half is white
+    Image.fromarray(pixels).save(tmp_path / "up.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    Image.fromarray(np.rot90(pixels)).save(tmp_path / "turned.png", exif=exif)
+    up, turned = user_images.read([tmp_path / "up.png", tmp_path / "turned.png"], (3, 8, 4))
+    assert up.shape == (3, 8, 4)
+    assert up[:, :3].min() == 1
+    assert up[:, 5:].max() == 0
+    assert torch.equal(up, turned)
+
+
+@pytest.mark.parametrize("name", ["float.tiff", "pipe.png", "bomb.png", "folder.png", "missing.png"])
+def test_pictures_that_data_sets_refuse_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "float.tiff":
+        Image.fromarray(np.random.rand(8, 8).astype(np.float32)).save(path)  # was read as black
+    elif name == "pipe.png":
+        os.mkfifo(path)  # hung
+    elif name == "bomb.png":
+        Image.new("1", (16000, 11000)).save(path)  # took 500 MB
+    elif name == "folder.png":
+        path.mkdir()
+    with pytest.raises(DataError, match=rf"image .*{name} cannot be read; .*; restore it"):
+        user_images.read([path], SHAPE)
+
+
+def test_a_device_or_pipe_of_ones_own_is_refused(own: Path, refused: Refused) -> None:
+    os.mkfifo("pipe")
+    for path in ("pipe", "/dev/null", "/dev/zero"):
+        assert "not a regular file" in refused("translate", "c/a", f"input={path}", code=3)
+    assert "File name too long" in refused("translate", "c/a", f"input={'x' * 300}")
+    for key in ("folder", "out"):
+        assert f"key {key}" in refused("translate", "c/a", "input=own", f"{key}=~nosuchuser/x.png")

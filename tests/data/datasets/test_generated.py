@@ -12,7 +12,7 @@ import torch
 from genlab.data.datasets.digits import Digits
 from genlab.data.datasets.generated import Generated
 from genlab.data.loader import Data
-from genlab.errors import ConfigError, DataError
+from genlab.errors import ConfigError, DataError, ResourceError
 from genlab.registry import DATASETS, discover
 from genlab.utils import image_file
 
@@ -95,7 +95,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
         opened(None)
     with pytest.raises(DataError, match=r"none.npy is missing; key dataset.samples; genlab sample RUN"):
         opened(tmp_path / "none.npy")
-    with pytest.raises(ConfigError, match=r"grid.png is not a file of images"):
+    with pytest.raises(ConfigError, match=r"grid.png is another kind of file"):
         opened(tmp_path / "grid.png")
     with pytest.raises(ConfigError, match=r"samples are wanted beside 0 real images, and there are 100"):
         opened(path)
@@ -112,11 +112,21 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
 def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path, kind: str) -> None:
     path = samples(tmp_path / f"x{kind}", 10)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="is not readable"):
         image_file.read(path)
     np.save(tmp_path / "floats.npy", np.zeros((3, 1, 8, 8), np.float32))
     with pytest.raises(DataError, match=r"holds float32 \(3, 1, 8, 8\); wanted: uint8"):
         image_file.read(tmp_path / "floats.npy")
     np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="is not readable"):
         image_file.read(tmp_path / "pickled.npy")
+
+
+def test_an_archive_that_unpacks_to_far_more_is_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "bomb.npz", image=np.zeros((70, 1, 1024, 1024), np.uint8))
+    with pytest.raises(DataError, match=r"bomb.npz unpacks to 73.4 MB; a decompression bomb; store it as .npy"):
+        image_file.read(tmp_path / "bomb.npz")
+    path = samples(tmp_path / "fine.npz", 10)
+    monkeypatch.setattr(image_file, "free_host_memory", lambda: 100)
+    with pytest.raises(ResourceError, match="100 B are free"):
+        image_file.read(path)

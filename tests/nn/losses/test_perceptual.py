@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from genlab.core import rng
-from genlab.errors import ConfigError
+from genlab.errors import ConfigError, DataError
 from genlab.models.autoencoders.vae import VAE
 from genlab.nn.losses.perceptual import FeatureDistance
 from genlab.registry import NETWORKS, discover
@@ -78,12 +78,13 @@ def test_the_loss_has_the_term_with_its_weight_and_the_elbo_has_not(file: Path) 
     ("changes", "said"),
     [
         ({"outputs": 6}, "size mismatch"),
-        ({"weights": "nowhere.safetensors"}, "cannot be read"),
+        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors is missing"),
+        ({"weights": "/dev/null"}, "not a regular file"),
         ({"layers": [99]}, "has no layer 99"),
     ],
 )
 def test_what_does_not_fit_is_one_line(file: Path, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as error:
+    with pytest.raises((ConfigError, DataError), match=said) as error:
         warm_start.read_features(VAE(SHAPE, MLP, perceptual=spec(file, **changes)))
     assert "key model.perceptual" in str(error.value)
     assert "\n" not in str(error.value)
