@@ -39,6 +39,9 @@ This page lists every measured number with the command that gave it, beside the 
 numbers are typed in. `results.json` stores the numbers of each run, the hash of its configuration and the day it ended.
 Numbers are measured on the test split, which was not used for any choice, unless a row says otherwise. Losses are in
 nats, summed over the pixels of an image. "±" is the standard deviation over the runs named.
+
+The numbers of seeds other than 0 are from a time when `seed` also chose the validation images and the labeled images:
+add `dataset.split_seed=SEED` to their commands to train on the same images.
 """
 
 

@@ -24,7 +24,7 @@ from genlab.data.store.store import Progress, Source, Store
 from genlab.data.store.stored_array import StoredArray
 from genlab.data.store.table import Table, fits
 from genlab.errors import ConfigError, DataError
-from genlab.registry import PositiveInt
+from genlab.registry import NonNegativeInt, PositiveInt
 from genlab.utils.paths import data_roots
 
 __all__ = ["Data", "Dataset", "Files", "Form", "OnError", "Source", "Split", "StoredDataset", "Zip", "fixed"]
@@ -39,12 +39,16 @@ def fixed(value: Any) -> Any:
 
 @dataclass(kw_only=True)
 class Dataset:
-    """A data set before it is opened. Its fields are the keys of the section `dataset`; `seed` comes from the run."""
+    """A data set before it is opened. Its fields are the keys of the section `dataset`; `seed` comes from the run.
+
+    `split_seed` decides which images are in each split, `seed` only their order and their mirroring.
+    """
 
     not_a_base: ClassVar[str | None] = None  # why no other data set can be made of this one
 
     name: str = field(default="", init=False)
     seed: int = 0
+    split_seed: NonNegativeInt = 0
     # Called with the specification before anything is decoded; raises GenlabError if a model cannot learn from it.
     validate: Callable[[DataSpec], None] | None = field(default=None, init=False, repr=False)
     key: Key = field(default_factory=lambda: in_dataset, init=False, repr=False)  # a key to its full path
@@ -76,7 +80,7 @@ class StoredDataset(Dataset):
 
     contiguous: ClassVar[bool] = False  # hold out the end of train instead of random images: neighbors look alike
     not_in_store: ClassVar[frozenset[str]] = frozenset(  # keys that change no pixel of the store
-        {"root", "valid", "test", "flip", "limit", "num_labels", "classes", "seed"}
+        {"root", "valid", "test", "split_seed", "flip", "limit", "num_labels", "classes", "seed"}
     )
 
     root: str | None = None
@@ -141,10 +145,10 @@ class StoredDataset(Dataset):
     def splits(self, stored: Store) -> dict[str, Indices]:
         """The indices of each split into the store."""
         held = {"valid": self.valid, "test": self.test}
-        splits = carve(stored.parts, stored.labels, held, self.seed, self.contiguous, self.key)
+        splits = carve(stored.parts, stored.labels, held, self.split_seed, self.contiguous, self.key)
         splits = with_classes(splits, stored.labels, self.classes, self.key("classes"))
-        train = balanced(splits["train"], stored.labels, self.num_labels, self.seed, self.key("num_labels"))
-        return {**splits, "train": limited(train, self.limit, self.seed)}
+        train = balanced(splits["train"], stored.labels, self.num_labels, self.split_seed, self.key("num_labels"))
+        return {**splits, "train": limited(train, self.limit, self.split_seed)}
 
     @cached_property
     def source_hash(self) -> str:
@@ -160,7 +164,7 @@ class StoredDataset(Dataset):
     @property
     def fingerprint(self) -> str:
         """sha256 (hex) of everything that determines the training images; independent of the paths of the files."""
-        keys = {key: value for key, value in self._keys().items() if key != "root" and value is not None}
+        keys = {key: value for key, value in self._keys().items() if key not in ("root", "seed") and value is not None}
         if self.classes:
             keys["classes"] = sorted(set(self.classes))
         return json_hash({**self.store_key, **keys})

@@ -45,6 +45,7 @@ class Derived(Dataset):
                 f"use dataset.{unknown}={off}",
             )
         self.inner = build_dataset({**spec, **overrides}, section, seed=self.seed)
+        self.inner.split_seed = self.split_seed or self.inner.split_seed
         self.inner.key = lambda name: f"dataset.{name}" if name in overrides else f"{section}.{name}"
         self.inner.validate = self.validate_inner
 

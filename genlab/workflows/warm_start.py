@@ -93,10 +93,8 @@ def _check_seen(run: LoadedRun, config: Mapping[str, Any], warn: bool) -> None:
     except DataError:  # its files are missing, so they are not ours
         return
     seen, splits = before.splits(before.prepare())["train"], now.splits(now.prepare())
-    stored = {"seed": run.config["seed"]} | {
-        f"dataset.{key}": run.config["dataset"][key] for key in ("valid", "test") if key in run.config["dataset"]
-    }
-    same = "use the run's own splits: " + " ".join(f"{key}={value}" for key, value in stored.items())
+    own = {key: run.config["dataset"][key] for key in ("valid", "test", "split_seed") if key in run.config["dataset"]}
+    same = "use the run's own splits: " + " ".join(f"dataset.{key}={value}" for key, value in own.items())
     for name, kind in (("test", "test"), ("valid", "validation")):
         if not (shared := int(np.isin(splits[name], seen).sum())):
             continue

@@ -173,7 +173,7 @@ def test_validation_images_that_the_body_has_seen_are_warned_of(
         (["model.init_from=nowhere"], 2, "'nowhere' is not a run"),
         (["dataset.num_labels=3"], 2, "cannot take 3 labeled images"),
         (["seed=1"], 2, "of the 180 test images; key model.init_from, run"),
-        (["dataset.test=0.3"], 2, "use the run's own splits: seed=0 dataset.valid=0.1 dataset.test=0.1"),
+        (["dataset.test=0.3"], 2, "use the run's own splits: dataset.valid=0.1 dataset.test=0.1 dataset.split_seed=0"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_no_folder(

@@ -26,8 +26,8 @@ SUFFIXES = (".npy", ".npz")
 class Array(AdaptedDataset):
     """Images (N, H, W), (N, H, W, C) or (N, C, H, W), or points (N, D); a .npz file may hold labels as well.
 
-    Validation and test samples are drawn by seed. `content` stands for samples passed from Python, by their hash: they
-    are found again in the store, even by another process.
+    Validation and test samples are drawn by `split_seed`. `content` stands for samples passed from Python, by their
+    hash: they are found again in the store, even by another process.
     """
 
     name = "array"

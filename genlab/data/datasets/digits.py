@@ -17,7 +17,7 @@ from genlab.registry import DATASETS
 @DATASETS("digits")
 @dataclass(kw_only=True)
 class Digits(StoredDataset):
-    """1,797 gray digits of 8x8 pixels in 17 levels, scaled to 0..255. Splits are drawn by seed, stratified by class."""
+    """1,797 gray digits of 8x8 pixels in 17 levels, scaled to 0..255. Random splits, stratified by class."""
 
     name = "digits"
 

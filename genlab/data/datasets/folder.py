@@ -25,7 +25,7 @@ class Folder(StoredDataset):
     """All images below `root`, center-cropped to their shorter side.
 
     If `root` has a folder `train`, its folders `train`, `valid` (or `val`) and `test` are the splits; missing splits
-    are drawn from train by seed. Below that, subfolders are labels; without subfolders there are no labels.
+    are drawn from train by `split_seed`. Below that, subfolders are labels; without subfolders there are no labels.
     """
 
     name = "folder"

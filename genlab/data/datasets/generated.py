@@ -33,10 +33,10 @@ from genlab.utils.paths import user_file
 @DATASETS("generated")
 @dataclass(kw_only=True)
 class Generated(Derived):
-    """As many training images as the set `real`: a fraction of them its own, drawn by seed, the rest from `samples`.
+    """As many training images as the set `real`: a random fraction of them its own, the rest from `samples`.
 
     `samples` are files written by `genlab sample RUN n=... out=FILE.npy`: the first images of one file; of several
-    files, images drawn by seed over all. Validation and test images are those of the real set; its training images are
+    files, random images of all. Validation and test images are those of the real set; its training images are
     the split `real`, with which evaluators compare. There are no labels. All images are held in memory.
     """
 
@@ -79,7 +79,7 @@ class Generated(Derived):
         splits = split_indices(data)
         train = self._mixed(splits["train"], len(real), len(generated), one_file=len(files) == 1)
         identity = {"real": data.fingerprint, "samples": fingerprint(files), "real_fraction": self.real_fraction,
-                    "seed": self.seed}  # fmt: skip
+                    "split_seed": self.split_seed}  # fmt: skip
         return Data(
             Table(GENERATED + data.name, {"image": images}, device, fits(images.nbytes, device)),
             {**splits, "real": splits["train"], "train": train},
@@ -99,10 +99,10 @@ class Generated(Derived):
                 "keys dataset.samples, dataset.real_fraction",
                 f"draw more: genlab sample RUN n={wanted}",
             )
-        order = torch.randperm(len(real), generator=generator(self.seed, "share"))[:kept]
+        order = torch.randperm(len(real), generator=generator(self.split_seed, "share"))[:kept]
         drawn = torch.arange(wanted)
         if not one_file:
-            drawn = torch.randperm(available, generator=generator(self.seed, "samples"))[:wanted].sort().values
+            drawn = torch.randperm(available, generator=generator(self.split_seed, "samples"))[:wanted].sort().values
         return torch.cat([real[order].sort().values, first + drawn])
 
 

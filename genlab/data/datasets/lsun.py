@@ -23,7 +23,7 @@ Category = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")]
 class LSUN(StoredDataset):
     """Photographs of one category, center-cropped to their shorter side.
 
-    The official validation images are the test split; the validation split is carved from train by seed.
+    The official validation images are the test split; the validation split is carved from train by `split_seed`.
     """
 
     name = "lsun"

@@ -37,7 +37,7 @@ class Paired(StoredDataset):
     """Files below `root` that hold two images side by side; or, with `folders`, two folders of files with equal names.
 
     Folders `train`, `valid` (or `val`) and `test`, in the root or in each of the two folders, are the splits; missing
-    ones are drawn from train by seed. Squares are cut from the middle of each half or image.
+    ones are drawn from train by `split_seed`. Squares are cut from the middle of each half or image.
     """
 
     name = "paired"

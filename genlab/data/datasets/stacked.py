@@ -47,7 +47,7 @@ class Stacks:
 @DATASETS("stacked_mnist")
 @dataclass(kw_only=True)
 class StackedMNIST(Derived):
-    """Triples of MNIST's digits, drawn by seed from the digits of the same split; the label is the number they spell.
+    """Triples of MNIST's digits, drawn by `split_seed` from the digits of the same split; the label is their number.
 
     The first channel is the hundreds. Digits are kept in memory once, uint8, whatever the number of triples.
     """
@@ -63,7 +63,7 @@ class StackedMNIST(Derived):
     test: NonNegativeInt = 10_000
 
     def __post_init__(self) -> None:
-        self.inner = MNIST(root=self.root, size=self.size, valid=self.digits, seed=self.seed)
+        self.inner = MNIST(root=self.root, size=self.size, valid=self.digits, split_seed=self.split_seed)
         self.inner.key = lambda name: self.key("digits" if name == "valid" else name)
 
     def open(self, device: torch.device, progress: Progress | None = None) -> Data:
@@ -86,6 +86,6 @@ class StackedMNIST(Derived):
 
     def _triples(self, digits: Indices, split: str, n: int) -> Tensor:
         """Indices (n, 3) of digits of a split, drawn independently; none if the split has no digits."""
-        source = generator(self.seed, self.name, split)
+        source = generator(self.split_seed, self.name, split)
         drawn = torch.randint(max(1, len(digits)), (n if len(digits) else 0, CHANNELS), generator=source)
         return torch.from_numpy(digits)[drawn]

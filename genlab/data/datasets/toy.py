@@ -24,7 +24,7 @@ from genlab.registry import DATASETS, NonNegativeFloat, NonNegativeInt, Positive
 
 @dataclass(kw_only=True)
 class Points(Dataset):
-    """A mixture of Gaussians around `centers()` (K, D), each mode equally likely; drawn by seed when it is opened."""
+    """A mixture of Gaussians around `centers()` (K, D), each mode equally likely; drawn by `split_seed` when opened."""
 
     not_a_base = "holds points, not images"
 
@@ -47,14 +47,14 @@ class Points(Dataset):
             dict(zip(counts, indices, strict=True)),
             [str(mode) for mode in range(len(centers))],
             json_hash({"name": self.name, "centers": centers.tolist(), "deviation": self.deviation, **counts,
-                       "seed": self.seed}),
+                       "split_seed": self.split_seed}),
             self.seed,
             flip=False,
         )  # fmt: skip
 
     def _draw(self, centers: Tensor, n: int, split: str) -> tuple[Tensor, Tensor]:
         """n points (n, D) of a split and their modes int64 (n,)."""
-        source = generator(self.seed, self.name, split)
+        source = generator(self.split_seed, self.name, split)
         modes = torch.randint(len(centers), (n,), generator=source)
         spread = torch.randn(n, centers.shape[1], generator=source)
         return centers[modes] + self.deviation * spread, modes
@@ -99,6 +99,7 @@ class Dirac(Points):
 
     name = "dirac"
 
+    split_seed: int = fixed(0)
     deviation: float = fixed(0.0)
     n: PositiveInt = 10_000
     valid: NonNegativeInt = 1_000

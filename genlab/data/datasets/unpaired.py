@@ -43,7 +43,7 @@ class Unpaired(Derived):
     """Folders `trainA`, `trainB`, `testA`, ... below `root`; or the data set `base`, divided by attribute or classes.
 
     With `attribute`, domain `a` has the images without it and `b` those with it; with `classes`, `a` has the images of
-    the first class and `b` those of the second. Missing splits are drawn from train by seed.
+    the first class and `b` those of the second. Missing splits are drawn from train by `split_seed`.
     """
 
     name = "unpaired"
@@ -68,7 +68,7 @@ class Unpaired(Derived):
                     "folders have no attributes or classes", f"key dataset.{key}", "add dataset.base=celeba"
                 )
             self.inner = TwoFolders(root=self.root, size=self.size or 64, channels=self.channels, valid=self.valid,
-                                    test=self.test, seed=self.seed)  # fmt: skip
+                                    test=self.test, split_seed=self.split_seed)  # fmt: skip
             self.inner.validate = self.validate_inner
             self.classes = [0, 1]
         elif (self.attribute is None) == (self.classes is None):
@@ -95,11 +95,12 @@ class Unpaired(Derived):
         for name, (indices, _) in divided.items():
             if data.sizes()[name] and not len(indices):
                 say(f"warning: the split {name} has no pairs: one of the domains has no image there")
-        a, b = (torch.from_numpy(limited(indices, self.limit, self.seed)) for indices in divided["train"])
+        a, b = (torch.from_numpy(limited(indices, self.limit, self.split_seed)) for indices in divided["train"])
         splits = {name: beside(*map(torch.from_numpy, both)) for name, both in divided.items()}
         augment, images = Augment(self.flip, self.jitter), data.table.columns["image"]
         table = PairTable(self.name, images, device, data.resident, augment, aligned=False)
-        identity = {"base": data.fingerprint, "attribute": self.attribute, "classes": self.classes, "limit": self.limit}
+        identity = {"base": data.fingerprint, "attribute": self.attribute, "classes": self.classes, "limit": self.limit,
+                    "split_seed": self.split_seed}  # fmt: skip
         return PairData(table, {**splits, "train": beside(a, b)}, json_hash(identity), self.seed, others=b)
 
     def _domain(self, data: Data) -> np.ndarray:
@@ -170,9 +171,9 @@ class TwoFolders(Folder):
     def splits(self, stored: Store) -> dict[str, Indices]:
         """Missing splits are sampled from each domain separately, so that neither is empty if images are few."""
         assert stored.labels is not None
-        labels, held = stored.labels, {"valid": self.valid, "test": self.test}
+        labels, held, seed = stored.labels, {"valid": self.valid, "test": self.test}, self.split_seed
         domains = [
-            carve({part: each[labels[each] == domain] for part, each in stored.parts.items()}, None, held, self.seed)
+            carve({part: each[labels[each] == domain] for part, each in stored.parts.items()}, None, held, seed)
             for domain in range(len(DOMAINS))
         ]
         return {part: np.sort(np.concatenate([each[part] for each in domains])) for part in SPLITS}

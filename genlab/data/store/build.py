@@ -1,6 +1,6 @@
 """Building a store in a temporary folder, which is synced and renamed. Any number of workers builds the same bytes.
 
-Images keep the order of the source; splits by seed refer to it. An interrupted build leaves `.<store>.part` behind,
+Images keep the order of the source; splits refer to it. An interrupted build leaves `.<store>.part` behind,
 from whose finished blocks the next one resumes; a failed build leaves nothing. Memory is a few bytes per image.
 """
 

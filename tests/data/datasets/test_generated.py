@@ -61,11 +61,11 @@ def test_a_share_of_the_training_images_is_real_and_the_rest_are_samples(tmp_pat
     assert data.num_classes is None
 
 
-def test_a_larger_share_keeps_the_smaller_ones_images_and_the_seed_draws_others(tmp_path: Path) -> None:
+def test_a_larger_share_keeps_the_smaller_ones_images_and_split_seed_draws_others(tmp_path: Path) -> None:
     path, real = samples(tmp_path / "s.npy"), rows(images(Digits().open(CPU), "train"))
     quarter, half = (rows(images(opened(path, real_fraction=share), "train")) & real for share in (0.25, 0.5))
     assert quarter < half
-    other = Generated(samples=str(path), real={**DIGITS, "valid": 0}, real_fraction=0.25, seed=1)
+    other = Generated(samples=str(path), real={**DIGITS, "valid": 0}, real_fraction=0.25, split_seed=1)
     assert rows(images(other.open(CPU), "train")) & real != quarter
 
 

@@ -86,7 +86,7 @@ def test_the_set_is_found_as_it_lies_and_read_as_it_is(tmp_path: Path, folder: s
     else:
         held = synthetic.mnist(root, gz=gz, folder=folder)
     before = sorted(root.rglob("*"))
-    data = MNIST(root=str(root), valid=10, seed=1).open(CPU)
+    data = MNIST(root=str(root), valid=10, split_seed=1).open(CPU)
     assert sorted(root.rglob("*")) == before
     assert (data.shape, data.num_classes) == ((1, 28, 28), 10)
     assert [len(data.split(name)) for name in ("train", "valid", "test")] == [30, 10, 20]

@@ -53,9 +53,9 @@ def test_all_dirac_points_are_zero() -> None:
     assert not data.split("train").first(50, ("image",))[0].any()
 
 
-def test_seed_and_law_decide_the_points_and_splits_differ() -> None:
+def test_split_seed_and_deviation_decide_the_points_and_splits_differ() -> None:
     a, again, other, wider = (
-        Ring(seed=s, deviation=d).open(CPU) for s, d in ((0, 0.01), (0, 0.01), (1, 0.01), (0, 0.1))
+        Ring(split_seed=s, deviation=d).open(CPU) for s, d in ((0, 0.01), (0, 0.01), (1, 0.01), (0, 0.1))
     )
     first = [data.split("train").first(100, ("image",))[0] for data in (a, again, other)]
     assert torch.equal(first[0], first[1])
@@ -103,9 +103,9 @@ def test_stacks_are_three_digits_of_their_split_and_spell_the_label(stacked: Sta
         assert [100 * a + 10 * b + c for a, b, c in spelled] == label.tolist()
 
 
-def test_stacks_are_drawn_by_seed_and_batched(stacked: StackedMNIST) -> None:
+def test_stacks_are_drawn_by_split_seed_and_batched(stacked: StackedMNIST) -> None:
     assert isinstance(stacked.root, str)
-    other = StackedMNIST(root=stacked.root, size=None, digits=4, n=40, valid=10, test=9, seed=1)
+    other = StackedMNIST(root=stacked.root, size=None, digits=4, n=40, valid=10, test=9, split_seed=1)
     a, b = stacked.open(CPU), other.open(CPU)
     assert a.fingerprint != b.fingerprint
     assert not torch.equal(a.split("test").first(9, ("label",))[0], b.split("test").first(9, ("label",))[0])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("fresh")
 def test_digits_are_scikit_learns() -> None:
     from sklearn.datasets import load_digits
 
-    data = Digits(seed=1).open(CPU)
+    data = Digits(split_seed=1).open(CPU)
     assert (data.shape, data.num_classes, data.label_names) == ((1, 8, 8), 10, list("0123456789"))
     splits = [data.split(name) for name in ("train", "valid", "test")]
     assert [len(split) for split in splits] == [1437, 180, 180]
@@ -37,6 +38,25 @@ def test_digits_are_scikit_learns() -> None:
         assert np.array_equal(label.numpy(), labels[rows])
         assert np.abs(np.bincount(label, minlength=10) / len(label) - 0.1).max() < 0.02
     assert Digits(size=16).open(CPU).shape == (1, 16, 16)
+
+
+def split_of(**keys: Any) -> tuple[str, list[list[int]]]:
+    data = Digits(limit=900, num_labels=1000, **keys).open(CPU)
+    return data.fingerprint, [data.split(name).indices.tolist() for name in ("train", "valid", "test")]
+
+
+def test_the_seed_of_a_run_leaves_the_splits_as_they_are() -> None:
+    """Seeds of a run differ in initial weights, order and noise only."""
+    first, again, other = split_of(seed=0), split_of(seed=1), split_of(split_seed=1)
+    assert first == again
+    assert first[0] != other[0]
+    assert all(one != two for one, two in zip(first[1], other[1], strict=True))
+
+
+def test_the_default_splits_are_those_of_the_published_figures() -> None:
+    _, splits = split_of(seed=3)
+    assert [indices[:4] for indices in splits] == [[0, 2, 3, 6], [4, 13, 21, 47], [16, 34, 44, 75]]
+    assert [sum(indices) for indices in splits] == [818065, 161444, 154150]
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -246,7 +266,7 @@ def frey(path: Path, frames: np.ndarray) -> Path:
 def test_frey_faces_in_the_films_order(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (560, 50), dtype=np.uint8)
     frey(tmp_path / "FreyFaces", frames)
-    data = FreyFaces(root=str(tmp_path), seed=9).open(CPU)
+    data = FreyFaces(root=str(tmp_path), split_seed=9).open(CPU)
     assert (data.shape, data.num_classes) == ((1, 28, 20), None)
     assert [data.split(name).indices.tolist() for name in ("train", "valid", "test")] == [
         [*range(40)], [*range(40, 45)], [*range(45, 50)]

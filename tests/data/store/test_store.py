@@ -30,7 +30,7 @@ def test_it_is_built_once_and_read_afterwards(tmp_path: Path, fresh: Path, monke
     first = folder(tmp_path).open(CPU, lambda done, total: shown.append((done, total)))
     assert shown[-1] == (12, 12)
     monkeypatch.setattr(Folder, "read", lambda self: pytest.fail("decoded twice"))
-    again = folder(tmp_path, seed=5, limit=4, flip=True).open(CPU)  # none of these changes the pixels
+    again = folder(tmp_path, split_seed=5, limit=4, flip=True).open(CPU)  # none of these changes the pixels
     assert len(stores(fresh)) == 1
     assert again.fingerprint != first.fingerprint
     assert not [path for path in (fresh / "store").iterdir() if path.name.startswith(".")]
