@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from genlab.core.model import Model, capability
-from genlab.distributed.batch_norm import batch_statistics
+from genlab.core.model import capability
 from genlab.nn.losses.adversarial import GANLoss, Logits
 from genlab.nn.losses.partition import LogPartition
 from genlab.nn.losses.regularizers import Regularizers
@@ -21,16 +19,6 @@ class HasDiscriminator(Protocol):
 
     def real_and_fake_logits(self, *shared: Tensor) -> dict[str, Logits]:
         """Logits for the results of `shared_forward`, by discriminator ("" if only one); larger: more real."""
-
-
-def as_in_training(model: Model) -> contextlib.AbstractContextManager[None]:
-    """Meanwhile batch norms of the model's discriminators, if any, normalize by the batch at hand, as in training.
-
-    In training real and generated images are normalized separately; running statistics mix the two, and with them
-    logits differ from those of training by any amount.
-    """
-    phases = model.phases() if isinstance(model, HasDiscriminator) else ()
-    return batch_statistics(nn.ModuleList(p.module for p in phases if p.module and p.name.startswith("discriminator")))
 
 
 @capability

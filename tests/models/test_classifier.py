@@ -172,7 +172,7 @@ def test_validation_images_that_the_body_has_seen_are_warned_of(
         (["dataset.size=16"], 2, "the run was trained on images of 1x8x8, these are 1x16x16"),
         (["model.init_from=nowhere"], 2, "'nowhere' is not a run"),
         (["dataset.num_labels=3"], 2, "cannot take 3 labeled images"),
-        (["seed=1"], 2, "of the 180 test images; key model.init_from, run"),
+        (["dataset.split_seed=1"], 2, "of the 180 test images; key model.init_from, run"),
         (["dataset.test=0.3"], 2, "use the run's own splits: dataset.valid=0.1 dataset.test=0.1 dataset.split_seed=0"),
     ],
 )

@@ -17,11 +17,12 @@ from genlab.core.model import Samples, generator_every
 from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.data.dataset import Split
+from genlab.evaluation.discriminators import as_in_training
 from genlab.evaluation.evaluators.distribution.diversity import entropy, pair_distance, total_variation
 from genlab.evaluation.extraction import subset
 from genlab.evaluation.extractors.classifiers import classifier_of
 from genlab.evaluation.metrics.neighbors import radii
-from genlab.nn.capabilities import HasDiscriminator, HasGANLoss, as_in_training
+from genlab.nn.capabilities import HasDiscriminator, HasGANLoss
 from genlab.nn.losses.adversarial import Logits
 from genlab.nn.losses.gradient_penalties import gradient_norm
 from genlab.registry import EVALUATORS

@@ -11,7 +11,8 @@ from genlab.core import rng
 from genlab.core.evaluator import MeanEvaluator
 from genlab.core.model import Model, Phase
 from genlab.data.dataset import Split
-from genlab.nn.capabilities import HasDiscriminator, as_in_training
+from genlab.evaluation.discriminators import as_in_training
+from genlab.nn.capabilities import HasDiscriminator
 from genlab.registry import EVALUATORS, PositiveInt
 
 
