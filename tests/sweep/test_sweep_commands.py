@@ -261,4 +261,4 @@ def test_shared_composition_changes_nothing(arguments: list[str]) -> None:
     jobs = plan(arguments, []).jobs
     assert len(jobs) > 1
     for job in jobs:
-        assert job.composed.config == compose.compose(job.overrides).config
+        assert job.composed.config == compose.check(compose.compose(job.overrides).config)
