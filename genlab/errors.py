@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import traceback
 from collections.abc import Iterable
 
 LAUNCHED = "GENLAB_LAUNCHED"  # in the environment of a process that genlab.distributed.launcher has started
@@ -68,6 +69,26 @@ class Stopped(GenlabError):
     def __init__(self, signum: int, what: str, where: str = "", hint: str = "") -> None:
         super().__init__(what, where, hint)
         self.code = 128 + signum
+
+
+plugin_modules: set[str] = set()  # of loaded plug-ins; genlab.registry adds to it
+
+
+def bug(error: BaseException, kept: str) -> GenlabError:
+    """An unexpected exception as one line that names whose mistake it is: genlab's or a plug-in's.
+
+    `kept` says where the traceback is.
+    """
+    what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    roots = {module.partition(".")[0] for module in plugin_modules}
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        root = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if root in roots:
+            where = f"{frame.f_code.co_filename}, line {line}; {kept}"
+            return GenlabError(f"a bug in plug-in '{root}': {what}", where, "correct it, or report it to its author")
+        if root == "genlab":
+            break
+    return GenlabError(f"a bug in genlab: {what}", kept, "report it")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

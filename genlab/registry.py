@@ -30,7 +30,7 @@ from pydantic import (
     create_model,
 )
 
-from genlab.errors import ConfigError, nearest
+from genlab.errors import ConfigError, nearest, plugin_modules
 
 Spec = Mapping[str, Any]
 SELF = "‹self›"  # stands for the key of a nested spec until its owner is known
@@ -246,6 +246,7 @@ def discover() -> None:
         for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{module.__name__}."):
             importlib.import_module(info.name)
     for point in entry_points(group="genlab.plugins"):
+        plugin_modules.add(point.module)
         try:
             point.load()
         except (Exception, SystemExit) as error:  # a stranger's package may raise anything
@@ -255,6 +256,7 @@ def discover() -> None:
 def load_plugins(names: Sequence[str]) -> None:
     """Import the modules that `--plugin` names; they register their components."""
     for name in names:
+        plugin_modules.add(name)
         try:
             importlib.import_module(name)
         except (Exception, SystemExit) as error:

@@ -78,7 +78,7 @@ class Composer:
 
     def compose(self, arguments: Sequence[str]) -> Composed:
         """As the function of this name does."""
-        parsed = overrides.parse([*arguments, *on_device(self.device)], self.groups)
+        parsed = overrides.parse([*arguments, *on_device(self.device)], self.groups, plugins=self.plugins)
         config, hydra_dirs, choices = self._hydra.compose(parsed)
         run_dir, sweep_dir = (check_path(hydra_dirs[kind]) for kind in ("run", "sweep"))
         dataset = config.get("dataset")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genlab.config import overrides, safety, yaml_comments
+from genlab.config.trainer_config import with_defaults
 from genlab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _compose(choices: Sequence[str], folders: Sequence[Path]) -> tuple[dict[str,
                 f"write 'override /{group}: NAME' in its defaults",
             )
     dirs = {kind: {"dir": hydra[kind]["dir"]} for kind in KINDS}
-    return {**plain, "hydra": {**dirs, "runtime": {"choices": made}}}, tree
+    return {**with_defaults(plain), "hydra": {**dirs, "runtime": {"choices": made}}}, tree
 
 
 def _hydra_compose(choices: Sequence[str], folders: Sequence[Path]) -> DictConfig:

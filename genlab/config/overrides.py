@@ -42,7 +42,7 @@ def groups(folders: Sequence[Path]) -> dict[str, list[str]]:
     return {name: sorted(options) for name, options in sorted(found.items())}
 
 
-def parse(overrides: Sequence[str], known: Groups, sweep: bool = False) -> list[Override]:
+def parse(overrides: Sequence[str], known: Groups, sweep: bool = False, plugins: Sequence[str] = ()) -> list[Override]:
     """Hydra's `Override` objects, in order. ConfigError for bad grammar, refused keys and unknown options."""
     if len(overrides) > MAX_OVERRIDES:
         raise ConfigError(f"{len(overrides)} overrides", "command line", f"at most {MAX_OVERRIDES}; use a YAML file")
@@ -57,7 +57,7 @@ def parse(overrides: Sequence[str], known: Groups, sweep: bool = False) -> list[
                 "command line",
                 "add -m to run them all, or write [a,b] for a list and 'a,b' in quotes for text",
             )
-        _option(override, argument, known)
+        _option(override, argument, known, plugins)
         parsed.append(override)
     return parsed
 
@@ -234,7 +234,7 @@ def _values(override: Override) -> list[Any]:
     return [override._convert_value(item) for item in getattr(value, "list", [])]
 
 
-def _option(override: Override, argument: str, known: Groups) -> None:
+def _option(override: Override, argument: str, known: Groups, plugins: Sequence[str]) -> None:
     """ConfigError if a group has no such option."""
     group = override.key_or_group
     if group not in known or override.is_delete():
@@ -253,6 +253,9 @@ def _option(override: Override, argument: str, known: Groups) -> None:
                 )
             if str(name) not in known[group]:
                 shown = "null" if name is None else str(name)[:60]
-                raise ConfigError(
-                    f"unknown {group} '{shown}'", where, nearest(shown.lower().removesuffix(".yaml"), known[group])
-                )
+                near = nearest(shown.lower().removesuffix(".yaml"), known[group])
+                if plugins:  # the name may be one that they register
+                    near = (
+                        f"what a plug-in registers needs a file too: {group}/{shown}.yaml in a folder of --config-dir"
+                    )
+                raise ConfigError(f"unknown {group} '{shown}'", where, near)

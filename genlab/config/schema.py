@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genlab.config import safety
-from genlab.config.trainer_config import CheckpointConfig, TrainerConfig
+from genlab.config.trainer_config import CheckpointConfig, TrainerConfig, with_defaults
 from genlab.errors import ConfigError, nearest
 from genlab.registry import (
     DATASETS,
@@ -54,7 +54,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     ConfigError names the key, the valid values, and the nearest name. Call `registry.discover()` first.
     """
     check_frame(config)
-    checked = dict(config)
+    checked = with_defaults(config)
     for section, registry in (("model", MODELS), ("dataset", DATASETS), ("schedule", SCHEDULES)):
         checked[section] = registry.check(config[section], section)
     if not isinstance(config["optimizer"].get("phases", {}), dict):

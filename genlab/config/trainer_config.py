@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Lt
 
@@ -49,6 +50,16 @@ class CheckpointConfig:
 
     every: Duration = 500
     keep: Annotated[int, Gt(1), Lt(10_000)] = 2
+
+
+def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` with every key of `trainer` and `checkpoint`: a file of one's own may leave some out."""
+    full = dict(config)
+    for name, section in (("trainer", TrainerConfig()), ("checkpoint", CheckpointConfig())):
+        given = config.get(name)
+        if isinstance(given, Mapping):
+            full[name] = {**given, **{key: value for key, value in asdict(section).items() if key not in given}}
+    return full
 
 
 def in_steps(duration: Duration, per_epoch: float, total: int) -> int:

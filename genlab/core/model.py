@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 from torch import Tensor, nn
 
 from genlab.core import rng
+from genlab.errors import ConfigError
 
 P = TypeVar("P")
 Shape = tuple[int, int, int]  # channels, height, width
@@ -68,11 +69,15 @@ class Model(nn.Module):
 
     def check_batch(self, n: int) -> None:
         """Raise ConfigError if the losses cannot be computed for n samples, the batch size of `shared_forward`."""
+        if n == 1 and any(type(module) is nn.BatchNorm1d for module in self.modules()):  # synchronized ones see more
+            raise ConfigError("batch norm cannot normalize a single vector", "a batch has 1 image",
+                              "use a larger trainer.batch_size, or a smaller trainer.grad_accum_steps")  # fmt: skip
 
     # Any: a subclass names its columns, loss(self, image) or loss(self, image, label)
     def loss(self, *columns: Any, **named: Any) -> dict[str, Tensor]:
         """The objective of a model with one phase: scalars in nats, summed over pixels, averaged over the batch."""
-        raise NotImplementedError(f"{type(self).__name__} defines neither loss() nor phases()")
+        name, module = type(self).__name__, type(self).__module__
+        raise ConfigError(f"model {name} defines neither loss() nor phases()", f"module {module}", "define one of them")
 
     def phases(self) -> list[Phase]:
         return [Phase("model", self.loss, self)]

@@ -7,7 +7,8 @@ cuda_graphs.py) are chosen once, before the first step.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from genlab.distributed.runtime import Runtime
 from genlab.engine.cuda_graphs import CudaRecorder, Graphs, Recorder, why_not_capturable
 from genlab.engine.optimizers import Average
 from genlab.engine.phase_state import MakeOptimizer, PhaseState
-from genlab.errors import DivergedError
+from genlab.errors import ConfigError, DivergedError
 from genlab.utils.terminal import say
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Stepper:
         self._progress: Tensor | None = getattr(model, "progress", None)
         self._trainable: set[str] | None = None  # phases whose parameters require gradients now
         self._diverged = torch.zeros((), device=runtime.device)  # becomes 1 if a loss or a gradient is not finite
+        self._checked: set[str] = set()  # phases whose objective returns what it should
         self._graphs: Graphs | None = None
         self.try_first: Callable[[list[PhaseState], int], None] | None = None  # of a compiled step (compiling.py)
         if runtime.device.type == "cuda" and config.cuda_graphs:
@@ -114,6 +116,7 @@ class Stepper:
                 self.require_grad([phase])
                 with self.context(phase):
                     found = phase.spec.objective(*self._inputs(phase, shared))
+                self._check_objective(phase, found)
                 if phase.optimizer:
                     phase.backward(found["loss"] / count if count > 1 else found["loss"])
                 for name, value in found.items():
@@ -125,6 +128,29 @@ class Stepper:
         if self.average:
             self.average.blend()
         return values
+
+    def _check_objective(self, phase: PhaseState, found: Any) -> None:
+        """ConfigError, at the first step of a phase, unless its objective returns what `Phase` asks for."""
+        if phase.name in self._checked:
+            return
+        values = found if isinstance(found, Mapping) else {}
+        loss = values.get("loss")
+        vectors = [name for name, value in values.items() if not isinstance(value, Tensor) or value.ndim]
+        if values is not found:
+            problem = f"a {type(found).__name__}"
+        elif vectors:
+            problem = f"'{vectors[0]}', which is not a scalar tensor"
+        elif phase.optimizer and (loss is None or not loss.requires_grad):
+            problem = "no 'loss' that depends on its parameters"
+        else:
+            self._checked.add(phase.name)
+            return
+        kind = type(self.model)
+        raise ConfigError(
+            f"the objective of phase '{phase.name}' returns {problem}",
+            f"{kind.__name__} in {getattr(sys.modules[kind.__module__], '__file__', kind.__module__)}",
+            "return a dict of scalar tensors: 'loss', to be minimized, and others to log",
+        )
 
     def _capturable(self, due: list[PhaseState], step: int, columns: Sequence[Tensor]) -> Values:
         """A step that a CUDA graph can record: learning rates are read from the device."""

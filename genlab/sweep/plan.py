@@ -50,7 +50,7 @@ def plan(
     from genlab.registry import discover, load_plugins
 
     composer = compose.Composer(config_dirs, plugins, device)
-    parsed = overrides.parse(presets.expand(arguments, composer.folders), composer.groups, sweep=True)
+    parsed = overrides.parse(presets.expand(arguments, composer.folders), composer.groups, sweep=True, plugins=plugins)
     _refuse(parsed)
     choices = [_values(override, composer.groups) for override in parsed]
     if math.prod(len(values) for values in choices) > MAX_JOBS:

@@ -16,6 +16,7 @@ from genlab.errors import (
     PeerError,
     ResourceError,
     Stopped,
+    bug,
     path_error,
     resource_error,
 )
@@ -66,9 +67,7 @@ def _report(error: BaseException, debug: bool) -> int:
     if isinstance(error, OSError) and error.filename == STDOUT:
         known = ResourceError(f"{STDOUT} cannot be written ({error.strerror})", "", "redirect it elsewhere")
     if known is None:
-        kept = "see above" if debug else f"traceback saved in {_save_traceback(error)}"
-        text = " ".join(str(error).split())[:200]
-        known = GenlabError(f"this is a bug in genlab ({type(error).__name__}: {text})", kept, "please report it")
+        known = bug(error, "see above" if debug else f"the traceback is in {_save_traceback(error)}")
     word = "stopped" if isinstance(known, Stopped) else "error"
     if LAUNCHED in os.environ and isinstance(known, PeerError):
         return PEER_GONE

@@ -17,7 +17,7 @@ from genlab.checkpoint.saving import Saver
 from genlab.config.trainer_config import TrainerConfig
 from genlab.core.values import Logger
 from genlab.distributed import runtime as runtimes
-from genlab.errors import ConfigError, GenlabError, PeerError, Stopped, resource_error
+from genlab.errors import ConfigError, GenlabError, PeerError, Stopped, bug, resource_error
 from genlab.registry import loaded_plugins
 from genlab.reports.report import closing_table, plugin_words, write_report
 from genlab.runs import provenance, run_folder
@@ -246,5 +246,4 @@ def _as_problem(error: BaseException, config: Mapping[str, Any], path: Path) -> 
             "use trainer.deterministic=false",
         )
     OwnFolder(path).write(LOG, traceback.format_exc().encode())
-    where = f"the traceback is in {path / LOG}"
-    return GenlabError(f"a bug in genlab: {type(error).__name__}: {error}", where, "report it")
+    return bug(error, f"the traceback is in {path / LOG}")

@@ -36,8 +36,8 @@ RAISED = [
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate"), 5, "out of memory"),
     (OSError(errno.ENOSPC, "No space left on device", "x"), 5, "out of disk space"),
     (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), 5, "out of memory"),
-    (ValueError("boom\nboom"), 1, "this is a bug in genlab (ValueError: boom boom)"),
-    (RecursionError("deep"), 1, "this is a bug in genlab (RecursionError: deep)"),
+    (ValueError("boom\nboom"), 1, "a bug in genlab: ValueError: boom boom; the traceback is in "),
+    (RecursionError("deep"), 1, "a bug in genlab: RecursionError: deep"),
 ]
 
 

@@ -308,3 +308,17 @@ def test_a_key_that_is_null_or_empty_takes_entries_by_their_dotted_keys() -> Non
     assert config["evaluator"]["fid"]["sampling"] == {"steps": 50, "solver": "euler"}
     with pytest.raises(ConfigError, match=r"unknown key 'seed\.x'"):
         compose.compose(["seed.x=2"])
+
+
+def test_a_trainer_file_of_ones_own_may_leave_keys_out(tmp_path: Path) -> None:
+    """As a stored configuration may: every key that is missing has its default."""
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "mine.yaml").write_text("# Mine\nsteps: 5\n")
+    discover()
+    composed = compose.compose(
+        ["recipe=null", "trainer=mine", "trainer.batch_size=7"], [str(tmp_path)], device="cpu"
+    ).config
+    shipped = compose.compose(["recipe=null"], device="cpu").config
+    assert composed["trainer"] == {**shipped["trainer"], "steps": 5, "batch_size": 7}
+    bare = {**shipped, "trainer": {"device": "cpu"}, "checkpoint": {}}
+    assert compose.check(bare) == compose.check(shipped)

@@ -254,3 +254,11 @@ def test_a_model_that_asks_is_told_the_share_done(make_trainer: MakeTrainer) -> 
         seen.append(float(asking.model.progress))
     assert seen == [0.125, 0.375, 0.625, 0.875]
     assert {name for name in plain if "progress" in name} == set()
+
+
+def test_a_single_image_is_refused_where_batch_norm_follows_a_vector(make_trainer: MakeTrainer) -> None:
+    with pytest.raises(ConfigError, match=r"batch norm cannot normalize a single vector; .*trainer\.batch_size"):
+        make_trainer("infogan", "trainer.batch_size=1")
+    with pytest.raises(ConfigError, match=r"trainer\.grad_accum_steps"):
+        make_trainer("infogan", "trainer.batch_size=2", "trainer.grad_accum_steps=2")
+    make_trainer("dcgan", "trainer.batch_size=1").train_step()

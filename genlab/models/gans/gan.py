@@ -115,6 +115,7 @@ class GAN(Model):
         return self.regularizers.pack(images) if self.regularizers.pack else images
 
     def check_batch(self, n: int) -> None:
+        super().check_batch(n)
         if self.regularizers.pack:
             self.regularizers.pack.check(n)
 
