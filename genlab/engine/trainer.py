@@ -21,6 +21,7 @@ from genlab.engine.compiling import Compilation
 from genlab.engine.evaluate import evaluate, numbers
 from genlab.engine.optimizers import Schedule
 from genlab.engine.phase_state import MakeOptimizer
+from genlab.engine.saved_state import checked
 from genlab.engine.step import Stepper
 from genlab.engine.timer import Clock
 from genlab.errors import CheckpointError, Stopped
@@ -113,6 +114,7 @@ class Trainer:
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Resume from a checkpoint; CheckpointError if it does not fit this run, which is then unchanged."""
+        state = checked(state)
         if state["step"] > self.total:
             raise CheckpointError(
                 f"the checkpoint is at step {state['step']}, the run ends at {self.total}",
@@ -123,9 +125,9 @@ class Trainer:
         for phase in self.phases:
             phase.configure()
         self.step, self.metrics, self.best = state["step"], state["metrics"], state["best"]
-        self.diagnoses = state.get("diagnoses", [])  # checkpoints of 0.1 have none
-        self._due = [key for key in state.get("due", []) if key in self.evaluators]
-        for key, known in state.get("memory", {}).items():
+        self.diagnoses = state["diagnoses"]
+        self._due = [key for key in state["due"] if key in self.evaluators]
+        for key, known in state["memory"].items():
             if key in self.evaluators:
                 self.evaluators[key].memory = known
 

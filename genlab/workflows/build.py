@@ -21,6 +21,7 @@ from genlab.data.adapt import build_dataset
 from genlab.distributed.batch_norm import synchronize
 from genlab.distributed.float64 import check_float64
 from genlab.distributed.runtime import Runtime, choose_device
+from genlab.engine.saved_state import checked
 from genlab.engine.trainer import Trainer
 from genlab.errors import CheckpointError, ConfigError
 from genlab.registry import EVALUATORS, LOGGERS, MODELS, OPTIMIZERS, SCHEDULES, discover, load_plugins
@@ -193,8 +194,9 @@ def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] 
     runtime = Runtime(choose_device(device))
     data = run_folder.data_record(record, path)
     model = MODELS.build(stored["model"], "model", image_shape=tuple(data["shape"]), num_classes=data["num_classes"])
-    weights = "ema" if "ema" in found.state["structure"] else "model"
-    manager.unpack({weights: model}, found.tensors, {weights: found.state["structure"][weights]})
+    structure = checked(found.state)["structure"]
+    weights = "ema" if "ema" in structure else "model"
+    manager.unpack({weights: model}, found.tensors, {weights: structure.get(weights)})
     check_float64(model, runtime.device)
     model = model.to(runtime.device).eval().requires_grad_(False)
     label = "ema" if weights == "ema" else "raw"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import random
@@ -168,6 +169,21 @@ def flip(data: bytes) -> bytes:
     return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
 
 
+def rehashed(change: Callable[[dict], object]) -> Callable[[Path], object]:
+    """The same change to the state in every checkpoint, whose manifest then fits again."""
+
+    def damage(run: Path) -> None:
+        for folder in (run / "ckpt").glob("step-*"):
+            value, manifest = (json.loads((folder / name).read_text()) for name in ("state.json", "manifest.json"))
+            change(value["state"])
+            text = json.dumps(value).encode()
+            manifest["files"]["state.json"] = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
+            (folder / "state.json").write_bytes(text)
+            (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+    return damage
+
+
 PICKLE = b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x0ctouch canary\x94\x85\x94R\x94."
 FILES = ("tensors.safetensors", "state.json", "manifest.json")
 CONTENT: dict[str, Callable[[bytes], bytes]] = {
@@ -181,6 +197,12 @@ CONTENT: dict[str, Callable[[bytes], bytes]] = {
 RUN_DAMAGE: dict[str, Callable[[Path], object]] = {
     **{f"{name} {how}": every(name, change) for name in FILES for how, change in CONTENT.items()},
     **{f"{name} missing": missing(name) for name in FILES},
+    "state of nothing": rehashed(dict.clear),
+    "state without structure": rehashed(lambda state: state.pop("structure")),
+    "state without a model": rehashed(lambda state: state["structure"].clear()),
+    "state without steps": rehashed(lambda state: state.pop("step")),
+    "state of text": rehashed(lambda state: state.update(metrics="x")),
+    "state of strange memory": rehashed(lambda state: state.update(memory=[1])),
     "a file too many": lambda run: [(p / "code.py").write_text("boom") for p in (run / "ckpt").glob("step-*")],
     "empty folders": lambda run: [[f.unlink() for f in p.iterdir()] for p in (run / "ckpt").glob("step-*")],
     "links": lambda run: [os.replace(p / "state.json", p.parent.parent / p.name)

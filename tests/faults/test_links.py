@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from genlab.cli import main
+from genlab.engine.step import Stepper
 
 SMALL = ["trainer.steps=2", "trainer.batch_size=16", "trainer.log_every=1", "checkpoint.every=1",
          "logger=[jsonl,tensorboard,images]", "dataset=digits"]  # fmt: skip
 VAE = ["model=vae", "model.network.hidden=[8]", "model.latent_dim=2", "evaluator=[objective,samples,embedding]"]
-PIX2PIX = ["model=pix2pix", "model.generator.base_channels=4", "model.discriminator.base_channels=4",
-           "dataset=colorize", "evaluator=translations"]  # fmt: skip
 RUNS: dict[str, tuple[list[str], list[list[str]]]] = {
     "vae": (VAE, [
         ["resume", "RUN", "trainer.steps=3"], ["sample", "RUN", "n=4"], ["reconstruct", "RUN", "n=4"],
@@ -121,3 +120,48 @@ def test_what_looks_like_a_lock_is_not_overwritten(trained: tuple[Path, str], tm
     os.link(victim, run / "lock") if kind == "hard link" else os.mkfifo(run / "lock")
     assert main.main(["resume", str(run), "trainer.steps=3"]) == 4
     assert victim.read_text() == "mine"
+
+
+# ---------------------------------------------------------------------- a run folder that somebody takes away
+
+REMOVALS: dict[str, Callable[[Path], object]] = {
+    "the folder removed": shutil.rmtree,
+    "the folder moved": lambda run: run.rename(run.with_name("moved")),
+    "the folder replaced": lambda run: (run.rename(run.with_name("moved")), run.mkdir()),
+    "the lock removed": lambda run: (run / "lock").unlink(),
+    "the metrics removed": lambda run: (run / "metrics.jsonl").unlink(),
+    "the metrics moved": lambda run: (run / "metrics.jsonl").rename(run / "mine.jsonl"),
+}
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_a_run_whose_folder_is_taken_away_does_not_end_well(
+    removal: str, trained: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run = tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    step = Stepper.make
+
+    def take_away(self: Stepper, number: int, *arguments: object) -> object:
+        if number == 3:
+            REMOVALS[removal](run)
+        return step(self, number, *arguments)
+
+    monkeypatch.setattr(Stepper, "make", take_away)
+    assert main.main(["resume", str(run), "trainer.steps=6"]) == 5
+    said = capfd.readouterr().err
+    assert "genlab: error: " in said
+    assert "was removed or" in said
+    assert not (run / "report.html").exists() or "folder" not in removal
+
+
+def test_what_a_killed_process_left_is_swept_when_the_run_resumes(trained: tuple[Path, str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    left = [".tmp-run.json.77", "images/.tmp-samples-00000001.png.77", "projector/codes/.tmp-tensors.tsv.77"]
+    for name in left:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("half")
+    assert main.main(["resume", str(run), "trainer.steps=3"]) == 0
+    assert not [name for name in left if (run / name).exists()]
