@@ -220,7 +220,7 @@ REGULARIZERS = Registry("regularizer")
 EXTRACTORS = Registry("extractor")
 OPTIMIZERS = Registry("optimizer", runtime=("params",))
 SCHEDULES = Registry("schedule")
-EVALUATORS = Registry("evaluator")
+EVALUATORS = Registry("evaluator", runtime=("key",))
 LOGGERS = Registry("logger", runtime=("folder", "resumed_at"))
 
 NetworkSpec = NETWORKS.spec_type()

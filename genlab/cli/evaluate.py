@@ -138,7 +138,8 @@ def _evaluators(loaded: LoadedRun, names: Sequence[str], changes: Sequence[Overr
         optional = EVALUATORS.schema(spec["name"]).model_fields.items()
         specs[name] = {**{key: None for key, field in optional if field.default is None}, **spec}
     specs = overrides.assign({"evaluator": specs}, changes, {"evaluator": EVALUATORS.names()})["evaluator"]
-    built = {entry: EVALUATORS.build(spec, f"evaluator.{entry}") for entry, spec in specs.items()}
+    keys = {entry: f"evaluator.{entry}" for entry in specs}
+    built = {entry: EVALUATORS.build(specs[entry], key, key=key) for entry, key in keys.items()}
     for entry, evaluator in built.items():
         if entry in names and not evaluator.applies(loaded.model):
             _refuse(loaded, entry, evaluator)

@@ -16,12 +16,14 @@ from genlab.registry import Cadence
 
 @dataclass
 class Evaluator:
-    """The base class. A registered evaluator is a dataclass whose fields are its keys in YAML; `every` is one of all.
+    """The base class. A registered evaluator is a dataclass whose fields are its keys in YAML. Every evaluator has
+    the key `every`.
 
     `run` is called without gradients, in evaluation mode, and with its own random stream.
     """
 
     every: Cadence = field(default=None, kw_only=True)  # how often during training; None: only at its end
+    key: str = field(default="evaluator", kw_only=True)  # its own in the configuration, `evaluator.fid`, for messages
     found: dict[str, Any] = field(default_factory=dict, init=False)  # entries that the last run adds to the protocol
     memory: dict[str, Any] | None = field(default=None, init=False)  # in checkpoints: to compare with later calls
 
@@ -37,8 +39,8 @@ class Evaluator:
     def instead(self, model: Any) -> str | None:
         """The override (`source=reconstructions`) that makes this applicable to `model`; None if there is none."""
 
-    def check(self, split: Any) -> None:
-        """GenlabError if the data or other files lack something. Called before training; may read only labels."""
+    def check(self, model: Any, split: Any) -> None:
+        """GenlabError if a key, the data or another file does not fit. Called before training; may read only labels."""
 
     def run(self, model: Any, split: Any) -> Iterator[tuple[str, Value]]:
         """Names and values. `split` is the Split to read; None if `self.split` is None."""
@@ -46,7 +48,7 @@ class Evaluator:
 
     def protocol(self) -> dict[str, Any]:
         """Everything needed to repeat the measurement; stored with the values."""
-        keys = [key for key in inspect.signature(type(self)).parameters if key != "every"]
+        keys = [key for key in inspect.signature(type(self)).parameters if key not in ("every", "key")]
         return {**{key: getattr(self, key) for key in keys}, **self.notes, **self.found}
 
 

@@ -120,7 +120,8 @@ def build_trainer(config: Mapping[str, Any], data: Data, model: Model, runtime: 
     def optimizer(phase: str, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return OPTIMIZERS.build(phase_spec(config["optimizer"], phase), "optimizer", params=parameters)
 
-    evaluators = {key: EVALUATORS.build(spec, f"evaluator.{key}") for key, spec in config["evaluator"].items() if spec}
+    keys = {name: f"evaluator.{name}" for name, spec in config["evaluator"].items() if spec}
+    evaluators = {name: EVALUATORS.build(config["evaluator"][name], key, key=key) for name, key in keys.items()}
     trainer = Trainer(
         model,
         data,
@@ -134,7 +135,7 @@ def build_trainer(config: Mapping[str, Any], data: Data, model: Model, runtime: 
     )
     for evaluator in trainer.evaluators.values():
         if evaluator.split:
-            evaluator.check(data.split(evaluator.split))
+            evaluator.check(model, data.split(evaluator.split))
     return trainer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -33,6 +34,7 @@ from genlab.evaluation.evaluators.distribution.diversity import (
 from genlab.evaluation.evaluators.distribution.memorization import Memorization
 from genlab.evaluation.metrics.frechet import fid
 from genlab.evaluation.metrics.neighbors import prdc
+from genlab.registry import EVALUATORS
 from tests.support.in_memory import Fixed, in_memory
 
 
@@ -80,7 +82,7 @@ def test_a_gan_is_ranked_by_the_classifier_of_its_data_set() -> None:
 def test_without_a_classifier_or_enough_images_a_gan_has_no_quick_fid(name: str, valid: int, why: str) -> None:
     data = in_memory(digits(400, 0), name=name, valid=valid)
     evaluator = QuickFrechetDistance(images=200)
-    evaluator.check(data.split("valid"))
+    evaluator.check(Ranked(digits(200, 1) / 255), data.split("valid"))
     assert evaluate(evaluator, Ranked(digits(200, 1) / 255), data, seed=0) == []
     assert why in evaluator.protocol()["caution"]
 
@@ -91,6 +93,32 @@ def test_fid_refuses_fewer_images_than_twice_the_features(noise_images: Data) ->
         match=r"31 generated images are too few.*key evaluator.fid.images=31; use evaluator.fid.images=32 or more",
     ):
         evaluate(FrechetDistance(images=31, extractor="pixels"), Fixed(fresh(31)), noise_images, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"sampling": {"bogus": 1}}, r"unknown key 'evaluator\.mine\.sampling\.bogus'"),
+        ({"sampling": {"label": 1}, "source": "reconstructions"}, r"samples nothing; key evaluator\.mine\.sampling"),
+    ],
+)
+def test_sampling_options_are_checked_before_training(keys: dict[str, Any], said: str, noise_images: Data) -> None:
+    evaluator = EVALUATORS.build({"name": "fid", "extractor": "pixels", **keys}, "evaluator.mine", key="evaluator.mine")
+    with pytest.raises(ConfigError, match=said):
+        evaluator.check(Fixed(fresh(1)), noise_images.split("valid"))
+
+
+def test_samples_of_one_class_are_not_said_to_be_of_every_class(noise_images: Data) -> None:
+    class Labeled(Fixed):
+        num_classes = 4
+
+        def sample(self, n: int, label: int | None = None) -> Tensor:
+            return super().sample(n)
+
+    for sampling, noted in ((None, True), ({"label": 3}, False)):
+        evaluator = FrechetDistance(images=40, extractor="pixels", sampling=sampling)
+        evaluate(evaluator, Labeled(fresh(40)), noise_images, seed=0)
+        assert ("labels" in evaluator.protocol()) == noted
 
 
 def test_reconstructions_are_compared_with_their_images(noise_images: Data) -> None:

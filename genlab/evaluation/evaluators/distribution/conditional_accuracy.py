@@ -40,7 +40,7 @@ class ConditionalAccuracy(Evaluator):
     def applies(self, model: Model) -> bool:
         return isinstance(model, Samples) and "label" in sample_options(model).model_fields
 
-    def check(self, split: Split) -> None:
+    def check(self, model: Any, split: Split) -> None:
         _classes(split)
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:

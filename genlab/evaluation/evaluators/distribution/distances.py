@@ -58,9 +58,10 @@ class QuickFrechetDistance(FeatureSets):
     def instead(self, model: Model) -> None:
         """No key makes this apply."""
 
-    def check(self, split: Split) -> None:
+    def check(self, model: Any, split: Split) -> None:
         if self.extractor != AUTO:
-            super().check(split)
+            super().check(model, split)
+        self.options(model)
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         if self.extractor == AUTO and not _has_classifier(split):

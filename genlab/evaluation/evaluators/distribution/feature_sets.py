@@ -37,9 +37,9 @@ Several = Annotated[int, Gt(1)]
 class FeatureSets(Evaluator):
     """`images` images of the model compared with as many of the split, or with all if it has fewer.
 
-    `source`: `samples` of the model (a conditional model draws all classes equally often), `reconstructions` of the
+    `source`: `samples` of the model (a conditional model samples all classes equally often), `reconstructions` of the
     split's own images, or `translations` of its column `a`, compared with column `b`.
-    `sampling`: options of the model's `sample`.
+    `sampling`: options of the model's `sample`; with `label`, all samples are of one class.
     """
 
     images: Several = 10_000
@@ -55,8 +55,9 @@ class FeatureSets(Evaluator):
         sources = (name for name, able in reversed(CAPABILITY.items()) if isinstance(model, able))
         return next((f"source={name}" for name in sources), None)
 
-    def check(self, split: Split) -> None:
+    def check(self, model: Any, split: Split) -> None:
         choose_extractor(self.extractor, split)
+        self.options(model)
 
     def read(self, model: Model, split: Split, n: int | None = None) -> tuple[str, Tensor, Tensor, Tensor]:
         """The extractor's name, and features (N, D) of the model's images, of the split, and of real training images.
@@ -72,18 +73,28 @@ class FeatureSets(Evaluator):
         train = subset(split.sibling(training(split)), len(fake))
         floor = features_of(extractor, train, self.column)
         seen = ", which the extractor was trained on" if extractor.name == shipped(train.table.name) else ""
-        labels = {"labels": "each class as often"} if self.source == "samples" and classes_in_turn(model) else {}
+        in_turn = self.source == "samples" and "label" not in self.options(model) and classes_in_turn(model)
         self.found = {
             **extractor_notes(extractor), "features": real.shape[1], "generated_images": len(fake),
-            "real_images": len(real), "floor_images": f"{len(floor)} of {train.name}{seen}", **labels,
+            "real_images": len(real), "floor_images": f"{len(floor)} of {train.name}{seen}",
+            **({"labels": "each class as often"} if in_turn else {}),
         }  # fmt: skip
         return extractor.name, fake, real, floor
+
+    def options(self, model: Any) -> dict[str, Any]:
+        """The options of the model's `sample`; ConfigError for one that it lacks, or if nothing is sampled."""
+        if self.source == "samples":
+            return check_keywords(sample_options(model), self.sampling or {}, f"{self.key}.sampling")
+        if self.sampling:
+            raise ConfigError(
+                f"source={self.source} samples nothing", f"key {self.key}.sampling", "leave it out, or source"
+            )
+        return {}
 
     def generated(self, model: Any, split: Split, n: int) -> Iterator[Tensor]:
         """The model's images in batches: n samples, or one image for each of the split."""
         if self.source == "samples":
-            options = check_keywords(sample_options(model), self.sampling or {}, "sampling")
-            yield from sample_batches(model, n, self.batch_size, **options)
+            yield from sample_batches(model, n, self.batch_size, **self.options(model))
         elif self.source == "translations":
             yield from (model.translate(a) for (a,) in split.batches(("a",), self.batch_size))
         else:

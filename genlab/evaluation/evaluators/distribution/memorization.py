@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Gt, Lt
@@ -41,7 +41,7 @@ class Memorization(Evaluator):
 
     needs = (Samples,)
 
-    def check(self, split: Split) -> None:
+    def check(self, model: Any, split: Split) -> None:
         choose_extractor(self.extractor, split)
 
     def run(self, model: Samples, split: Split) -> Iterator[tuple[str, Value]]:

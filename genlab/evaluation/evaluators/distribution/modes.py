@@ -44,12 +44,12 @@ class Modes(Evaluator):
     needs = (Samples,)
     notes = {"modes": "class means of the training points; stacks: the shipped classifier mnist, channel by channel"}
 
-    def check(self, split: Split) -> None:
+    def check(self, model: Any, split: Split) -> None:
         if not split.points and split.table.name != "stacked_mnist":
             raise unknown()
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        self.check(split)
+        self.check(model, split)
         quality: float | None = None
         if split.points:
             samples = drawn(model, self.n or POINTS).flatten(1)

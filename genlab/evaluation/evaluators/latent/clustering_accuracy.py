@@ -38,7 +38,7 @@ class ClusteringAccuracy(Evaluator):
         "batch normalization": "by its running statistics",
     }
 
-    def check(self, split: Split) -> None:
+    def check(self, model: Any, split: Split) -> None:
         labels(split)
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:

@@ -31,7 +31,7 @@ class FrozenFeatures(Evaluator):
     def applies(self, model: Model) -> bool:
         return check_kind(model, self.features)
 
-    def check(self, split: Split) -> None:
+    def check(self, model: Any, split: Split) -> None:
         labels(split)
 
     def read(self, model: Model, *splits: Split) -> list[tuple[NDArray[Any], NDArray[Any]]]:

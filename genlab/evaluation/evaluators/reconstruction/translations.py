@@ -60,7 +60,7 @@ class Translation(MeanEvaluator):
         "input": "the input itself, taken for the translation",
     }
 
-    def check(self, split: Split) -> None:
+    def check(self, model: Any, split: Split) -> None:
         if not split.table.aligned:
             raise ConfigError(
                 "these images have no targets to be compared with",
@@ -69,7 +69,7 @@ class Translation(MeanEvaluator):
             )
 
     def batches(self, model: Any, split: Split, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        self.check(split)
+        self.check(model, split)
         for a, b in split.batches(COLUMNS, self.batch_size, rank, world_size):
             yield (
                 len(a),
