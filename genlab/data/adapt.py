@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,8 @@ from genlab.utils.paths import cache_folder
 IMAGE_KEYS = ("image", "images", "img", "pixel_values", "x")  # of a sample that is a mapping, and of a .npz file
 LABEL_KEYS = ("label", "labels", "target", "y")
 PASSED: dict[str, Any] = {}  # samples passed from Python, by their hash
-SAMPLES = 64  # samples of a torch dataset that are hashed; arrays are hashed whole
+LABELS = ("targets", "labels")  # attributes of torch datasets that hold all labels
+IMAGES = 10_000  # images of a torch dataset with such an attribute that are hashed; all else is hashed whole
 
 
 @dataclass(kw_only=True)
@@ -80,7 +82,7 @@ def as_samples(samples: Any) -> Any:
     try:
         if isinstance(samples, tuple):
             images, labels = samples
-            together: Any = StackDataset(images, np.asarray(labels))  # type: ignore[arg-type]  # any array will do
+            together: Any = StackDataset(images, _as_array(labels))  # type: ignore[arg-type]  # any array will do
             return together
         if len(samples) and hasattr(samples, "__getitem__") and not isinstance(samples, Mapping | str | bytes):
             return samples
@@ -95,13 +97,16 @@ def as_samples(samples: Any) -> Any:
 
 
 def samples_hash(samples: Any) -> str:
-    """sha256 (hex) of arrays, or of the length and 64 samples of a torch dataset; ConfigError if its samples vary."""
+    """sha256 (hex) of arrays, or of all labels and up to 10,000 images of a torch dataset.
+
+    Labels are read from its attribute `targets` or `labels`; without one, every sample is read and hashed. ConfigError
+    if its samples vary.
+    """
     digest = hashlib.sha256()
-    for part in samples.datasets if isinstance(samples, StackDataset) else [samples]:
+    together = isinstance(samples, StackDataset) and isinstance(samples.datasets, tuple)
+    for part in samples.datasets if together else [samples]:
         if isinstance(part, np.ndarray | Tensor):
-            array = np.ascontiguousarray(part)
-            digest.update(f"{array.dtype.str} {array.shape}".encode())
-            digest.update(array.reshape(-1).view(np.uint8).data)
+            _absorb(part, digest)
             continue
         digest.update(f"{len(part)} {_fingerprint(part, 0)}".encode())
         if _fingerprint(part, 0) != _fingerprint(part, 0):
@@ -110,9 +115,44 @@ def samples_hash(samples: Any) -> str:
                 f"the {type(part).__name__} to train on",
                 "remove random transforms; dataset.flip and model.augment augment instead",
             )
-        for index in range(0, len(part), max(1, len(part) // SAMPLES)):
+        labels = _labels_of(part)
+        if labels is not None:
+            _absorb(labels, digest)
+        for index in range(0, len(part), 1 if labels is None else -(-len(part) // IMAGES)):
             digest.update(_fingerprint(part, index).encode())
     return digest.hexdigest()
+
+
+def _labels_of(dataset: Any) -> NDArray[Any] | None:
+    """All labels that an attribute of the torch dataset holds, or None."""
+    for name in LABELS:
+        with contextlib.suppress(ConfigError, TypeError, ValueError):  # of another kind, length or shape
+            labels = _as_array(getattr(dataset, name, None))
+            if len(labels) == len(dataset):
+                return labels
+    return None
+
+
+def _absorb(values: Any, digest: hashlib._Hash) -> None:
+    array = np.ascontiguousarray(_as_array(values))
+    digest.update(f"{array.dtype.str} {array.shape}".encode())
+    digest.update(array.reshape(-1).view(np.uint8).data)
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    """An array, a tensor or a list as an array; ConfigError for a dtype other than numbers, bool and strings."""
+    try:
+        array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    except TypeError:
+        array = None
+    if array is None or array.dtype.kind not in "biufSU":
+        dtype = getattr(values if array is None else array, "dtype", type(values).__name__)
+        raise ConfigError(
+            f"samples or labels of {dtype} are not usable",
+            "the images to train on",
+            "convert images to uint8 or float32, labels to integers or strings",
+        )
+    return array
 
 
 def _fingerprint(samples: Any, index: int) -> str:
@@ -152,7 +192,7 @@ def _read(samples: Any, index: int, size: int | None) -> tuple[NDArray[Any], Any
             image, label = sample[0], sample[1] if len(sample) > 1 else None
         else:
             image, label = sample, None
-        return _as_pixels(image, size), label
+        return _as_pixels(image, size), _as_array(label) if isinstance(label, Tensor) else label
     except GenlabError:
         raise
     except Exception as error:  # a foreign dataset may raise anything
@@ -169,10 +209,12 @@ def _as_pixels(image: Any, size: int | None) -> NDArray[Any]:
     """uint8 (C, H, W), of the side `size` unless None; of a point float32 (D, 1, 1). ValueError for anything else."""
     if isinstance(image, Image.Image):
         image = in_mode(image, 1 if image.mode[0] in "1LI" else 3)
-    array = np.asarray(image)
+    array = _as_array(image)
     if array.ndim == 1 and not np.isfinite(array).all():
         raise ValueError("a point is not finite")
-    if array.ndim == 1 and size is None:
+    if array.ndim == 1:
+        if size:
+            raise ConfigError("points have no size", "key dataset.size", "leave it out")
         return array.astype(np.float32).reshape(-1, 1, 1)
     array = array[None] if array.ndim == 2 else array
     if array.ndim != 3 or (array.shape[0] in (1, 3)) == (array.shape[2] in (1, 3)):
@@ -196,7 +238,9 @@ def _as_labels(labels: list[Any], names: Any) -> tuple[NDArray[Any] | None, list
     try:
         array = np.array([np.asarray(label) for label in labels]).reshape(len(labels), -1)
     except ValueError as error:
-        raise DataError(f"the labels are not alike ({error})", "", "give each sample one label, or none") from None
+        raise DataError(
+            f"the labels are not alike ({error})", "the samples to train on", "give each sample one label, or none"
+        ) from None
     if array.shape[1] > 1 and np.isin(array, (0, 1)).all():
         return array.astype(np.uint8), [f"attribute_{number}" for number in range(array.shape[1])]
     if array.shape[1] != 1 or array.dtype.kind not in "iubU":

@@ -79,8 +79,9 @@ class StoredDataset(Dataset):
     """
 
     contiguous: ClassVar[bool] = False  # hold out the end of train instead of random images: neighbors look alike
-    not_in_store: ClassVar[frozenset[str]] = frozenset(  # keys that change no pixel of the store
-        {"root", "valid", "test", "split_seed", "flip", "limit", "num_labels", "classes", "seed"}
+    places: ClassVar[frozenset[str]] = frozenset({"root", "path"})  # keys that say where the files are
+    not_in_store: ClassVar[frozenset[str]] = places | frozenset(  # keys that change no pixel of the store
+        {"valid", "test", "split_seed", "flip", "limit", "num_labels", "classes", "seed"}
     )
 
     root: str | None = None
@@ -164,7 +165,8 @@ class StoredDataset(Dataset):
     @property
     def fingerprint(self) -> str:
         """sha256 (hex) of everything that determines the training images; independent of the paths of the files."""
-        keys = {key: value for key, value in self._keys().items() if key not in ("root", "seed") and value is not None}
+        left_out = {*self.places, "seed"}
+        keys = {key: value for key, value in self._keys().items() if key not in left_out and value is not None}
         if self.classes:
             keys["classes"] = sorted(set(self.classes))
         return json_hash({**self.store_key, **keys})

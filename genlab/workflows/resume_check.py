@@ -13,6 +13,7 @@ from genlab.checkpoint import manager
 from genlab.config.parameters import parameters
 from genlab.core.model import Samples, capabilities
 from genlab.core.sampling import sample_options
+from genlab.data.dataset import StoredDataset
 from genlab.errors import CheckpointError
 from genlab.runs import provenance, run_folder
 from genlab.utils.terminal import say
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 # the length (if a schedule depends on it) change the weights; they give a warning. The number of processes is
 # compared separately.
 FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.devices", "trainer.threads",
-             "trainer.log_every", "checkpoint", "evaluator", "logger", "dataset.root", "dry_run",
-             "name")  # fmt: skip
+             "trainer.log_every", "checkpoint", "evaluator", "logger", "dry_run", "name",
+             *(f"dataset.{key}" for key in sorted(StoredDataset.places)))  # fmt: skip
 INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
 
 

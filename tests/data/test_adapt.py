@@ -15,7 +15,7 @@ from torchvision.transforms import RandomHorizontalFlip, ToTensor
 
 import genlab
 from genlab.cli import main
-from genlab.data.adapt import adapt, build_dataset, pass_samples
+from genlab.data.adapt import adapt, build_dataset, pass_samples, samples_hash
 from genlab.data.loader import Data
 from genlab.errors import ConfigError, DataError, GenlabError
 from genlab.registry import DATASETS, discover
@@ -148,6 +148,52 @@ def test_one_data_set_is_given() -> None:
         genlab.train(["dataset=digits"], dataset=GRAY)
 
 
+class Labeled(torch.utils.data.Dataset[Any]):
+    """1,000 equal images; `targets` only if asked for."""
+
+    def __init__(self, labels: Any, attribute: bool) -> None:
+        self._labels = labels
+        if attribute:
+            self.targets = labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> Any:
+        return GRAY[0], int(self._labels[index])
+
+
+@pytest.mark.parametrize("attribute", [True, False])
+@pytest.mark.parametrize("kind", [list, torch.tensor])
+def test_one_other_label_makes_another_data_set(attribute: bool, kind: Any) -> None:
+    labels = [0] * 1000
+    other = [*labels[:776], 1, *labels[777:]]
+    hashes = [samples_hash(Labeled(kind(each), attribute)) for each in (labels, labels, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_tensors_that_require_gradients_are_samples() -> None:
+    images = torch.from_numpy(GRAY).div(255).requires_grad_()
+    assert np.array_equal(pixels(adapt(images).open(CPU)), GRAY[:, None])
+
+
+def test_points_have_no_size() -> None:
+    with pytest.raises(ConfigError, match=r"points have no size; key dataset\.size; leave it out"):
+        adapt(np.zeros((5, 2)), size=8).open(CPU)
+
+
+def test_an_array_elsewhere_is_the_same_data(tmp_path: Path) -> None:
+    found = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        np.save(folder / "x.npy", GRAY)
+        found.append(build_dataset({"name": "array", "path": str(folder / "x.npy")}, seed=0).fingerprint)
+    assert found[0] == found[1]
+    words = ["train", "dataset=array", *TINY, f"hydra.run.dir={tmp_path / 'run'}"]
+    assert main.main([*words, "trainer.steps=1", f"dataset.path={tmp_path / 'a/x.npy'}"]) == 0
+    assert main.main(["resume", str(tmp_path / "run"), "trainer.steps=2", f"dataset.path={tmp_path / 'b/x.npy'}"]) == 0
+
+
 def use(samples: Any) -> None:
     for _ in range(40):  # a random transform may once leave a sample as it is
         pass_samples(samples)
@@ -171,7 +217,12 @@ def use(samples: Any) -> None:
         (iter(GRAY), "pass a NumPy array"),
         (FakeData(9, (3, 8, 8), transform=RandomHorizontalFlip(), random_offset=1), "the samples change"),
         (TensorDataset(torch.zeros(3, 8, 8), torch.zeros(3)), "the labels are float32"),
-        ([None, 1], "sample 0 cannot be read"),
+        ([None, 1], "cannot be read|are not usable"),
+        (
+            torch.zeros(5, 8, 8, dtype=torch.bfloat16),
+            r"torch\.bfloat16 are not usable; the images to train on",
+        ),
+        (np.array([[{}]], dtype=object), "object are not usable"),
     ],
 )
 def test_samples_that_are_not_usable_are_refused_in_one_line(samples: Any, said: str) -> None:

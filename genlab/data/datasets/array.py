@@ -31,7 +31,7 @@ class Array(AdaptedDataset):
     """
 
     name = "array"
-    not_in_store: ClassVar[frozenset[str]] = AdaptedDataset.not_in_store | {"path", "content"}
+    not_in_store: ClassVar[frozenset[str]] = AdaptedDataset.not_in_store | {"content"}
 
     path: str | None = None
     content: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None

@@ -32,7 +32,7 @@ def fingerprint(paths: Sequence[Path]) -> str:
         for path in paths:
             watched.update(_absorb(path, digest))
     except OSError as error:
-        raise DataError(f"cannot read {error.filename} ({error.strerror})", "", "check the file") from None
+        raise DataError(f"cannot read {error.filename}", str(error.strerror), "check the file") from None
     _remember(memory, digest.hexdigest(), watched)
     return digest.hexdigest()
 
