@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -42,8 +44,42 @@ def scores(model: Model, split: Split, rule: Rule = "auto", batch_size: int = 50
     return torch.cat(found)
 
 
-def normal_threshold(model: Model, train: Split, quantile: float, rule: Rule = "auto", n: int = 5000) -> float:
-    """The `quantile` of the scores of about `n` training images from the whole split."""
-    batch = min(500, n)
-    taken = scores(model, train, rule, batch, every=max(1, len(train) // n))
-    return float(taken.double().quantile(quantile))
+@dataclass(frozen=True)
+class Threshold:
+    """A score above which an image counts as an anomaly, and the rate of normal images that have a higher score.
+
+    `rate` is the expectation; with 95 % probability the rate is between `low` and `high`. `images` were used.
+    """
+
+    value: float
+    rate: float
+    low: float
+    high: float
+    images: int
+
+    def __str__(self) -> str:
+        return (
+            f"threshold {self.value:.6g} from {self.images} validation images: {self.rate:.1%} of normal images are "
+            f"expected above it (95 % interval: {self.low:.1%} to {self.high:.1%})"
+        )
+
+
+def calibrate(score: Tensor, quantile: float) -> Threshold:
+    """The threshold from the scores (n,) of normal images that the model was not trained on.
+
+    It is the k-th smallest score, k = ⌈(n + 1) quantile⌉, at most n. The rate of normal images above it is then
+    distributed as Beta(n + 1 − k, k) (Vovk, Conditional validity of inductive conformal predictors, ACML 2012), or
+    lower if scores are equal. ConfigError without images.
+    """
+    from scipy.special import betaincinv
+
+    n = len(score)
+    if not n:
+        raise ConfigError(
+            "no validation image is normal",
+            "key evaluator.anomaly.normal",
+            "choose other classes, or enlarge dataset.valid",
+        )
+    k = min(n, math.ceil((n + 1) * quantile - 1e-9))
+    low, high = (float(betaincinv(n + 1 - k, k, p)) for p in (0.025, 0.975))
+    return Threshold(float(score.double().sort().values[k - 1]), (n + 1 - k) / (n + 1), low, high, n)

@@ -29,7 +29,7 @@ EXAMPLES = """\
 """
 
 
-QUANTILE = "of training scores, above which an image is an anomaly"
+QUANTILE = "of validation scores, above which an image is an anomaly"
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,25 @@ class Keys:
 
 def anomaly(loaded: LoadedRun, keys: Keys) -> Save:
     """Prints a score per file, or anomalies per class of the test split; a grid shows the most anomalous images."""
-    from genlab.evaluation.anomaly import normal_threshold, scores
+    from genlab.evaluation.anomaly import calibrate, scores
 
     _check(loaded)
     files = user_images.files_at(keys.image) if keys.image else []
     data = loaded.data()
-    limit = normal_threshold(loaded.model, data.split("train"), keys.quantile, keys.score)
+    limit = calibrate(scores(loaded.model, data.split("valid"), keys.score), keys.quantile)
     if files:
         images = user_images.read(files, data.shape)
         score = _own_scores(loaded, images, keys.score)
         order = score.argsort(descending=True, stable=True)[: keys.n]
-        _show_files([files[i] for i in order.tolist()], score[order], limit)
+        _show_files([files[i] for i in order.tolist()], score[order], limit.value)
         images = images[order]
     else:
         test = data.split("test")
         score = scores(loaded.model, test, keys.score)
-        _show_classes(score, test.classes(), data.label_names or [], limit)
+        _show_classes(score, test.classes(), data.label_names or [], limit.value)
         rows = test.indices[score.argsort(descending=True, stable=True)[: keys.n].to(test.indices.device)]
         (images,) = test.table.read(rows, ("image",))
-    echo(f"threshold {limit:.6g}: the {keys.quantile:g} quantile of training scores")
+    echo(str(limit))
     return grid(images, min(keys.columns, len(images)))
 
 
@@ -111,6 +111,6 @@ def _show_classes(score: Tensor, classes: Tensor | None, names: list[str], limit
 
 
 COMMAND = ImageCommand(
-    "anomaly", "Score images; those above a quantile of the training images' scores are anomalies.", EXAMPLES, Keys,
+    "anomaly", "Score images; those above a quantile of the validation images' scores are anomalies.", EXAMPLES, Keys,
     anomaly, "anomalies",
 )  # fmt: skip

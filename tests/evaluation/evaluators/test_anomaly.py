@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from genlab.data.datasets.digits import Digits
 from genlab.data.loader import Data
 from genlab.engine.evaluate import evaluate
 from genlab.errors import ConfigError
-from genlab.evaluation.anomaly import normal_threshold, score, scores
+from genlab.evaluation.anomaly import calibrate, score, scores
 from genlab.evaluation.evaluators.reconstruction.anomaly import Anomaly
 from genlab.registry import MODELS, discover
 from genlab.reports.grid import image_grid
@@ -69,22 +68,48 @@ def test_the_score_is_the_models_own_or_its_reconstructions_error(ones: Data) ->
         score(Model(), image, "reconstruction")
 
 
-def test_the_threshold_is_a_quantile_of_training_scores(ones: Data) -> None:
-    train = brightness(ones, "train").double()
-    with torch.no_grad():
-        assert normal_threshold(Blank(), ones.split("train"), 0.9) == pytest.approx(np.quantile(train, 0.9))
-        few = normal_threshold(Blank(), ones.split("train"), 0.5, n=len(train) // 4)
-    assert train.quantile(0.3) < few < train.quantile(0.7)
+class Memory(Blank):
+    """Reconstructs exactly the images that it was trained on, and the others as black."""
+
+    def __init__(self, train: Tensor) -> None:
+        super().__init__()
+        self.train_images = {image.numpy().tobytes() for image in train}
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        known = torch.tensor([each.numpy().tobytes() in self.train_images for each in image])
+        return image * known[:, None, None, None]
+
+
+def test_a_model_that_knows_its_training_images_by_heart_calls_few_new_ones_anomalies(ones: Data) -> None:
+    model = Memory(ones.split("train").first(10_000, ("image",))[0])
+    found = dict(evaluate(Anomaly(), model, ones, seed=0, split="test"))
+    assert found["threshold"] > 0
+    assert found["expected_rate_low"] < 0.05 < found["expected_rate_high"]
+    assert found["false_positive_rate"] < 0.25
+
+
+def test_the_expected_rate_and_its_interval_are_those_of_repeated_calibrations() -> None:
+    source = torch.Generator().manual_seed(0)
+    drawn = torch.rand(4000, 50, generator=source)
+    found = [calibrate(each, 0.9) for each in drawn]
+    true_rates = torch.tensor([1 - each.value for each in found])  # of scores uniform in [0, 1]
+    assert true_rates.mean().item() == pytest.approx(found[0].rate, abs=0.003)
+    outside = (true_rates < found[0].low) | (true_rates > found[0].high)
+    assert outside.double().mean().item() == pytest.approx(0.05, abs=0.01)
+    assert (found[0].images, calibrate(drawn[0, :18], 0.95).rate) == (50, pytest.approx(1 / 19))
+    assert "5.3% of normal images are expected above it" in str(calibrate(drawn[0, :18], 0.95))
+    with pytest.raises(ConfigError, match="no validation image is normal"):
+        calibrate(drawn[0, :0], 0.9)
 
 
 def test_while_training_the_other_classes_validation_images_are_the_strange_ones(ones: Data) -> None:
     found = dict(evaluate(Anomaly(), Blank(), ones, seed=0))
     normal, strange = brightness(ones, "valid"), brightness(ones, "outside")
     assert found["auroc"] == pytest.approx(area_by_pairs(strange, normal))
-    limit = np.quantile(brightness(ones, "train").double(), 0.95)
+    limit = calibrate(normal, 0.95).value
     assert found["threshold"] == pytest.approx(limit)
     assert found["true_positive_rate"] == pytest.approx((strange > limit).double().mean().item())
-    assert found["false_positive_rate"] == pytest.approx((normal > limit).double().mean().item())
+    assert "false_positive_rate" not in found  # by construction of the threshold
 
 
 def test_on_the_test_split_labels_say_which_image_is_strange(ones: Data) -> None:

@@ -15,8 +15,8 @@ from genlab.core.model import Model, Scores
 from genlab.core.values import Diagnosis, Image, Value
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
-from genlab.evaluation.anomaly import Rule, can_score, normal_threshold, scores
-from genlab.registry import EVALUATORS, Count, NonNegativeInt, PositiveInt, keyword_parameters
+from genlab.evaluation.anomaly import Rule, Threshold, calibrate, can_score, scores
+from genlab.registry import EVALUATORS, Count, NonNegativeInt, keyword_parameters
 from genlab.reports.grid import image_grid
 
 
@@ -26,18 +26,18 @@ class Anomaly(Evaluator):
     """AUROC of the images outside the normal classes, and the rates of images whose score exceeds a threshold.
 
     `normal` are the normal classes; None: those that the model was trained on. `score` is the rule of
-    genlab.evaluation.anomaly. The threshold is the `quantile` of about `train_images` training scores. If validation
-    has normal images only, the validation images of other classes, the split `outside`, are added to it.
+    genlab.evaluation.anomaly. The threshold is the `quantile` of the scores of normal validation images; on
+    them themselves there is no `false_positive_rate`. `expected_rate`, with its 95 % interval, is the rate of other
+    normal images above it. To validation images of the normal classes, those of others, the split `outside`, are added.
     """
 
     normal: Annotated[list[NonNegativeInt], MinLen(1)] | None = None
     score: Rule = "auto"
     quantile: Annotated[float, Gt(0), Lt(1)] = 0.95
-    train_images: PositiveInt = 5000
     n: Count = 32
     columns: Count = 8
 
-    notes = {"positive": "images outside the normal classes"}
+    notes = {"positive": "images outside the normal classes", "threshold": "of the normal validation images"}
 
     def applies(self, model: Model) -> bool:
         return can_score(model)
@@ -45,14 +45,27 @@ class Anomaly(Evaluator):
     def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
         splits = _with_outside(split)
         score = torch.cat([scores(model, each, self.score) for each in splits])
-        limit = normal_threshold(model, split.sibling("train"), self.quantile, self.score, self.train_images)
-        yield "threshold", limit
         anomalous = self._anomalous(splits)
+        limit = self._threshold(model, split, score, anomalous)
+        yield "threshold", limit.value
+        yield "expected_rate", limit.rate
+        yield "expected_rate_low", limit.low
+        yield "expected_rate_high", limit.high
         if anomalous is not None and anomalous.any() and not anomalous.all():
-            yield from self._rates(score, anomalous, limit, model)
+            yield from self._rates(score, anomalous, limit.value, model)
+            if split.name != "valid":
+                yield "false_positive_rate", (score[~anomalous] > limit.value).double().mean()
         elif self.normal or anomalous is not None:
             yield "no_anomalies", Diagnosis(_one_sided(split.name, anomalous))
         yield "most_and_least_anomalous", self._grid(splits, score)
+
+    def _threshold(self, model: Model, split: Split, score: Tensor, anomalous: Tensor | None) -> Threshold:
+        """From the normal validation images, whose scores are known if `split` is that of validation."""
+        if split.name != "valid":
+            valid = split.sibling("valid")
+            parts = _with_outside(valid) if self.normal else [valid]
+            score, anomalous = torch.cat([scores(model, each, self.score) for each in parts]), self._anomalous(parts)
+        return calibrate(score if anomalous is None else score[~anomalous], self.quantile)
 
     def _anomalous(self, splits: list[Split]) -> Tensor | None:
         """Whether each image is outside the normal classes (N,); None if the data have no classes."""
@@ -81,7 +94,6 @@ class Anomaly(Evaluator):
         area = float(roc_auc_score(anomalous.numpy(), score.double().numpy()))
         yield "auroc", area
         yield "true_positive_rate", (score[anomalous] > limit).double().mean()
-        yield "false_positive_rate", (score[~anomalous] > limit).double().mean()
         if area < 0.5:
             yield "below_chance", Diagnosis(_below_chance(area, model, self.score))
 
