@@ -16,6 +16,7 @@ REFUSED = {  # error numbers of the system for a path that is wrong or forbidden
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO,
     errno.EIO, errno.ESTALE,
 }  # fmt: skip
+ADDRESS_SPACE = ("failed to map segment", "can't start new thread", "Cannot allocate memory")  # of loaders and threads
 PEER_GONE = 113  # exit code of such a process, without a message, when another one failed
 
 
@@ -106,6 +107,8 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
     text = str(error)
     kind = type(error).__name__
     size = f"trainer.batch_size is {batch_size}" if batch_size else "the batch"
+    if any(sign in text for sign in ADDRESS_SPACE) or getattr(error, "errno", None) == errno.ENOMEM:
+        return ResourceError("out of address space", "this process", "allow it more: ulimit -v unlimited")
     exhausted = "DefaultCPUAllocator" in text or "MPS backend out of memory" in text
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or exhausted:
         return ResourceError("out of memory", size, "use a smaller trainer.batch_size, or trainer.grad_accum_steps=4")

@@ -13,6 +13,7 @@ from genlab.data.splits import Held
 from genlab.data.store import lmdb_file
 from genlab.data.store.encoded import Chain
 from genlab.data.store.lmdb_values import values
+from genlab.errors import DataError
 from genlab.registry import DATASETS, PositiveInt
 
 Category = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")]
@@ -42,6 +43,8 @@ class LSUN(StoredDataset):
         files = [self.find(f"LSUN's {name}", hint, f"lsun/{name}", name) for name in names]
         for file in files:
             lmdb_file.check(file.parent)
+        if files[0].samefile(files[1]):
+            raise DataError("LSUN's train and val are one file", str(files[0].resolve()), "download the other one")
         return files
 
     def read(self) -> Source:

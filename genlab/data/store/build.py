@@ -25,7 +25,7 @@ from genlab.errors import ResourceError
 from genlab.utils.terminal import say
 
 IMAGES = "images.npy"
-SKIPPABLE = 0.001  # the largest fraction of unreadable images that `on_error: skip` accepts
+SKIPPABLE = 0.001  # the largest fraction of unreadable images that `on_error: skip` accepts; one is always accepted
 
 Progress = Callable[[int, int], None]
 
@@ -100,7 +100,7 @@ def _decode(file: Path, source: Source, encoded: Encoded, progress: Progress | N
     start = header(shape)
     known = _prepare(file, start, len(start) + int(np.prod(shape)))
     job = DecodeJob(encoded, source.form, str(file), len(start), source.skip_unreadable, source.skip_key, known)
-    blocks = decode_all(job, int(SKIPPABLE * count), progress)
+    blocks = decode_all(job, max(min(1, count - 1), int(SKIPPABLE * count)), progress)
     bad = {index: why for block in blocks for index, why in block.bad.items()}
     if bad:
         say(f"warning: {len(bad)} of {count} images cannot be read and are left out; the first is {bad[min(bad)]}")

@@ -155,6 +155,14 @@ def test_lsun_reads_its_databases_and_leaves_them_alone(tmp_path: Path, inside: 
         data.batches(("image", "label"), 4)
 
 
+def test_lsun_refuses_one_file_for_both_splits(tmp_path: Path) -> None:
+    home = synthetic.lsun(tmp_path)
+    (home / "bedroom_val_lmdb" / "data.mdb").unlink()
+    (home / "bedroom_val_lmdb" / "data.mdb").symlink_to(home / "bedroom_train_lmdb" / "data.mdb")
+    with pytest.raises(DataError, match="train and val are one file"):
+        LSUN(root=str(tmp_path), size=16).open(CPU)
+
+
 def test_lsun_says_which_file_goes_where(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"put it at {tmp_path}/lsun/tower_train_lmdb/data.mdb"):
         LSUN(root=str(tmp_path), category="tower").check()
