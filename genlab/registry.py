@@ -45,6 +45,7 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 OpenFraction = Annotated[float, Gt(0), Lt(1)]  # without 0 and 1
 Truncation = Annotated[float, Ge(0), Le(2), Field(description="ψ; below 1: better and less varied, 0: the mean style")]
 ClassLabel = Annotated[NonNegativeInt | None, Field(description="a class; null: every class in turn")]
+AnomalyRule = Literal["auto", "reconstruction"]  # genlab/evaluation/anomaly.py
 # A length of training: an integer counts optimizer steps; "2ep" epochs; "5%" a fraction of the whole run.
 DURATION = r"^\d+(\.\d+)?(%|ep|epochs?)$"
 Duration = PositiveInt | Annotated[str, StringConstraints(pattern=DURATION)]

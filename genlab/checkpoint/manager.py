@@ -86,7 +86,7 @@ class Checkpoints:
             path = self.folder / name
             try:
                 if step_of(name) is None:
-                    raise CheckpointError(f"'{name}' is not the name of a checkpoint")
+                    raise CheckpointError(f"'{name}' is not the name of a checkpoint", str(self.folder), "remove it")
                 loaded = read(path)
             except CheckpointError as error:
                 bad.append(f"{name} ({_reason(error)})")

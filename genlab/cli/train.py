@@ -42,7 +42,9 @@ def run(options: argparse.Namespace) -> int:
         return sweep(planned, options.jobs, show_only=options.cfg is not None)
     composed = compose.compose(options.overrides, options.config_dir, options.plugin, options.device)
     if options.cfg:
-        echo(*compose.as_yaml(composed.config).splitlines())
+        from genlab.config.yaml_file import dump_config
+
+        echo(*dump_config(composed.config).decode().splitlines())
         return 0
     compose.precheck(composed.config, options.plugin)  # reports errors before torch is loaded
     count = launcher.wanted(composed.config)

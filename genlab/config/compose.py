@@ -146,13 +146,6 @@ def override_stored(stored: Mapping[str, Any], arguments: Sequence[str]) -> dict
     return config
 
 
-def as_yaml(config: Mapping[str, Any]) -> str:
-    """A resolved configuration as YAML text, keys in their order."""
-    import yaml
-
-    return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-
-
 def private_folders(config_dirs: Sequence[str]) -> list[Path]:
     """The --config-dir folders. All their files are checked before Hydra reads one."""
     own = search_path().resolve()

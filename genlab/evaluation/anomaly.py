@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,8 +12,7 @@ from genlab.core import rng
 from genlab.core.model import Model, Reconstructs, Scores
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
-
-Rule = Literal["auto", "reconstruction"]
+from genlab.registry import AnomalyRule
 
 
 def can_score(model: Model) -> bool:
@@ -22,7 +20,7 @@ def can_score(model: Model) -> bool:
     return isinstance(model, Scores | Reconstructs) and not model.conditions
 
 
-def score(model: Model, image: Tensor, rule: Rule = "auto") -> Tensor:
+def score(model: Model, image: Tensor, rule: AnomalyRule = "auto") -> Tensor:
     """Scores (N,), larger is more anomalous, of images (N, C, H, W).
 
     `auto`: the model's own score where it has one (VAE: −log p(x|μ(x)) + KL, the pixels as they are; RBM: the free
@@ -35,7 +33,7 @@ def score(model: Model, image: Tensor, rule: Rule = "auto") -> Tensor:
     return (model.reconstruct(image) - image).square().flatten(1).sum(1)
 
 
-def scores(model: Model, split: Split, rule: Rule = "auto", batch_size: int = 500, every: int = 1) -> Tensor:
+def scores(model: Model, split: Split, rule: AnomalyRule = "auto", batch_size: int = 500, every: int = 1) -> Tensor:
     """Scores (n,), on the host, of a split's images, or of those in every so many-th of its batches."""
     found = []
     for index, (image,) in enumerate(split.batches(("image",), batch_size, 0, every)):

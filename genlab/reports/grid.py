@@ -11,6 +11,7 @@ from torch import Tensor
 from genlab.core.model import Model
 from genlab.core.sampling import classes_in_turn
 from genlab.core.values import Image
+from genlab.utils.image_file import as_bytes
 
 PAPER = 255  # uint8 value of the gaps between images
 
@@ -23,7 +24,7 @@ def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: i
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
         raise ValueError(f"a grid takes images (N, 1 or 3, H, W), not {tuple(images.shape)}")
-    pixels = images.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
+    pixels = as_bytes(images)
     factor = max(1, side // pixels.shape[2])
     pixels = pixels.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
     n, channels, height, width = pixels.shape

@@ -77,9 +77,10 @@ def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, s
         yield f"tensorboard --logdir {shlex.quote(str(run))}", f"{shown} in the browser"
     if "Translates" in can:
         yield f"genlab translate {target}", "test images beside their translations"
-    if "Samples" in can and record["data"].get("shape", ())[1:] != [1, 1]:  # points are not images
+    images = record["data"].get("shape", ())[1:] != [1, 1]  # not points
+    if "Samples" in can and images:
         yield f"genlab sample {target} n=64", "more samples"
-    if "Reconstructs" in can:
+    if "Reconstructs" in can and images:
         yield f"genlab reconstruct {target}", "test images beside their reconstructions"
     yield f"genlab eval {target}", "the objective on the test split"
     if "Samples" in can and record["data"]["name"] in WITH_MODES:

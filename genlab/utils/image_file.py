@@ -78,7 +78,7 @@ def load_arrays(path: Path, *names: Sequence[str]) -> list[Any]:
         raise
     except Exception as error:  # numpy, zip and safetensors raise several kinds on a damaged or hostile file
         said = " ".join(str(error).split())[:100]
-        raise DataError(f"{path} is not readable ({type(error).__name__}: {said})", "", "write it again") from None
+        raise DataError(f"{path} is not readable", f"{type(error).__name__}: {said}", "write it again") from None
 
 
 def _pick(path: Path, arrays: Mapping[str, Any], names: Sequence[Sequence[str]]) -> list[Any]:
@@ -90,4 +90,4 @@ def _pick(path: Path, arrays: Mapping[str, Any], names: Sequence[Sequence[str]])
 
 def _check_memory(path: Path, size: int) -> None:
     if size > (free := free_host_memory()):
-        raise ResourceError(f"{path} needs {size_text(size)} of memory, {size_text(free)} are free", "", "use fewer")
+        raise ResourceError(f"{path} needs {size_text(size)} of memory", f"{size_text(free)} are free", "use fewer")

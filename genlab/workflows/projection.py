@@ -45,8 +45,3 @@ def pace(done: float) -> float:
     """Share of the largest step: up in the first twentieth, down along half a cosine in the last quarter."""
     down = min(1.0, (1 - done) / SHRINKS)
     return (0.5 - 0.5 * math.cos(math.pi * down)) * min(1.0, done / GROWS)
-
-
-def psnr(image: Tensor, target: Tensor) -> Tensor:
-    """10 log₁₀(1 / mean squared difference) in dB, (N,), of images (N, C, H, W) in [0, 1]."""
-    return -10 * (image - target).square().flatten(1).mean(1).clamp(min=1e-12).log10()

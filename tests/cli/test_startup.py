@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import genlab
+from genlab import cli
 from genlab.cli import main
 from genlab.config import compose
 from genlab.config.precheck import GROUPS, OPEN_GROUPS, known_specs
@@ -42,6 +43,12 @@ sys.modules["torch"] = None
 from genlab.cli import main
 print([main.main(command) for command in json.loads(sys.argv[1])])
 """
+HELP = """
+import sys
+sys.modules["torch"] = None
+from genlab.cli import COMMANDS, load_command
+print(*[name for name in COMMANDS if load_command(name).parser().format_help()])
+"""
 TRAINING = """
 import sys
 from genlab.cli import main
@@ -67,6 +74,11 @@ def fresh(code: str, *arguments: str) -> tuple[str, list[str]]:
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1], done.stderr.splitlines()
+
+
+def test_no_command_needs_torch_to_show_its_help() -> None:
+    shown, _ = fresh(HELP)
+    assert shown.split() == list(cli.COMMANDS)
 
 
 def test_commands_are_refused_without_torch() -> None:

@@ -207,9 +207,10 @@ def test_what_is_logged_is_explained(small: Build) -> None:
 
 
 def test_what_a_model_may_have_is_explained() -> None:
-    """docs/adding-a-model.md names each method and attribute of the contract."""
+    """docs/adding-a-model.md explains each method and attribute of the contract in a table row or a bullet."""
     prose = re.sub(r"```.*?```", "", (CONFIGS.parent / "docs/adding-a-model.md").read_text(), flags=re.DOTALL)
-    spans = re.findall(r"`([^`]+)`", prose)
+    terms = re.findall(r"^\| ([^|]*) \|", prose, re.M) + re.findall(r"^- (`[^.]*?`(?: and `[^.]*?`)?)", prose, re.M)
+    spans = [span for term in terms for span in re.findall(r"`([^`]+)`", term)]
     explained = {name for span in spans for name in re.findall(r"\w+", span)}
     wanted = {name for kind in (Model, *CAPABILITIES) for name in {*vars(kind), *kind.__annotations__}}
     assert sorted(name for name in wanted - explained if not name.startswith("_")) == []

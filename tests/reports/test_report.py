@@ -162,6 +162,18 @@ def test_next_commands_are_only_what_the_model_can_do(run: Path) -> None:
     assert "tensorboard" not in commands
 
 
+def test_next_commands_show_no_images_of_points(run: Path) -> None:
+    record = {
+        **RECORD,
+        "model": {**RECORD["model"], "can": ["Samples", "Reconstructs"]},
+        "data": {**RECORD["data"], "shape": [2, 1, 1]},
+    }
+    commands = " ".join(command for command, _ in next_commands(run, record))
+    assert "genlab reconstruct" not in commands
+    assert "genlab sample" not in commands
+    assert "genlab eval" in commands
+
+
 @pytest.mark.parametrize(
     ("can", "data", "told"),
     [

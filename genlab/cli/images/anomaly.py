@@ -11,8 +11,7 @@ from pydantic import Field
 from genlab.cli.images import user_images
 from genlab.cli.images.image_command import Columns, ImageCommand, OwnImages, PNGFile, Save, Seed, grid
 from genlab.errors import ConfigError
-from genlab.evaluation.anomaly import Rule
-from genlab.registry import Count
+from genlab.registry import AnomalyRule, Count
 from genlab.utils.tables import show
 from genlab.utils.terminal import echo
 
@@ -35,7 +34,7 @@ QUANTILE = "of validation scores, above which an image is an anomaly"
 @dataclass(frozen=True)
 class Keys:
     image: OwnImages = None
-    score: Annotated[Rule, Field(description="auto: the model's own score, else the reconstruction error")] = "auto"
+    score: Annotated[AnomalyRule, Field(description="auto: the model's own score, else reconstruction error")] = "auto"
     quantile: Annotated[float, Gt(0), Lt(1), Field(description=QUANTILE)] = 0.95
     n: Annotated[Count, Field(description="images shown, strangest first")] = 32
     columns: Columns = 8
@@ -81,7 +80,7 @@ def _check(loaded: LoadedRun) -> None:
     )
 
 
-def _own_scores(loaded: LoadedRun, images: Tensor, rule: Rule) -> Tensor:
+def _own_scores(loaded: LoadedRun, images: Tensor, rule: AnomalyRule) -> Tensor:
     import torch
 
     from genlab.evaluation.anomaly import score

@@ -153,7 +153,7 @@ def require(loaded: LoadedRun, *needs: str) -> None:
         raise ConfigError(
             f"{loaded.record['data']['name']} holds points, not images",
             f"run {loaded.path}",
-            "try genlab eval RUN evaluator=points",
+            f"try genlab eval RUN{' evaluator=points' if 'Samples' in able else ''}",
         )
 
 

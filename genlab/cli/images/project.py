@@ -43,14 +43,15 @@ def project(loaded: LoadedRun, keys: Keys) -> Save:
     """The given images above those found; prints how near they are."""
     import torch
 
+    from genlab.nn.losses.image_similarity import psnr
     from genlab.workflows import projection
 
     target = user_images.for_model(loaded, user_images.files_at(keys.image))
     decode, start, spread = _search(loaded, keys.space, target)
     found = decode(projection.project(decode, start, spread, target, keys.steps, keys.rate))
-    psnr = projection.psnr(found, target)
-    mean = f", mean of {len(psnr)}" if len(psnr) > 1 else ""
-    echo(f"PSNR {float(psnr.mean()):.2f} dB{mean}; above: given, below: found")
+    ratio = psnr(found, target)
+    mean = f", mean of {len(ratio)}" if len(ratio) > 1 else ""
+    echo(f"PSNR {float(ratio.mean()):.2f} dB{mean}; above: given, below: found")
     return grid(torch.cat([target, found]).cpu(), len(target), gap=GAP)
 
 

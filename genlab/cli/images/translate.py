@@ -74,11 +74,13 @@ def translate(loaded: LoadedRun, keys: Keys) -> Save:
 
 def _function(loaded: LoadedRun, direction: str) -> Callable[[Tensor], Tensor]:
     """The model's translation; ConfigError if it has none in this direction."""
+    from genlab.core.model import TranslatesBack
+
+    require(loaded, "Translates")
     model: Any = loaded.model
     if direction == "ab":
-        require(loaded, "Translates")
         return model.translate
-    if not hasattr(model, "translate_back"):
+    if not isinstance(model, TranslatesBack):
         raise ConfigError(
             f"model '{loaded.config['name']}' does not translate back", f"run {loaded.path}", "leave direction=ba out"
         )

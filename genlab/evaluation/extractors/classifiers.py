@@ -69,7 +69,7 @@ class SmallClassifier(nn.Module):
         try:
             self.network.load_state_dict(load_file(path))
         except Exception as error:  # safetensors and torch raise several kinds of errors on a damaged file
-            raise DataError(f"{path} is damaged ({str(error)[:80]})", "", "install genlab again") from None
+            raise DataError(f"{path} is damaged", str(error)[:80], "install genlab again") from None
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
     except Exception as error:  # pickle, zip and safetensors raise several kinds on a damaged or hostile file
         text = str(error).splitlines()[0][:80]
-        raise DataError(f"{path} holds no weights ({type(error).__name__}: {text})", "", "fetch it again") from None
+        raise DataError(f"{path} holds no weights", f"{type(error).__name__}: {text}", "fetch it again") from None
 
 
 def network(weights: dict[str, Tensor], path: Path) -> nn.Module:
@@ -81,7 +81,7 @@ def network(weights: dict[str, Tensor], path: Path) -> nn.Module:
         found.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
         text = str(error).splitlines()[-1].strip()[:80]
-        raise DataError(f"{path} holds weights of another network ({text})", "", f"fetch {FILES[0]}") from None
+        raise DataError(f"{path} holds weights of another network", text, f"fetch {FILES[0]}") from None
     for name, block in found.named_children():
         if name.startswith("Mixed_"):
             _repool(block, "max" if name == "Mixed_7c" else "mean")

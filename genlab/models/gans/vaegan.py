@@ -90,7 +90,7 @@ class VAEGAN(Model):
         return {"loss": self.beta * kl + nll, "kl": kl, "feature_nll": nll}
 
     def decoder_loss(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-        """θ_Dec: γ·L_llike − L_GAN, non-saturating, each kind of fake by half as in `discriminator_loss`."""
+        """θ_Dec: γ·L_llike − L_GAN, non-saturating; reconstructions and prior samples each count half."""
         # a new one: that of `shared_forward` sends its gradient to the encoder
         rebuilt = self.generate(self.sampled(mean.detach(), log_variance.detach()))
         features, on_rebuilt = self.features_and_logit(rebuilt)

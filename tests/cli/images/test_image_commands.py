@@ -288,6 +288,7 @@ def test_pictures_of_ones_own_are_translated_one_by_one(tmp_path: Path, capsys: 
     ("arguments", "said"),
     [
         (["vae/b"], "it lacks Translates"),
+        (["vae/b", "direction=ba"], "it lacks Translates"),
         (["cyclegan/c", "input=nowhere"], "'nowhere' is not there; key input"),
         (["cyclegan/c", "direction=aa"], "'direction'"),
     ],

@@ -15,8 +15,8 @@ from genlab.core.model import Model, Scores
 from genlab.core.values import Diagnosis, Image, Value
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
-from genlab.evaluation.anomaly import Rule, Threshold, calibrate, can_score, scores
-from genlab.registry import EVALUATORS, Count, NonNegativeInt, keyword_parameters
+from genlab.evaluation.anomaly import Threshold, calibrate, can_score, scores
+from genlab.registry import EVALUATORS, AnomalyRule, Count, NonNegativeInt, keyword_parameters
 from genlab.reports.grid import image_grid
 
 
@@ -32,7 +32,7 @@ class Anomaly(Evaluator):
     """
 
     normal: Annotated[list[NonNegativeInt], MinLen(1)] | None = None
-    score: Rule = "auto"
+    score: AnomalyRule = "auto"
     quantile: Annotated[float, Gt(0), Lt(1)] = 0.95
     n: Count = 32
     columns: Count = 8
@@ -132,7 +132,7 @@ def _one_sided(name: str, anomalous: Tensor | None) -> str:
     )
 
 
-def _below_chance(area: float, model: Model, rule: Rule) -> str:
+def _below_chance(area: float, model: Model, rule: AnomalyRule) -> str:
     """The diagnosis: use another score, or a smaller code that cannot represent anomalous images."""
     found = f"anomalous images score lower than normal ones (AUROC {area:.3f}, chance is 0.5): "
     if isinstance(model, Scores) and rule == "auto":
