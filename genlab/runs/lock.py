@@ -72,7 +72,7 @@ def _open(path: Path) -> int:
 
 
 def _not_ours(path: Path) -> CheckpointError:
-    return CheckpointError(f"'{path.name}' is a link, or not a file", str(path.parent), "remove it")
+    return CheckpointError(f"'{path.name}' is a link or of the wrong type", str(path.parent), "remove it")
 
 
 def is_held(path: Path) -> bool:

@@ -108,16 +108,18 @@ class OwnFolder:
         raise ResourceError(f"'{name}' was removed or replaced by another program", str(self.path), "try again")
 
     def sweep(self) -> None:
-        """Delete the temporary files of killed processes, at any depth, whoever made them."""
+        """Delete the temporary files of killed processes, here and in folders one and two levels down."""
         with self._parent(".") as (top, _):
-            for _, _, names, folder in os.fwalk(".", dir_fd=top):
+            for path, folders, names, folder in os.fwalk(".", dir_fd=top):
+                if path.count("/") == 2:
+                    folders.clear()  # not walked: a hostile folder may be nested without end
                 for name in filter(TEMPORARY.fullmatch, names):
                     with contextlib.suppress(OSError, ValueError):
                         _sweep(name, folder)
 
     @contextlib.contextmanager
     def _parent(self, name: str, make: bool = True) -> Iterator[tuple[int, str]]:
-        """A descriptor of the folder that holds `name`, made if missing and wanted, and the last part of `name`."""
+        """A descriptor of the folder that holds `name`, created if missing and `make`, and the last part of `name`."""
         *parts, last = name.split("/")
         assert not {"", ".", ".."} & set(parts), name
         with contextlib.ExitStack() as opened:
@@ -138,7 +140,7 @@ class OwnFolder:
             yield folder, last
 
     def _refusal(self, name: str) -> CheckpointError:
-        return CheckpointError(f"'{name}' is a link, or not what it should be", str(self.path), "remove it")
+        return CheckpointError(f"'{name}' is a link or of the wrong type", str(self.path), "remove it")
 
 
 def _open_folder(name: str | Path, opened: contextlib.ExitStack, within: int | None = None) -> int:

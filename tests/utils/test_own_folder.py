@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def test_an_open_file_is_missed_where_it_was(folder: OwnFolder) -> None:
             (folder.path / "a").touch()
 
 
-def test_what_killed_processes_left_is_swept_at_any_depth(folder: OwnFolder) -> None:
+def test_what_killed_processes_left_is_swept(folder: OwnFolder) -> None:
     kept = ["a.txt", "x/.tmp-a", "x/y/live"]
     for name in [*kept, ".tmp-a.txt.123", "x/.tmp-b.png.9", "x/y/.tmp-c.1"]:
         folder.write(name, b"")
@@ -121,3 +122,12 @@ def test_what_killed_processes_left_is_swept_at_any_depth(folder: OwnFolder) -> 
         assert sorted(content(folder.path)) == sorted([*kept, "x/.tmp-live.77"])
     folder.sweep()
     assert sorted(content(folder.path)) == sorted(kept)
+
+
+def test_a_sweep_ends_in_folders_nested_without_end(folder: OwnFolder) -> None:
+    with contextlib.chdir(folder.path):
+        for _ in range(2000):
+            os.mkdir("a")
+            os.chdir("a")
+    folder.sweep()
+    subprocess.run(["rm", "-rf", str(folder.path)], check=True)  # pytest's own cleaning recurses
