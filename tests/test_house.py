@@ -21,6 +21,12 @@ def test_no_package_is_too_wide_to_be_read() -> None:
     assert {str(folder): count for folder, count in modules.items() if count > 14} == {}
 
 
+def test_every_folder_with_modules_is_a_package() -> None:
+    # otherwise discovery passes over it in silence
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
 def test_nine_calls_lead_from_the_command_to_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     from genlab.models.autoencoders.vae import VAE
 

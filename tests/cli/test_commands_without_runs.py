@@ -117,3 +117,9 @@ def test_info_shows_an_experiment_as_it_stands(capsys: pytest.CaptureFixture[str
     assert "Paper:   Kingma & Welling 2014" in capsys.readouterr().out
     assert main.main(["info", "workload=dcgan6"]) == 2
     assert "did you mean 'dcgan64'?" in capsys.readouterr().err
+
+
+def test_networks_are_listed_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    words = said(capsys, "list", "networks")
+    assert all(name in words for name in ("dcgan_generator", "film_mlp", "unet"))
+    assert "models" not in words
