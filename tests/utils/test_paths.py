@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from genlab.cli import main
+from genlab.config.compose import compose
 from genlab.errors import ConfigError, DataError, path_error
 from genlab.utils.paths import user_file, user_path
 
@@ -132,3 +133,8 @@ def refuse(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert out == ""
     assert len(errors) == 1, err
     assert errors[0].startswith("genlab: error: ")
+
+
+def test_a_run_folder_below_home(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(place / "home"))
+    assert compose(["hydra.run.dir='~/runs/a'"]).run_dir == place / "home/runs/a"  # made a folder named ~

@@ -58,7 +58,7 @@ class Files:
             with self._open(self.names[index]) as file:
                 data = file.read(MAX_BYTES + 1)
         except OSError as error:
-            raise BadImage(f"cannot be read: {error.strerror}") from None
+            raise BadImage(error.strerror or str(error)) from None
         except Exception as error:  # of a zip: bad checksums, unknown methods, passwords, bad deflate streams, ...
             raise BadImage(f"{type(error).__name__}: {error}") from None
         if len(data) > MAX_BYTES:
