@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genlab.errors import DataError
+from genlab.errors import ConfigError, DataError
 from genlab.utils.paths import user_path
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
     from genlab.data.store.image import BadImage, Form, decode
 
     channels, height, width = shape
+    if (height, width) == (1, 1):
+        raise ConfigError("the run was trained on points, not images", f"image {path}", "use a run of images")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about files that it decodes or that raise BadImage

@@ -16,7 +16,7 @@ from genlab.cli.images import user_images
 from genlab.cli.images.image_command import named
 from genlab.cli.images.translate import Keys
 from genlab.data.store.image import Form, decode
-from genlab.errors import DataError
+from genlab.errors import ConfigError, DataError
 from tests.support.commands import Refused
 
 TRAINED = [
@@ -159,3 +159,8 @@ def test_a_device_or_pipe_of_ones_own_is_refused(own: Path, refused: Refused) ->
     assert "File name too long" in refused("translate", "c/a", f"input={'x' * 300}")
     for key in ("folder", "out"):
         assert f"key {key}" in refused("translate", "c/a", "input=own", f"{key}=~nosuchuser/x.png")
+
+
+def test_a_model_of_points_takes_no_pictures(own: Path) -> None:
+    with pytest.raises(ConfigError, match="trained on points"):  # was a bug in genlab
+        user_images.read([own / "00.png"], (2, 1, 1))
