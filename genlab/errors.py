@@ -16,7 +16,12 @@ REFUSED = {  # error numbers of the system for a path that is wrong or forbidden
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO,
     errno.EIO, errno.ESTALE,
 }  # fmt: skip
-ADDRESS_SPACE = ("failed to map segment", "can't start new thread", "Cannot allocate memory")  # of loaders and threads
+ADDRESS_SPACE = (
+    "failed to map segment",
+    "can't start new thread",
+    "Cannot allocate memory",
+    "std::bad_alloc",
+)  # of loaders and threads
 PEER_GONE = 113  # exit code of such a process, without a message, when another one failed
 
 
@@ -107,8 +112,6 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
     text = str(error)
     kind = type(error).__name__
     size = f"trainer.batch_size is {batch_size}" if batch_size else "the batch"
-    if any(sign in text for sign in ADDRESS_SPACE) or getattr(error, "errno", None) == errno.ENOMEM:
-        return ResourceError("out of address space", "this process", "allow it more: ulimit -v unlimited")
     exhausted = "DefaultCPUAllocator" in text or "MPS backend out of memory" in text
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or exhausted:
         return ResourceError("out of memory", size, "use a smaller trainer.batch_size, or trainer.grad_accum_steps=4")
@@ -119,7 +122,18 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
     gone = "Connection closed by peer" in text or "Connection reset by peer" in text
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (gone or kind.startswith("Dist")):
         return PeerError("another process of this run has ended", "torchrun", "start it again to resume")
+    if _no_address_space(error):
+        return ResourceError("out of address space", "this process", "allow it more: ulimit -v unlimited")
     return None
+
+
+def _no_address_space(error: BaseException) -> bool:
+    """Whether loaders or threads say so, or else 64 MB cannot be reserved now: libraries fail in many ways without."""
+    try:
+        bytearray(2**26)  # untouched, so it takes no memory
+    except MemoryError:
+        return True
+    return getattr(error, "errno", None) == errno.ENOMEM or any(sign in str(error) for sign in ADDRESS_SPACE)
 
 
 def path_error(error: BaseException) -> ConfigError | None:

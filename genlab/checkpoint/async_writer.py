@@ -42,8 +42,9 @@ class Worker:
         Raises the error of an earlier job; the new job is dropped then.
         """
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="genlab-writer", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="genlab-writer", daemon=True)
+            thread.start()  # may fail for want of memory
+            self._thread = thread
         with self._changed:
             self._changed.wait_for(lambda: self._error or self._has_room(nbytes))
             self.check()

@@ -23,6 +23,8 @@ from genlab.errors import (
 from genlab.utils.signals import SIGNALS, Interrupted, as_interrupt, forget_interrupt, interrupt
 from genlab.utils.terminal import STDOUT, echo, say
 
+RESERVE = 8 * 2**20  # bytes of address space; untouched, they take no memory
+
 
 class ExitCode:
     """How a command ends: an exception becomes its documented code, and one line on stderr.
@@ -32,6 +34,7 @@ class ExitCode:
 
     def __init__(self, debug: bool = False) -> None:
         self.debug, self.code = debug, 0
+        self._reserve: bytearray | None = bytearray(RESERVE)
 
     def __enter__(self) -> ExitCode:
         forget_interrupt()
@@ -41,6 +44,7 @@ class ExitCode:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        self._reserve = None  # free what reporting an exhausted memory needs
         if error is None:
             try:
                 sys.stdout.flush()

@@ -45,6 +45,17 @@ def test_jobs_are_done_in_order_beside_the_caller(gate: threading.Event) -> None
     assert {name for _, name in done} == {"genlab-writer"}
 
 
+def test_a_thread_that_cannot_start_is_the_error_that_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    worker = Worker()
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        worker.submit(fail)
+    worker.close()
+
+
 @pytest.mark.parametrize(("limits", "nbytes"), [((2, 1000), 0), ((99, 1000), 500)])
 def test_a_slow_disk_makes_the_caller_wait(limits: tuple[int, int], nbytes: int, gate: threading.Event) -> None:
     worker, done = Worker(*limits), []
