@@ -153,6 +153,6 @@ def test_figures_of_truncated_samples_say_so(capsys: pytest.CaptureFixture[str],
     said(capsys, "eval", "style/a", *words, "evaluator.prdc.sampling.truncation=0.5", "name=prdc_t05")
     protocol = json.loads(Path("outputs/style/a/eval/prdc_t05-test.json").read_text())["protocol"]
     assert protocol["sampling"] == {"truncation": 0.5}
-    assert "unknown key 'sampling.truncation'" in refused(
+    assert "unknown key 'evaluator.prdc.sampling.truncation'" in refused(
         "eval", "gan/b", *words, "evaluator.prdc.sampling.truncation=0.5"
     )
