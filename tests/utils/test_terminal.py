@@ -109,8 +109,8 @@ def test_a_traceback_holds_no_escape_sequences(monkeypatch: pytest.MonkeyPatch) 
         (">&-", 0, ""),
         (">&- 2>&- <&-", 0, ""),
         ("2>/dev/full", 0, ""),
-        (">/dev/full", 5, "standard output cannot be written (No space left on device)"),
-        ("1</dev/null", 5, "standard output cannot be written (Bad file descriptor)"),
+        (">/dev/full", 5, "standard output cannot be written; No space left on device;"),
+        ("1</dev/null", 5, "standard output cannot be written; Bad file descriptor;"),
     ],
 )
 def test_commands_with_closed_and_full_streams(streams: str, code: int, said: str) -> None:
