@@ -6,12 +6,14 @@ Each test finds out which files the commands write, and plants a link in the pla
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import genlab as genlab_package
 from genlab.cli import main
 from genlab.engine.step import Stepper
 from tests.support.synthetic import photo
@@ -183,3 +185,14 @@ def test_what_a_killed_process_left_is_swept_when_the_run_resumes(trained: tuple
         (run / name).write_text("half")
     assert main.main(["resume", str(run), "trainer.steps=3"]) == 0
     assert not [name for name in left if (run / name).exists()]
+
+
+def test_nothing_else_writes_files() -> None:
+    """Outside the data cache and the modules below, no code opens a file to write, or deletes one, by its path."""
+    allowed = {"utils/own_folder.py", "utils/files.py", "utils/file_lock.py", "utils/unique_folder.py",
+               "checkpoint/manager.py", "sweep/jobs.py"}  # fmt: skip
+    writes = re.compile(r"""write_text\(|write_bytes\(|\.unlink\(|rmtree\(path|open\([^)]*["'][wa]b?["']""")
+    root = Path(genlab_package.__file__).parent
+    files = {str(path.relative_to(root)): path.read_text() for path in root.rglob("*.py")}
+    assert [name for name, text in files.items() if writes.search(text) and not name.startswith("data/")
+            and name not in allowed] == []  # fmt: skip
