@@ -69,7 +69,7 @@ def _report(error: BaseException, debug: bool) -> int:
         error = Stopped(signum, "by a signal", "start it again", "resume a run with: genlab resume RUN")
     known = error if isinstance(error, GenlabError) else resource_error(error) or path_error(error)
     if isinstance(error, OSError) and error.filename == STDOUT:
-        known = ResourceError(f"{STDOUT} cannot be written ({error.strerror})", "", "redirect it elsewhere")
+        known = ResourceError(f"{STDOUT} cannot be written", str(error.strerror), "redirect it elsewhere")
     if known is None:
         known = bug(error, "see above" if debug else f"the traceback is in {_save_traceback(error)}")
     word = "stopped" if isinstance(known, Stopped) else "error"
