@@ -214,7 +214,7 @@ def test_a_full_disk_that_shows_in_the_last_flush_has_its_code(
         with ExitCode() as ending:
             print("a line that stays in the buffer")
     assert ending.code == 5
-    assert "standard output cannot be written (No space left" in capsys.readouterr().err
+    assert "standard output cannot be written; No space left" in capsys.readouterr().err
 
 
 def _compose_failed() -> None:
