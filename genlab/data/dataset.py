@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from genlab.core.data_spec import DataSpec
-from genlab.data.labels import Classes, balanced, with_classes
 from genlab.data.loader import Data, Split
 from genlab.data.splits import Held, Indices, Key, carve, in_dataset, limited
 from genlab.data.store import store
@@ -23,6 +22,7 @@ from genlab.data.store.image import PROCESSING, Form
 from genlab.data.store.store import Progress, Source, Store
 from genlab.data.store.stored_array import StoredArray
 from genlab.data.store.table import Table, fits
+from genlab.data.subsets import Classes, balanced, with_classes
 from genlab.errors import ConfigError, DataError
 from genlab.registry import NonNegativeInt, PositiveInt
 from genlab.utils.paths import data_roots

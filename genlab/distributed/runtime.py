@@ -1,4 +1,4 @@
-"""Device, precision, determinism and ranks, which no model file mentions."""
+"""Device, precision, determinism and ranks: everything that a model file leaves to the engine."""
 
 from __future__ import annotations
 

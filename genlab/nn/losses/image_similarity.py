@@ -1,4 +1,4 @@
-"""Similarity of two images: (N,) in float32 for images (N, C, H, W) in [0, 1]; larger is more similar."""
+"""PSNR and SSIM of pairs of images: (N,) in float32 for images (N, C, H, W) in [0, 1]; larger is more similar."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from genlab.core.model import Encodes, Model
 from genlab.data.dataset import Split
-from genlab.data.labels import balanced
+from genlab.data.subsets import balanced
 from genlab.errors import ConfigError
 from genlab.evaluation.latent import codes
 

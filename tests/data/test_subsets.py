@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genlab.data.datasets.digits import Digits
-from genlab.data.labels import balanced, with_classes
+from genlab.data.subsets import balanced, with_classes
 from genlab.errors import ConfigError
 from tests.support import synthetic
 
