@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from genlab import registry
 from genlab.cli import main
 
 PLUGIN = """
@@ -47,14 +50,17 @@ MISTAKES = {
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The flags with which a command knows the mistaken models."""
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The flags with which a command knows the mistaken models, which are forgotten after the test."""
+    monkeypatch.setattr(registry.MODELS, "_entries", dict(registry.MODELS._entries))
+    monkeypatch.setattr(registry, "loaded_plugins", [])
     (tmp_path / "mistaken.py").write_text(PLUGIN)
     (tmp_path / "conf" / "model").mkdir(parents=True)
     for name in MISTAKES:
         (tmp_path / "conf" / "model" / f"mistaken_{name}.yaml").write_text(f"# A mistake\nname: mistaken_{name}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    return ["--plugin", "mistaken", "--config-dir", str(tmp_path / "conf")]
+    yield ["--plugin", "mistaken", "--config-dir", str(tmp_path / "conf")]
+    sys.modules.pop("mistaken", None)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -56,7 +56,7 @@ def test_a_conditional_model_without_labels_is_refused() -> None:
 def test_a_conditional_model_of_attributes_is_refused() -> None:
     settings = {"seed": 0, "model": spec_of("cvae")}
     data: Any = SimpleNamespace(name="faces", shape=SHAPE, num_classes=4, multi_label=True, points=False, columns=())
-    with pytest.raises(ConfigError, match="one class an image"):
+    with pytest.raises(ConfigError, match="one class per image"):
         build_model(settings, data, Runtime(torch.device("cpu")))
 
 
