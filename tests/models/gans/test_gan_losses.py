@@ -67,7 +67,7 @@ def gan(loss: str, **changes: object) -> GAN:
 
 @pytest.mark.parametrize("loss", ["hinge", "wasserstein", "relativistic"])
 def test_a_game_without_targets_refuses_smoothing(loss: str) -> None:
-    with pytest.raises(ConfigError, match="no target for real images.*model.loss=non_saturating"):
+    with pytest.raises(ConfigError, match=r"no target for real images.*model\.loss=non_saturating"):
         gan(loss, regularizers={"smoothing": {}})
 
 
