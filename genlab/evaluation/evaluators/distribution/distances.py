@@ -31,7 +31,7 @@ class FrechetDistance(FeatureSets):
         fake, real, floor = sets
         why = f"the covariance of {real.shape[1]} features needs twice as many"
         instead = "evaluator=kid evaluator.kid.subset_size={}".format
-        self.require(2 * real.shape[1], sets, why, "evaluator.fid", instead)
+        self.require(2 * real.shape[1], sets, why, instead)
         yield f"fid_{name}", fid(fake, real)
         yield f"fid_{name}_floor", fid(floor, real)
         if len(floor) < len(fake):
@@ -97,7 +97,7 @@ class KernelDistance(FeatureSets):
         name, *sets = self.read(model, split)
         fake, real, floor = sets
         why = f"a subset has subset_size={self.subset_size}"
-        self.require(self.subset_size, sets, why, "evaluator.kid", "evaluator.kid.subset_size={}".format)
+        self.require(self.subset_size, sets, why, f"{self.key}.subset_size={{}}".format)
         mean, deviation = kid(fake, real, self.subsets, self.subset_size)
         yield f"kid_{name}", mean
         yield f"kid_{name}_sd", deviation
@@ -118,6 +118,6 @@ class Coverage(FeatureSets):
         name, *sets = self.read(model, split, min(self.images, len(split)))
         fake, real, floor = sets
         why = f"k={self.k} neighbors need twice as many"
-        self.require(2 * self.k, sets, why, "evaluator.prdc", lambda n: f"evaluator.prdc.k={max(1, n // 2)}")
+        self.require(2 * self.k, sets, why, lambda n: f"{self.key}.k={max(1, n // 2)}")
         yield from ((f"{key}_{name}", value) for key, value in prdc(real, fake, self.k).items())
         yield from ((f"{key}_{name}_real", value) for key, value in prdc(real, floor, self.k).items())

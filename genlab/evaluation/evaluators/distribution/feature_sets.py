@@ -106,7 +106,7 @@ class FeatureSets(Evaluator):
         """The data column that the model's images are compared with."""
         return "b" if self.source == "translations" else "image"
 
-    def require(self, least: int, sets: Sequence[Tensor], why: str, key: str, instead: Callable[[int], str]) -> None:
+    def require(self, least: int, sets: Sequence[Tensor], why: str, instead: Callable[[int], str]) -> None:
         """ConfigError if a set has fewer than `least` images; `instead(n)`: what the smallest set, of n, allows."""
         counts = [len(features) for features in sets]
         for count, name in zip(counts, ("generated", "real", "training"), strict=True):
@@ -114,8 +114,8 @@ class FeatureSets(Evaluator):
                 more = self.images < least
                 raise ConfigError(
                     f"{count} {name} images are too few, {why}",
-                    f"key {key}.images={self.images}" + ("" if more else ", but there are no more"),
-                    f"use {f'{key}.images={least} or more, or ' if more else ''}{instead(min(counts))}",
+                    f"key {self.key}.images={self.images}" + ("" if more else ", but there are no more"),
+                    f"use {f'{self.key}.images={least} or more, or ' if more else ''}{instead(min(counts))}",
                 )
 
 
