@@ -45,9 +45,12 @@ $(VENV)-docs/.made: pyproject.toml  # read from the source alone: the site needs
 bench: $(VENV)/.demo  ## compare every workload with its floor loop; write the table to docs/performance.md (about an hour)
 	$(BIN)/python -m benchmarks.run --docs $(BENCH)
 
-acceptance: $(VENV)/.test  ## reproduce published numbers on real data (GENLAB_DATA) and kill each model family 220 times (about two hours)
+acceptance: $(VENV)/.test  ## reproduce published numbers on real data (GENLAB_DATA; about an hour and a half)
 	$(BIN)/pytest -m acceptance
-	$(BIN)/python scripts/acceptance.py --kills
+	$(BIN)/python scripts/acceptance.py
+
+harness: $(VENV)/.test  ## kill, damage, fill and misuse by the thousand; print what failed (about 90 minutes on two cores)
+	$(BIN)/python -m tests.harness $(HARNESS)
 
 lock:  ## update the pinned dependencies, with hashes (needs uv)
 	scripts/lock.sh
@@ -55,4 +58,4 @@ lock:  ## update the pinned dependencies, with hashes (needs uv)
 clean:  ## remove the environment and caches; keep the runs in outputs/
 	rm -rf $(VENV) $(VENV)-docs site .mypy_cache .ruff_cache .pytest_cache dist build
 
-.PHONY: help demo test check coverage docs bench acceptance lock clean
+.PHONY: help demo test check coverage docs bench acceptance harness lock clean

@@ -1,9 +1,9 @@
 """Train the acceptance experiments on real data and compare their test metrics with their limits.
 
-    GENLAB_DATA=/where/the/data/are python scripts/acceptance.py [NAME ...] [--kills]
+    GENLAB_DATA=/where/the/data/are python scripts/acceptance.py [NAME ...]
 
 Run folders are in outputs/acceptance/; finished runs are not trained again. Two cores take about an hour and a half.
-`--kills` adds the long version of the kill tests. The exit code is 1 if a metric misses its limit.
+The exit code is 1 if a metric misses its limit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
 RUNS = Path("outputs/acceptance")
 
 
@@ -74,7 +73,6 @@ def measure(figure: Figure) -> float | None:
 def main() -> int:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("names", nargs="*", choices=[[], *(figure.experiment for figure in FIGURES)])
-    parse.add_argument("--kills", action="store_true", help="also 200 forked and 20 real runs killed, per family")
     options = parse.parse_args()
     missed, lines = 0, []
     for figure in FIGURES:
@@ -88,9 +86,6 @@ def main() -> int:
         lines.append(f"{figure.experiment:<12} {said}{asked}")
         if figure.experiment == "ae_fashion":
             lines.append(f"{'':<12} {pca_error(32):.2f} squared_error of PCA with 32 components (scikit-learn)")
-    if options.kills:
-        for arguments in (["--kills", "200"], ["--kills", "20", "--command"]):
-            subprocess.run([sys.executable, "-m", "tests.support.kills", *arguments], check=True, cwd=ROOT)
     print("\n".join(lines))
     return min(missed, 1)
 

@@ -17,7 +17,8 @@ import pytest
 from genlab.checkpoint.manager import Checkpoints
 from genlab.utils.signals import Interrupted, StopRequest
 from genlab.workflows.build import load_registry
-from tests.support.kills import COMMON, FAMILIES, fingerprint, fork, wait
+from tests.support.processes import wait
+from tests.support.tiny_runs import COMMON, FAMILIES, fingerprint, train
 
 RUN = [*COMMON, *FAMILIES["vae"], "trainer.steps=150", "checkpoint.every=1000", "trainer.log_every=5",
        "evaluator.objective.every=50"]  # fmt: skip
@@ -30,7 +31,7 @@ def registry() -> None:
 
 def start_and_wait_for_steps(folder: Path, steps: int, *overrides: str) -> int:
     """Start a run in a child; return when its log holds `steps`."""
-    pid = fork([*RUN, *overrides, f"hydra.run.dir={folder}"])
+    pid = train([*RUN, *overrides, f"hydra.run.dir={folder}"])
     log = folder / "metrics.jsonl"
     end = time.monotonic() + 60
     while not (log.exists() and f'"step": {steps},' in log.read_text()):
@@ -115,7 +116,7 @@ def test_a_reader_that_leaves_early_does_not_fail_the_run(tmp_path: Path, stream
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_is_saved_and_goes_on_to_the_same_end(signum: int, tmp_path: Path) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
-    assert wait(fork([*RUN, f"hydra.run.dir={whole}"]), 120) == 0
+    assert wait(train([*RUN, f"hydra.run.dir={whole}"]), 120) == 0
     pid = start_and_wait_for_steps(run, 20)
     os.kill(pid, signum)
     assert wait(pid, 20) == 128 + signum
@@ -124,7 +125,7 @@ def test_a_stopped_run_is_saved_and_goes_on_to_the_same_end(signum: int, tmp_pat
     assert "genlab resume" in str(stopped["error"])
     assert 20 <= int(str(stopped["step"])) < 150
     assert Checkpoints(run / "ckpt").steps() == [stopped["step"]]
-    assert wait(fork([*RUN, f"hydra.run.dir={run}"]), 120) == 0
+    assert wait(train([*RUN, f"hydra.run.dir={run}"]), 120) == 0
     assert fingerprint(run) == fingerprint(whole)
 
 
@@ -136,21 +137,21 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_nothing_half_made(tmp_path: Pa
     assert wait(pid, 20) in (130, -signal.SIGINT)
     found = Checkpoints(run / "ckpt").newest()
     assert found is None or found.step % 7 == 0 or record(run)["step"] == found.step
-    assert wait(fork([*RUN, "checkpoint.every=7", f"hydra.run.dir={run}"]), 120) == 0
+    assert wait(train([*RUN, "checkpoint.every=7", f"hydra.run.dir={run}"]), 120) == 0
 
 
 def test_a_second_process_is_refused_and_harms_nothing(tmp_path: Path) -> None:
     run, longer = tmp_path / "run", "trainer.steps=800"  # so that it still runs when the second comes
     pid = start_and_wait_for_steps(run, 20, longer)
-    assert wait(fork([*RUN, longer, f"hydra.run.dir={run}"]), 60) == 7
+    assert wait(train([*RUN, longer, f"hydra.run.dir={run}"]), 60) == 7
     assert wait(pid, 120) == 0
     fingerprint(run)
 
 
 def test_a_finished_run_says_so(tmp_path: Path) -> None:
     run = [*RUN, "trainer.steps=4", f"hydra.run.dir={tmp_path / 'run'}"]
-    assert wait(fork(run), 60) == 0
+    assert wait(train(run), 60) == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert wait(fork(run), 60) == 0
+    assert wait(train(run), 60) == 0
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert {path.name for path in before if before[path] != after[path]} <= {"lock"}

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from genlab.core import rng
 from genlab.distributed.runtime import Runtime
-from tests.support.kills import wait
+from tests.support.processes import wait
 
 Work = Callable[[Runtime], Any]
 
