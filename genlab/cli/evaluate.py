@@ -103,6 +103,7 @@ def measure(loaded: LoadedRun, entry: str, evaluator: Evaluator, keys: Keys) -> 
         **evaluator.protocol(), "evaluator": entry, "split": split,
         "count": len(data.split(split)) if split else None, "seed": seed, "weights": loaded.weights,
         "step": loaded.step, "dataset": data.name, "data_fingerprint": data.fingerprint,
+        "split_seed": data.split_seed,
         "device": str(loaded.runtime.device), "precision": "fp32", "genlab": __version__,
     }  # fmt: skip
     metrics = evaluate.numbers(values)

@@ -141,6 +141,7 @@ class StoredDataset(Dataset):
             self.fingerprint,
             self.seed,
             self.flip,
+            self.split_seed,
         )
 
     def splits(self, stored: Store) -> dict[str, Indices]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from genlab.core.data_spec import DataSpec
 from genlab.data.prefetch import Prefetcher
 from genlab.data.sampler import Order
+from genlab.data.splits import drawn_order
 from genlab.data.store.table import Gathered, Table
 from genlab.errors import ConfigError, nearest
 
@@ -23,6 +24,7 @@ class Split:
     table: Table
     indices: Tensor  # of the samples in the table: int64, on the table's home
     sibling: Callable[[str], Split]  # another split of the same data, as Data.split
+    seed: int = 0  # of `drawn`
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -38,10 +40,21 @@ class Split:
         for indices in self.indices.split(batch_size)[first::every]:
             yield self.table.read(indices, columns)
 
-    def first(self, n: int, columns: Sequence[str]) -> Gathered:
-        """The first n samples (all if there are fewer)."""
+    def drawn(self, n: int) -> Split:
+        """n samples, drawn by the seed, with the class proportions of the split if it has classes.
+
+        The samples of a smaller draw are the first of a larger one. The split itself, in order, if it has no more.
+        """
+        if len(self) <= n:
+            return self
+        classes = self.classes()
+        order = drawn_order(len(self), None if classes is None else classes.numpy(), self.seed)
+        return replace(self, indices=self.indices[torch.from_numpy(order[:n]).to(self.indices.device)])
+
+    def take(self, n: int, columns: Sequence[str]) -> Gathered:
+        """The columns of `drawn(n)`."""
         self.table.check(columns)
-        return self.table.read(self.indices[:n], columns)
+        return self.table.read(self.drawn(n).indices, columns)
 
     def classes(self) -> Tensor | None:
         """The class int64 (N,) of each sample, on the host; None without labels or with attributes."""
@@ -121,7 +134,8 @@ class Data(DataSpec):
     """An opened data set: its specification, its splits and its training order.
 
     `fingerprint` is a sha256 of everything that decides about the images that training sees; `nbytes` the size of the
-    images as uint8; `resident` says whether they are kept on the device.
+    images as uint8; `resident` says whether they are kept on the device. `split_seed` decides which images an evaluator
+    or a command takes that reads some of a split.
     """
 
     def __init__(
@@ -132,6 +146,7 @@ class Data(DataSpec):
         fingerprint: str,
         seed: int,
         flip: bool,
+        split_seed: int = 0,
     ) -> None:
         images, labels = table.columns["image"], table.columns.get("label")
         channels, height, width = images.shape[1:]
@@ -141,7 +156,7 @@ class Data(DataSpec):
             table.name, (channels, height, width), table.names, label_names, several, points, table.aligned
         )
         self.resident, self.nbytes, self.fingerprint = table.resident, images.shape.numel(), fingerprint
-        self.table, self._seed, self._flip = table, seed, flip
+        self.table, self._seed, self._flip, self.split_seed = table, seed, flip, split_seed
         self._splits = {name: indices.to(table.home) for name, indices in splits.items()}
 
     def sizes(self) -> dict[str, int]:
@@ -158,7 +173,7 @@ class Data(DataSpec):
                 f"its sizes: {', '.join(f'{each} {n}' for each, n in self.sizes().items())}",
                 "give that split a size, or use another split",
             )
-        return Split(name, self.table, self._splits[name], self.split)
+        return Split(name, self.table, self._splits[name], self.split, self.split_seed)
 
     def batches(
         self,

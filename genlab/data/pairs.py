@@ -117,11 +117,12 @@ class PairData(Data):
         splits: dict[str, Tensor],
         fingerprint: str,
         seed: int,
+        split_seed: int,
         others: Tensor | None = None,
     ) -> None:
         augment = table.augment
         fingerprint = json_hash({"pairs": fingerprint, **asdict(augment)})
-        super().__init__(table, splits, None, fingerprint, seed, augment.flip or augment.jitter)
+        super().__init__(table, splits, None, fingerprint, seed, augment.flip or augment.jitter, split_seed)
         self.others = None if others is None else others.to(table.home)
 
     def order(self, indices: Tensor) -> Order:

@@ -52,7 +52,7 @@ def carve(
             f"keys {key('valid')}, {key('test')}",
             "hold out fewer",
         )
-    drawn = np.arange(len(pool)) if contiguous or not wanted else _drawn(len(pool), _of(labels, pool), seed)
+    drawn = np.arange(len(pool)) if contiguous or not wanted else drawn_order(len(pool), _of(labels, pool), seed)
     for name, n in wanted.items():
         drawn, held_out = drawn[: len(drawn) - n], drawn[len(drawn) - n :]
         splits[name] = pool[np.sort(held_out)]
@@ -76,11 +76,11 @@ def limited(train: Indices, limit: int | None, seed: int) -> Indices:
     """`limit` images of train, drawn by seed; those of a smaller limit are among those of a larger one."""
     if limit is None or limit >= len(train):
         return train
-    return np.sort(train[_drawn(len(train), None, seed)[:limit]])
+    return np.sort(train[drawn_order(len(train), None, seed)[:limit]])
 
 
-def _drawn(n: int, labels: NDArray[np.generic] | None, seed: int) -> Indices:
-    """A random permutation of n; with classes, every contiguous part has nearly the same class proportions."""
+def drawn_order(n: int, labels: NDArray[np.generic] | None, seed: int) -> Indices:
+    """A permutation of n, drawn by seed; with classes, every contiguous part has the class proportions."""
     order = torch.randperm(n, generator=generator(seed, "split")).numpy()
     if labels is None or labels.ndim != 1:
         return order

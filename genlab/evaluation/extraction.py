@@ -10,7 +10,6 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -89,14 +88,6 @@ def features(extractor: Extractor, batches: Iterable[Tensor]) -> Tensor:
         extractor.to(images.device)
         found.append(extractor(images).float().cpu())
     return torch.cat(found)
-
-
-def subset(split: Split, count: int) -> Split:
-    """A fixed random subset of `count` images of a split; the whole split if it has no more."""
-    if len(split) <= count:
-        return split
-    drawn = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count].sort().values
-    return replace(split, indices=split.indices[drawn.to(split.indices.device)])
 
 
 def features_of(extractor: Extractor, split: Split, column: str = "image") -> Tensor:

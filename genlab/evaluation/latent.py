@@ -12,17 +12,14 @@ from genlab.data.dataset import Split
 BATCH = 500
 
 
-def codes(model: Model, split: Split, n: int | None = None, batch_size: int = BATCH) -> Tensor:
-    """The codes (n, D), float32 on the host, of a split's first n images (None: all)."""
+def codes(model: Model, split: Split, batch_size: int = BATCH) -> Tensor:
+    """The codes (N, D) of a split's images, float32 on the host."""
     assert isinstance(model, Encodes)
-    count = len(split) if n is None else min(n, len(split))
     found: list[Tensor] = []
-    for index, columns in enumerate(split.batches(("image", *model.conditions), min(batch_size, count))):
-        if index * batch_size >= count:
-            break
-        rng.fold_in(index)  # a batch has its own noise, whatever n is
+    for index, columns in enumerate(split.batches(("image", *model.conditions), batch_size)):
+        rng.fold_in(index)  # a batch has its own noise, however many there are
         found.append(model.encode(*columns).flatten(1).float().cpu())
-    return torch.cat(found)[:count]
+    return torch.cat(found)
 
 
 def traversals(codes: Tensor, index: int, dimensions: int, columns: int, reach: float) -> Tensor:

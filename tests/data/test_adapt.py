@@ -31,7 +31,7 @@ COLOR = RNG.integers(0, 256, (40, 8, 6, 3), dtype=np.uint8)
 def pixels(data: Data) -> np.ndarray:
     """All images of a data set, in the order of the source."""
     stored = [data.split(name) for name in ("train", "valid", "test")]
-    images = torch.cat([split.first(999, ("image",))[0] for split in stored])
+    images = torch.cat([split.take(999, ("image",))[0] for split in stored])
     return images[torch.cat([split.indices for split in stored]).argsort()].mul(255).round().to(torch.uint8).numpy()
 
 
@@ -72,7 +72,7 @@ def test_torchvision_datasets_keep_their_labels_and_are_resized() -> None:
     fake.classes = ["a", "b", "c", "d"]
     data = adapt(fake, size=16, valid=0, test=0).open(CPU)
     assert (data.shape, data.label_names) == ((3, 16, 16), ["a", "b", "c", "d"])
-    image, label = data.split("train").first(30, ("image", "label"))
+    image, label = data.split("train").take(30, ("image", "label"))
     assert label.tolist() == [int(fake[i][1]) for i in range(30)]
     square = fake[7][0].resize((16, 16), Image.Resampling.BILINEAR, box=(2, 0, 22, 20))
     assert np.abs(image[7].mul(255).permute(1, 2, 0).numpy() - np.asarray(square)).max() <= 1
@@ -84,7 +84,7 @@ def test_points_keep_their_range_and_a_gan_learns_them(tmp_path: Path) -> None:
     points = RNG.normal(0, 50, (64, 2))
     data = adapt(points, valid=0, test=0).open(CPU)
     assert (data.shape, data.points) == ((2, 1, 1), True)
-    assert torch.equal(data.split("train").first(64, ("image",))[0].flatten(1), torch.from_numpy(points).float())
+    assert torch.equal(data.split("train").take(64, ("image",))[0].flatten(1), torch.from_numpy(points).float())
     words = ["model=gan", "model.output=linear", "trainer.steps=2", "trainer.batch_size=8", "evaluator=none"]
     genlab.train([*words, "logger=jsonl", f"hydra.run.dir={tmp_path / 'run'}"], dataset=points)
     with pytest.raises(ConfigError, match="are points"):

@@ -104,8 +104,7 @@ def test_split_batches_are_in_order_and_complete() -> None:
     split = make().split("test")
     assert len(split) == 3
     assert [batch[0].tolist() for batch in split.batches(("label",), 2)] == [[1, 4], [5]]
-    assert split.first(2, ("label",))[0].tolist() == [1, 4]
-    assert split.first(9, ("label", "image"))[1].shape == (3, 1, 2, 2)
+    assert split.take(9, ("label", "image"))[1].shape == (3, 1, 2, 2)
 
 
 def test_per_epoch_counts_steps() -> None:

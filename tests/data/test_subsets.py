@@ -90,6 +90,6 @@ def test_classes_of_a_split(tmp_path) -> None:
 
     data = Folder(root=str(synthetic.folder(tmp_path / "own", {"cat": 6, "dog": 6})), size=8).open(CPU)
     split = data.split("train")
-    assert torch.equal(split.classes(), split.first(99, ("label",))[0])
+    assert torch.equal(split.classes(), split.take(99, ("label",))[0])
     synthetic.celeba(tmp_path)
     assert CelebA(root=str(tmp_path), size=8).open(CPU).split("train").classes() is None  # forty attributes an image

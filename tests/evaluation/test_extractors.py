@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from genlab.data.datasets.mnist import MNIST, FashionMNIST
 from genlab.errors import ConfigError, DataError
 from genlab.evaluation import extraction
-from genlab.evaluation.extraction import choose_extractor, features_of, shipped, subset
+from genlab.evaluation.extraction import choose_extractor, features_of, shipped
 from genlab.evaluation.extractors import inception
 from genlab.evaluation.extractors.classifiers import WEIGHTS, SmallClassifier, to_28
 from genlab.evaluation.extractors.pixels import Pixels
@@ -38,7 +38,7 @@ def test_the_weights_are_those_that_their_card_describes(name: str) -> None:
 @pytest.mark.parametrize("name", SETS)
 def test_the_cards_accuracy_is_what_test_images_give(name: str, real_data: Path) -> None:
     data = SETS[name][0]().open(torch.device("cpu"))
-    image, label = data.split("test").first(2000, ("image", "label"))
+    image, label = data.split("test").take(2000, ("image", "label"))
     classifier = SmallClassifier(name)
     right = (classifier.predict(image) == label).float().mean()
     assert right == pytest.approx(json.loads((WEIGHTS / f"{name}.json").read_text())["accuracy"]["test"], abs=0.015)
@@ -118,7 +118,7 @@ def test_features_of_data_are_remembered_by_bytes_extractor_and_rows(monkeypatch
     first = torch.randint(0, 256, (80, 1, 4, 4), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     split = in_memory(first, name="once").split("valid")
     found = features_of(Counting(), split)
-    assert torch.equal(found, split.first(60, ("image",))[0].flatten(1))
+    assert torch.equal(found, split.take(60, ("image",))[0].flatten(1))
     assert torch.equal(features_of(Counting(), split), found)
     assert sum(calls) == 60
     changed = first.clone()
@@ -130,12 +130,3 @@ def test_features_of_data_are_remembered_by_bytes_extractor_and_rows(monkeypatch
         path.write_bytes(path.read_bytes()[:100])
     assert torch.equal(features_of(Counting(), split), found)  # a damaged memory is made again
     assert sum(calls) == 180
-
-
-def test_some_rows_are_always_the_same_and_spread_over_the_split() -> None:
-    split = in_memory(torch.zeros(1000, 1, 2, 2, dtype=torch.uint8), valid=900).split("valid")
-    rows = subset(split, 90).indices
-    assert torch.equal(rows, subset(split, 90).indices)
-    assert len(rows.unique()) == 90
-    assert 400 < rows.float().mean() - 100 < 500
-    assert subset(split, 900) is split

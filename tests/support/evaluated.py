@@ -32,7 +32,13 @@ class MemorySplit:
         label = self.columns.get("label")
         return label if label is not None and label.ndim == 1 else None
 
-    def first(self, n: int, columns: tuple[str, ...]) -> tuple[Tensor, ...]:
+    def drawn(self, n: int) -> MemorySplit:
+        """The first n, so that a test knows which they are."""
+        image, *labels = (self.columns[name][:n] for name in ("image", "label") if name in self.columns)
+        others = {name: column[:n] for name, column in self.columns.items() if name not in ("image", "label")}
+        return MemorySplit(image, *labels, **others)
+
+    def take(self, n: int, columns: tuple[str, ...]) -> tuple[Tensor, ...]:
         if not set(columns) <= set(self.columns):
             raise ConfigError("no such column")
         return tuple(self.columns[name][:n] for name in columns)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -37,7 +37,7 @@ class Keys:
 
 
 def arithmetic(loaded: LoadedRun, keys: Keys) -> Save:
-    """The first n test images without the attribute, each before its decoded codes, from none to `strength` times."""
+    """n test images without the attribute, each before its decoded codes, from none to `strength` times."""
     import torch
 
     data = loaded.data()
@@ -51,16 +51,16 @@ def arithmetic(loaded: LoadedRun, keys: Keys) -> Save:
 
 
 def direction(loaded: LoadedRun, data: Data, number: int, images: int) -> Tensor:
-    """The mean code (D,) of training images with the attribute minus that of those without, over the first `images`."""
+    """The mean code (D,) of training images with the attribute minus that of those without, over `images`."""
     from genlab.evaluation.latent import codes
 
-    train = data.split("train")
-    code = codes(loaded.model, train, images)
-    (label,) = train.first(len(code), ("label",))
+    train = data.split("train").drawn(images)
+    code = codes(loaded.model, train)
+    (label,) = train.take(len(train), ("label",))
     has = _has(label, number).cpu()
     if not has.any() or has.all():
         raise DataError(
-            f"{'all' if has.all() else 'none'} of the first {len(code)} training images have this attribute",
+            f"{'all' if has.all() else 'none'} of {len(code)} training images have this attribute",
             f"run {loaded.path}",
             "give another attribute, or more images=",
         )
@@ -83,22 +83,16 @@ def _has(label: Tensor, number: int) -> Tensor:
 
 
 def _without(loaded: LoadedRun, data: Data, number: int, n: int) -> tuple[Tensor, Tensor]:
-    """The first n test images (n, C, H, W) without the attribute, and their codes (n, D), on the host."""
-    import torch
+    """n test images (n, C, H, W) without the attribute, and their codes (n, D), on the host."""
+    from genlab.evaluation.latent import codes
 
-    model: Any = loaded.model
-    images, codes = [], []
-    for image, label, *conditions in data.split("test").batches(("image", "label", *model.conditions), 256):
-        rows = ~_has(label, number)
-        images.append(image[rows].cpu())
-        if rows.any():
-            code = model.encode(image[rows], *(each[rows] for each in conditions))
-            codes.append(code.flatten(1).float().cpu())
-        if sum(map(len, images)) >= n:
-            break
-    if not codes:
+    test = data.split("test")
+    (label,) = test.take(len(test), ("label",))
+    lacking = replace(test, indices=test.indices[~_has(label, number).to(test.indices.device)])
+    if not len(lacking):
         raise DataError("every test image has this attribute", f"run {loaded.path}", "give another attribute")
-    return torch.cat(images)[:n], torch.cat(codes)[:n]
+    drawn = lacking.drawn(n)
+    return drawn.take(n, ("image",))[0].cpu(), codes(loaded.model, drawn)
 
 
 COMMAND = ImageCommand(

@@ -64,7 +64,7 @@ def _part(loaded: LoadedRun, data: Data, name: str, seed: int) -> dict[str, Any]
     rng.seed(seed)
     part = {"codes": codes(loaded.model, split).numpy(), "split": np.full(len(split), name)}
     if data.label_names is not None:
-        (labels,) = split.first(len(split), ("label",))
+        (labels,) = split.take(len(split), ("label",))
         part["labels"] = labels.cpu().numpy()
     return part
 

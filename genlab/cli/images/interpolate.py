@@ -107,14 +107,14 @@ def _times(like: Tensor, steps: int) -> Tensor:
 
 
 def _ends(loaded: LoadedRun, n: int, between: str) -> tuple[Tensor, Tensor]:
-    """2n codes: from the prior, or of the first test images."""
+    """2n codes: from the prior, or of test images."""
     from genlab.core.model import Encodes, HasPrior
 
     model = loaded.model
     if between != "data" and isinstance(model, HasPrior):
         codes = model.prior(2 * n)
     elif between != "prior" and isinstance(model, Encodes):
-        codes = model.encode(*loaded.data().split("test").first(2 * n, ("image", *loaded.model.conditions)))
+        codes = model.encode(*loaded.data().split("test").take(2 * n, ("image", *loaded.model.conditions)))
     else:
         raise ConfigError(
             f"model '{loaded.config['name']}' has no codes from {between}", f"run {loaded.path}", "try between=auto"

@@ -70,11 +70,11 @@ class InpaintKeys(RestoreKeys):
 
 
 def reconstruct(loaded: LoadedRun, keys: Keys) -> Save:
-    """The first n images of a split, each row above the row of their reconstructions."""
+    """n images of a split, each row above the row of their reconstructions."""
     import torch
 
     model: Any = loaded.model
-    columns = loaded.data().split(keys.split).first(keys.n, ("image", *loaded.model.conditions))
+    columns = loaded.data().split(keys.split).take(keys.n, ("image", *loaded.model.conditions))
     parts = zip(*(column.split(256) for column in columns), strict=True)
     made = torch.cat([model.reconstruct(*part) for part in parts])
     return rows_above(columns[0], made, columns=keys.columns)
@@ -113,9 +113,9 @@ def _restored(loaded: LoadedRun, keys: RestoreKeys, corrupt: Callable[[Tensor], 
 
 
 def _chosen(loaded: LoadedRun, keys: RestoreKeys) -> tuple[Tensor, ...]:
-    """The user's images, or the first of a split with the columns that the model's methods take after the image."""
+    """The user's images, or some of a split with the columns that the model's methods take after the image."""
     if keys.image is None:
-        return loaded.data().split(keys.split).first(keys.n, ("image", *loaded.model.conditions))
+        return loaded.data().split(keys.split).take(keys.n, ("image", *loaded.model.conditions))
     if loaded.model.conditions:
         raise ConfigError(
             f"an image of your own has no {' or '.join(loaded.model.conditions)}, which this model needs",

@@ -57,7 +57,7 @@ class Keys:
 
 
 def translate(loaded: LoadedRun, keys: Keys) -> Save:
-    """A grid of the first n images, rows of inputs above their translations; user images are also saved one by one."""
+    """A grid of n images, rows of inputs above their translations; user images are also saved one by one."""
     function, errors = _function(loaded, keys.direction), list[DataError]()
     if keys.input is None:
         inputs, outputs = _of_the_data(loaded, keys, function)
@@ -88,10 +88,10 @@ def _function(loaded: LoadedRun, direction: str) -> Callable[[Tensor], Tensor]:
 
 
 def _of_the_data(loaded: LoadedRun, keys: Keys, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """The first images of a split, and their translations."""
+    """Images of a split, and their translations."""
     import torch
 
-    [inputs] = loaded.data().split(keys.split).first(keys.n, (keys.direction[0],))
+    [inputs] = loaded.data().split(keys.split).take(keys.n, (keys.direction[0],))
     return inputs.cpu(), torch.cat([function(part).cpu() for part in inputs.split(BATCH)])
 
 

@@ -31,12 +31,12 @@ class Keys:
 
 
 def traverse(loaded: LoadedRun, keys: Keys) -> Save:
-    """For each of a split's first n images, a block of rows in which one number of its code changes."""
+    """For each of n images of a split, a block of rows in which one number of its code changes."""
     import torch
 
     from genlab.evaluation.latent import codes, traversals
 
-    known = codes(loaded.model, loaded.data().split(keys.split), max(STATISTICS, keys.n))
+    known = codes(loaded.model, loaded.data().split(keys.split).drawn(max(STATISTICS, keys.n)))
     rows = range(min(keys.n, len(known)))
     changed = torch.cat([traversals(known, row, keys.dimensions, keys.columns, keys.reach) for row in rows])
     return grid(decoded(loaded, changed.flatten(0, 1)), keys.columns)

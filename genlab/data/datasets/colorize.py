@@ -85,4 +85,4 @@ class Colorize(Derived):
         self.spec(data)
         table = GrayTable(self.name, data.table.columns, device, data.resident)
         fingerprint = json_hash({"colorize": data.fingerprint})
-        return Data(table, split_indices(data), data.label_names, fingerprint, self.seed, self.flip)
+        return Data(table, split_indices(data), data.label_names, fingerprint, self.seed, self.flip, data.split_seed)

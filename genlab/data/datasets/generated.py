@@ -87,6 +87,7 @@ class Generated(Derived):
             json_hash(identity),
             self.seed,
             self.inner.flip,
+            self.split_seed,
         )
 
     def _mixed(self, real: Tensor, first: int, available: int, one_file: bool) -> Tensor:

@@ -88,7 +88,7 @@ class Paired(StoredDataset):
         images = cast("np.memmap[Any, Any]", stored.images.reshape(-1, self.channels, *stored.images.shape[2:]))
         augment, resident = Augment(self.flip, self.jitter), fits(images.nbytes, device)
         table = PairTable(self.name, StoredArray(images), device, resident, augment, aligned=True)
-        return PairData(table, pairs, self.fingerprint, self.seed)
+        return PairData(table, pairs, self.fingerprint, self.seed, self.split_seed)
 
     def pairs(self, indices: np.ndarray, stored: Store) -> np.ndarray:
         """Indices of pairs (n,) to the indices of their images (n, 2), the input first."""

@@ -82,6 +82,7 @@ class StackedMNIST(Derived):
             json_hash({"stacked": self.inner.fingerprint, **counts}),
             self.seed,
             flip=False,
+            split_seed=self.split_seed,
         )
 
     def _triples(self, digits: Indices, split: str, n: int) -> Tensor:

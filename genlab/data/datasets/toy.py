@@ -50,6 +50,7 @@ class Points(Dataset):
                        "split_seed": self.split_seed}),
             self.seed,
             flip=False,
+            split_seed=self.split_seed,
         )  # fmt: skip
 
     def _draw(self, centers: Tensor, n: int, split: str) -> tuple[Tensor, Tensor]:

@@ -101,7 +101,8 @@ class Unpaired(Derived):
         table = PairTable(self.name, images, device, data.resident, augment, aligned=False)
         identity = {"base": data.fingerprint, "attribute": self.attribute, "classes": self.classes, "limit": self.limit,
                     "split_seed": self.split_seed}  # fmt: skip
-        return PairData(table, {**splits, "train": beside(a, b)}, json_hash(identity), self.seed, others=b)
+        splits = {**splits, "train": beside(a, b)}
+        return PairData(table, splits, json_hash(identity), self.seed, self.split_seed, others=b)
 
     def _domain(self, data: Data) -> np.ndarray:
         """The domain (N,) of each image of the data: 0 (a), 1 (b), or −1 (neither)."""

@@ -51,7 +51,7 @@ class SamplesGrid(Evaluator):
 @EVALUATORS("reconstructions")
 @dataclass
 class Reconstructions(Evaluator):
-    """The first n images of a split, each row of originals above the row of their reconstructions."""
+    """n images of a split, each row of originals above the row of their reconstructions."""
 
     n: PositiveInt = 32
     columns: PositiveInt = 8
@@ -64,7 +64,7 @@ class Reconstructions(Evaluator):
         n = min(self.n, len(split))
         columns = min(self.columns, n)
         # whole rows, so that the pairs stay above each other
-        image, *conditions = split.first(n - n % columns, ("image", *model.conditions))
+        image, *conditions = split.take(n - n % columns, ("image", *model.conditions))
         rows = zip(image.split(columns), model.reconstruct(image, *conditions).split(columns), strict=True)
         yield "reconstructions", image_grid(torch.cat([row for pair in rows for row in pair]), columns)
 
@@ -72,10 +72,10 @@ class Reconstructions(Evaluator):
 @EVALUATORS("traversals")
 @dataclass
 class Traversals(Evaluator):
-    """The code of the first image, changed along one latent dimension per row; dimensions that vary most come first.
+    """The code of one image, changed along one latent dimension per row; dimensions that vary most come first.
 
-    A row spans `reach` standard deviations to either side of the mean; mean and deviation are those of the codes of the
-    split's first 500 images.
+    A row spans `reach` standard deviations to either side of the mean; mean and deviation are those of the codes of 500
+    images of the split.
     """
 
     dimensions: PositiveInt = 10
@@ -87,7 +87,7 @@ class Traversals(Evaluator):
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         if split.points:
             return
-        codes = model.encode(*split.first(min(500, len(split)), ("image", *model.conditions))).flatten(1)
+        codes = model.encode(*split.take(500, ("image", *model.conditions))).flatten(1)
         steps = traversals(codes, 0, self.dimensions, self.columns, self.reach)
         yield "traversals", image_grid(model.decode(steps.flatten(0, 1)), self.columns)
 

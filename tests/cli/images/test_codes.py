@@ -49,7 +49,7 @@ def test_encode_writes_every_split_with_its_protocol(run: Path, capsys: pytest.C
         protocol = json.loads(str(file["protocol"]))
     assert (codes.shape, codes.dtype, labels.shape) == ((1797, 4), np.float32, (1797,))
     for name in ("train", "valid", "test"):
-        image, label = loaded.data().split(name).first(2000, ("image", "label"))
+        image, label = loaded.data().split(name).take(2000, ("image", "label"))
         assert np.array_equal(labels[split == name], label)
         assert np.allclose(codes[split == name], loaded.model.encode(image), atol=1e-5)
     assert (protocol["dataset"], protocol["step"], protocol["split"]) == ("digits", 200, "all")
@@ -66,7 +66,7 @@ def test_encode_of_one_split_where_asked(run: Path, tmp_path: Path, capsys: pyte
 def test_the_direction_is_a_difference_of_means(run: Path) -> None:
     loaded = load(run)
     data = loaded.data()
-    image, label = data.split("train").first(300, ("image", "label"))
+    image, label = data.split("train").take(300, ("image", "label"))
     code = loaded.model.encode(image)
     expected = code[label == 3].mean(0) - code[label != 3].mean(0)
     with torch.no_grad():
@@ -76,12 +76,11 @@ def test_the_direction_is_a_difference_of_means(run: Path) -> None:
 def test_rows_start_at_an_image_without_the_attribute(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = said(capsys, "arithmetic", run, "attribute=0", "n=3", "steps=4", "strength=2")[-1]
     loaded = load(run)
-    image, label = loaded.data().split("test").first(100, ("image", "label"))
-    first = image[label != 0][0, 0]
+    image, label = loaded.data().split("test").take(2000, ("image", "label"))
     shown = torch.from_numpy(np.array(Image.open(path))).float() / 255
     cells = [shown[2:66, 2 + 66 * i : 66 + 66 * i][::8, ::8] for i in range(5)]  # an 8x8 digit is shown 8 times larger
     assert shown.shape == (2 + 66 * 3, 2 + 66 * 5)
-    assert torch.allclose(cells[0], first, atol=0.01)
+    [first] = [each for each in image[label != 0][:, 0] if torch.allclose(cells[0], each, atol=0.01)]
     assert torch.allclose(cells[1], loaded.model.reconstruct(first[None, None])[0, 0], atol=0.01)
     assert (cells[4] - cells[1]).abs().max() > 0.02
 
@@ -103,7 +102,7 @@ def test_anomalies_by_class_and_of_ones_own_pictures(
     assert 0.3 < sum(int(row[2]) for row in rows) / 180 < 0.7  # half of training images lie above the median
     own = tmp_path / "own"
     own.mkdir()
-    image = load(run).data().split("train").first(1, ("image",))[0][0, 0]
+    image = load(run).data().split("train").take(1, ("image",))[0][0, 0]
     Image.fromarray((image.numpy() * 255).astype(np.uint8)).save(own / "digit.png")
     chequers = np.indices((16, 24)).sum(0) // 2 % 2 * 255
     Image.fromarray(chequers.astype(np.uint8)).convert("RGB").save(own / "chequers.jpg")

@@ -162,7 +162,7 @@ def test_rows_of_originals_above_their_reconstructions(outputs: Path, capsys: py
     from genlab.workflows.build import load
 
     path = said(capsys, "reconstruct", "last", "n=4", "columns=2").strip()
-    (images,) = load("last").data().split("test").first(4, ("image",))
+    (images,) = load("last").data().split("test").take(4, ("image",))
     sheet = np.asarray(Image.open(path))
     first_row = image_grid(images[:2], 2).pixels[0].numpy()
     assert np.array_equal(sheet[: first_row.shape[0] - 2], first_row[:-2])

@@ -35,7 +35,7 @@ def opened(path: Path | list[Path] | None, **keys: Any) -> Data:
 
 
 def images(data: Data, split: str) -> np.ndarray:
-    (found,) = data.split(split).first(10_000, ("image",))
+    (found,) = data.split(split).take(10_000, ("image",))
     return (found * 255).round().to(torch.uint8).flatten(1).numpy()
 
 

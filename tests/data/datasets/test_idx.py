@@ -100,7 +100,7 @@ def test_sizes_up_to_32_are_padded_with_zeros(tmp_path: Path) -> None:
     held = synthetic.mnist(tmp_path / "root")["t10k-images-idx3-ubyte"]
     for size, before, after in ((32, 2, 2), (31, 1, 2), (29, 0, 1)):
         data = MNIST(root=str(tmp_path / "root"), size=size, valid=10).open(CPU)
-        [image] = data.split("test").first(20, ("image",))
+        [image] = data.split("test").take(20, ("image",))
         padded = np.pad(held, ((0, 0), (before, after), (before, after)))
         assert torch.equal((image * 255).round().to(torch.uint8)[:, 0], torch.from_numpy(padded))
     assert MNIST(root=str(tmp_path / "root"), size=14, valid=10).open(CPU).shape == (1, 14, 14)

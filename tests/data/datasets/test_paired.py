@@ -51,7 +51,7 @@ def test_halves_are_cut_in_the_middle(
     assert data.sizes() == {"train": 5, "valid": 2, "test": 1}
     assert data.shape == (3, 8, 8)
     assert data.resident is resident
-    image, a, b = data.split("train").first(5, ("image", *BOTH))
+    image, a, b = data.split("train").take(5, ("image", *BOTH))
     first, second = (a, b) if input == "left" else (b, a)
     held = [each.tobytes() for each in pixels]
     for left, right in zip(uint8(first), uint8(second), strict=True):
@@ -69,7 +69,7 @@ def test_two_folders_are_matched_by_name_whatever_the_suffix(tmp_path: Path) -> 
                 Image.new("RGB", (8, 8), (shade + i,) * 3).save(folder / f"{i}.{suffix}")
     keys = {"root": str(tmp_path), "folders": ["labels", "photos"], "size": 8}
     data = opened("paired", **keys, valid=1)
-    a, b = data.split("train").first(9, BOTH)
+    a, b = data.split("train").take(9, BOTH)
     assert len(a) == 3
     assert torch.allclose(b - a, torch.full_like(a, 100 / 255))
     (tmp_path / "photos" / "train" / "2.bmp").unlink()
@@ -115,7 +115,7 @@ def test_both_of_a_pair_are_mirrored_and_jittered_alike(tmp_path: Path) -> None:
         Image.fromarray(np.concatenate([half, half], axis=1)).save(folder / f"{i}.png")
     keys = {"root": str(tmp_path), "size": 16, "valid": 0, "test": 0}
     plain = opened("paired", **keys)
-    originals = plain.split("train").first(6, ("a",))[0]
+    originals = plain.split("train").take(6, ("a",))[0]
     flipped = opened("paired", **keys, flip=True).batches(BOTH, 6)
     mirrored = 0
     for step in range(4):
@@ -131,7 +131,7 @@ def test_both_of_a_pair_are_mirrored_and_jittered_alike(tmp_path: Path) -> None:
     assert torch.equal(a, b)
     assert a.shape == (6, 3, 16, 16)
     assert not any(tuple(each.flatten().tolist()) in known for each in a)
-    a, b = opened("paired", **keys, flip=True, jitter=True).split("train").first(6, BOTH)
+    a, b = opened("paired", **keys, flip=True, jitter=True).split("train").take(6, BOTH)
     assert torch.equal(a, originals)  # only training batches are changed
 
 
@@ -184,8 +184,8 @@ def test_colorize_gives_luma_beside_the_picture(
     synthetic.celeba(tmp_path)
     keys = {"root": str(tmp_path), "size": 16}
     data, whole = opened("colorize", **keys, flip=True), opened("celeba", **keys, flip=True)
-    a, image, b, label = data.split("train").first(3, ("a", "image", "b", "label"))
-    picture, attributes = whole.split("train").first(3, ("image", "label"))
+    a, image, b, label = data.split("train").take(3, ("a", "image", "b", "label"))
+    picture, attributes = whole.split("train").take(3, ("image", "label"))
     assert torch.equal(b, picture)
     assert torch.equal(a, image)
     assert torch.equal(label, attributes)
@@ -209,7 +209,7 @@ def test_the_real_facades(real_data: Path) -> None:
     train, test = (len(list((real_data / "facades" / name).glob("*.jpg"))) for name in ("train", "val"))
     sizes = data.sizes()
     assert (sizes["train"] + sizes["valid"], sizes["test"]) == (train, test)
-    a, b = data.split("test").first(20, BOTH)
+    a, b = next(data.split("test").batches(BOTH, 20))
     file = sorted((real_data / "facades" / "val").iterdir())[0]
     whole = np.asarray(Image.open(file).convert("RGB"))
     assert (uint8(b[:1])[0] == whole[:, :256]).all()

@@ -43,7 +43,7 @@ def test_mnist() -> None:
     data = DATASETS.build(spec("mnist"), seed=0).open(CPU)
     splits = {name: data.split(name) for name in ("train", "valid", "test")}
     assert [len(split) for split in splits.values()] == [55000, 5000, 10000]
-    labels = {name: split.first(60000, ("label",))[0] for name, split in splits.items()}
+    labels = {name: split.take(60000, ("label",))[0] for name, split in splits.items()}
     assert np.bincount(torch.cat([labels["train"], labels["valid"]])).tolist() == TRAIN_COUNTS
     assert np.bincount(labels["test"]).tolist() == TEST_COUNTS
     assert np.abs(np.bincount(labels["valid"]) - np.array(TRAIN_COUNTS) / 12).max() <= 1
@@ -64,7 +64,7 @@ def test_torchvision_reads_the_same(real_data: Path, tmp_path: Path, name: str, 
         (raw / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
     theirs = getattr(datasets, folder)(str(tmp_path), train=False)
     data = DATASETS.build(spec(name), seed=0).open(CPU)
-    image, label = data.split("test").first(10000, ("image", "label"))
+    image, label = data.split("test").take(10000, ("image", "label"))
     assert np.array_equal(uint8(image)[:, 0], theirs.data.numpy())
     assert torch.equal(label, theirs.targets)
     assert data.label_names == [c.split(" - ")[0] for c in theirs.classes]
@@ -73,7 +73,7 @@ def test_torchvision_reads_the_same(real_data: Path, tmp_path: Path, name: str, 
 @pytest.mark.usefixtures("real_data")
 def test_fashion_mnist_counts() -> None:
     data = DATASETS.build(spec("fashion_mnist"), seed=0).open(CPU)
-    labels = [data.split(name).first(60000, ("label",))[0] for name in ("train", "valid", "test")]
+    labels = [data.split(name).take(60000, ("label",))[0] for name in ("train", "valid", "test")]
     assert [np.bincount(part).tolist() for part in labels] == [[5500] * 10, [500] * 10, [1000] * 10]
 
 
@@ -85,13 +85,13 @@ def test_celeba(real_data: Path) -> None:
     if sizes != [3000, 400, 400]:
         pytest.skip("another subset of CelebA than the one whose figures are known")
     assert (data.shape, data.num_classes) == ((3, 64, 64), 40)
-    labels = torch.cat([data.split(name).first(3000, ("label",))[0] for name in ("train", "valid", "test")])
+    labels = torch.cat([data.split(name).take(3000, ("label",))[0] for name in ("train", "valid", "test")])
     assert data.label_names is not None
     shares = {name: labels[:, data.label_names.index(name)].mean().item() for name in ("Male", "Smiling", "Young")}
     assert shares == {
         name: pytest.approx(share, abs=5e-4) for name, share in (("Male", 0.437), ("Smiling", 0.491), ("Young", 0.760))
     }
-    [image] = data.split("train").first(1, ("image",))
+    [image] = data.split("train").take(1, ("image",))
     with Image.open(real_data / "celeba" / "img_align_celeba" / "000176.jpg") as opened:
         expected = opened.crop((0, 20, 178, 198)).resize((64, 64), Image.Resampling.BILINEAR)
     inner = slice(1, -1)  # the outermost pixels also see what lies outside the crop
@@ -113,7 +113,7 @@ def test_lsun(real_data: Path) -> None:
     sizes = [len(data.split(name)) for name in ("train", "valid", "test")]
     train, test = (entries(real_data / "lsun" / f"bedroom_{name}_lmdb") for name in ("train", "val"))
     assert (sizes[0] + sizes[1], sizes[2]) == (train, test)
-    [image] = data.split("test").first(150, ("image",))
+    [image] = data.split("test").take(150, ("image",))
     assert 0.3 < image.mean() < 0.7
     assert image.flatten(1).std(1).min() > 0.05  # images, not blank rows
 

@@ -28,7 +28,7 @@ def test_the_ring_is_eight_gaussians_on_a_circle() -> None:
     data = Ring().open(CPU)
     assert (data.shape, data.num_classes, data.resident, data.points) == ((2, 1, 1), 8, True, True)
     assert data.sizes() == {"train": 100_000, "valid": 10_000, "test": 10_000}
-    points, mode = data.split("train").first(100_000, ("image", "label"))
+    points, mode = data.split("train").take(100_000, ("image", "label"))
     assert (points.dtype, points.shape) == (torch.float32, (100_000, 2, 1, 1))
     assert (mode.bincount(minlength=8) / 100_000 - 1 / 8).abs().max() < 0.005
     start = torch.tensor([[math.cos(k * math.pi / 4), math.sin(k * math.pi / 4)] for k in range(8)])
@@ -40,7 +40,7 @@ def test_the_ring_is_eight_gaussians_on_a_circle() -> None:
 
 def test_the_grid_is_twenty_five_gaussians_from_minus_four_to_four() -> None:
     data = Grid(n=20_000).open(CPU)
-    points, mode = data.split("train").first(20_000, ("image", "label"))
+    points, mode = data.split("train").take(20_000, ("image", "label"))
     nearest = (points.flatten(1) / 2).round() * 2
     assert sorted(set(map(tuple, nearest.tolist()))) == [(x, y) for x in range(-4, 5, 2) for y in range(-4, 5, 2)]
     assert (points.flatten(1) - nearest).std() == pytest.approx(0.05, rel=0.02)
@@ -50,19 +50,19 @@ def test_the_grid_is_twenty_five_gaussians_from_minus_four_to_four() -> None:
 def test_all_dirac_points_are_zero() -> None:
     data = Dirac(n=50, valid=5, test=0).open(CPU)
     assert data.shape == (1, 1, 1)
-    assert not data.split("train").first(50, ("image",))[0].any()
+    assert not data.split("train").take(50, ("image",))[0].any()
 
 
 def test_split_seed_and_deviation_decide_the_points_and_splits_differ() -> None:
     a, again, other, wider = (
         Ring(split_seed=s, deviation=d).open(CPU) for s, d in ((0, 0.01), (0, 0.01), (1, 0.01), (0, 0.1))
     )
-    first = [data.split("train").first(100, ("image",))[0] for data in (a, again, other)]
+    first = [data.split("train").take(100, ("image",))[0] for data in (a, again, other)]
     assert torch.equal(first[0], first[1])
     assert not torch.equal(first[0], first[2])
     assert a.fingerprint == again.fingerprint
     assert len({a.fingerprint, other.fingerprint, wider.fingerprint}) == 3
-    assert not torch.equal(first[0], a.split("valid").first(100, ("image",))[0])
+    assert not torch.equal(first[0], a.split("valid").take(100, ("image",))[0])
 
 
 def test_points_are_neither_prepared_nor_given_to_a_model_of_pictures() -> None:
@@ -96,8 +96,8 @@ def test_stacks_are_three_digits_of_their_split_and_spell_the_label(stacked: Sta
     assert isinstance(stacked.root, str)
     digits = MNIST(root=stacked.root, valid=4).open(CPU)
     for name in ("train", "valid", "test"):
-        image, label = data.split(name).first(99, ("image", "label"))
-        pixels, of = digits.split(name).first(99, ("image", "label"))
+        image, label = data.split(name).take(99, ("image", "label"))
+        pixels, of = digits.split(name).take(99, ("image", "label"))
         known = {tuple(p.flatten().tolist()): int(n) for p, n in zip(pixels, of, strict=True)}
         spelled = [[known[tuple(channel.flatten().tolist())] for channel in stack] for stack in image]
         assert [100 * a + 10 * b + c for a, b, c in spelled] == label.tolist()
@@ -108,7 +108,7 @@ def test_stacks_are_drawn_by_split_seed_and_batched(stacked: StackedMNIST) -> No
     other = StackedMNIST(root=stacked.root, size=None, digits=4, n=40, valid=10, test=9, split_seed=1)
     a, b = stacked.open(CPU), other.open(CPU)
     assert a.fingerprint != b.fingerprint
-    assert not torch.equal(a.split("test").first(9, ("label",))[0], b.split("test").first(9, ("label",))[0])
+    assert not torch.equal(a.split("test").take(9, ("label",))[0], b.split("test").take(9, ("label",))[0])
     image, label = a.batches(("image", "label"), 8).at(0)
     assert (image.shape, label.shape) == ((8, 3, 28, 28), (8,))
     assert StackedMNIST(root=stacked.root, size=None, digits=0, n=5).open(CPU).sizes()["valid"] == 0

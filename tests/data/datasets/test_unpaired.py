@@ -43,7 +43,7 @@ def test_unpaired_streams_are_epochs_of_their_own(tmp_path: Path) -> None:
     for column in (0, 1):
         assert torch.equal(torch.cat([rank[column] for rank in ranks]), whole[column])
         assert torch.equal(torch.cat([part[column] for part in parts]), whole[column])
-    a, b = data.split("test").first(3, BOTH)
+    a, b = data.split("test").take(3, BOTH)
     assert (b[:, 0, 0, 0] * 255).round().tolist() == [128, 129, 128]  # cycled
 
 
@@ -52,8 +52,8 @@ def test_an_attribute_parts_a_data_set(tmp_path: Path) -> None:
     synthetic.celeba(tmp_path)  # attribute k of picture i is (i + k) odd
     celeba = {"base": {"name": "celeba"}, "root": str(tmp_path), "size": 8}
     data, whole = opened("unpaired", **celeba, attribute="Attribute_0"), opened("celeba", root=str(tmp_path), size=8)
-    images, labels = whole.split("train").first(99, ("image", "label"))
-    a, b = data.split("train").first(99, BOTH)
+    images, labels = whole.split("train").take(99, ("image", "label"))
+    a, b = data.split("train").take(99, BOTH)
     assert torch.equal(a, images[labels[:, 0] == 0])
     assert torch.equal(b, images[labels[:, 0] == 1])
     assert data.fingerprint != opened("unpaired", **celeba, attribute="Attribute_1").fingerprint
@@ -67,8 +67,8 @@ def test_an_attribute_parts_a_data_set(tmp_path: Path) -> None:
 def test_two_classes_part_a_data_set() -> None:
     digits = {"base": {"name": "digits"}, "size": None}
     data, whole = opened("unpaired", **digits, classes=[4, 9]), opened("digits")
-    images, labels = whole.split("train").first(9999, ("image", "label"))
-    a, b = data.split("train").first(9999, BOTH)
+    images, labels = whole.split("train").take(9999, ("image", "label"))
+    a, b = data.split("train").take(9999, BOTH)
     assert torch.equal(a, images[labels == 4])
     nines = images[labels == 9]
     assert torch.equal(b, nines[torch.arange(len(a)) % len(nines)])
@@ -111,7 +111,7 @@ def test_an_empty_domain_folder_is_named(tmp_path: Path) -> None:
 def test_six_pictures_of_each_domain_hold_one_pair_out(tmp_path: Path) -> None:
     data = opened("unpaired", root=str(domains(tmp_path, {"trainA": 6, "trainB": 6})), size=8, channels=1)
     assert data.sizes() == {"train": 4, "valid": 1, "test": 1}
-    shades = [data.split(name).first(9, BOTH) for name in data.sizes()]
+    shades = [data.split(name).take(9, BOTH) for name in data.sizes()]
     a, b = (torch.cat([pair[k] for pair in shades])[:, 0, 0, 0].mul(255).round().long().tolist() for k in (0, 1))
     assert sorted(a) == list(range(6))
     assert sorted(b) == list(range(128, 134))

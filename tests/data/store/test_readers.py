@@ -32,7 +32,7 @@ def test_digits_are_scikit_learns() -> None:
     assert [len(split) for split in splits] == [1437, 180, 180]
     levels, labels = load_digits(return_X_y=True)
     for split in splits:
-        image, label = split.first(2000, ("image", "label"))
+        image, label = split.take(2000, ("image", "label"))
         rows = split.indices.numpy()
         assert np.abs(image.reshape(-1, 64).numpy() - levels[rows] / 16).max() <= 0.5 / 255 + 1e-6
         assert np.array_equal(label.numpy(), labels[rows])
@@ -70,7 +70,7 @@ def test_celeba_from_folder_or_zip(tmp_path: Path, zipped: bool, inside: bool) -
     assert [data.split(name).indices.tolist() for name in ("train", "valid", "test")] == [
         [*range(8)], [8, 9], [10, 11]
     ]  # fmt: skip
-    image, label = data.split("train").first(8, ("image", "label"))
+    image, label = data.split("train").take(8, ("image", "label"))
     assert label.dtype == torch.float32
     assert label.tolist() == [[float((i + k) % 2) for k in range(40)] for i in range(8)]
     jpeg = synthetic.encoded(synthetic.photo(3, 178, 218))
@@ -146,7 +146,7 @@ def test_lsun_reads_its_databases_and_leaves_them_alone(tmp_path: Path, inside: 
     data = LSUN(root=str(home if inside else tmp_path / "root"), size=16, valid=4).open(CPU)
     assert (data.shape, data.num_classes) == ((3, 16, 16), None)
     assert [len(data.split(name)) for name in ("train", "valid", "test")] == [16, 4, 5]
-    [image] = data.split("test").first(5, ("image",))
+    [image] = data.split("test").take(5, ("image",))
     assert np.array_equal(
         (image[2] * 255).round().numpy(), decode(synthetic.encoded(synthetic.photo(22, 102, 64)), Form(16))
     )
@@ -214,7 +214,7 @@ def test_a_folder_of_pictures_with_labels(tmp_path: Path) -> None:
     data = Folder(root=str(root), size=8, valid=0.25, test=4).open(CPU)
     assert (data.shape, data.num_classes, data.label_names) == ((3, 8, 8), 2, ["cat", "dog"])
     assert [len(data.split(name)) for name in ("train", "valid", "test")] == [8, 4, 4]
-    [label] = data.split("train").first(8, ("label",))
+    [label] = data.split("train").take(8, ("label",))
     assert label.tolist() == [0] * 5 + [1] * 3
     assert Folder(root=str(root), size=8, channels=1).open(CPU).shape == (1, 8, 8)
 
@@ -223,7 +223,7 @@ def test_a_folder_with_its_own_splits(tmp_path: Path) -> None:
     root = synthetic.folder(tmp_path / "mine", {"train/a": 6, "train/b": 6, "val/a": 2, "val/b": 1, "test/b": 2})
     data = Folder(root=str(root), size=8).open(CPU)
     assert [len(data.split(name)) for name in ("train", "valid", "test")] == [12, 3, 2]
-    assert data.split("test").first(2, ("label",))[0].tolist() == [1, 1]
+    assert data.split("test").take(2, ("label",))[0].tolist() == [1, 1]
     assert data.label_names == ["a", "b"]
 
 
@@ -279,7 +279,7 @@ def test_frey_faces_in_the_films_order(tmp_path: Path) -> None:
     assert [data.split(name).indices.tolist() for name in ("train", "valid", "test")] == [
         [*range(40)], [*range(40, 45)], [*range(45, 50)]
     ]  # fmt: skip
-    [image] = data.split("test").first(5, ("image",))
+    [image] = data.split("test").take(5, ("image",))
     assert np.array_equal((image * 255).round().numpy()[:, 0], frames.T[45:].reshape(-1, 28, 20))
     assert FreyFaces(root=str(tmp_path), size=20).open(CPU).shape == (1, 20, 20)
 

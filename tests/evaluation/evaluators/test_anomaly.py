@@ -47,7 +47,7 @@ def ones() -> Data:
 
 
 def brightness(data: Data, *splits: str) -> Tensor:
-    return torch.cat([data.split(name).first(10_000, ("image",))[0].square().flatten(1).sum(1) for name in splits])
+    return torch.cat([data.split(name).take(10_000, ("image",))[0].square().flatten(1).sum(1) for name in splits])
 
 
 def area_by_pairs(strange: Tensor, normal: Tensor) -> float:
@@ -57,7 +57,7 @@ def area_by_pairs(strange: Tensor, normal: Tensor) -> float:
 
 
 def test_the_score_is_the_models_own_or_its_reconstructions_error(ones: Data) -> None:
-    (image,) = ones.split("train").first(700, ("image",))
+    (image,) = ones.split("train").take(700, ("image",))
     error = image.square().flatten(1).sum(1)
     assert torch.allclose(score(Blank(), image), error)
     assert torch.allclose(score(Opinionated(), image), -error)
@@ -81,7 +81,7 @@ class Memory(Blank):
 
 
 def test_a_model_that_knows_its_training_images_by_heart_calls_few_new_ones_anomalies(ones: Data) -> None:
-    model = Memory(ones.split("train").first(10_000, ("image",))[0])
+    model = Memory(ones.split("train").take(10_000, ("image",))[0])
     found = dict(evaluate(Anomaly(), model, ones, seed=0, split="test"))
     assert found["threshold"] > 0
     assert found["expected_rate_low"] < 0.05 < found["expected_rate_high"]
@@ -120,7 +120,7 @@ def test_on_the_test_split_labels_say_which_image_is_strange(ones: Data) -> None
         assert found["auroc"] == pytest.approx(area_by_pairs(light[~inside], light[inside]))
     shown = found["most_and_least_anomalous"]
     order = light.argsort(descending=True, stable=True)
-    image = test.first(10_000, ("image",))[0]
+    image = test.take(10_000, ("image",))[0]
     expected = image_grid(torch.cat([image[order[:16]], image[order[-16:]]]), 8)
     assert isinstance(shown, Image)
     assert torch.equal(shown.pixels, expected.pixels)

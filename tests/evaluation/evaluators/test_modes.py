@@ -72,7 +72,7 @@ def test_modes_and_quality_are_what_was_drawn() -> None:
 
 def test_the_grid_has_twenty_five_modes_and_real_points_find_them() -> None:
     data = Grid().open(CPU)
-    [real] = data.split("test").first(2500, ("image",))
+    [real] = next(data.split("test").batches(("image",), 2500))
     said = numbers(evaluate(Modes(), Draws(real), data, 0))
     assert said["modes"] == 25
     assert said["mode_kl"] == pytest.approx(24 / 5000, rel=0.6)  # the bias of a count
@@ -81,7 +81,7 @@ def test_the_grid_has_twenty_five_modes_and_real_points_find_them() -> None:
 
 def test_a_few_modes_that_are_missed_are_no_collapse() -> None:
     data = Grid().open(CPU)
-    image, label = data.split("test").first(1000, ("image", "label"))
+    image, label = data.split("test").take(1000, ("image", "label"))
     for missed, collapsed in ((2, False), (3, True)):
         real = image[label >= missed]
         found = evaluate(Modes(n=len(real)), Draws(real), data, 0)

@@ -37,7 +37,7 @@ def test_it_shows_the_codes_and_their_classes(monkeypatch: pytest.MonkeyPatch) -
     [(name, shown)] = evaluate(Plane(n=50), Corners(), data, seed=0)
     assert name == "plane"
     assert isinstance(shown, Image)
-    image, label = data.split("valid").first(50, ("image", "label"))
+    image, label = data.split("valid").take(50, ("image", "label"))
     assert torch.equal(given[0], Corners().encode(image))
     assert torch.equal(given[1], label)
 

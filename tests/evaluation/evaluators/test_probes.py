@@ -86,13 +86,13 @@ def found(evaluator: Any, model: Model, split: Any) -> dict[str, Any]:
 
 
 def pixels(split: Split) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    image, label = split.first(len(split), ("image", "label"))
+    image, label = split.take(len(split), ("image", "label"))
     return image.flatten(1).numpy(), label.numpy()
 
 
 def pca_of(split: Split, k: int) -> PCA:
     model = PCA((1, 8, 8), k)
-    model.update(split.first(len(split), ("image",))[0])
+    model.update(split.take(len(split), ("image",))[0])
     return model
 
 
@@ -122,7 +122,7 @@ def test_the_baseline_is_pca_of_the_training_images_at_the_codes_length(digits: 
 
     test = digits("test")
     values = found(Reconstruction(pca=True), Three(), test)
-    (image,) = test.first(len(test), ("image",))
+    (image,) = test.take(len(test), ("image",))
     back = pca_of(digits("train"), 3).reconstruct(image)
     assert values["pca_squared_error"] == pytest.approx((back - image).square().sum((1, 2, 3)).mean().item(), rel=1e-5)
     assert values["squared_error"] == pytest.approx((image / 2).square().sum((1, 2, 3)).mean().item(), rel=1e-5)

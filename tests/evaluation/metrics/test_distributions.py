@@ -39,7 +39,7 @@ from tests.support.in_memory import Fixed, in_memory
 
 
 def split_images(data: Data, name: str) -> Tensor:
-    return data.split(name).first(10_000, ("image",))[0]
+    return data.split(name).take(10_000, ("image",))[0]
 
 
 def fresh(n: int, seed: int = 9) -> Tensor:
@@ -183,7 +183,7 @@ def test_the_class_histogram_is_the_classifiers(real_data: object) -> None:
     from genlab.data.datasets.mnist import MNIST
 
     data = MNIST(limit=300, valid=300).open(torch.device("cpu"))
-    image, label = data.split("valid").first(300, ("image", "label"))
+    image, label = data.split("valid").take(300, ("image", "label"))
     sevens = image[label == 7]
     evaluator = Diversity(images=100)
     found = dict(evaluate(evaluator, Fixed(sevens), data, seed=0))

@@ -75,7 +75,7 @@ class ConditionalAccuracy(Evaluator):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.neural_network import MLPClassifier
 
-        pixels = train.first(len(train), ("image",))[0].flatten(1).cpu().numpy()
+        pixels = train.take(len(train), ("image",))[0].flatten(1).cpu().numpy()
         seed = int(torch.randint(2**31, ()))
         mlp = MLPClassifier((self.hidden,), batch_size=min(200, len(pixels)), max_iter=self.epochs, random_state=seed)
         with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from torch import Tensor
 from genlab.core.values import Image, Value
 from genlab.data.dataset import Split
 from genlab.evaluation.evaluators.distribution.feature_sets import FeatureSets
-from genlab.evaluation.extraction import choose_extractor, subset
+from genlab.evaluation.extraction import choose_extractor
 from genlab.evaluation.extractors.classifiers import SmallClassifier
 from genlab.nn.losses.image_similarity import ssim
 from genlab.registry import EVALUATORS
@@ -44,9 +44,9 @@ class Diversity(FeatureSets):
             yield from self._classes(name, *(extractor.fractions(features) for features in (fake, real, floor)))
 
     def _similarity(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        compared = subset(split, 2 * PAIRS)
+        compared = split.drawn(2 * PAIRS)
         fake = torch.cat([images.cpu() for images in self.generated(model, compared, 2 * PAIRS)])
-        (real,) = compared.first(len(compared), (self.column,))
+        (real,) = compared.take(len(compared), (self.column,))
         yield "ssim_of_pairs", pair_ssim(fake)
         yield "ssim_of_pairs_real", pair_ssim(real.cpu())
 

@@ -23,7 +23,6 @@ from genlab.evaluation.extraction import (
     features,
     features_of,
     shipped,
-    subset,
 )
 from genlab.registry import PositiveInt, check_keywords
 
@@ -67,10 +66,10 @@ class FeatureSets(Evaluator):
         refuse_training_images(split)
         extractor = choose_extractor(self.extractor, split)
         n = n or self.images
-        compared = subset(split, n)
+        compared = split.drawn(n)
         real = features_of(extractor, compared, self.column)
         fake = features(extractor, self.generated(model, compared, n))
-        train = subset(split.sibling(training(split)), len(fake))
+        train = split.sibling(training(split)).drawn(len(fake))
         floor = features_of(extractor, train, self.column)
         seen = ", which the extractor was trained on" if extractor.name == shipped(train.table.name) else ""
         in_turn = self.source == "samples" and "label" not in self.options(model) and classes_in_turn(model)

@@ -16,7 +16,7 @@ from genlab.core.sampling import sample_batches
 from genlab.core.values import Image, Value
 from genlab.data.dataset import Split
 from genlab.evaluation.evaluators.distribution.feature_sets import Several, extractor_notes, refuse_training_images
-from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName, choose_extractor, features, features_of, subset
+from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName, choose_extractor, features, features_of
 from genlab.evaluation.metrics.neighbors import mann_whitney, nearest
 from genlab.registry import EVALUATORS, Count, PositiveInt
 from genlab.reports.grid import are_images, image_grid
@@ -48,7 +48,7 @@ class Memorization(Evaluator):
         refuse_training_images(split)
         extractor, train = choose_extractor(self.extractor, split), split.sibling("train")
         drawn = torch.cat([images.cpu() for images in sample_batches(model, self.images, self.batch_size)])
-        learned, others = features_of(extractor, train), features_of(extractor, subset(split, self.images))
+        learned, others = features_of(extractor, train), features_of(extractor, split.drawn(self.images))
         distance, index = nearest(features(extractor, drawn.split(self.batch_size)), learned)
         usual = nearest(others, learned)[0]
         limit = usual.double().quantile(self.quantile)
@@ -63,5 +63,5 @@ class Memorization(Evaluator):
     def _grid(self, drawn: Tensor, distance: Tensor, index: Tensor, train: Split) -> Image:
         order = distance.argsort()[: self.n]
         nearest = train.indices[index[order].to(train.indices.device)]
-        (neighbors,) = replace(train, indices=nearest).first(len(nearest), ("image",))
+        (neighbors,) = replace(train, indices=nearest).take(len(nearest), ("image",))
         return image_grid(torch.cat([drawn[order], neighbors.cpu()]), len(order))

@@ -83,7 +83,7 @@ def drawn(model: Any, n: int) -> Tensor:
 
 def clusters(split: Split) -> tuple[Tensor, float]:
     """The mean (K, D) of each class of points, and the standard deviation from it in one direction."""
-    points, label = (column.cpu() for column in split.first(len(split), ("image", "label")))
+    points, label = (column.cpu() for column in split.take(len(split), ("image", "label")))
     points = points.flatten(1).double()
     sums = torch.zeros(int(label.max()) + 1, points.shape[1], dtype=torch.float64).index_add_(0, label, points)
     centers = sums / label.bincount()[:, None]

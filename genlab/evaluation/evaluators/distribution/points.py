@@ -35,7 +35,7 @@ class PointsPlot(Evaluator):
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         if not split.points:
             return
-        data = split.first(min(self.n, len(split)), ("image",))[0]
+        data = split.take(self.n, ("image",))[0]
         if data[0].numel() != 2:
             return  # only a plane can be shown
         samples = model.sample(self.n)

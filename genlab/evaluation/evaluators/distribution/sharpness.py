@@ -36,7 +36,7 @@ class Sharpness(Evaluator):
     }
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        columns = split.first(min(self.images, len(split)), ("image", *model.conditions))
+        columns = split.take(self.images, ("image", *model.conditions))
         totals: dict[str, Tensor] = {}
         for image, *conditions in zip(*(column.split(self.batch_size) for column in columns), strict=True):
             found = {"real": image}

@@ -59,7 +59,7 @@ class DiracEvaluator(Evaluator):
         return isinstance(networks[0], DiracGenerator) and isinstance(networks[1], DiracDiscriminator)
 
     def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
-        [point] = split.first(1, ("image",))
+        [point] = split.take(1, ("image",))
         if not split.points or point.numel() != 1:
             raise ConfigError(
                 "θ and ψ are one number each only for points on a line", "evaluator dirac", "use dataset=dirac"

@@ -19,7 +19,6 @@ from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.data.dataset import Split
 from genlab.evaluation.discriminators import as_in_training
 from genlab.evaluation.evaluators.distribution.diversity import entropy, pair_distance, total_variation
-from genlab.evaluation.extraction import subset
 from genlab.evaluation.extractors.classifiers import classifier_of
 from genlab.evaluation.metrics.neighbors import radii
 from genlab.nn.capabilities import HasDiscriminator, HasGANLoss
@@ -95,7 +94,7 @@ class GANDiagnosis(Evaluator):
     }
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        columns = subset(split, self.images).first(self.images, model.inputs)
+        columns = split.take(self.images, model.inputs)
         if (columns[0] == columns[0][:1]).all():
             return
         if not (isinstance(model, HasGANLoss) and isinstance(model, Samples)):

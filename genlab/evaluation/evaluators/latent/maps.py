@@ -21,7 +21,7 @@ from genlab.reports.scatter import scatter
 @EVALUATORS("embedding")
 @dataclass
 class Codes(Evaluator):
-    """The codes of a split's first n images, the images as thumbnails, and their labels if the data set has any."""
+    """The codes of n images of a split, the images as thumbnails, and their labels if the data set has any."""
 
     n: PositiveInt = 1000
 
@@ -30,17 +30,16 @@ class Codes(Evaluator):
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         if split.points:
             return  # without thumbnails; evaluator points shows them
-        n = min(self.n, len(split))
-        image, *conditions = split.first(n, ("image", *model.conditions))
+        drawn = split.drawn(self.n)
+        image, *conditions = drawn.take(self.n, ("image", *model.conditions))
         codes = model.encode(image, *conditions).flatten(1)
-        classes = split.classes()
-        yield "codes", Embedding(codes.float().cpu(), image.cpu(), None if classes is None else classes[:n])
+        yield "codes", Embedding(codes.float().cpu(), image.cpu(), drawn.classes())
 
 
 @EVALUATORS("plane")
 @dataclass
 class Plane(Evaluator):
-    """The codes of a split's first n images as points, colored by class if the data set has classes.
+    """The codes of n images of a split as points, colored by class if the data set has classes.
 
     Makhzani et al. (2015), figure 2: the codes of an adversarial autoencoder fill their prior.
     """
@@ -51,14 +50,14 @@ class Plane(Evaluator):
         return isinstance(model, Encodes) and getattr(model, "latent_dim", 0) == 2 and not model.conditions
 
     def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
-        points, classes = codes(model, split, self.n), split.classes()
-        yield "plane", scatter(points, None if classes is None else classes[: len(points)].cpu())
+        drawn = split.drawn(self.n)
+        yield "plane", scatter(codes(model, drawn), drawn.classes())
 
 
 @EVALUATORS("tsne")
 @dataclass
 class TSNEMap(Evaluator):
-    """Codes of a split's first n images; near codes stay near, while distances between groups mean little.
+    """Codes of n images of a split; near codes stay near, while distances between groups mean little.
 
     `kl_divergence`, which t-SNE minimizes, in nats: how well the plane represents the neighborhoods of the codes.
     """
@@ -75,10 +74,10 @@ class TSNEMap(Evaluator):
     def run(self, model: Model, split: Split) -> Iterator[tuple[str, Value]]:
         from sklearn.manifold import TSNE
 
-        code = codes(model, split, self.n)
+        drawn = split.drawn(self.n)
+        code = codes(model, drawn)
         perplexity = min(self.perplexity, (len(code) - 1) / 3)  # t-SNE considers three times as many neighbors
         tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=self.seed)
         places = torch.from_numpy(tsne.fit_transform(code.numpy()))
-        classes = split.classes()
-        yield "map", scatter(places, None if classes is None else classes[: len(code)])
+        yield "map", scatter(places, drawn.classes())
         yield "kl_divergence", float(tsne.kl_divergence_)

@@ -26,7 +26,7 @@ EARLY = 0.25  # fraction of training up to which an uninformative code may still
 @EVALUATORS("active_units")
 @dataclass
 class ActiveUnits(Evaluator):
-    """Over the split's first `images`: `active_units`, `kl` and `mutual_information` I(x; z), both in nats.
+    """Over `images` of the split: `active_units`, `kl` and `mutual_information` I(x; z), both in nats.
 
     A dimension is active if the variance over images of its mean, Var_x E[z_j|x], exceeds `threshold` (Burda, Grosse &
     Salakhutdinov 2016, section 5). I(x; z) = E log q(z|x) / q(z), q(z) being the mean of these images' posteriors:
@@ -41,7 +41,7 @@ class ActiveUnits(Evaluator):
     notes = {"units": "nats"}
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        columns = split.first(min(self.images, len(split)), ("image", *model.conditions))
+        columns = split.take(self.images, ("image", *model.conditions))
         parts = [model.posterior(*part) for part in zip(*(column.split(500) for column in columns), strict=True)]
         mean, log_variance = (torch.cat(each) for each in zip(*parts, strict=True))
         active = (mean.var(0) > self.threshold).sum()

@@ -34,7 +34,7 @@ MEANING = {
 @EVALUATORS("nll")
 @dataclass
 class ImportanceSampledNLL(MeanEvaluator):
-    """−log p(x) in nats per image, the mean over the split's first `images` (null: all), with its standard error.
+    """−log p(x) in nats per image, the mean over `images` of the split (null: all), with its standard error.
 
     `samples` is K; `chunk` is the number of pairs of image and code decoded at once. A model that binarizes images
     receives each image binarized once, independently of `samples`, `chunk` and `images`. With a distribution over 256
@@ -64,19 +64,16 @@ class ImportanceSampledNLL(MeanEvaluator):
 
     def blocks(self, model: Any, split: Split, rank: int, world_size: int) -> Iterator[tuple[Tensor, int]]:
         """−log p(x) of each image of a block, float64, and the number of dimensions of an image."""
-        wanted = min(self.images or len(split), len(split))
+        measured = split.drawn(self.images) if self.images else split
         for index, (image, *conditions) in enumerate(
-            split.batches(("image", *model.conditions), BLOCK, rank, world_size)
+            measured.batches(("image", *model.conditions), BLOCK, rank, world_size)
         ):
             block = rank + index * world_size
-            left = wanted - block * BLOCK
-            if left <= 0:
-                break
             rng.fold_in(2 * block)
             x = model.observe(image)
             self.note(model, x, binarized=x is not image)
             rng.fold_in(2 * block + 1)  # the codes have noise of their own: their number does not change the pixels
-            columns = [column[:left].split(max(1, self.chunk // self.samples)) for column in (x, *conditions)]
+            columns = [column.split(max(1, self.chunk // self.samples)) for column in (x, *conditions)]
             nll = [-self.log_likelihood(model, *part) for part in zip(*columns, strict=True)]
             yield torch.cat(nll), x[0].numel()
 

@@ -47,7 +47,7 @@ class Reconstruction(MeanEvaluator):
         """The dimensions of the model's code, at most those of an image."""
         if not isinstance(model, Encodes):
             raise ConfigError("this model has no code to compare with PCA's", "key evaluator.pca", "use pca=false")
-        image, *conditions = split.first(1, ("image", *model.conditions))
+        image, *conditions = split.take(1, ("image", *model.conditions))
         return min(model.encode(image, *conditions).numel(), image.numel())
 
 
@@ -60,7 +60,7 @@ def errors(reconstruction: Tensor, image: Tensor) -> dict[str, Tensor]:
 
 def principal_components(train: Split, components: int) -> Any:
     """PCA of all images of a split, on their device."""
-    (first,) = train.first(1, ("image",))
+    (first,) = train.take(1, ("image",))
     model = MODELS.build({"name": "pca", "latent_dim": components}, "pca", image_shape=tuple(first.shape[1:]))
     model.to(first.device)
     for (image,) in train.batches(("image",), 1000):
@@ -88,7 +88,7 @@ class Subspace(Evaluator):
         return codes and hasattr(model, "encoder") and hasattr(model, "decoder")
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
-        (image,) = split.first(1, ("image",))
+        (image,) = split.take(1, ("image",))
         code = model.encode(image)
         weight = linear_part(model.decoder, code.shape[1], code)
         pca = principal_components(split.sibling("train"), code.shape[1])

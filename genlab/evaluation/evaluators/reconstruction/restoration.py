@@ -58,7 +58,7 @@ class Restoration(Evaluator):
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         ways: dict[str, Restore] = {self.corrupted: lambda corrupted, *_: corrupted, "restored": model.reconstruct}
-        clean = split.first(self.n, ("image", *model.conditions))
+        clean = split.take(self.n, ("image", *model.conditions))
         pca, valid = None, None
         if isinstance(model, Encodes) and clean[0][0].numel() <= MAX_DIMENSIONS:
             length = model.encode(*(column[:1] for column in clean)).flatten(1).shape[1]
@@ -129,7 +129,7 @@ class Inpaint(Restoration):
 
 def _validation(split: Split, n: int) -> Tensor | None:
     try:
-        return split.sibling("valid").first(n, ("image",))[0]
+        return split.sibling("valid").take(n, ("image",))[0]
     except ConfigError:  # the data set has none
         return None
 

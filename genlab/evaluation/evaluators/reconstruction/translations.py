@@ -24,7 +24,7 @@ COLUMNS = ("a", "b")
 @EVALUATORS("translations")
 @dataclass
 class Translations(Evaluator):
-    """The first n images of a split: inputs, their translations, and below them the targets.
+    """n images of a split: inputs, their translations, and below them the targets.
 
     For a model that also translates back: a, a to b, there and back; then b, b to a, there and back.
     """
@@ -34,7 +34,7 @@ class Translations(Evaluator):
     needs = (Translates,)
 
     def run(self, model: Translates, split: Split) -> Iterator[tuple[str, Value]]:
-        a, b = split.first(self.n, COLUMNS)
+        a, b = split.take(self.n, COLUMNS)
         rows = [a, model.translate(a), b]
         if isinstance(model, TranslatesBack):
             back = model.translate_back(b)
