@@ -7,44 +7,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from genlab.checkpoint import manager
 from genlab.config import compose
-from genlab.core.model import Model
 from genlab.core.values import Logger
 from genlab.distributed.runtime import Runtime
 from genlab.engine.trainer import Trainer
 from genlab.errors import Stopped
-from genlab.registry import MODELS
 from genlab.workflows.build import build_data, build_model, build_trainer, load_registry
-from tests.support.models import shrunk, spec_of
+from tests.support.models import shrunk
+from tests.support.tiny_runs import FAMILIES, data_for, draw_pairs
 
 TINY = ["dataset=digits", "evaluator=none", "trainer.batch_size=16", "trainer.steps=12", "trainer.log_every=1"]
-FAMILIES = {
-    "vae": ["model=vae", "model.network.hidden=[16]", "model.latent_dim=3"],
-    "autoencoder": ["model=autoencoder", "model.network.hidden=[16]", "model.latent_dim=3"],
-    "dcgan": [
-        "model=dcgan",
-        "model.generator.base_channels=8",
-        "model.discriminator.base_channels=8",
-        "model.latent_dim=4",
-    ],
-}
-DOMAINS = ["dataset=unpaired", "dataset.base={name: digits}", "dataset.classes=[0,1]", "dataset.size=null"]
 MakeTrainer = Callable[..., Trainer]
 
 
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of pictures that are two beside each other, 8 pixels high."""
-    folder, draw = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0)
-    for i in range(40):
-        Image.fromarray(draw.integers(0, 256, (8, 16), dtype=np.uint8)).save(folder / f"{i:02}.png")
-    return folder
+    return draw_pairs(tmp_path_factory.mktemp("pairs"))
 
 
 @pytest.fixture
@@ -57,11 +40,8 @@ def make_trainer(pairs: Path) -> MakeTrainer:
 
     def make(family: str, *overrides: str, runtime: Runtime | None = None) -> Trainer:
         words = FAMILIES.get(family, [f"model={family}"])
-        target: Any = MODELS.get(spec_of(family)["name"]) if family not in FAMILIES else Model
-        if target.partners:
-            words += ["dataset=paired", f"dataset.root={pairs}", "dataset.size=8", "dataset.channels=1"]
-        elif {"a", "b"} <= set(target.inputs):
-            words += DOMAINS
+        if family not in FAMILIES:
+            words += data_for(family, pairs)
         settings: dict[str, Any] = compose.compose([*TINY, *words, *overrides]).config
         if family not in FAMILIES:
             settings["model"] = shrunk(settings["model"])
