@@ -59,8 +59,12 @@ class PhaseState:
 
     def due(self, step: int, total: int) -> bool:
         """Whether `step` (from 0) of `total` updates this phase: with `every` n, the last of each n steps does."""
+        return (step + 1) % self.spec.every == 0 and self.active(step, total)
+
+    def active(self, step: int, total: int) -> bool:
+        """Whether `step` lies in the part of training to which this phase belongs."""
         start, end = self.spec.window
-        return (step + 1) % self.spec.every == 0 and start * total <= step < end * total
+        return start * total <= step < end * total
 
     def set_rate(self, factor: float) -> None:
         """Set the learning rate to `factor` times the configured one."""
@@ -100,10 +104,13 @@ class PhaseState:
                 group.update(options)
 
     def configure(self) -> None:
-        """Restore the configured options after a checkpoint has loaded those of an earlier process."""
+        """Restore the configured options after a checkpoint has loaded those of an earlier process.
+
+        The learning rate stays that of the phase's last update: the next one sets its own.
+        """
         if self.optimizer:
             for group, options in zip(self.optimizer.param_groups, self.configured, strict=True):
-                group.update(options)
+                group.update({key: value for key, value in options.items() if key != "lr"})
 
     def backward(self, loss: Tensor) -> None:
         (self.scaler.scale(loss) if self.scaler else loss).backward()

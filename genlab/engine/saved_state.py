@@ -21,11 +21,12 @@ class SavedState(Part):
     diagnoses: list[Diagnosed]
     due: list[str]
     memory: dict[str, dict[str, Any]]
+    next_record: dict[str, float]
 
 
 def checked(saved: Mapping[str, Any]) -> dict[str, Any]:
     """`saved` with defaults for what checkpoints of 0.1 lack. CheckpointError names the first wrong key."""
-    state = {"diagnoses": [], "due": [], "memory": {}, **saved}
+    state = {"diagnoses": [], "due": [], "memory": {}, "next_record": {}, **saved}
     try:
         SavedState.model_validate(state)
     except ValidationError as error:

@@ -68,7 +68,8 @@ class Trainer:
         self.diagnoses: list[dict[str, Any]] = []
         self._due: list[str] = []  # evaluators still to be run at this step
         self._rare = tuple(f"{phase.name}/" for phase in self.phases if phase.spec.every > 1)
-        self._rare_logs: dict[str, Tensor] = {}  # the last values of these phases since the last record
+        self._rare_logs: dict[str, Tensor] = {}  # the last values of these phases, still on the device
+        self._next_record: dict[str, float] = {}  # those fetched since the last record: a checkpoint holds them
         sizes = data.sizes()
         self.evaluators = {
             key: e for key, e in evaluators.items() if e.applies(model) and (e.split is None or sizes[e.split])
@@ -106,7 +107,7 @@ class Trainer:
         known, due = list(self.diagnoses), list(self._due)  # copies: another thread writes them during training
         memory = {key: each.memory for key, each in self.evaluators.items() if each.memory is not None}
         return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best,
-                "diagnoses": known, "due": due, "memory": memory}  # fmt: skip
+                "diagnoses": known, "due": due, "memory": memory, "next_record": self._next_record}  # fmt: skip
 
     def seconds(self) -> dict[str, float]:
         """Seconds of `fit` so far by activity: training, validation, images, logging, checkpoints."""
@@ -127,6 +128,7 @@ class Trainer:
         self.step, self.metrics, self.best = state["step"], state["metrics"], state["best"]
         self.diagnoses = state["diagnoses"]
         self._due = [key for key in state["due"] if key in self.evaluators]
+        self._next_record = state["next_record"]
         for key, known in state["memory"].items():
             if key in self.evaluators:
                 self.evaluators[key].memory = known
@@ -181,9 +183,11 @@ class Trainer:
         if not (logs or saves or self._due or signum):
             return
         self._count_steps()
+        self._next_record = self._next_record | self._fetched(self._rare_logs | values if logs else self._rare_logs)
+        self._rare_logs = {}
         if logs:
-            self._log(self._rare_logs | values)
-            self._rare_logs = {}
+            self._log(self._next_record)
+            self._next_record = {}
         if last and self._due and self._clock.seconds["training"] - self._kept > AT_RISK:
             self._keep()  # a run that is killed during the evaluations resumes with them
             if self.runtime.is_main:
@@ -204,17 +208,21 @@ class Trainer:
         self._clock.pause(self.step - self._counted)
         self._counted = self.step
 
-    def _log(self, values: dict[str, Tensor]) -> None:
-        self.stepper.check_finite(self.step)
-        for phase in self.phases:
-            phase.check_scale(self.step)
+    def _fetched(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """The means over ranks, on the host: one transfer for all."""
         means = self.runtime.mean(values)
         with float64_on_host(self.runtime.device):
             stacked = torch.stack([value.double() for value in means.values()]) if means else torch.empty(0)
-        logs = dict(zip(means, stacked.tolist(), strict=True))  # one transfer for all
-        rates = [phase.optimizer.param_groups[0]["lr"] for phase in self.phases if phase.optimizer]
-        if rates:
-            logs["learning_rate"] = rates[0]
+        return dict(zip(means, stacked.tolist(), strict=True))
+
+    def _log(self, values: dict[str, float]) -> None:
+        self.stepper.check_finite(self.step)
+        for phase in self.phases:
+            phase.check_scale(self.step)
+        logs = dict(values)
+        for phase in self.phases:
+            if phase.optimizer and phase.active(self.step - 1, self.total):
+                logs.setdefault("learning_rate", phase.optimizer.param_groups[0]["lr"])
         logs["images_per_second"] = round(self._clock.recent(), 1)
         if self.runtime.is_main:
             self._logger.scalars(self.step, "train", logs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from genlab.distributed.runtime import Runtime
 from genlab.engine.trainer import Trainer
 from genlab.models.autoencoders.deep import DeepAutoencoder
 from tests.support.gloo import among
-from tests.support.trainers import MakeTrainer
+from tests.support.trainers import MakeTrainer, fit, same, trained
 
 WORDS = ["model.network.hidden=[16,8]", "model.latent_dim=3", "model.network.activation=sigmoid",
          "model.pretrain_fraction=0.75", "trainer.batch_size=32"]  # fmt: skip
@@ -47,16 +48,21 @@ def test_each_window_moves_its_layer_alone(make_trainer: MakeTrainer, pretrain: 
 
 
 @either
-def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, pretrain: str) -> None:
-    words = [*WORDS, f"model.pretrain={pretrain}", "trainer.ema_decay=0.9"]
-    whole = steps(make_trainer("deep_ae", *words), 12)
-    first, second = make_trainer("deep_ae", *words), make_trainer("deep_ae", *words)
-    steps(first, 5)
-    tensors, structure = manager.pack(first.objects())
-    kept = {name: tensor.clone() for name, tensor in tensors.items()}
-    second.restore(kept, {**first.state(), "structure": structure})
-    ended = steps(second, 7)
-    assert [name for name in whole if not torch.equal(whole[name], ended[name])] == []
+def test_a_resumed_run_is_the_same_bit_for_bit(make_trainer: MakeTrainer, pretrain: str, tmp_path: Path) -> None:
+    words = [*WORDS, f"model.pretrain={pretrain}", "trainer.ema_decay=0.9", "schedule=cosine", "trainer.log_every=2"]
+    make = functools.partial(make_trainer, "deep_ae", *words)
+    whole, rows = trained(make, tmp_path / "whole")
+    again, rows_again = trained(make, tmp_path / "again", stops=(2, 5, 10))
+    assert rows_again == rows
+    assert same(again.tensors, whole.tensors)
+    assert again.state == whole.state
+
+
+@either
+def test_the_logged_learning_rate_is_that_of_the_phase_in_training(make_trainer: MakeTrainer, pretrain: str) -> None:
+    words = ["schedule=multistep", "schedule.milestones=[0.2,0.5]", "optimizer.lr=0.008", "schedule.factor=0.5"]
+    recorder, _ = fit(make_trainer("deep_ae", *WORDS, f"model.pretrain={pretrain}", *words))
+    assert [values["learning_rate"] for _, _, values in recorder.records] == [0.008] * 2 + [0.004] * 4 + [0.002] * 6
 
 
 @either

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from genlab.core.values import Logger
 from genlab.distributed.runtime import Runtime
 from genlab.engine.trainer import Trainer
 from genlab.errors import Stopped
+from genlab.loggers.jsonl import JsonLines
 from genlab.workflows.build import build_data, build_model, build_trainer, load_registry
 from tests.support.models import shrunk
-from tests.support.tiny_runs import FAMILIES, data_for, draw_pairs
+from tests.support.tiny_runs import CLOCK, FAMILIES, data_for, draw_pairs
 
 TINY = ["dataset=digits", "evaluator=none", "trainer.batch_size=16", "trainer.steps=12", "trainer.log_every=1"]
 MakeTrainer = Callable[..., Trainer]
@@ -84,3 +86,39 @@ def fit(trainer: Trainer, stop_at: int | None = None) -> tuple[Recorder, dict[in
     if stop_at:
         assert (stopped.value.code, trainer.step) == (143, stop_at)
     return recorder, saved
+
+
+def trained(
+    make: Callable[[], Trainer], folder: Path, stops: Sequence[int] = ()
+) -> tuple[manager.Loaded, list[dict[str, Any]]]:
+    """The last checkpoint and the records of metrics.jsonl of a run that a signal stops at each of `stops`.
+
+    Each part of the run has a trainer of its own, which knows only what is on the disk. Figures of the clock are left
+    out.
+    """
+    folder.mkdir()
+    checkpoints = manager.Checkpoints(folder / "ckpt")
+    for stop_at in [*stops, None]:
+        _part(make(), folder, checkpoints, stop_at)
+    ended = checkpoints.newest()
+    assert ended is not None
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for values in (*records, ended.state["metrics"]):
+        for name in CLOCK:
+            values.pop(name, None)
+    return ended, records
+
+
+def _part(trainer: Trainer, folder: Path, checkpoints: manager.Checkpoints, stop_at: int | None) -> None:
+    found = checkpoints.newest()
+    if found:
+        trainer.restore(found.tensors, found.state)
+    logger = JsonLines(folder, found.step if found else None)
+
+    def save(step: int, objects: Mapping[str, Any], state: dict[str, Any]) -> None:
+        tensors, structure = manager.pack(objects)
+        checkpoints.save(step, tensors, {**state, "structure": structure})
+
+    with pytest.raises(Stopped) if stop_at else contextlib.nullcontext():
+        trainer.fit(logger, save, lambda: 15 * (trainer.step == stop_at))
+    logger.close()
