@@ -12,6 +12,7 @@ from typing import Any
 
 from genlab import __version__
 from genlab.cli import COMMANDS, load_command
+from genlab.distributed import cpu_threads
 from genlab.errors import ConfigError, nearest
 from genlab.utils.exit_codes import ExitCode
 from genlab.utils.terminal import echo, open_streams
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     open_streams()
+    cpu_threads.wait_without_spinning()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal without Greek letters
     words = [argument for argument in arguments if argument != "--debug"]

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
+from genlab.distributed import cpu_threads
 from genlab.errors import LAUNCHED, PEER_GONE, DivergedError, ResourceError
 from genlab.utils.signals import noted
-from genlab.utils.subprocesses import cores, die_with_parent, genlab_command
+from genlab.utils.subprocesses import die_with_parent, genlab_command
 from genlab.utils.terminal import echo
 
 POLL = 0.05  # seconds between looks at the processes
@@ -78,10 +79,9 @@ def free_port() -> Iterator[int]:
 
 
 def environment(rank: int, count: int, port: int) -> dict[str, str]:
-    threads = max(1, cores() // count)
     return {
-        "OMP_NUM_THREADS": str(threads),  # else each process would take all cores
         **os.environ,
+        **cpu_threads.share(count),
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(count),

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from genlab.core import rng
-from genlab.distributed import allocator
+from genlab.distributed import allocator, cpu_threads
 from genlab.errors import ConfigError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -129,7 +129,9 @@ class Runtime:
         return box[0]
 
 
-def start(device: str, precision: str, deterministic: bool, threads: int | None, devices: int = 1) -> Runtime:
+def start(
+    device: str, precision: str, deterministic: bool, threads: int | Literal["auto"], devices: int = 1
+) -> Runtime:
     """Settle device, precision, threads and ranks (torchrun's environment) for this process.
 
     ConfigError, the same on every rank, if the request does not fit the machine.
@@ -137,8 +139,9 @@ def start(device: str, precision: str, deterministic: bool, threads: int | None,
     check_ranks(device, devices)
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)), world_size)
-    if threads:
-        torch.set_num_threads(threads)
+    if threads == "auto":
+        threads = cpu_threads.choose(torch.get_num_threads(), repeatable=deterministic)
+    torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from genlab.distributed import cpu_threads
 from genlab.errors import CheckpointError, ConfigError, ResourceError, SweepError
 from genlab.runs.lock import is_held
 from genlab.sweep import fork_server
@@ -69,7 +70,7 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, parallel: int) -> None:
         say(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already")
     _refuse_links(ledger.folder, waiting)
     running: dict[int, Child] = {}
-    with Watch(ledger.folder) as watch:
+    with Watch(ledger.folder) as watch, cpu_threads.shared(min(parallel, len(waiting))):
         start = _starter() if waiting else spawn
         try:
             while waiting or running:

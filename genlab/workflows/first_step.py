@@ -55,7 +55,7 @@ def start(overrides: Sequence[str]) -> dict[str, float]:
 
     build.load_registry()
     composed = compose.check(composed)
-    runtime = start_runtime(composed["trainer"]["device"], composed["trainer"]["precision"], False, None)
+    runtime = start_runtime(composed["trainer"]["device"], composed["trainer"]["precision"], False, "auto")
     mark("import genlab")
     data = build.build_data(composed, runtime)
     mark("data")

@@ -70,9 +70,10 @@ class Job:
 
 
 def start_runtime(config: Mapping[str, Any], threads: int | None = None) -> Runtime:
-    """Device, precision and ranks as the section `trainer` asks; `threads` if it does not set their number."""
+    """Device, precision and ranks as the section `trainer` asks; `threads`, of a run that resumes, in place of auto."""
     keys = TrainerConfig(**config["trainer"])
-    return runtimes.start(keys.device, keys.precision, keys.deterministic, keys.threads or threads, keys.devices)
+    count = threads if threads and keys.threads == "auto" else keys.threads
+    return runtimes.start(keys.device, keys.precision, keys.deterministic, count, keys.devices)
 
 
 class Session:
