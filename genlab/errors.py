@@ -41,6 +41,10 @@ class ConfigError(GenlabError, code=2):
     """The command line or a configuration file is wrong."""
 
 
+class RankError(ConfigError):
+    """The environment that should say which rank this process is; each process that finds it wrong says so."""
+
+
 class DataError(GenlabError, code=3):
     """A data file is missing, damaged or of another format than expected."""
 
@@ -120,7 +124,7 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
     if kind == "AcceleratorError" or "CUDA error" in text:
         return ResourceError(f"the device was lost ({text.splitlines()[0][:120]})", "CUDA", "resume in a new process")
     gone = "Connection closed by peer" in text or "Connection reset by peer" in text
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (gone or kind.startswith("Dist")):
+    if os.environ.get("WORLD_SIZE", "1") != "1" and (gone or kind.startswith("Dist")):
         return PeerError("another process of this run has ended", "torchrun", "start it again to resume")
     if _no_address_space(error):
         return ResourceError("out of address space", "this process", "allow it more: ulimit -v unlimited")

@@ -25,9 +25,10 @@ def parser() -> Parser:
 
 def run(options: argparse.Namespace) -> int:
     from genlab.config import compose
-    from genlab.distributed import launcher
+    from genlab.distributed import launcher, ranks
     from genlab.runs import run_folder
 
+    ranks.from_environment()  # reports errors before torch is loaded
     path = str(run_folder.find(options.run))  # "last" may soon be another run
     count = launcher.wanted(compose.override_stored(run_folder.read_config(Path(path)), options.overrides))
     if count > 1:

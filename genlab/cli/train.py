@@ -32,8 +32,9 @@ def parser() -> Parser:
 
 def run(options: argparse.Namespace) -> int:
     from genlab.config import compose
-    from genlab.distributed import launcher
+    from genlab.distributed import launcher, ranks
 
+    ranks.from_environment()  # reports errors before torch is loaded
     if options.multirun:
         from genlab.sweep.plan import plan
         from genlab.sweep.runner import sweep

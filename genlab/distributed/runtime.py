@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from genlab.core import rng
 from genlab.distributed import allocator, cpu_threads
-from genlab.errors import ConfigError
+from genlab.distributed.ranks import Ranks, from_environment
+from genlab.errors import ConfigError, RankError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -136,9 +137,10 @@ def start(
 
     ConfigError, the same on every rank, if the request does not fit the machine.
     """
-    check_ranks(device, devices)
-    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)), world_size)
+    ranks = from_environment()
+    check_ranks(device, devices, ranks)
+    rank, world_size = ranks.rank, ranks.world_size
+    chosen = choose_device(device, ranks.local_rank, world_size)
     if threads == "auto":
         threads = cpu_threads.choose(torch.get_num_threads(), repeatable=deterministic)
     torch.set_num_threads(threads)
@@ -152,12 +154,23 @@ def start(
     else:
         allocator.keep_freed_memory()
     if world_size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
+        _join("nccl" if chosen.type == "cuda" else "gloo")
     rng.set_rank(rank, world_size)
     return Runtime(chosen, choose_precision(precision, chosen), rank, world_size)
 
 
-def check_ranks(device: str, devices: int) -> None:
+def _join(backend: str) -> None:
+    """Wait until every rank has joined the process group."""
+    try:
+        dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    except dist.DistNetworkError as error:
+        if "EADDRINUSE" not in str(error):
+            raise
+        port = os.environ["MASTER_PORT"]
+        raise RankError(f"port {port} is in use", "MASTER_PORT", "end what uses it, or choose another port") from error
+
+
+def check_ranks(device: str, devices: int, ranks: Ranks) -> None:
     """ConfigError unless the processes on this host are `devices` (1: whatever they are) and each has its own GPU."""
     if "WORLD_SIZE" not in os.environ:
         if devices > 1:
@@ -167,7 +180,7 @@ def check_ranks(device: str, devices: int) -> None:
                 "use `genlab train` or `genlab resume`, or start it under torchrun",
             )
         return
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
+    here = ranks.local_world_size or devices
     if devices not in (1, here):
         raise ConfigError(
             f"torchrun has started {here} process(es) on this host",

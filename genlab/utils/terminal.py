@@ -38,6 +38,11 @@ def say(text: str) -> None:
     echo(f"genlab: {text}", err=True)
 
 
+def speaks() -> bool:
+    """Whether this process prints what every rank of a run would print: rank 0, or the only process."""
+    return "WORLD_SIZE" not in os.environ or os.environ.get("RANK") in (None, "0")
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether a person looks at `stream`, on a terminal that can redraw."""
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"

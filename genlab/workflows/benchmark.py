@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shutil
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.config import compose
+from genlab.distributed.ranks import from_environment
 from genlab.errors import ConfigError, GenlabError
 from genlab.registry import PositiveInt
 from genlab.runs import run_folder
@@ -35,7 +35,7 @@ def measure(workload: str, composed: compose.Composed, span: Span) -> dict[str, 
     stderr. ConfigError if the run is shorter than the span, or one of several processes.
     """
     keys, last = composed.config["trainer"], span.warmup + span.steps
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 or keys["devices"] > 1:
+    if from_environment().world_size > 1 or keys["devices"] > 1:
         raise ConfigError("a benchmark is of one process", "key trainer.devices", "use trainer.devices=1, no torchrun")
     if keys["steps"] is not None and keys["steps"] < last:
         raise _too_short(keys["steps"], last)

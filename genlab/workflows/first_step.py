@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
+from genlab.distributed import ranks
 from genlab.engine.timer import since_process_start
 from genlab.utils.terminal import echo
 
@@ -27,7 +28,8 @@ def measured(overrides: Sequence[str] = ()) -> dict[str, float]:
     """
     command = [sys.executable, "-m", "genlab.workflows.first_step", *overrides]
     with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "GENLAB_CACHE": cache}
+        alone = {key: value for key, value in os.environ.items() if key not in ranks.VARIABLES}
+        environment = {**alone, "GENLAB_CACHE": cache}
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment, check=False)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])

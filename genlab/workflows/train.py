@@ -9,6 +9,7 @@ from typing import Any
 
 from genlab.config import compose
 from genlab.distributed import runtime as runtimes
+from genlab.distributed.ranks import from_environment
 from genlab.runs import run_folder
 from genlab.utils.signals import StopRequest
 from genlab.utils.terminal import echo
@@ -28,7 +29,7 @@ def train(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), allow_
 
 def run(composed: compose.Composed, allow_change: bool = False, watch: Watch = lambda step: False) -> Result:
     """As `train`, from a composed configuration; `watch` as in `Trainer.fit`."""
-    with StopRequest() as stop:
+    with StopRequest(peers=from_environment().world_size > 1) as stop:
         load_registry(composed.plugins)
         config = compose.check(composed.config)
         if config["dry_run"]:
@@ -54,7 +55,7 @@ def resume(
     device: str | None = None,
 ) -> Result:
     """`genlab resume RUN`: resume from the newest intact checkpoint with the run's own configuration."""
-    with StopRequest() as stop:
+    with StopRequest(peers=from_environment().world_size > 1) as stop:
         path = run_folder.find(str(run))
         load_registry(plugins)
         stored = read_stored(path)

@@ -19,6 +19,7 @@ from genlab.checkpoint.manager import Checkpoints
 from genlab.checkpoint.saving import Saver
 from genlab.errors import DivergedError, GenlabError, ResourceError
 from genlab.loggers.jsonl import JsonLines
+from genlab.utils.signals import StopRequest
 
 RUN = ["model=vae", "model.network.hidden=[8]", "trainer.batch_size=8", "trainer.log_every=1", "logger=jsonl",
        "evaluator=objective"]  # fmt: skip
@@ -149,8 +150,7 @@ def test_a_full_disk_at_the_very_end_is_no_success(
 
     monkeypatch.setattr("genlab.checkpoint.manager.write", full)
     if stops:
-        monkeypatch.setattr("genlab.utils.signals.StopRequest.signum", 15, raising=False)
-        monkeypatch.setattr("genlab.utils.signals.StopRequest.__init__", lambda self: setattr(self, "_before", {}))
+        monkeypatch.setattr(StopRequest, "arm", lambda self: setattr(self, "signum", 15))
     with pytest.raises(ResourceError, match="No space left"):
         genlab.train([*RUN, "trainer.steps=7", "checkpoint.every=100", f"hydra.run.dir={run}"])
     assert (record(run)["status"], record(run)["code"]) == ("failed", 5)

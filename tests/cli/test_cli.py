@@ -18,6 +18,7 @@ import pytest
 import genlab
 from genlab import errors
 from genlab.cli import listing, main
+from genlab.distributed import launcher
 from genlab.utils.exit_codes import ExitCode
 
 ROOT = str(Path(genlab.__file__).parents[1])
@@ -86,7 +87,9 @@ def test_debug_shows_the_traceback(
 def test_other_ranks_are_silent_about_what_rank_0_says(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
+    for name, value in launcher.environment(1, 2, 29500).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("GENLAB_LAUNCHED")  # as under torchrun
     assert main.main(["train", "model=dcgna"]) == 2
     assert capsys.readouterr().err == ""
 

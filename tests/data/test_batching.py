@@ -14,6 +14,7 @@ from genlab.data.sampler import Order
 from genlab.data.store import table
 from genlab.data.store.stored_array import StoredArray
 from genlab.data.store.table import Gathered, Table
+from genlab.distributed import launcher
 from genlab.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")
@@ -238,7 +239,8 @@ def test_the_processes_of_a_run_share_the_hosts_memory(monkeypatch: pytest.Monke
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     monkeypatch.setattr(table, "free_memory", lambda device: 400)
     assert table.fits(100, CPU)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    for name, value in launcher.environment(0, 4, 29500).items():
+        monkeypatch.setenv(name, value)
     assert table.fits(25, CPU)
     assert not table.fits(26, CPU)
     assert table.fits(200, torch.device("cuda"))  # each has a GPU of its own

@@ -16,6 +16,7 @@ import pytest
 import genlab
 from genlab.checkpoint.manager import Checkpoints
 from genlab.distributed import launcher, runtime
+from genlab.distributed.ranks import Ranks
 from genlab.errors import PEER_GONE, ConfigError, ResourceError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,17 +240,15 @@ def test_processes_that_do_not_fit_the_machine(
     here: str, device: str, devices: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", here)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", here)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     with pytest.raises(ConfigError, match=said):
-        runtime.check_ranks(device, devices)
+        runtime.check_ranks(device, devices, Ranks(local_world_size=int(here)))
 
 
 @pytest.mark.parametrize(("device", "devices"), [("cpu", 1), ("cpu", 4), ("auto", 4)])
 def test_processes_that_do(device: str, devices: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "8")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setattr("torch.cuda.is_available", lambda: device == "auto")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    runtime.check_ranks(device, devices)
+    runtime.check_ranks(device, devices, Ranks(local_world_size=4))

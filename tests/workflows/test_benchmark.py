@@ -11,6 +11,7 @@ import pytest
 
 from genlab.cli import main
 from genlab.config import compose
+from genlab.distributed import launcher
 from genlab.errors import DivergedError
 from genlab.registry import discover
 from genlab.runs import run_folder
@@ -79,7 +80,8 @@ def test_refusals(refused: Refused, capsys: pytest.CaptureFixture[str], argument
 
 
 def test_ranks_of_torchrun_are_refused(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in launcher.environment(0, 2, 29500).items():
+        monkeypatch.setenv(name, value)
     assert "a benchmark is of one process" in refused("bench", "vae_mlp_mnist", *SMALL)
 
 

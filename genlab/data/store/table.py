@@ -8,7 +8,6 @@ of the host's available RAM, divided among the processes of a run. Labels are al
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from genlab.data.store.memory import free_memory
 from genlab.data.store.stored_array import StoredArray
+from genlab.distributed.ranks import from_environment
 from genlab.errors import ConfigError, nearest
 
 Gathered = tuple[Tensor, ...]
@@ -26,7 +26,7 @@ RESIDENT_FRACTION_HOST = 1 / 4  # the page cache and other programs need memory 
 
 def fits(nbytes: int, device: torch.device) -> bool:
     """Whether a set of `nbytes` is kept on the device."""
-    host = RESIDENT_FRACTION_HOST / int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    host = RESIDENT_FRACTION_HOST / (from_environment().local_world_size or 1)
     return nbytes <= RESIDENT_FRACTION.get(device.type, host) * free_memory(device)
 
 
