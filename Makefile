@@ -45,9 +45,9 @@ $(VENV)-docs/.made: pyproject.toml  # read from the source alone: the site needs
 bench: $(VENV)/.demo  ## compare every workload with its floor loop; write the table to docs/performance.md (about an hour)
 	$(BIN)/python -m benchmarks.run --docs $(BENCH)
 
-acceptance: $(VENV)/.test  ## reproduce published numbers on real data (GENLAB_DATA; about an hour and a half)
+acceptance: $(VENV)/.test  ## reproduce the cheap results on real data (GENLAB_DATA; at most two hours of one core)
 	$(BIN)/pytest -m acceptance
-	$(BIN)/python scripts/acceptance.py
+	$(BIN)/genlab reproduce --all-cheap
 
 harness: $(VENV)/.test  ## kill, damage, fill and misuse by the thousand; print what failed (about 90 minutes on two cores)
 	$(BIN)/python -m tests.harness $(HARNESS)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import LIMIT, rounds, synthetic
-from genlab.runs.provenance import git_state, versions
+from genlab.runs.provenance import git_state, processor, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -164,13 +164,7 @@ def hardware(device: str) -> str:
 
         name = torch.cuda.get_device_name()
     else:
-        try:
-            cpus = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-            name = next(line.partition(":")[2] for line in cpus.splitlines() if line.startswith("model name"))
-        except (OSError, StopIteration):
-            import platform
-
-            name = platform.processor() or platform.machine()
+        name = processor()
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 

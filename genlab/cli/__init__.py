@@ -25,6 +25,7 @@ COMMANDS = {
     "list": ("listing", "models, datasets, optimizers, experiments, ..."),
     "info": ("info", "one model, data set, ...: paper, parameters, losses"),
     "prepare": ("prepare", "decode a data set into its store beforehand"),
+    "reproduce": ("reproduce", "train and measure what the results claim, and compare"),
     "bench": ("bench", "time training on a named workload, as one JSON line"),
     "doctor": ("doctor", "versions, devices, data found, broken plug-ins, time to start"),
     "completion": ("completion", "a completion script for bash, zsh or fish"),

@@ -36,7 +36,7 @@ options:
   --debug        on an error, the whole traceback
 
 exit codes: 0 done, 1 bug, 2 command or configuration, 3 data, 4 checkpoint, 5 disk or memory,
-6 diverged, 7 run folder in use, 8 some jobs of a sweep failed, 130/143 stopped and resumable
+6 diverged, 7 run folder in use, 8 some jobs of a sweep or some reproductions failed, 130/143 stopped and resumable
 """
 
 

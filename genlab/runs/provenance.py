@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from genlab.utils.subprocesses import cores
 
 PACKAGES = ("genlab", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "safetensors", "scikit-learn",
             "tensorboard", "pydantic", "pillow")  # fmt: skip
@@ -59,6 +63,20 @@ def git_state(folder: Path = Path()) -> dict[str, Any] | None:
     if answer.returncode != 0 or not commits or commits[0] == "(initial)":
         return None
     return {"commit": commits[0], "dirty": any(not line.startswith("#") for line in lines)}
+
+
+def processor() -> str:
+    """The name of the processor."""
+    with contextlib.suppress(OSError):
+        names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if names:
+            return str(names[0])
+    return platform.processor() or platform.machine()
+
+
+def machine() -> str:
+    """The processor and the cores that this process may use."""
+    return f"{processor()}, {cores()} cores"
 
 
 def process_info() -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import sys
+from functools import partial
 
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -30,3 +32,19 @@ def die_with_parent(parent: int) -> None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it was killed just before
             os._exit(128 + signal.SIGTERM)
+
+
+def run_genlab(*words: str) -> int:
+    """Run `genlab WORDS` with this process's output; its exit code. If this process is stopped, so is that one."""
+    child = subprocess.Popen(
+        genlab_command(*words),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C in the terminal reaches it through us, once
+        preexec_fn=partial(die_with_parent, os.getpid()),
+    )
+    try:
+        return child.wait()
+    except BaseException:
+        child.send_signal(signal.SIGINT)  # it saves its state
+        child.wait()
+        raise

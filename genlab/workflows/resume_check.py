@@ -42,6 +42,7 @@ def metadata(config: Mapping[str, Any], data: Data, model: Model, runtime: Runti
         "config_hash": provenance.config_hash(config),
         "versions": provenance.versions(),
         "git": provenance.git_state(Path(__file__).parents[1]),
+        "machine": provenance.machine(),
         "device": str(runtime.device),
         "precision": runtime.precision,
         "channels_last": runtime.channels_last(config["trainer"]["channels_last"], model),

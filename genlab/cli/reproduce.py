@@ -1,0 +1,99 @@
+"""genlab reproduce: train and measure what the results claim, and compare."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from genlab.cli.options import Parser
+from genlab.errors import ConfigError, SweepError
+from genlab.utils.paths import user_path
+from genlab.utils.tables import show
+from genlab.utils.terminal import echo
+
+if TYPE_CHECKING:
+    from genlab.workflows.reproduce.claims import Claims
+    from genlab.workflows.reproduce.ledger import Ledger
+
+EXAMPLES = """\
+  genlab reproduce                      what is claimed, and its cost
+  genlab reproduce linear rbm           two sections of docs/results.md
+  genlab reproduce pca_mnist            one run
+  genlab reproduce --all-cheap          all that takes two hours of one core together
+"""
+
+
+def parser() -> Parser:
+    parse = Parser("reproduce", "Train and measure what docs/results.md claims; compare with what is stored.", EXAMPLES)
+    parse.add_argument("claims", nargs="*", metavar="CLAIM", help="sections or runs; none: list them")
+    parse.add_argument("--all-cheap", action="store_true", help="the cheapest runs: two hours of one core in all")
+    parse.add_argument("--runs", default="outputs/results", metavar="DIR", help="run folders; finished ones are kept")
+    parse.add_argument("--jobs", type=int, default=1, metavar="N", help="how many seeds at a time")
+    parse.add_argument("--record", action="store_true", help="store the figures in the ledger")
+    parse.add_argument("--forget", nargs="+", default=[], metavar="RUN", help="remove runs from the ledger")
+    parse.add_argument("--claims", dest="folder", metavar="DIR", help="claims of your own: YAML files as genlab's")
+    parse.add_argument("--ledger", metavar="FILE", help="a ledger of your own")
+    parse.add_argument("--page", metavar="FILE", help="write the results page from the ledger")
+    return parse
+
+
+def run(options: argparse.Namespace) -> int:
+    from genlab.workflows.reproduce import claims as registered
+    from genlab.workflows.reproduce.ledger import FILE, Ledger
+
+    if options.claims and options.all_cheap:
+        raise ConfigError("claims are named beside --all-cheap", "genlab reproduce", "give one or the other")
+    everything = registered.load(user_path(options.folder or registered.FOLDER, "--claims"))
+    file = user_path(options.ledger or FILE, "--ledger")
+    stored = Ledger.read(file)
+    parts = registered.cheap(everything) if options.all_cheap else registered.chosen(everything, options.claims)
+    if not (parts or options.forget or options.page):
+        _list(everything)
+    for name in options.forget:
+        stored.forget(name)
+    failed, missed = _reproduce(parts, options, stored) if parts else ([], 0)
+    if options.forget or options.record:
+        stored.write(file)
+    if options.page:
+        _write_page(options.page, everything, stored)
+    if failed or missed:
+        raise SweepError(
+            f"{len(failed)} commands failed, {missed} figures are off", "; ".join(failed[:1]), "the table has the rest"
+        )
+    return 0
+
+
+def _list(claims: Mapping[str, Claims]) -> None:
+    from genlab.workflows.reproduce.claims import cheap
+
+    inexpensive = cheap(claims)
+    rows = [
+        [name, part.title, str(len(part.rows)), f"{sum(run.minutes for run in part.runs.values()):,.0f}",
+         str(len(inexpensive[name].rows) if name in inexpensive else 0)]
+        for name, part in claims.items()
+    ]  # fmt: skip
+    show(["claim", "what", "figures", "minutes of one core", "figures of --all-cheap"], rows)
+
+
+def _reproduce(parts: Mapping[str, Claims], options: argparse.Namespace, stored: Ledger) -> tuple[list[str], int]:
+    """Carry out and compare; the failed commands, and the number of figures that are too far from the stored ones."""
+    from genlab.workflows.reproduce.runs import carry_out, record_figures
+    from genlab.workflows.reproduce.tables import comparison, in_folder, in_ledger
+
+    folder = user_path(options.runs, "--runs")
+    failed = [command for part in parts.values() for command in carry_out(part, folder, options.jobs)]
+    rows, missed = comparison(parts.values(), in_folder(folder), in_ledger(stored))
+    show(["figure", "here", "stored", "published", ""], rows)
+    for part in parts.values() if options.record else ():
+        record_figures(part, folder, stored)
+    return failed, missed
+
+
+def _write_page(name: str, claims: Mapping[str, Claims], stored: Ledger) -> None:
+    from genlab.utils.own_folder import OwnFolder
+    from genlab.workflows.reproduce.tables import page
+
+    path = user_path(name, "--page")
+    OwnFolder(path.parent).write(path.name, page(claims, stored).encode())
+    echo(str(path))
