@@ -86,7 +86,7 @@ class OwnFolder:
     def read(self, name: str) -> bytes | None:
         """The content of a regular file, as `reading` opens it."""
         with self.reading(name) as file:
-            return file and file.read()
+            return None if file is None else file.read()
 
     def names(self, name: str) -> list[str]:
         """What the folder `name` inside holds, in order; nothing if it is not there."""
