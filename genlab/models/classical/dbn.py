@@ -41,5 +41,6 @@ class DBN(BoltzmannStack):
             v = self.data.units(image, sample=True)
             for below in range(depth):
                 v = sample_units(self.layer(below).energy.hidden_mean(v))
-            reconstruction = layer.energy.visible_mean(layer.energy.hidden_mean(v))
-        return {"loss": layer.loss(v, self.cd_k), "squared_error": (reconstruction - v).square().sum(1).mean()}
+            x = layer.energy.hidden_input(v)
+            reconstruction = layer.energy.visible_mean(x.sigmoid())
+        return {"loss": layer.loss(v, x, self.cd_k), "squared_error": (reconstruction - v).square().sum(1).mean()}

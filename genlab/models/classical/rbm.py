@@ -112,22 +112,27 @@ class RBM(BoltzmannStack):
         `free_energy` of these images, up to log Z: if the gap between training and validation grows, the RBM overfits.
         Binary: `pseudo_nll`, −log of the pseudo-likelihood in nats. Gaussian: `squared_error` of the reconstruction.
         """
-        v = self.data.units(image, sample=True)
-        values = {"loss": self.layer(0).loss(v, self.cd_k)}
         with torch.no_grad():
-            free_energy = self.energy.free_energy(v)
+            v = self.data.units(image, sample=True)
+            x = self.energy.hidden_input(v)  # the one product of the data and the weights
+        values = {"loss": self.layer(0).loss(v, x, self.cd_k)}
+        with torch.no_grad():
+            free_energy = self.energy.free_energy(v, x)
             values["free_energy"] = free_energy.mean()
             if self.data.distribution == "binary":
-                values["pseudo_nll"] = self.pseudo_nll(v, free_energy).mean()
+                values["pseudo_nll"] = self.pseudo_nll(v, x, free_energy).mean()
             else:
                 values["squared_error"] = (self.reconstruct(image) - image).square().flatten(1).sum(1).mean()
         return values
 
-    def pseudo_nll(self, v: Tensor, free_energy: Tensor) -> Tensor:
+    def pseudo_nll(self, v: Tensor, hidden_input: Tensor, free_energy: Tensor) -> Tensor:
         """−∑ᵢ log p(vᵢ | all other pixels), (N,), estimated from one random pixel i per image."""
-        pixel = (rng.uniform(len(v), 1, like=v) * v.shape[1]).long()
-        flipped = v.scatter(1, pixel, 1 - v.gather(1, pixel))
-        return v.shape[1] * softplus(free_energy - self.energy.free_energy(flipped))  # −log σ(F(ṽ) − F(v))
+        i = (rng.uniform(len(v), 1, like=v) * v.shape[1]).long()
+        flipped = v.scatter(1, i, 1 - v.gather(1, i))
+        # one pixel changes c + Wv by a multiple of one column of W
+        changed = hidden_input + (1 - 2 * v.gather(1, i)) * self.energy.weight.t()[i.squeeze(1)]
+        rise = self.energy.free_energy(flipped, changed) - free_energy
+        return v.shape[1] * softplus(-rise)  # −log σ(F(ṽ) − F(v))
 
     def score(self, image: Tensor) -> Tensor:
         """The free energy (N,), −log p up to a constant."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -45,22 +45,34 @@ class RBMEnergy:
     visible: UnitType = "binary"
     hidden: UnitType = "binary"
 
+    def hidden_input(self, v: Tensor) -> Tensor:
+        """c + Wv, (N, H), float32: all that the hidden units and the free energy need of the weights."""
+        return linear(v, self.weight, self.hidden_bias).float()
+
     def hidden_mean(self, v: Tensor) -> Tensor:
         """E[h|v], (N, H), float32: probabilities if the units are binary."""
-        return _mean(linear(v, self.weight, self.hidden_bias), self.hidden)
+        return _mean(self.hidden_input(v), self.hidden)
 
     def visible_mean(self, h: Tensor) -> Tensor:
         """E[v|h], (N, D), float32: probabilities if the units are binary."""
         return _mean(linear(h, self.weight.t(), self.visible_bias), self.visible)
 
-    def free_energy(self, v: Tensor) -> Tensor:
-        """F(v) = −log ∑ₕ exp(−E(v, h)), (N,), float32, so that p(v) = exp(−F(v)) / Z."""
-        total = linear(v, self.weight, self.hidden_bias).float()  # c + Wv
+    def joint(self, v: Tensor, h: Tensor, hidden_input: Tensor) -> Tensor:
+        """E(v, h), (N,), from `hidden_input` of v."""
+        if self.hidden == "binary":
+            hidden_term = (h * hidden_input).sum(1)
+        else:
+            hidden_term = (h * hidden_input - 0.5 * (h.square() + self.hidden_bias.square())).sum(1)
+        return -visible_term(v, self.visible_bias, self.visible) - hidden_term
+
+    def free_energy(self, v: Tensor, hidden_input: Tensor | None = None) -> Tensor:
+        """F(v) = −log ∑ₕ exp(−E(v, h)), (N,), float32, so that p(v) = exp(−F(v)) / Z. `hidden_input` if it is known."""
+        x = self.hidden_input(v) if hidden_input is None else hidden_input
         v, c = v.float(), self.hidden_bias.float()
         if self.hidden == "binary":
-            hidden_term = softplus(total).sum(1)
+            hidden_term = softplus(x).sum(1)
         else:
-            hidden_term = 0.5 * (total.square().sum(1) - c.square().sum() + len(c) * math.log(2 * math.pi))
+            hidden_term = 0.5 * (x.square().sum(1) - c.square().sum() + len(c) * math.log(2 * math.pi))
         return -visible_term(v, self.visible_bias, self.visible) - hidden_term
 
 
@@ -83,25 +95,48 @@ def sample_units(mean: Tensor, units: UnitType = "binary") -> Tensor:
 
 
 @torch.no_grad()
-def gibbs(energy: RBMEnergy, v: Tensor, steps: int, mean: bool = False) -> Tensor:
-    """Visible units (N, D) after `steps` rounds of h ~ p(h|v), v ~ p(v|h).
+def gibbs(energy: RBMEnergy, v: Tensor, steps: int, mean: bool = False, hidden_input: Tensor | None = None) -> Tensor:
+    """Visible units (N, D) after `steps` rounds of h ~ p(h|v), v ~ p(v|h); `hidden_input` of v if it is known.
 
     With `mean`, the last round returns E[v|h] instead of a sample: less noise, but no longer distributed as p(v).
     """
     for step in range(steps):
-        v = energy.visible_mean(sample_units(energy.hidden_mean(v), energy.hidden))
+        x = energy.hidden_input(v) if step or hidden_input is None else hidden_input
+        v = energy.visible_mean(sample_units(_mean(x, energy.hidden), energy.hidden))
         if not (mean and step == steps - 1):
             v = sample_units(v, energy.visible)
     return v
 
 
-def contrast(energy: RBMEnergy, v: Tensor, fantasy: Tensor) -> Tensor:
-    """Mean free energy of the data minus that of the fantasies, both (N, D): a scalar in nats, float32.
+class _KnownGradient(torch.autograd.Function):
+    """A value whose `gradients` for the `parameters` are known, so that nothing has to be differentiated."""
 
-    Its gradient is the contrastive divergence update with hidden probabilities, −(⟨hv⟩ of the data − ⟨hv⟩ of the
-    fantasies). The fantasies are Gibbs samples and take no gradient. The value itself has no meaning.
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: tuple[Tensor, ...], *parameters: Tensor) -> Tensor:
+        ctx.save_for_backward(*gradients)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, None, *(each.mul_(outer[0]) for each in ctx.saved_tensors))
+
+
+def contrast(energy: RBMEnergy, v: Tensor, fantasy: Tensor, hidden_input: Tensor | None = None) -> Tensor:
+    """Mean energy of the data minus that of the fantasies, both (N, D) with E[h|v] for h: a scalar in nats, float32.
+
+    Its gradient, with v and h held fixed, is the contrastive divergence update with hidden probabilities,
+    −(⟨hv⟩ of the data − ⟨hv⟩ of the fantasies). The fantasies are Gibbs samples. The value itself has no meaning.
+    `hidden_input` is that of the data, if it is known.
     """
-    return energy.free_energy(v).mean() - energy.free_energy(fantasy.detach()).mean()
+    with torch.no_grad():
+        x = energy.hidden_input(v) if hidden_input is None else hidden_input
+        y = energy.hidden_input(fantasy)
+        h, k = _mean(x, energy.hidden), _mean(y, energy.hidden)
+        value = energy.joint(v, h, x).mean() - energy.joint(fantasy, k, y).mean()
+        outer = ((k / len(k)).t() @ fantasy).sub_((h / len(h)).t() @ v)
+        gradients = outer.float(), fantasy.mean(0) - v.mean(0), k.mean(0) - h.mean(0)
+    loss: Tensor = _KnownGradient.apply(value, gradients, energy.weight, energy.visible_bias, energy.hidden_bias)
+    return loss
 
 
 def contrastive_divergence(energy: RBMEnergy, v: Tensor, steps: int = 1, mean: bool = False) -> Tensor:
@@ -110,7 +145,9 @@ def contrastive_divergence(energy: RBMEnergy, v: Tensor, steps: int = 1, mean: b
     Binary pixels may be probabilities or samples. `mean=True` is the CD-1 of Hinton and Salakhutdinov (2006), whose
     fantasies are probabilities.
     """
-    return contrast(energy, v, gibbs(energy, v, steps, mean))
+    with torch.no_grad():
+        x = energy.hidden_input(v)
+    return contrast(energy, v, gibbs(energy, v, steps, mean, x), x)
 
 
 @dataclass(frozen=True)
@@ -175,14 +212,14 @@ class BoltzmannLayer(nn.Module):
         mean = v.mean(0)
         self.visible_bias.copy_(mean if self.distribution == "gaussian" else mean.clamp(0.01, 0.99).logit())
 
-    def loss(self, v: Tensor, cd_k: int) -> Tensor:
+    def loss(self, v: Tensor, hidden_input: Tensor, cd_k: int) -> Tensor:
         """`contrast` between the data v (N, D) and fantasies after `cd_k` Gibbs rounds: its gradient is the update."""
-        return contrast(self.energy, v, self.fantasies(v, cd_k))
+        return contrast(self.energy, v, self.fantasies(v, hidden_input, cd_k), hidden_input)
 
-    def fantasies(self, v: Tensor, steps: int) -> Tensor:
+    def fantasies(self, v: Tensor, hidden_input: Tensor, steps: int) -> Tensor:
         """Gibbs samples that start at the data (CD), or at the last state of the chains (persistent CD)."""
         if self.chains is None:
-            return gibbs(self.energy, v, steps)
+            return gibbs(self.energy, v, steps, hidden_input=hidden_input)
         if self.training:
             with rng.replicated():
                 self.chains.copy_(gibbs(self.energy, self.chains, steps))

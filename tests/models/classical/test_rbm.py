@@ -51,7 +51,7 @@ def test_pseudo_likelihood_is_the_mean_over_pixels() -> None:
         exact = sum(torch.nn.functional.softplus(f(v) - f(flip)).item() for flip in flips)
         rng.seed(0)
         many = v.expand(20_000, -1)
-        assert model.pseudo_nll(many, f(many)).mean().item() == pytest.approx(exact, rel=0.03)
+        assert model.pseudo_nll(many, model.energy.hidden_input(many), f(many)).mean().item() == pytest.approx(exact, rel=0.03)
 
 
 def test_learning_raises_the_exact_likelihood() -> None:
@@ -87,9 +87,9 @@ def test_chains_move_in_training_only_and_are_part_of_the_state() -> None:
     before = layer.state_dict()["chains"].clone()
     v = torch.rand(4, 6).round()
     rng.seed(0)
-    layer.eval().loss(v, 1)
+    layer.eval().loss(v, layer.energy.hidden_input(v), 1)
     assert torch.equal(layer.chains, before)  # type: ignore[arg-type]
-    layer.train().loss(v, 1)
+    layer.train().loss(v, layer.energy.hidden_input(v), 1)
     assert not torch.equal(layer.chains, before)  # type: ignore[arg-type]
 
 
@@ -101,7 +101,8 @@ def test_chains_are_alike_on_every_rank() -> None:
             torch.manual_seed(0)
             layer = BoltzmannLayer(6, 3, chains=5)
             rng.seed(7)
-            layer.loss(torch.rand(4, 6).round(), 2)
+            v = torch.rand(4, 6).round()
+            layer.loss(v, layer.energy.hidden_input(v), 2)
             moved.append(layer.chains)
     finally:
         rng.set_rank(0, 1)
