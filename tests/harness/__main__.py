@@ -20,14 +20,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with prepared():
         for name in options.names or known:
             numbers = [options.trial] if options.trial is not None else range(known[name].trials(options.share))
-            results.append(run(known[name], numbers, options.seed, options.jobs))
-            print(f"{name}: {results[-1].tried} tried, {len(results[-1].failures)} failed", file=sys.stderr, flush=True)
-            for line in report.failures(results[-1]):
-                print(f"  {line}", file=sys.stderr, flush=True)
+            results.append(run(known[name], numbers, options.seed, options.jobs, tell))
+            tell(f"{name}: {results[-1].tried} tried, {len(results[-1].failures)} failed")
+            tell(*(f"  {line}" for line in report.failures(results[-1])))
             if options.json:
                 report.save(results, options.json)
     print(report.table(results))
     return int(any(each.failures for each in results))
+
+
+def tell(*lines: str) -> None:
+    """Print progress."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _parse(arguments: Sequence[str] | None, names: list[str]) -> argparse.Namespace:

@@ -10,7 +10,7 @@ import tempfile
 import traceback
 import unittest
 import unittest.mock
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -39,8 +39,13 @@ class Result:
         return f"python -m tests.harness {self.faults.name} --seed {self.seed} --trial {number}"
 
 
-def run(faults: FaultClass, numbers: Sequence[int], seed: int = 0, jobs: int = 1) -> Result:
-    """Run these trials in `jobs` forked processes. A process that dies loses its trial only, which has failed."""
+def run(
+    faults: FaultClass, numbers: Sequence[int], seed: int = 0, jobs: int = 1, tell: Callable[[str], object] = str
+) -> Result:
+    """Run these trials in `jobs` forked processes; `tell` is called with each failure at once.
+
+    A process that dies loses its trial only, which has failed.
+    """
     result, todo = Result(faults, seed, len(numbers)), list(reversed(numbers))
     running: dict[Connection, int] = {}
     while todo or running:
@@ -54,6 +59,8 @@ def run(faults: FaultClass, numbers: Sequence[int], seed: int = 0, jobs: int = 1
             number = running.pop(ended)  # type: ignore[call-overload]
             with contextlib.closing(ended):  # type: ignore[type-var]
                 _collect(result, number, ended)  # type: ignore[arg-type]
+            if number in result.failures:
+                tell(f"{faults.name} {number}: {result.failures[number]}")
         multiprocessing.active_children()  # reaps those that have ended
     return result
 

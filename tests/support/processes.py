@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ def fork(arguments: Sequence[str], before: Callable[[], object] | None = None, o
 
     Its streams go to the files `stdout` and `stderr` in the folder `output`, or nowhere.
     """
+    from genlab.cli.main import main  # here, not in a child that may not open files
+
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -37,8 +40,6 @@ def fork(arguments: Sequence[str], before: Callable[[], object] | None = None, o
         _redirect(output)
         if before:
             before()
-        from genlab.cli.main import main
-
         code = main(list(arguments))
         sys.stdout.flush()
         sys.stderr.flush()
@@ -65,13 +66,24 @@ def wait(pid: int, seconds: float = PATIENCE) -> int | None:
     return None
 
 
-def ended(pid: int, output: Path) -> Ended:
-    """Wait for a command whose streams are in the folder `output`."""
+def finish(pid: int) -> int | None:
+    """Wait for a child to end: as `wait`, but one that hangs is killed."""
     code = wait(pid)
     if code is None:
-        os.kill(pid, 9)
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    return Ended(code, *(Path(name).read_text(errors="replace") for name in _names(output)))
+    return code
+
+
+def streams(output: Path) -> tuple[str, str]:
+    """What a command has written to its streams in the folder `output`."""
+    out, err = (Path(name).read_text(errors="replace") for name in _names(output))
+    return out, err
+
+
+def ended(pid: int, output: Path) -> Ended:
+    """Wait for a command whose streams are in the folder `output`."""
+    return Ended(finish(pid), *streams(output))
 
 
 def _names(output: Path | None) -> list[Path]:
