@@ -121,6 +121,8 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
         return ResourceError("out of memory", size, "use a smaller trainer.batch_size, or trainer.grad_accum_steps=4")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ResourceError("out of disk space", f"{error.filename or 'the run folder'}", "free some and resume")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return ResourceError("too many open files", f"{error.filename or 'this process'}", "allow more: ulimit -n 4096")
     if kind == "AcceleratorError" or "CUDA error" in text:
         return ResourceError(f"the device was lost ({text.splitlines()[0][:120]})", "CUDA", "resume in a new process")
     gone = "Connection closed by peer" in text or "Connection reset by peer" in text
@@ -129,6 +131,13 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
     if _no_address_space(error):
         return ResourceError("out of address space", "this process", "allow it more: ulimit -v unlimited")
     return None
+
+
+def raise_if_exhausted(error: BaseException) -> None:
+    """Raise `resource_error(error)` if there is one: what could not be read for want of a resource is not damaged."""
+    known = resource_error(error)
+    if known:
+        raise known from error
 
 
 def _no_address_space(error: BaseException) -> bool:

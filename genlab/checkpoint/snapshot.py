@@ -20,7 +20,7 @@ from torch import Tensor
 
 from genlab.checkpoint.codec import decode, encode
 from genlab.checkpoint.safetensors_file import read_tensors, write_tensors
-from genlab.errors import CheckpointError
+from genlab.errors import CheckpointError, raise_if_exhausted
 from genlab.utils.files import (
     JSON_LIMIT,
     Entry,
@@ -93,6 +93,7 @@ def _opened(path: Path) -> Iterator[int]:
         finally:
             os.close(folder)
     except OSError as error:
+        raise_if_exhausted(error)
         linked = error.errno in (errno.ELOOP, errno.ENOTDIR)
         reason = "a link or file is in place of a folder or file" if linked else str(error.strerror)
         raise CheckpointError(f"{path.name} cannot be used: {reason}", str(path), REMEDY) from error

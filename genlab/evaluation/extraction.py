@@ -1,8 +1,7 @@
 """Features of images: the choice of an extractor, and the features of many images, cached for data.
 
 An extractor is a module in EXTRACTORS: images (N, C, H, W) in [0, 1] to features (N, D), float32. Its attributes are
-`name`, `resize` (how it resizes), `digest` (the sha256 of its weights, empty without weights) and `channels` (of the
-images it takes; None: any number, also points).
+`name`, `resize` (how it resizes) and `digest` (the sha256 of its weights, empty without weights).
 """
 
 from __future__ import annotations
@@ -42,7 +41,6 @@ class Extractor(Protocol):
     name: str
     resize: str
     digest: str
-    channels: tuple[int, ...] | None
 
     def __call__(self, images: Tensor) -> Tensor: ...
 
@@ -50,15 +48,8 @@ class Extractor(Protocol):
 
 
 def choose_extractor(name: str, split: Split) -> Extractor:
-    """The extractor `name`, on the CPU; `auto`: the data set's classifier, else Inception or EfficientNet-Lite0.
-
-    ConfigError if it does not take the images of `split`.
-    """
-    extractor = built(_automatic(split.table.name.removeprefix(GENERATED)) if name == AUTO else name)
-    if split.points and extractor.channels:
-        raise ConfigError(f"extractor '{extractor.name}' takes images, these are points", "key extractor", "use pixels")
-    check_channels(extractor.name, extractor.channels, split.table.columns["image"].shape[1])
-    return extractor
+    """The extractor `name`, on the CPU; `auto`: the data set's classifier, else Inception if its weights exist."""
+    return built(_automatic(split.table.name.removeprefix(GENERATED)) if name == AUTO else name)
 
 
 @functools.cache
@@ -76,31 +67,17 @@ def shipped(dataset: str) -> str | None:
 
 def _automatic(dataset: str) -> str:
     from genlab.evaluation.extractors.inception import expected_path, weights_file
-    from genlab.nn.pretrained.efficientnet_lite0 import WEIGHTS
 
     classifier = shipped(dataset)
     if classifier:
         return classifier
-    if weights_file() is not None:
-        return "inception"
-    if WEIGHTS.available():
-        return "efficientnet_lite0"
-    raise ConfigError(
-        f"no extractor for data set '{dataset}' is installed",
-        "key extractor",
-        f"{WEIGHTS.install}, put Inception's weights at {expected_path()}, or use extractor=pixels",
-    )
-
-
-def check_channels(name: str, takes: tuple[int, ...] | None, channels: int) -> None:
-    """ConfigError unless `channels`, of images, are among those that the extractor `name` takes; None: any."""
-    if takes and channels not in takes:
-        known = "1 channel" if takes == (1,) else f"{' or '.join(map(str, takes))} channels"
+    if weights_file() is None:
         raise ConfigError(
-            f"extractor '{name}' takes images of {known}, these have {channels}",
-            "key evaluator.NAME.extractor",
-            "use efficientnet_lite0, inception or pixels" if channels == 3 else "use pixels",
+            f"genlab has no extractor for data set '{dataset}', and Inception's weights are missing",
+            "key extractor",
+            f"put them at {expected_path()}, or use extractor=pixels",
         )
+    return "inception"
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.config.yaml_file import dump_config, parse_config
-from genlab.errors import BusyError, CheckpointError, ConfigError, nearest
+from genlab.errors import BusyError, CheckpointError, ConfigError, nearest, raise_if_exhausted
 from genlab.runs.lock import Lock, is_held
 from genlab.runs.record import checked
 from genlab.utils.files import DISK_FULL, disk_full, dump_json, parse_json, read_bounded
@@ -107,6 +107,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         return parse_config(read_bounded(path / CONFIG, CONFIG_LIMIT))
     except (OSError, ValueError) as error:
+        raise_if_exhausted(error)
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
             f"{CONFIG} cannot be used ({reason})", str(path / CONFIG), "restore it, or start a new run"
@@ -224,6 +225,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         if not isinstance(record, dict):
             raise ValueError("it holds no object")
     except (OSError, ValueError) as error:
+        raise_if_exhausted(error)
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
             f"{RECORD} cannot be used ({reason})",

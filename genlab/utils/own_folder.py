@@ -67,26 +67,17 @@ class OwnFolder:
         with self._parent(name) as (folder, last):
             return open(os.open(last, flags, 0o644, dir_fd=folder), "ab", buffering=0)
 
-    @contextlib.contextmanager
-    def reading(self, name: str) -> Iterator[BinaryIO | None]:
-        """A regular file, open to read; None if there is none. CheckpointError if it is a link or not a file."""
+    def read(self, name: str) -> bytes | None:
+        """The content of a regular file, None if there is none. CheckpointError if it is a link or not a file."""
         try:
-            with self._parent(name, make=False) as (folder, last):
-                file = open(open_regular(last, folder), "rb")  # noqa: SIM115
+            with self._parent(name, make=False) as (folder, last), open(open_regular(last, folder), "rb") as file:
+                return file.read()
         except FileNotFoundError:
-            yield None
-            return
+            return None
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno != errno.ELOOP:
                 raise
             raise self._refusal(name) from None
-        with file:
-            yield file
-
-    def read(self, name: str) -> bytes | None:
-        """The content of a regular file, as `reading` opens it."""
-        with self.reading(name) as file:
-            return None if file is None else file.read()
 
     def names(self, name: str) -> list[str]:
         """What the folder `name` inside holds, in order; nothing if it is not there."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from genlab.data.store.build import Progress, Source, build
 from genlab.data.store.hashing import file_hash, json_hash
-from genlab.errors import ConfigError, DataError, ResourceError
+from genlab.errors import ConfigError, DataError, ResourceError, raise_if_exhausted
 from genlab.utils.file_lock import lock
 from genlab.utils.paths import cache_folder
 from genlab.utils.terminal import say
@@ -93,6 +93,7 @@ def _open(path: Path, verify: bool) -> Store:
         labels = _map(path / "labels.npy") if "labels.npy" in meta["files"] else None
         return Store(path, images, labels, meta["label_names"], _parts(meta))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise_if_exhausted(error)
         raise Damaged(f"{type(error).__name__}: {error}") from None
 
 
@@ -132,6 +133,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
                 f"while writing the store {path}",
                 "free some space, or point GENLAB_CACHE to a larger disk",
             ) from None
+        raise_if_exhausted(error)
         raise ConfigError(
             f"the cache cannot be written ({error})",
             f"{path.parent}",
