@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from genlab.errors import ResourceError
 
+NESTING = 64  # levels of JSON
 JSON_LIMIT = 4 * 2**20  # bytes: 30,000 tensors; the worst JSON of this size takes about 100 MB once parsed
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -37,9 +38,23 @@ def dump_json(value: Any, indent: int | None = 1) -> bytes:
 def parse_json(data: bytes) -> Any:
     """The value in UTF-8 `data`. ValueError for anything but strict JSON: duplicate keys, NaN, too deep nesting."""
     try:
-        return json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if _is_deep(value):
+        raise ValueError("nested too deeply")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value has more levels than functions that call themselves should meet."""
+    level = [value]
+    for _ in range(NESTING):
+        inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        if not inner:
+            return False
+        level = [item for items in inner for item in items]
+    return True
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -64,11 +79,11 @@ def open_regular(path: str | Path, dir_fd: int | None = None, follow: bool = Fal
     return fd
 
 
-def read_bounded(path: str | Path, limit: int, dir_fd: int | None = None) -> bytes:
+def read_bounded(path: str | Path, limit: int | None, dir_fd: int | None = None) -> bytes:
     """The content of a regular file. ValueError if it is longer than `limit` bytes or not a regular file."""
     with open(open_regular(path, dir_fd), "rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
+        data = file.read(-1 if limit is None else limit + 1)
+    if limit is not None and len(data) > limit:
         raise ValueError(f"{path} is longer than {size_text(limit)}")
     return data
 

@@ -88,7 +88,12 @@ def test_a_full_disk_keeps_the_old_record(tmp_path: Path, patch: pytest.MonkeyPa
     run.release()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1, "a": 2}', "\xff", '{"status": NaN}', " " * 5 * 2**20])
+DEEP = f'{{"status": "done", "more": {"[" * 600}{"]" * 600}}}'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"a": 1, "a": 2}', "\xff", '{"status": NaN}', " " * 5 * 2**20, DEEP], ids=range(8)
+)
 def test_a_damaged_record(text: str, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text(text, encoding="latin1")
