@@ -171,7 +171,7 @@ class Data(DataSpec):
             raise ConfigError(
                 f"data set '{self.name}' has no image in its {name} split",
                 f"its sizes: {', '.join(f'{each} {n}' for each, n in self.sizes().items())}",
-                "give that split a size, or use another split",
+                f"train with dataset.{name}=0.1, or choose another split where there is a key for it",
             )
         return Split(name, self.table, self._splits[name], self.split, self.split_seed)
 

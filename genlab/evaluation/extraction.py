@@ -47,9 +47,12 @@ class Extractor(Protocol):
     def to(self, device: torch.device) -> Any: ...
 
 
-def choose_extractor(name: str, split: Split) -> Extractor:
-    """The extractor `name`, on the CPU; `auto`: the data set's classifier, else Inception if its weights exist."""
-    return built(_automatic(split.table.name.removeprefix(GENERATED)) if name == AUTO else name)
+def choose_extractor(name: str, split: Split, key: str) -> Extractor:
+    """The extractor `name`, on the CPU; `auto`: the data set's classifier, else Inception if its weights exist.
+
+    `key` is what the user sets to choose it (evaluator.fid.extractor), for messages.
+    """
+    return built(_automatic(split.table.name.removeprefix(GENERATED), key) if name == AUTO else name)
 
 
 @functools.cache
@@ -65,7 +68,7 @@ def shipped(dataset: str) -> str | None:
     return dataset if dataset in ("mnist", "fashion_mnist") else None
 
 
-def _automatic(dataset: str) -> str:
+def _automatic(dataset: str, key: str) -> str:
     from genlab.evaluation.extractors.inception import expected_path, weights_file
 
     classifier = shipped(dataset)
@@ -74,8 +77,8 @@ def _automatic(dataset: str) -> str:
     if weights_file() is None:
         raise ConfigError(
             f"genlab has no extractor for data set '{dataset}', and Inception's weights are missing",
-            "key extractor",
-            f"put them at {expected_path()}, or use extractor=pixels",
+            f"key {key}",
+            f"put them at {expected_path()}, or use {key}=pixels",
         )
     return "inception"
 

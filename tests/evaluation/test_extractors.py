@@ -22,6 +22,7 @@ from genlab.registry import EVALUATORS, EXTRACTORS, discover
 from tests.support.in_memory import in_memory
 
 discover()
+KEY = "evaluator.fid.extractor"
 SETS = {"mnist": (MNIST, 0.99), "fashion_mnist": (FashionMNIST, 0.92)}
 
 
@@ -62,12 +63,12 @@ def test_a_border_of_zeros_changes_nothing_and_other_sizes_are_resized() -> None
 def test_auto_is_the_data_sets_own_classifier_else_inception_if_it_is_there() -> None:
     gray = torch.zeros(80, 1, 4, 4, dtype=torch.uint8)
     for table, name in (("mnist", "mnist"), ("generated_fashion_mnist", "fashion_mnist")):
-        assert choose_extractor("auto", in_memory(gray, name=table).split("valid")).name == name
+        assert choose_extractor("auto", in_memory(gray, name=table).split("valid"), KEY).name == name
         assert shipped(table) == name
     other = in_memory(gray, name="celeba").split("valid")
-    with pytest.raises(ConfigError, match=r"celeba.*inception-2015-12-05.*extractor=pixels"):
-        choose_extractor("auto", other)
-    assert choose_extractor("pixels", other).name == "pixels"
+    with pytest.raises(ConfigError, match=rf"celeba.*inception-2015-12-05.* use {KEY}=pixels"):
+        choose_extractor("auto", other, KEY)
+    assert choose_extractor("pixels", other, KEY).name == "pixels"
     with pytest.raises(ConfigError, match="did you mean 'mnist'"):
         EVALUATORS.check({"name": "fid", "extractor": "mnits"})
 

@@ -39,7 +39,7 @@ class Diversity(FeatureSets):
         tiny = torch.finfo(torch.float64).tiny  # a data set may be one image, repeated
         yield f"distance_of_pairs_{name}", pair_distance(fake) / max(pair_distance(real), tiny)
         yield from self._similarity(model, split)
-        extractor = choose_extractor(self.extractor, split)
+        extractor = choose_extractor(self.extractor, split, f"{self.key}.extractor")
         if isinstance(extractor, SmallClassifier):
             yield from self._classes(name, *(extractor.fractions(features) for features in (fake, real, floor)))
 

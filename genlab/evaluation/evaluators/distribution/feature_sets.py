@@ -55,7 +55,7 @@ class FeatureSets(Evaluator):
         return next((f"source={name}" for name in sources), None)
 
     def check(self, model: Any, split: Split) -> None:
-        choose_extractor(self.extractor, split)
+        choose_extractor(self.extractor, split, f"{self.key}.extractor")
         self.options(model)
 
     def read(self, model: Model, split: Split, n: int | None = None) -> tuple[str, Tensor, Tensor, Tensor]:
@@ -64,7 +64,7 @@ class FeatureSets(Evaluator):
         There are as many of the last as of the first, where the data have so many: a perfect model scores like them.
         """
         refuse_training_images(split)
-        extractor = choose_extractor(self.extractor, split)
+        extractor = choose_extractor(self.extractor, split, f"{self.key}.extractor")
         n = n or self.images
         compared = split.drawn(n)
         real = features_of(extractor, compared, self.column)

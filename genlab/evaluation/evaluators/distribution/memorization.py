@@ -42,11 +42,11 @@ class Memorization(Evaluator):
     needs = (Samples,)
 
     def check(self, model: Any, split: Split) -> None:
-        choose_extractor(self.extractor, split)
+        choose_extractor(self.extractor, split, f"{self.key}.extractor")
 
     def run(self, model: Samples, split: Split) -> Iterator[tuple[str, Value]]:
         refuse_training_images(split)
-        extractor, train = choose_extractor(self.extractor, split), split.sibling("train")
+        extractor, train = choose_extractor(self.extractor, split, f"{self.key}.extractor"), split.sibling("train")
         drawn = torch.cat([images.cpu() for images in sample_batches(model, self.images, self.batch_size)])
         learned, others = features_of(extractor, train), features_of(extractor, split.drawn(self.images))
         distance, index = nearest(features(extractor, drawn.split(self.batch_size)), learned)
