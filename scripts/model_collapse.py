@@ -24,6 +24,7 @@ import torch
 
 from genlab.reports.charts import HEIGHT, WIDTH, line_chart
 from genlab.reports.grid import image_grid
+from genlab.runs.evaluations import newest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, FIGURE = ROOT / "docs" / "model-collapse.md", ROOT / "docs" / "images" / "model-collapse.svg"
@@ -96,8 +97,9 @@ def generations(runs: Path, share: float, last: int, overrides: Sequence[str]) -
         if not (run / "samples.npy").exists():
             genlab("sample", str(run), f"n={SAMPLES}", f"seed={generation}", f"out={run / 'samples.npy'}")
         for evaluator in EVALUATORS:
-            if not (run / "eval" / f"{evaluator}-test.json").exists():
-                genlab("eval", str(run), f"evaluator={evaluator}", f"evaluator.{evaluator}.extractor=mnist")
+            if newest(run, f"{evaluator}-test") is None:
+                words = [f"evaluator={evaluator}", f"evaluator.{evaluator}.extractor=mnist", f"name={evaluator}"]
+                genlab("eval", str(run), *words)
 
 
 def finished(run: Path) -> bool:
@@ -113,11 +115,11 @@ def genlab(*words: str) -> None:
 
 def figures(run: Path) -> dict[str, float] | None:
     """The metrics of a run by name; None if it has not been measured."""
-    files = [run / "eval" / f"{evaluator}-test.json" for evaluator in EVALUATORS]
-    if not all(path.exists() for path in files):
-        return None
+    files = [newest(run, f"{evaluator}-test") for evaluator in EVALUATORS]
     found: dict[str, float] = {}
     for path in files:
+        if path is None:
+            return None
         found |= json.loads(path.read_text())["metrics"]
     return found
 

@@ -47,6 +47,7 @@ class Loaded:
     tensors: dict[str, Tensor]
     state: dict[str, Any]
     path: Path
+    sha256: str  # of the file of tensors
 
 
 def folder_name(step: int) -> str:
@@ -70,7 +71,7 @@ def read(path: Path) -> Loaded:
         _compare(STATE, entry, manifest)
         tensors, entry = read_tensors(TENSORS, folder)
         _compare(TENSORS, entry, manifest)
-    return Loaded(step, tensors, state, path)
+    return Loaded(step, tensors, state, path, entry.sha256)
 
 
 def verify(path: Path) -> None:

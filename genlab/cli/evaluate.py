@@ -13,6 +13,7 @@ from genlab.cli.images.image_command import Target, open_run, write
 from genlab.cli.options import Parser, keywords, run_argument
 from genlab.errors import ConfigError, nearest
 from genlab.registry import EVALUATORS, NonNegativeInt, unknown_name
+from genlab.runs.evaluations import FOLDER
 from genlab.utils.tables import show
 from genlab.utils.terminal import echo
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 
     from genlab.core.evaluator import Evaluator
     from genlab.workflows.build import LoadedRun
+    from genlab.workflows.evaluation import Measurement
 
 EXAMPLES = """\
   genlab eval last                                                the model's objective on the test split
   genlab eval last evaluator=fid evaluator.fid.images=2000 split=valid
-  genlab eval last evaluator=[fid,prdc]                           several, each with its own file
-  genlab eval last evaluator=probe evaluator.probe.num_labels=1000 name=probe_1000    keeps probe-test.json
+  genlab eval last evaluator=[fid,prdc] seed=1                    several, with other noise
+  genlab eval last evaluator=probe evaluator.probe.num_labels=1000 name=probe_1000    a shorter name for the result
 """
 
 
@@ -40,14 +42,14 @@ class Keys:
 
 
 def parser() -> Parser:
-    parse = Parser("eval", "Measure a trained model; the result is RUN/eval/EVALUATOR-SPLIT.json.", EXAMPLES)
+    parse = Parser("eval", "Measure a trained model; each protocol has its own file in RUN/eval.", EXAMPLES)
     run_argument(parse)
     parse.add_argument(
         "options",
         nargs="*",
         metavar="KEY=VALUE",
         help="evaluator (objective) and evaluator.NAME.KEY as in training; split: train, valid or test; seed; name of "
-        "the result",
+        "the result, in place of evaluator and options",
     )
     parse.flags("device", "plugin")
     return parse
@@ -69,8 +71,16 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"one name for the results of {len(names)} evaluators", "key name", "choose one evaluator")
     loaded = open_run(options)
     changes = [override for override in parsed if override.key_or_group != "evaluator"]
-    for entry, evaluator in _evaluators(loaded, names, changes).items():
-        measure(loaded, entry, evaluator, keys)
+    from genlab.workflows.evaluation import Measurement, publish
+
+    seed = loaded.config["seed"] if keys.seed is None else keys.seed
+    results: list[tuple[str, dict[str, float]]] = []
+    try:
+        for entry, evaluator in _evaluators(loaded, names, changes).items():
+            split = None if evaluator.split is None else keys.split
+            results.append(measure(Measurement(loaded, entry, evaluator, split, seed, keys.name)))
+    finally:  # those before one that failed
+        publish(loaded, results)
     return 0
 
 
@@ -88,39 +98,33 @@ def _check_key(key: str, names: Sequence[str]) -> None:
     raise ConfigError(f"unknown key '{key[:60]}'", "genlab eval has no such key", hint)
 
 
-def measure(loaded: LoadedRun, entry: str, evaluator: Evaluator, keys: Keys) -> None:
-    """Run one evaluator; write its values with their protocol, and image grids as PNG files."""
-    from genlab import __version__
-    from genlab.core.values import Diagnosis, Image
-    from genlab.engine import evaluate
-    from genlab.utils.files import dump_json
+def measure(measurement: Measurement) -> tuple[str, dict[str, float]]:
+    """Write the values of one evaluator with their protocol, and image grids as PNG files; show the numbers.
 
-    seed = loaded.config["seed"] if keys.seed is None else keys.seed
-    data = loaded.data()
-    split = keys.split if evaluator.split is not None else None
-    values = evaluate.evaluate(evaluator, loaded.model, data, seed, split)
-    protocol = {
-        **evaluator.protocol(), "evaluator": entry, "split": split,
-        "count": len(data.split(split)) if split else None, "seed": seed, "weights": loaded.weights,
-        "step": loaded.step, "dataset": data.name, "data_fingerprint": data.fingerprint,
-        "split_seed": data.split_seed,
-        "device": str(loaded.runtime.device), "precision": "fp32", "genlab": __version__,
-    }  # fmt: skip
-    metrics = evaluate.numbers(values)
-    diagnoses = [value.sentence for _, value in values if isinstance(value, Diagnosis) and value.due(loaded.step)]
-    stem = f"{keys.name or entry}-{keys.split}"
-    result = dump_json({"metrics": metrics, "protocol": protocol, "diagnoses": diagnoses})
+    Returns the name that groups them in TensorBoard, and the numbers.
+    """
+    from genlab.core.values import Diagnosis, Image
+    from genlab.engine.evaluate import numbers
+    from genlab.utils.files import dump_json
+    from genlab.workflows.evaluation import finite
+
+    values, protocol = measurement.run()
+    metrics, step = numbers(values), measurement.loaded.step
+    diagnoses = [value.sentence for _, value in values if isinstance(value, Diagnosis) and value.due(step)]
     for sentence in diagnoses:
         echo(f"diagnosis: {sentence}")
     if metrics:
         rows = [[name, f"{value:.6g}"] for name, value in metrics.items()]
-        show(["metric", "value"], rows, f"{entry} on {split}" if split else entry)
+        show(["metric", "value"], rows, " on ".join(filter(None, (measurement.entry, measurement.split))))
     if "caution" in protocol:
         echo(f"caution: {protocol['caution']}")
+    folder, stem, hint = measurement.loaded.path, f"{FOLDER}/{measurement.stem}", "allow it, then evaluate again"
     for name, value in values:
         if isinstance(value, Image):
-            write(Target(loaded.path, f"eval/{stem}-{name.replace('/', '-')}.png"), value.png)
-    write(Target(loaded.path, f"eval/{stem}.json"), result)
+            write(Target(folder, f"{stem}-{name.replace('/', '-')}.png", hint), value.png)
+    result = {"metrics": finite(metrics), "protocol": protocol, "diagnoses": diagnoses}
+    write(Target(folder, f"{stem}.json", hint), dump_json(result))
+    return measurement.group, metrics
 
 
 def _evaluators(loaded: LoadedRun, names: Sequence[str], changes: Sequence[Override]) -> dict[str, Evaluator]:

@@ -30,8 +30,8 @@ def run(options: argparse.Namespace) -> int:
         echo(f"no runs in {root}")
         return 0
     rows = [[str(record.get("status", "?")), _name(record, "model"), _name(record, "data"), _progress(record),
-             best(record), str(record["path"])] for record in records]  # fmt: skip
-    show(["status", "model", "data", "step", "best", "folder"], rows)
+             best(record), evaluated(record), str(record["path"])] for record in records]  # fmt: skip
+    show(["status", "model", "data", "step", "best", "evaluated", "folder"], rows)
     return 0
 
 
@@ -46,8 +46,28 @@ def _progress(record: dict[str, Any]) -> str:
 
 
 def best(record: dict[str, Any]) -> str:
-    """`valid/elbo 103.2` of a run's record, or a dash."""
+    """`valid/elbo 103.2` of a run's record.
+
+    If no step could be ranked, as of a GAN on data without a classifier: the first of the last numbers, marked so.
+    """
     found = record.get("best")
-    if not isinstance(found, dict) or not isinstance(found.get("value"), int | float):
+    if found and found["value"] is not None:
+        return f"{found['metric']} {found['value']:.4g}"
+    metrics = ((name, value) for name, value in record.get("metrics", {}).items() if value is not None and "/" in name)
+    return next((f"{name} {value:.4g} (last)" for name, value in metrics), "-")
+
+
+def evaluated(record: dict[str, Any]) -> str:
+    """`test/fid_mnist 9.1 +2`: a number of the newest results of `genlab eval`, and how many more results there are.
+
+    A result with the evaluator's default options comes first.
+    """
+    results = [each for each in record.get("evaluations", []) if each["metrics"]]
+    if not results:
         return "-"
-    return f"{found.get('metric', '')} {found['value']:.4g}".strip()
+    first = min(results, key=lambda each: (-each["protocol"]["step"], bool(each["protocol"]["options"])))
+    name, value = next(iter(first["metrics"].items()))
+    text = f"{first['protocol']['split']}/{name} {'not finite' if value is None else f'{value:.4g}'}"
+    step = first["protocol"]["step"]
+    at = "" if step == record.get("step") else f" (step {step})"
+    return f"{text}{at}{f' +{len(results) - 1}' if len(results) > 1 else ''}"

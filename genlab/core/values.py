@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -74,6 +74,8 @@ Value = float | Tensor | Image | Embedding | Diagnosis
 class Logger:
     """Receives the reports of training. Every method does nothing unless a logger overrides it."""
 
+    evaluations: ClassVar[bool] = False  # True: also receives the numbers of `genlab eval`, with the folder RUN/eval
+
     def start(self, first_step: int, last_step: int, title: str) -> None:
         """Training begins at `first_step` (0, or where a run resumes) and ends at `last_step`."""
 
@@ -138,7 +140,7 @@ class Loggers(ForwardingLogger):
                 getattr(logger, method)(*arguments)
             except OSError as error:
                 self._loggers.remove(logger)
-                say(f"warning: {type(logger).__name__} stopped logging ({error}); training continues")
+                say(f"warning: {type(logger).__name__} stopped logging ({error}); the command continues")
 
     def close(self) -> None:
         self.forward("close")

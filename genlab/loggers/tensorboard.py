@@ -35,6 +35,8 @@ class TensorBoard(Logger):
     comes before everything else. Raises OSError in the very call that cannot write.
     """
 
+    evaluations = True
+
     def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
         self._folder = OwnFolder(folder)
         self._entries: dict[str, str] = {}  # of the projector's configuration, by name

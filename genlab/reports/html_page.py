@@ -63,14 +63,15 @@ def cards(figures: Iterable[tuple[str, str, str]]) -> str:
     return f'<dl class="cards">{boxes}</dl>' if boxes else ""
 
 
-def table(rows: Iterable[tuple[str, str]], code: int) -> str:
-    """Two columns, of which number `code` is set as code."""
+def table(rows: Iterable[tuple[str, ...]], code: int, header: tuple[str, ...] = ()) -> str:
+    """Columns, of which number `code` is set as code; empty without rows. Cells may have several lines."""
     lines = []
     for row in rows:
-        cells = [escape(cell) for cell in row]
+        cells = [escape(cell).replace("\n", "<br>") for cell in row]
         cells[code] = f"<code>{cells[code]}</code>"
-        lines.append(f"<tr><td>{cells[0]}</td><td>{cells[1]}</td></tr>\n")
-    return f"<table>{''.join(lines)}</table>" if lines else ""
+        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n")
+    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    return f"<table>{f'<tr>{head}</tr>' if head else ''}{''.join(lines)}</table>" if lines else ""
 
 
 def image_figure(name: str, last: tuple[str, Path], earlier: Iterable[tuple[str, Path]]) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,15 +16,18 @@ from typing import Any
 from genlab.config.yaml_file import dump_config
 from genlab.reports import html_page
 from genlab.reports.charts import line_chart
+from genlab.reports.evaluation_table import evaluation_table
 from genlab.utils.files import parse_json
 from genlab.utils.formatting import duration, number
 from genlab.utils.own_folder import OwnFolder
 from genlab.utils.terminal import console, is_terminal, printable
 
 REPORT = "report.html"
+IMAGE_LIMIT = 2**26  # bytes of one image in a page
 EARLIER = 3  # images of a name shown beside the last one
 LAST_CHARTS = ("gradient_norm", "learning_rate", "images_per_second")  # of less interest than losses
 WITH_MODES = ("ring", "grid")  # data sets of points, whose modes are known
+EVALUATIONS = "by genlab eval; the files, in eval/, hold the whole protocol; docs/evaluation.md says what they measure"
 UNITS = "the last values, averaged over images; docs/reading-the-logs.md says what each is, and in which units"
 
 
@@ -39,6 +43,7 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
             html_page.header(title, record["status"], _summary(record), str(run)),
             html_page.section("Diagnosis", html_page.table(_diagnoses(record), code=0)),
             html_page.section("Figures", html_page.cards(_figures(record)), UNITS),
+            html_page.section("Evaluations", evaluation_table(record.get("evaluations", [])), EVALUATIONS),
             html_page.section("Images", html_page.gallery("galleries", _images(run))),
             html_page.section("Curves", html_page.gallery("curves", _charts(run)), "over optimizer steps"),
             html_page.section("What next", html_page.table(next_commands(run, record), code=0)),
@@ -149,12 +154,17 @@ def _images(run: Path) -> Iterator[str]:
 
 
 def _by_name(run: Path) -> dict[str, list[Path]]:
-    """The images that the run's `images` logger wrote, in the order of their steps; no links."""
+    """The images that the run's `images` logger wrote, in the order of their steps; no links, no pipes."""
     names: dict[str, list[Path]] = {}
     paths = [run / "images" / file for file in OwnFolder(run).names("images") if re.search(r".-\d{8,}\.png$", file)]
-    for path in sorted((path for path in paths if not path.is_symlink()), key=_step):
+    for path in sorted(filter(_is_embeddable, paths), key=_step):
         names.setdefault(path.stem.rpartition("-")[0], []).append(path)
     return names
+
+
+def _is_embeddable(path: Path) -> bool:
+    status = path.lstat()
+    return stat.S_ISREG(status.st_mode) and status.st_size <= IMAGE_LIMIT
 
 
 def _step(path: Path) -> int:

@@ -43,6 +43,26 @@ class Diagnosed(Part):
     sentence: str
 
 
+class Protocol(Part):
+    """What the numbers of an evaluation depend on; evaluators add more entries."""
+
+    evaluator: str
+    options: dict[str, Any] = {}  # the evaluator's keys that are not at their default
+    split: str | None = None
+    count: Natural | None = None  # images of the split
+    seed: Natural
+    step: Natural
+    weights: str = "raw"
+
+
+class Evaluation(Part):
+    """A result of `genlab eval`."""
+
+    file: str  # in RUN/eval
+    metrics: dict[str, float | None]
+    protocol: Protocol
+
+
 class Record(Part):
     status: str
     code: int | None = None
@@ -59,6 +79,7 @@ class Record(Part):
     metrics: dict[str, float | None] = {}
     best: Best | None = None
     diagnoses: list[Diagnosed] = []
+    evaluations: list[Evaluation] = []
     error: str | None = None
     data: DataRecord | None = None
     model: ModelRecord | None = None

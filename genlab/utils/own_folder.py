@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from genlab.errors import CheckpointError, ResourceError
-from genlab.utils.files import flush_entries, open_regular, write_all
+from genlab.utils.files import flush_entries, open_regular, read_bounded, write_all
 
 TEMPORARY = re.compile(r"\.tmp-.+\.\d+")  # .tmp-NAME.PID
 
@@ -67,11 +67,14 @@ class OwnFolder:
         with self._parent(name) as (folder, last):
             return open(os.open(last, flags, 0o644, dir_fd=folder), "ab", buffering=0)
 
-    def read(self, name: str) -> bytes | None:
-        """The content of a regular file, None if there is none. CheckpointError if it is a link or not a file."""
+    def read(self, name: str, limit: int | None = None) -> bytes | None:
+        """The content of a regular file, None if there is none.
+
+        CheckpointError if it is a link, not a file, or longer than `limit` bytes.
+        """
         try:
-            with self._parent(name, make=False) as (folder, last), open(open_regular(last, folder), "rb") as file:
-                return file.read()
+            with self._parent(name, make=False) as (folder, last):
+                return read_bounded(last, limit, folder)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

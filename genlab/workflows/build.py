@@ -165,6 +165,7 @@ class LoadedRun:
     runtime: Runtime
     step: int
     weights: str  # "ema" or "raw"
+    sha256: str  # of the checkpoint's tensors
 
     def data(self) -> Data:
         """The run's data set on the run's device; DataError if it is no longer there."""
@@ -201,4 +202,4 @@ def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] 
     check_float64(model, runtime.device)
     model = model.to(runtime.device).eval().requires_grad_(False)
     label = "ema" if weights == "ema" else "raw"
-    return LoadedRun(path, model, stored, record, runtime, found.step, label)
+    return LoadedRun(path, model, stored, record, runtime, found.step, label, found.sha256)

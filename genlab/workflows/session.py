@@ -20,7 +20,7 @@ from genlab.distributed import runtime as runtimes
 from genlab.errors import ConfigError, GenlabError, PeerError, Stopped, bug, resource_error
 from genlab.registry import loaded_plugins
 from genlab.reports.report import closing_table, plugin_words, write_report
-from genlab.runs import provenance, run_folder
+from genlab.runs import evaluations, provenance, run_folder
 from genlab.utils.own_folder import OwnFolder
 from genlab.utils.signals import StopRequest
 from genlab.utils.terminal import say
@@ -151,8 +151,8 @@ class Session:
                 logger.hparams(self.job.config, metrics)
             done = trainer.step == trainer.total  # if not, `watch` has ended it: somebody's measurement
             if self.folder:
-                self.folder.update(status="done" if done else "stopped", code=0, step=trainer.step, metrics=metrics,
-                                   best=trainer.best, diagnoses=list(trainer.diagnoses), ended=time.time())  # fmt: skip
+                self._end(status="done" if done else "stopped", code=0, step=trainer.step, metrics=metrics,
+                          best=trainer.best, diagnoses=list(trainer.diagnoses))  # fmt: skip
         if self.folder and done:
             _show(self.path, self.folder.record, self.job.config)
         return Result(self.path, metrics)
@@ -166,8 +166,13 @@ class Session:
             problem = _as_problem(_asked(error, self.stop), self.job.config, self.path)
             if self.folder:
                 status = "stopped" if isinstance(problem, Stopped) else "failed"
-                self.folder.update(status=status, code=problem.code, error=str(problem), ended=time.time())
+                self._end(status=status, code=problem.code, error=str(problem))
             raise problem from error
+
+    def _end(self, **fields: Any) -> None:
+        """Write down the end, and the results of `genlab eval` meanwhile, which could not write into the record."""
+        assert self.folder
+        self.folder.update(**fields, evaluations=evaluations.read_all(self.path), ended=time.time())
 
     @contextlib.contextmanager
     def _output(self) -> Iterator[tuple[Logger, Save, Callable[[], int]]]:

@@ -92,7 +92,8 @@ def test_the_examples_of_the_adding_pages_train(tmp_path: Path) -> None:
     words = ["eval", "run", *plugins, "evaluator=brightness", "evaluator.brightness.images=50", "--device", "cpu"]
     done = subprocess.run([*command[:4], *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    protocol = json.loads((tmp_path / "run" / "eval" / "brightness-test.json").read_text())["protocol"]
+    path = tmp_path / "run" / "eval" / "brightness-test-images50-00000003.json"
+    protocol = json.loads(path.read_text())["protocol"]
     assert (protocol["images"], protocol["evaluator"]) == (50, "brightness")
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -85,6 +86,15 @@ def test_report_needs_nothing_else_and_runs_nothing(run: Path) -> None:
     assert not [tag for tag, attrs in page.tags if tag in ("script", "link", "iframe") or "onerror" in attrs]
     assert all((attrs["src"] or "").startswith("data:") for tag, attrs in page.tags if tag == "img")
     assert not re.search(r"(src|href)=\"?https?:", text)
+
+
+def test_a_pipe_a_link_and_a_huge_file_are_no_images(run: Path) -> None:
+    os.mkfifo(run / "images" / "pipe-00000001.png")
+    (run / "images" / "link-00000001.png").symlink_to("samples-00000010.png")
+    with (run / "images" / "huge-00000001.png").open("wb") as file:
+        file.truncate(2**40)
+    names = set(re.findall(r'alt="(\w+)-\d', write_report(run, RECORD, CONFIG).read_text()))
+    assert names == {"samples"}
 
 
 def test_report_of_a_run_that_logged_nothing(tmp_path: Path) -> None:

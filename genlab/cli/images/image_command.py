@@ -50,6 +50,7 @@ class Target:
 
     root: Path
     name: str
+    hint: str = "give another out=..."  # if it cannot be written
 
     @property
     def path(self) -> Path:
@@ -222,7 +223,7 @@ def writing(target: Target) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise resource_error(error) or ConfigError(
-            f"cannot write it ({error.strerror})", f"file {target.path}", "give another out=..."
+            f"cannot write it ({error.strerror})", f"file {target.path}", target.hint
         ) from None
     echo(str(target.path))
 

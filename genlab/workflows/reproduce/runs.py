@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.runs import run_folder
+from genlab.runs.evaluations import newest
 from genlab.utils.subprocesses import run_genlab
 from genlab.utils.terminal import say
 from genlab.workflows.reproduce.claims import TRAINING, Claims, Curve, Row, Run
@@ -25,7 +25,7 @@ def carry_out(part: Claims, folder: Path, jobs: int) -> Iterator[str]:
             yield from _failed([*run.train_words(name, folder), *sweep])
         for each in names:
             for stem, words in run.eval_words():
-                if record(folder / each) and result_file(folder / each, stem) is None:
+                if record(folder / each) and newest(folder / each, stem) is None:
                     yield from _failed(["eval", str(folder / each), *words])
 
 
@@ -45,12 +45,6 @@ def record(run: Path) -> dict[str, Any] | None:
     except GenlabError:
         return None
     return found if found["status"] == "done" else None
-
-
-def result_file(run: Path, stem: str) -> Path | None:
-    """The result `stem` (fid-test) of `genlab eval` at the newest step."""
-    name = re.compile(rf"{re.escape(stem)}(-\d+)?\.json")
-    return max((file for file in (run / "eval").glob("*.json") if name.fullmatch(file.name)), default=None)
 
 
 def record_figures(part: Claims, folder: Path, ledger: Ledger) -> None:
@@ -86,7 +80,7 @@ def figures(run: Path, row: Row) -> Figures | None:
     ConfigError if the result has no such metric, or was measured in another way than claimed.
     """
     finished = record(run)
-    path = result_file(run, row.evaluator)
+    path = newest(run, row.evaluator)
     if not finished or (path is None and row.evaluator != TRAINING):
         return None
     found: dict[str, Any] = finished if path is None else json.loads(path.read_text())

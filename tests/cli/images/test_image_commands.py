@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import shutil
 from pathlib import Path
@@ -152,6 +151,16 @@ def test_a_conditional_model_draws_the_class_that_it_is_asked_for(
     assert "needs the label of an image" in refused("anomaly", "c")
 
 
+def test_anomaly_without_validation_images_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], refused: Refused
+) -> None:
+    said(capsys, "train", *SMALL_VAE, *COMMON, "dataset.valid=0", "evaluator=none", "hydra.run.dir=outputs/v")
+    for words in (["anomaly", "v"], ["eval", "v", "evaluator=anomaly"], ["eval", "v", "split=valid"]):
+        line = refused(*words)
+        assert "no image in its valid split" in line
+        assert "train with dataset.valid=0.1" in line
+
+
 def test_a_model_without_labels_takes_none(outputs: Path, refused: Refused) -> None:
     line = refused("sample", "outputs/gan/a", "label=1")
     assert "unknown key 'label'; genlab sample of model 'dcgan' has no such key; choose one of: columns, n" in line
@@ -197,66 +206,16 @@ def test_what_a_model_cannot_do(refused: Refused) -> None:
     assert "unknown key 'trainer.stepz'" in refused("resume", "last", "trainer.stepz=4")
 
 
-def test_eval_writes_numbers_with_their_protocol(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from genlab.workflows.build import load
-
-    out = said(capsys, "eval", "last", "evaluator.objective.batch_size=50")
-    path = outputs / "vae" / "b" / "eval" / "objective-test.json"
-    assert out.splitlines()[-1].endswith("eval/objective-test.json")
-    result = json.loads(path.read_text())
-    protocol = result["protocol"]
-    test = load("last").data().split("test")
-    assert {key: protocol[key] for key in ("evaluator", "split", "count", "seed", "weights", "step", "batch_size")} == {
-        "evaluator": "objective", "split": "test", "count": len(test), "seed": 0, "weights": "raw", "step": 3,
-        "batch_size": 50,
-    }  # fmt: skip
-    assert result["metrics"]["loss"] == pytest.approx(-result["metrics"]["elbo"])
-    assert math.isclose(
-        result["metrics"]["reconstruction"] + result["metrics"]["kl"], result["metrics"]["loss"], rel_tol=1e-5
-    )
-    said(capsys, "eval", "last", "split=valid")
-    assert json.loads((path.parent / "objective-valid.json").read_text())["protocol"]["split"] == "valid"
-
-
-def test_eval_gives_its_result_another_name(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = said(capsys, "eval", "last", "evaluator.objective.batch_size=7", "name=by_seven")
-    path = outputs / "vae" / "b" / "eval" / "by_seven-test.json"
-    assert out.splitlines()[-1].endswith("eval/by_seven-test.json")
-    protocol = json.loads(path.read_text())["protocol"]
-    assert (protocol["evaluator"], protocol["batch_size"]) == ("objective", 7)
-
-
-def test_eval_saves_pictures(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said(capsys, "eval", "last", "evaluator=samples", "evaluator.samples.n=4")
-    folder = outputs / "vae" / "b" / "eval"
-    assert json.loads((folder / "samples-test.json").read_text())["protocol"]["n"] == 4
-    assert (folder / "samples-test-samples.png").is_file()
-
-
-def test_eval_takes_evaluators_as_training_does(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["evaluator=[objective,samples]", "evaluator.samples.n=9", "evaluator.objective.batch_size=30"]
-    said(capsys, "train", *SMALL_VAE, *COMMON, *words, "hydra.run.dir=outputs/vae/several")
-    folder = outputs / "vae" / "several" / "eval"
-    said(capsys, "eval", "vae/several", "evaluator=[objective,samples]", "evaluator.samples.n=4")
-    protocols = {
-        name: json.loads((folder / f"{name}-test.json").read_text())["protocol"] for name in ("objective", "samples")
-    }
-    assert protocols["samples"]["n"] == 4
-    assert protocols["objective"]["batch_size"] == 30  # as the run was configured
-    said(capsys, "eval", "vae/several", "evaluator=default")  # those of the list that apply
-    assert (folder / "reconstructions-test.json").exists()
-    assert not (folder / "codebook-test.json").exists()
-
-
 def test_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (outputs / "broken").mkdir()
     (outputs / "broken" / "run.json").write_text("{")
     (outputs / "odd").mkdir()
     (outputs / "odd" / "run.json").write_text('{"status": 3, "model": [], "best": {"value": "x"}, "started": "y"}')
     lines = said(capsys, "runs").splitlines()
-    assert lines[0].split() == ["status", "model", "data", "step", "best", "folder"]
+    assert lines[0].split() == ["status", "model", "data", "step", "best", "evaluated", "folder"]
     rows = {line.split()[-1]: line.split() for line in lines[1:]}
     assert rows["outputs/gan/a"][:4] == ["done", "dcgan", "digits", "3/3"]
+    assert (rows["outputs/gan/a"][4], rows["outputs/gan/a"][6]) == ("valid/discriminator/loss", "(last)")
     assert rows["outputs/vae/b"][:5] == ["done", "vae", "digits", "3/3", "valid/loss"]
     assert rows["outputs/broken"][0] == "damaged"
     assert rows["outputs/odd"][0] == "damaged"

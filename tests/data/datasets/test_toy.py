@@ -117,6 +117,6 @@ def test_stacks_are_drawn_by_split_seed_and_batched(stacked: StackedMNIST) -> No
 def test_no_verb_draws_points_as_pictures(tmp_path: Path) -> None:
     shown = GAN((2, 1, 1), {"name": "mlp", "hidden": []}, {"name": "mlp", "hidden": []}, output="linear")
     record = {"data": {"name": "ring", "shape": [2, 1, 1]}}
-    run = LoadedRun(tmp_path, shown, {"name": "gan"}, record, Runtime(CPU, "fp32"), 1, "raw")
+    run = LoadedRun(tmp_path, shown, {"name": "gan"}, record, Runtime(CPU, "fp32"), 1, "raw", "")
     with pytest.raises(ConfigError, match="evaluator=points"):
         require(run, "Samples")

@@ -55,7 +55,7 @@ def test_the_importance_sampled_likelihood_is_the_exact_one(linear: LinearGaussi
         values = dict(ImportanceSampledNLL(samples=5000, chunk=chunk).run(linear, MemorySplit(image)))  # type: ignore[arg-type]
         exact = -linear.exact(image)
         assert values["nll"] == pytest.approx(exact.mean().item(), abs=0.05)
-        assert values["nll_error"] == pytest.approx(exact.std(correction=0).item() / math.sqrt(7), abs=0.05)
+        assert values["nll_se"] == pytest.approx(exact.std(correction=0).item() / math.sqrt(7), abs=0.05)
         assert "bits_per_dim" not in values  # a density has none
 
 

@@ -60,7 +60,7 @@ class ImportanceSampledNLL(MeanEvaluator):
         means = {name: total / n for name, total in totals.items()}
         variance = max(0.0, means.pop("square") - means["nll"] ** 2)
         yield from means.items()
-        yield "nll_error", math.sqrt(variance / n)
+        yield "nll_se", math.sqrt(variance / n)
 
     def blocks(self, model: Any, split: Split, rank: int, world_size: int) -> Iterator[tuple[Tensor, int]]:
         """−log p(x) of each image of a block, float64, and the number of dimensions of an image."""

@@ -1,0 +1,147 @@
+"""A measurement with `genlab eval`: what it depends on, the name of its result, and everywhere that shows it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from genlab import __version__
+from genlab.core.values import Loggers
+from genlab.errors import BusyError, ConfigError
+from genlab.registry import LOGGERS
+from genlab.reports.report import write_report
+from genlab.runs import evaluations, run_folder
+from genlab.utils.terminal import say
+
+if TYPE_CHECKING:
+    from genlab.core.evaluator import Evaluator
+    from genlab.core.values import Value
+    from genlab.data.dataset import Data
+    from genlab.workflows.build import LoadedRun
+
+
+EFFECTIVE = os.access in os.supports_effective_ids
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One evaluator on one split with one seed. `entry` is its key in the configuration; `name` is the user's own."""
+
+    loaded: LoadedRun
+    entry: str
+    evaluator: Evaluator
+    split: str | None  # None: the evaluator reads no data
+    seed: int
+    name: str | None
+
+    @property
+    def stem(self) -> str:
+        """The name of the result, without suffix: another protocol or checkpoint has another name."""
+        title, variant = (self.name, "") if self.name else (self.entry, self._variant)
+        return evaluations.file_stem(title, self.split, variant, self.loaded.step)
+
+    @property
+    def group(self) -> str:
+        """The first part of scalar names in TensorBoard; that of training, `valid`, unless the protocol is special."""
+        return "-".join(filter(None, (self.split, self.name or self._variant)))
+
+    @property
+    def _variant(self) -> str:
+        usual = self.seed == self.loaded.config["seed"]
+        return evaluations.variant(changed_keys(self.evaluator) | ({} if usual else {"seed": self.seed}))
+
+    def identity(self) -> dict[str, Any]:
+        """The entries of the protocol that tell results apart."""
+        return {
+            "evaluator": self.entry, "options": changed_keys(self.evaluator), "split": self.split, "seed": self.seed,
+            "step": self.loaded.step, "weights": self.loaded.weights,
+        }  # fmt: skip
+
+    def run(self) -> tuple[list[tuple[str, Value]], dict[str, Any]]:
+        """Names and values, and the protocol. ConfigError, before anything is computed, if the result has no place."""
+        from genlab.engine.evaluate import evaluate
+
+        refuse_read_only(self.loaded)
+        evaluations.refuse_taken(self.loaded.path, f"{self.stem}.json", self.identity())
+        data = self.loaded.data()
+        values = evaluate(self.evaluator, self.loaded.model, data, self.seed, self.split)
+        return values, self._protocol(data)
+
+    def _protocol(self, data: Data) -> dict[str, Any]:
+        return {
+            **self.evaluator.protocol(), **self.identity(),
+            "count": len(data.split(self.split)) if self.split else None,
+            "checkpoint_sha256": self.loaded.sha256, "dataset": data.name, "data_fingerprint": data.fingerprint,
+            "split_seed": data.split_seed,
+            "device": str(self.loaded.runtime.device), "precision": "fp32", "genlab": __version__,
+        }  # fmt: skip
+
+
+def changed_keys(evaluator: Evaluator) -> dict[str, Any]:
+    """The keys of an evaluator that are not at their default; `every` says nothing about one measurement."""
+    found = {}
+    for field in dataclasses.fields(evaluator):
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        value, default = (list(v) if isinstance(v, tuple) else v for v in (getattr(evaluator, field.name), default))
+        if field.init and field.name not in ("every", "key") and value != default:
+            found[field.name] = value
+    return found
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """`metrics` with None for numbers that JSON lacks."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def refuse_read_only(loaded: LoadedRun) -> None:
+    """ConfigError if nothing can be written in the run folder; otherwise found after minutes of computing."""
+    folders = [loaded.path, loaded.path / evaluations.FOLDER]
+    for folder in filter(os.path.isdir, folders):
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=EFFECTIVE):
+            raise ConfigError(
+                "the result cannot be written (the folder is read-only)",
+                f"{folder}",
+                "copy the run, or allow access to it",
+            )
+
+
+def publish(loaded: LoadedRun, results: Sequence[tuple[str, Mapping[str, float]]]) -> None:
+    """Show results that have just been written: in TensorBoard, run.json and report.html. `results` are their groups
+    and metrics."""
+    if not results:
+        return
+    _log(loaded, [(group, metrics) for group, metrics in results if metrics])
+    record = run_folder.read_record(loaded.path)
+    try:
+        folder = run_folder.RunFolder.open(loaded.path)
+    except BusyError:
+        say("the run is in use: run.json and report.html list the result when it ends, or after the next genlab eval")
+        return
+    try:
+        folder.update(evaluations=evaluations.read_all(loaded.path))
+        write_report(loaded.path, {**record, "evaluations": folder.record["evaluations"]}, loaded.config)
+    except Exception as error:  # the results themselves are safe; a record may be strange, an image damaged
+        say(f"warning: run.json or report.html does not show the result ({type(error).__name__}: {error})")
+    finally:
+        folder.release()
+
+
+def _log(loaded: LoadedRun, results: Sequence[tuple[str, Mapping[str, float]]]) -> None:
+    """Into RUN/eval, so that TensorBoard shows a run of its own: while training, it reads only the newest file of a
+    folder, and a resumed training discards what is in its own."""
+    specs = {key: spec for key, spec in loaded.config["logger"].items() if spec}
+    chosen = {k: spec for k, spec in specs.items() if getattr(LOGGERS.get(spec["name"]), "evaluations", False)}
+    if not chosen or not results:
+        return
+    folder = loaded.path / evaluations.FOLDER
+    loggers = Loggers(
+        LOGGERS.build(spec, f"logger.{key}", folder=folder, resumed_at=loaded.step) for key, spec in chosen.items()
+    )
+    loggers.start(loaded.step, loaded.step, loaded.config["name"])
+    for group, metrics in results:
+        loggers.scalars(loaded.step, group, metrics)
+    loggers.close()
