@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from genlab.checkpoint import optimizer_state
 from genlab.checkpoint.codec import TensorRef
 from genlab.errors import CheckpointError
 
@@ -45,7 +46,7 @@ def pack(
         if isinstance(thing, nn.Module):
             record["metadata"] = {key: dict(value) for key, value in state._metadata.items()}
         if isinstance(thing, Optimizer):
-            record["optimizer"] = _layout(thing)
+            record["optimizer"] = optimizer_state.layout(thing)
         structure[name] = record
     if any(tensor.is_pinned() for tensor in tensors.values()):
         torch.cuda.synchronize()
@@ -76,12 +77,6 @@ def _copy(value: Tensor, memory: Tensor | None) -> Tensor:
     return memory.copy_(value, non_blocking=on_gpu)
 
 
-def _layout(optimizer: Optimizer) -> dict[str, Any]:
-    """The parameters of an optimizer, to compare; before the first step its own state is empty."""
-    groups = [[(tuple(p.shape), str(p.dtype)) for p in group["params"]] for group in optimizer.param_groups]
-    return {"class": type(optimizer).__name__, "groups": groups}
-
-
 def unpack(objects: Mapping[str, HasStateDict], tensors: Mapping[str, Tensor], structure: Any) -> None:
     """Load into `objects` the state that `pack` took from objects of the same structure.
 
@@ -108,7 +103,7 @@ def unpack(objects: Mapping[str, HasStateDict], tensors: Mapping[str, Tensor], s
             state._metadata = OrderedDict(record.get("metadata") or {})  # type: ignore[attr-defined]
         try:
             thing.load_state_dict(state)
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except optimizer_state.BAD_VALUES as error:
             raise CheckpointError(
                 f"'{name}' refuses its state from the checkpoint ({error})",
                 "state.json",
@@ -135,9 +130,12 @@ def _problems(name: str, thing: HasStateDict, record: Any, tensors: Mapping[str,
         return
     yield from (f"tensor '{lost}' is missing" for lost in _refs(record["state"]) if lost not in tensors)
     if isinstance(thing, Optimizer):
-        yield from _layout_problems(name, _layout(thing), record.get("optimizer"))
+        yield from optimizer_state.problems(name, thing, record, tensors)
     else:
         strict = isinstance(thing, nn.Module)
+        metadata = record.get("metadata", {})
+        if not isinstance(metadata, dict) or not all(isinstance(each, dict) for each in metadata.values()):
+            yield f"'{name}' has no metadata"
         yield from _differences(thing.state_dict(), record["state"], tensors, name, strict)
 
 
@@ -149,16 +147,8 @@ def _refs(value: Any) -> Iterator[str]:
             yield from _refs(item)
 
 
-def _layout_problems(name: str, here: dict[str, Any], saved: Any) -> Iterator[str]:
-    if not isinstance(saved, dict) or here["class"] != saved.get("class"):
-        kind = saved.get("class") if isinstance(saved, dict) else "no optimizer"
-        yield f"{name} is {kind} in the checkpoint, {here['class']} here"
-    elif here["groups"] != saved.get("groups"):
-        yield f"{name} belongs to parameters of other shapes or dtypes, or other groups of them"
-
-
 def _differences(here: Any, saved: Any, tensors: Mapping[str, Tensor], path: str, strict: bool) -> Iterator[str]:
-    """Mismatches between the states of a live and a saved object. Plain values may differ.
+    """Mismatches between the states of a live and a saved object. Numbers may differ.
 
     Unless `strict`, a value that is None or empty here may be anything in the checkpoint: it is filled later.
     """
@@ -173,6 +163,8 @@ def _differences(here: Any, saved: Any, tensors: Mapping[str, Tensor], path: str
         tensor = tensors.get(saved.name)
         if tensor is not None and (tensor.shape != here.shape or tensor.dtype != here.dtype):
             yield f"{path} is {_kind(tensor)} in the checkpoint, {_kind(here)} here"
+    elif isinstance(here, float | int) and not isinstance(saved, float | int):
+        yield f"{path} is no number in the checkpoint"
     elif isinstance(here, Tensor | Mapping) or (isinstance(saved, TensorRef | dict) and (strict or here is not None)):
         yield f"{path} is a {type(saved).__name__} in the checkpoint, a {type(here).__name__} here"
 

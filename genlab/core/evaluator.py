@@ -25,7 +25,8 @@ class Evaluator:
     every: Cadence = field(default=None, kw_only=True)  # how often during training; None: only at its end
     key: str = field(default="evaluator", kw_only=True)  # its own in the configuration, `evaluator.fid`, for messages
     found: dict[str, Any] = field(default_factory=dict, init=False)  # entries that the last run adds to the protocol
-    memory: dict[str, Any] | None = field(default=None, init=False)  # in checkpoints: to compare with later calls
+    # in checkpoints, to compare with later calls
+    memory: dict[str, list[float]] | None = field(default=None, init=False)
 
     split: ClassVar[str | None] = "valid"  # the split to read unless the user names one; None: reads no data
     needs: ClassVar[tuple[Any, ...]] = ()  # capabilities (genlab/core/model.py) that a model must have, all of them

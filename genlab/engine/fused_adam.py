@@ -21,9 +21,10 @@ class Adam(eager(torch.optim.Adam)):  # type: ignore[misc]
     Hooks on optimizer steps are not called.
     """
 
+    _groups: list[_Group] | None = None
+
     def __init__(self, params: Any, **options: Any) -> None:
         super().__init__(params, fused=True, **options)
-        self._groups: list[_Group] | None = None
 
     def step(self, closure: None = None) -> None:
         """As torch's; the first step, and one in which a parameter has no gradient, are torch's own."""

@@ -20,7 +20,7 @@ class SavedState(Part):
     structure: dict[str, Any]
     diagnoses: list[Diagnosed]
     due: list[str]
-    memory: dict[str, dict[str, Any]]
+    memory: dict[str, dict[str, list[float]]]
     next_record: dict[str, float]
 
 

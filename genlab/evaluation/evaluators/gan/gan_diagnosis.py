@@ -83,7 +83,8 @@ class GANDiagnosis(Evaluator):
 
     images: Annotated[int, Gt(ANCHORS)] = 256
     batch_size: Annotated[int, Gt(1)] = 64
-    memory: dict[str, Any] = field(default_factory=dict, init=False)  # fractions of kinds at the last evaluation
+    # fractions of kinds at the last evaluation, and how far they had moved then
+    memory: dict[str, list[float]] = field(default_factory=dict, init=False)
 
     needs = (HasDiscriminator,)
     live = True  # an averaged discriminator does not train the generator
@@ -131,14 +132,14 @@ class GANDiagnosis(Evaluator):
         return real_and_fake_logits, float(torch.cat(norms).mean()) if norms else math.nan
 
     def _shift(self, model: Any, fractions: Tensor) -> Iterator[tuple[str, Value]]:
-        before, moved = self.memory.get("fractions", []), self.memory.get("moved", 0.0)
-        self.memory = {"fractions": fractions.tolist(), "moved": 0.0}
+        before, moved = self.memory.get("fractions", []), self.memory.get("moved", [])
+        self.memory = {"fractions": fractions.tolist(), "moved": []}
         if len(before) != len(fractions):  # the first evaluation
             return
         shift = total_variation(fractions, torch.tensor(before, dtype=torch.float64))
-        self.memory = {"fractions": fractions.tolist(), "moved": shift}
+        self.memory = {"fractions": fractions.tolist(), "moved": [shift]}
         yield "mode_shift", shift
-        if min(shift, moved) > MOVED:
+        if moved and min(shift, *moved) > MOVED:
             found = (
                 f"the generator jumps between modes, {shift:.0%} of its samples changed kind since the last evaluation"
             )
