@@ -1,12 +1,12 @@
 """Model collapse: models trained on the samples of models, with several fractions of real images.
 
     GENLAB_DATA=... python scripts/model_collapse.py          # 25 minutes on one CPU core; resumes if interrupted
-    python scripts/model_collapse.py --page                   # only the page, from existing runs
+    python scripts/model_collapse.py --page --out docs        # only the page, from existing runs, over that of docs/
 
 Generation 0 learns from real images. Each later generation learns from equally many images: a fraction of real ones,
 the same in every generation, and samples of the generation before. Run folders are outputs/results/collapse_gG_sS,
-where S is the fraction in percent; they are measured against test images. The page is docs/model-collapse.md, with
-docs/images/model-collapse.svg and docs/images/model-collapse-samples.png.
+where S is the fraction in percent; they are measured against test images. The page is model-collapse.md in the folder
+`--out`, with images/model-collapse.svg and images/model-collapse-samples.png.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from genlab.reports.charts import HEIGHT, WIDTH, line_chart
 from genlab.reports.grid import image_grid
 from genlab.runs.evaluations import newest
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE, FIGURE = ROOT / "docs" / "model-collapse.md", ROOT / "docs" / "images" / "model-collapse.svg"
 EXPERIMENT, REAL = "experiment=model_collapse", "{name: mnist}"
 SAMPLES = 55_000  # as many as there are real training images
 COLUMNS = 20  # samples per run in the image grid
@@ -71,13 +69,14 @@ def main() -> int:
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.25, 0.5], help="fractions of real images")
     parser.add_argument("--generations", type=int, default=5, help="generations after generation 0")
     parser.add_argument("--runs", type=Path, default=Path("outputs/results"), help="folder of the runs")
+    parser.add_argument("--out", type=Path, default=Path("outputs/model-collapse"), help="folder of the page")
     parser.add_argument("--page", action="store_true", help="train nothing")
     parser.add_argument("overrides", nargs="*", help="overrides of `genlab train` for every generation")
     options = parser.parse_args()
     if not options.page:
         for share in options.shares:
             generations(options.runs, share, options.generations, options.overrides)
-    write_page(options.runs, options.shares, options.generations)
+    write_page(options.out, options.runs, options.shares, options.generations)
     return 0
 
 
@@ -124,25 +123,29 @@ def figures(run: Path) -> dict[str, float] | None:
     return found
 
 
-def write_page(runs: Path, shares: Sequence[float], last: int) -> None:
+def write_page(out: Path, runs: Path, shares: Sequence[float], last: int) -> None:
     measured = {
         share: {g: found for g in range(last + 1) if (found := figures(folder(runs, g, share)))} for share in shares
     }
     first: dict[str, Any] = next((series[0] for series in measured.values() if 0 in series), {})
     said = {"last": last, "shares": ", ".join(f"{share:.0%}" for share in shares)}
     real = {key: f"{first[f'{key}_mnist_real']:.3f}" if first else "?" for key in ("precision", "recall")}
-    save_samples([folder(runs, 0, 0), *(folder(runs, last, share) for share in shares)])
-    FIGURE.write_text(figure({share: series for share, series in measured.items() if series}))
-    PAGE.write_text(HEAD.format(**real, **said) + "\n".join(table(measured)) + "\n" + TAIL)
-    print(PAGE)
+    images = out / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    save_samples(images, [folder(runs, 0, 0), *(folder(runs, last, share) for share in shares)])
+    chart = figure({share: series for share, series in measured.items() if series})
+    (images / "model-collapse.svg").write_text(chart)
+    page = out / "model-collapse.md"
+    page.write_text(HEAD.format(**real, **said) + "\n".join(table(measured)) + "\n" + TAIL)
+    print(page)
 
 
-def save_samples(runs: Sequence[Path]) -> None:
+def save_samples(images: Path, runs: Sequence[Path]) -> None:
     """The first samples of each run that has samples, one row per run."""
     files = [run / "samples.npy" for run in runs if (run / "samples.npy").exists()]
     if files:
         rows = [torch.from_numpy(np.load(path, mmap_mode="r")[:COLUMNS] / 255) for path in files]
-        FIGURE.with_name("model-collapse-samples.png").write_bytes(image_grid(torch.cat(rows), COLUMNS).png)
+        (images / "model-collapse-samples.png").write_bytes(image_grid(torch.cat(rows), COLUMNS).png)
 
 
 def table(measured: dict[float, dict[int, dict[str, float]]]) -> Iterator[str]:

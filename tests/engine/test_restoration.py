@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core import rng
 from genlab.core.model import Model
-from genlab.core.values import Image
+from genlab.core.values import Diagnosis, Image
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.reconstruction.restoration import best_count, projection
 from genlab.models.classical.pca import PCA
@@ -35,7 +35,7 @@ class Stub(Model):
 
 
 def split(images: Tensor) -> Any:
-    rows = SimpleNamespace(first=lambda n, columns: (images[:n],))
+    rows = SimpleNamespace(take=lambda n, columns: (images[:n],))
     rows.batches = lambda columns, size: [(images,)]
     rows.sibling = lambda name: rows
     return rows
@@ -113,3 +113,20 @@ def test_a_model_without_codes_is_not_compared_with_pca() -> None:
 
     found, _ = measured("denoise", Coder(), torch.rand(9, 3, 8, 8), amounts=[0.1])
     assert not [key for key in found if "pca" in key]
+
+
+@pytest.mark.parametrize(
+    ("trained", "evaluator", "wanted"),
+    [("gaussian", "inpaint", "box"), ("box", "inpaint", None), ("box", "denoise", "gaussian"), (None, "inpaint", None)],
+)
+def test_a_model_of_another_corruption_is_told_which_one_it_needs(
+    trained: str | None, evaluator: str, wanted: str | None
+) -> None:
+    discover()
+    model = Stub(4)
+    model.corruption = trained  # type: ignore[assignment]
+    values = dict(EVALUATORS.build({"name": evaluator}).run(model, split(torch.rand(9, 1, 8, 8))))
+    said = values.get("unfamiliar_corruption")
+    assert (said is not None) == (wanted is not None)
+    if isinstance(said, Diagnosis):
+        assert said.sentence.endswith(f"not on {wanted}: use model.corruption.name={wanted}")

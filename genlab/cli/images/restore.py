@@ -21,6 +21,7 @@ from genlab.cli.images.image_command import (
 )
 from genlab.errors import ConfigError
 from genlab.registry import CORRUPTIONS, Count, Fraction, NonNegativeFloat
+from genlab.utils.terminal import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,7 +85,7 @@ def denoise(loaded: LoadedRun, keys: DenoiseKeys) -> Save:
     """Rows of images, above them with noise, above denoised."""
     sigma = keys.sigma if keys.sigma is not None else 0.0 if keys.image else 0.3
     corrupt = CORRUPTIONS.build({"name": "gaussian", "amount": sigma}, "genlab denoise")
-    return _restored(loaded, keys, lambda image: (corrupt(image), None))
+    return _restored(loaded, keys, "gaussian", lambda image: (corrupt(image), None))
 
 
 def inpaint(loaded: LoadedRun, keys: InpaintKeys) -> Save:
@@ -95,13 +96,23 @@ def inpaint(loaded: LoadedRun, keys: InpaintKeys) -> Save:
         unknown = box_mask(image, keys.box)
         return image.masked_fill(unknown, GRAY), unknown
 
-    return _restored(loaded, keys, corrupt)
+    return _restored(loaded, keys, "box", corrupt)
 
 
-def _restored(loaded: LoadedRun, keys: RestoreKeys, corrupt: Callable[[Tensor], tuple[Tensor, Tensor | None]]) -> Save:
-    """`corrupt` gives the corrupted images and a mask of the pixels to be replaced, or None for all of them."""
+def _restored(
+    loaded: LoadedRun, keys: RestoreKeys, name: str, corrupt: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+) -> Save:
+    """`corrupt` gives the corrupted images and a mask of the pixels to be replaced, or None for all of them.
+
+    `name` is what `model.corruption` calls it: a model that was trained on another one gets a notice.
+    """
     import torch
 
+    from genlab.nn.augment.corruptions import unfamiliar
+
+    advice = unfamiliar(loaded.model, name)
+    if advice:
+        say(f"warning: {advice}")
     model: Any = loaded.model
     columns = _chosen(loaded, keys)
     found = []

@@ -153,7 +153,7 @@ class Filters(Evaluator):
 
     def run(self, model: HasFilters, split: None) -> Iterator[tuple[str, Value]]:
         filters = model.filters()[: self.n].float()
-        if not are_images(filters):
+        if not len(filters) or not are_images(filters):
             return
         largest = filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
         yield "filters", image_grid(0.5 + 0.5 * filters / largest)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from genlab.core.model import Model, Shape
@@ -46,7 +47,7 @@ class Autoencoder(Model):
         super().__init__()
         if tied:
             require_mirrored_mlp(network, decoder, "tied", "model.tied=false")
-        self.criterion, self.tied = loss, tied
+        self.image_shape, self.criterion, self.tied = image_shape, loss, tied
         self.output = "sigmoid" if loss == "bernoulli" else output
         encoder = NETWORKS.build(network, "model.network", inp=image_shape, out=latent_dim)
         activation = [] if code == "linear" else [ACTIVATIONS[code]()]
@@ -81,6 +82,12 @@ class Autoencoder(Model):
 
     def reconstruct(self, image: Tensor) -> Tensor:
         return self.decode(self.encode(image))
+
+    def filters(self) -> Tensor:
+        """The weights of the units that see all pixels, (K, C, H, W); none if the first layer is no linear map."""
+        first = next((layer for layer in self.encoder if not isinstance(layer, nn.Flatten)), None)
+        weights = first.weight if isinstance(first, nn.Linear) else torch.empty(0)
+        return weights.detach().reshape(-1, *self.image_shape)
 
 
 def penalized(terms: dict[str, Tensor], weight: float, penalty: Tensor) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     def __init__(self, corruption: CorruptionSpec, **options: Any) -> None:
         super().__init__(**options)
+        self.corruption = str(corruption["name"])
         self.corrupt = CORRUPTIONS.build(corruption, "model.corruption")
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:

@@ -56,6 +56,14 @@ def box(amount: Fractions) -> Corruption:
     return lambda image: image.masked_fill(box_mask(image, amounts(image)), GRAY)
 
 
+def unfamiliar(model: object, corruption: str) -> str | None:
+    """What to do if a model was trained on another corruption only, and is now to undo this one."""
+    known = getattr(model, "corruption", None)
+    if known in (None, corruption):
+        return None
+    return f"the model was trained on {known} corruption, not on {corruption}: use model.corruption.name={corruption}"
+
+
 def box_mask(image: Tensor, fraction: Tensor | float) -> Tensor:
     """True (N, 1, H, W) inside a square of `fraction` of the shorter side, at a uniform position in each image."""
     height, width = image.shape[2:]

@@ -259,3 +259,14 @@ def test_what_cannot_be_translated_is_said_in_one_line(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_model_of_another_corruption_is_told_which_one_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["model=denoising_ae", "model.network.hidden=[8]", "model.latent_dim=2", "trainer.steps=1"]
+    assert main.main(["train", *small, "evaluator=none", "logger=jsonl", "hydra.run.dir=outputs/d"]) == 0
+    capsys.readouterr()
+    for command, warned in (("inpaint", True), ("denoise", False)):
+        assert main.main([command, "d", "n=2"]) == 0
+        out, err = capsys.readouterr()
+        assert Path(out.strip()).is_file()
+        assert ("was trained on gaussian corruption" in err and "model.corruption.name=box" in err) == warned

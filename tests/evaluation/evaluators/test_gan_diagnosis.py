@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from genlab.core import rng
 from genlab.core.model import Model, generator_every
 from genlab.core.values import Diagnosis
+from genlab.data.datasets.toy import Ring
 from genlab.data.loader import Data
 from genlab.engine.evaluate import evaluate
-from genlab.evaluation.evaluators.gan.gan_diagnosis import GANDiagnosis, parts_of, variety
+from genlab.evaluation.evaluators.gan.gan_diagnosis import GANDiagnosis, _kinds, parts_of, variety
 from genlab.nn.capabilities import HasGANLoss
 from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
 from genlab.nn.losses.regularizers import Regularizers
@@ -97,6 +98,18 @@ def test_the_gray_of_a_generator_that_has_learned_nothing_is_no_collapse(noise_i
     found = said(Match(0.5 + 0.02 * HEALTHY), noise_images)
     assert found["sample_distance"] < 0.1
     assert "mode_collapse" not in sentences(found)
+
+
+def test_points_on_few_of_the_known_modes_are_a_collapse() -> None:
+    split = Ring(n=4000).open(torch.device("cpu")).split("valid")
+    real, mode = split.take(256, ("image", "label"))
+    for kept, collapsed in ((range(8), False), ((0, 3, 6), True)):
+        fake = real[torch.isin(mode, torch.tensor(kept))]
+        kinds, known = _kinds(split, real, fake)
+        assert known
+        assert (kinds[1] > 0).nonzero().flatten().tolist() == list(kept)
+        assert variety(real, fake, kinds).collapsed == collapsed
+        assert not variety(real, fake, None).collapsed  # distances alone do not tell
 
 
 def test_points_have_no_contrast_and_collapse_all_the_same() -> None:

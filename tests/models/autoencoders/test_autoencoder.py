@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from genlab.errors import ConfigError
+from genlab.evaluation.evaluators.image_grids import Filters
 from genlab.models.autoencoders.autoencoder import Autoencoder
 from genlab.models.classical.pca import PCA
-from tests.support.models import AUTOENCODER_SHAPE, autoencoder, linears
+from genlab.registry import MODELS
+from tests.support.models import AUTOENCODER_SHAPE, autoencoder, linears, shrunk, spec_of
 
 
 def test_tied_weights_are_the_encoders_transposed() -> None:
@@ -67,3 +69,21 @@ def test_a_bad_key_is_refused_in_one_line(name: str, changes: dict[str, Any], re
     with pytest.raises(ConfigError, match=remedy) as error:
         autoencoder(name, **changes)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["linear_ae", "sparse_ae", "contractive_ae", "overcomplete_ae", "k_sparse_ae"])
+def test_the_filters_of_one_layer_are_its_weights(name: str) -> None:
+    model = MODELS.build(shrunk(spec_of(name)), "model", image_shape=(3, 6, 5))
+    filters = model.filters()
+    assert filters.shape[1:] == (3, 6, 5)
+    image = torch.rand(2, 3, 6, 5)
+    [layer] = linears(model.encoder)
+    torch.testing.assert_close((image.flatten(1) @ filters.flatten(1).T) + layer.bias, layer(image.flatten(1)))
+    [(shown, _)] = Filters().run(model, None)
+    assert shown == "filters"
+
+
+def test_an_encoder_that_does_not_see_whole_images_first_has_no_filters() -> None:
+    model = MODELS.build(shrunk(spec_of("conv_ae")), "model", image_shape=(1, 8, 8))
+    assert model.filters().shape == (0, 1, 8, 8)
+    assert not list(Filters().run(model, None))

@@ -16,12 +16,13 @@ from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
+from genlab.nn.losses.regularizers import Regularizers
 from genlab.registry import EVALUATORS, EXTRACTORS, PositiveFloat, PositiveInt
 
 POINTS, STACKS = 2_500, 26_000  # samples, as in the papers
 BATCH = 500
 EARLY = 0.5  # fraction of training up to which a mode may still be found
-FORMED = 0.25  # fraction of points near a mode below which the samples are too poor to speak of missing modes
+FORMED = 0.25  # fraction of points near a mode below which the samples lie between the modes or all in one place
 MOST = 0.9  # fraction of the modes above which the missing ones are not a collapse
 
 
@@ -65,8 +66,8 @@ class Modes(Evaluator):
         yield "mode_kl", kl_to_even(tally)
         if quality is not None:
             yield "high_quality", quality
-        if found < MOST * total and (quality is None or quality >= FORMED):
-            yield "modes", Diagnosis(_sentence(model, found, total), EARLY, UNTAUGHT * generator_every(model))
+        if found < MOST * total:
+            yield "modes", Diagnosis(_sentence(model, found, total, quality), EARLY, UNTAUGHT * generator_every(model))
 
     def protocol(self) -> dict[str, Any]:
         return {**super().protocol(), "n": self.n or f"{POINTS} points, {STACKS} stacks"}
@@ -111,10 +112,13 @@ def kl_to_even(tally: Tensor) -> float:
     return math.log(len(tally)) - float(torch.special.entr(p).sum())
 
 
-def _sentence(model: Model, found: int, total: int) -> str:
-    pack = getattr(getattr(model, "regularizers", None), "pack", None)
-    size = 2 * pack.size if pack else 2
-    return (
-        f"mode collapse, samples cover {found} of {total} modes; "
-        f"let the discriminator see {size} samples at once: model.regularizers.pack.size={size}"
-    )
+def _sentence(model: Model, found: int, total: int, quality: float | None) -> str:
+    near = "" if quality is None else f", and {quality:.1%} of the samples lie near a mode"
+    problem = f"mode collapse, samples cover {found} of {total} modes{near}"
+    regularizers = getattr(model, "regularizers", None)
+    if not isinstance(regularizers, Regularizers):
+        return f"{problem}; train for longer: trainer.steps"
+    if quality is not None and quality < FORMED and "r1" not in regularizers.penalties:
+        return f"{problem}; keep the discriminator flat at the data: model.regularizers.r1.weight=0.01"
+    size = 2 * regularizers.pack.size if regularizers.pack else 2
+    return f"{problem}; let the discriminator see {size} samples at once: model.regularizers.pack.size={size}"

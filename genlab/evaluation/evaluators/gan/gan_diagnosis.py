@@ -19,6 +19,7 @@ from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.data.dataset import Split
 from genlab.evaluation.discriminators import as_in_training
 from genlab.evaluation.evaluators.distribution.diversity import entropy, pair_distance, total_variation
+from genlab.evaluation.evaluators.distribution.modes import clusters
 from genlab.evaluation.extractors.classifiers import classifier_of
 from genlab.evaluation.metrics.neighbors import radii
 from genlab.nn.capabilities import HasDiscriminator, HasGANLoss
@@ -75,7 +76,7 @@ class GANDiagnosis(Evaluator):
     over those of the data, in pixels. `critic_gradient`: the mean norm of the discriminator's gradient at real images.
     `critic_loss_ratio`: its loss over that of a constant guess; 1 if it cannot distinguish. Both use batch statistics,
     as in training, of `batch_size` images or fewer large ones. `mode_shift`: the total variation between the kinds
-    (class, or nearest of a few real images) of the samples now and at the last evaluation.
+    (class, or nearest of a few real images; of points the nearest mode) of the samples now and at the last evaluation.
 
     A model without regularizers, which most of the advice changes, is only checked for a discriminator that has won.
     During training the raw weights are used, not their average. Data that are all alike are skipped.
@@ -198,11 +199,12 @@ def _kinds(split: Split, real: Tensor, fake: Tensor) -> tuple[tuple[Tensor, Tens
     if classifier:
         classifier.to(real.device)
         return (classifier.fractions(classifier(real)), classifier.fractions(classifier(fake))), True
+    known = split.points and split.classes() is not None
     chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:ANCHORS]
-    anchors = real[chosen].flatten(1).float()
+    anchors = clusters(split)[0].float() if known else real[chosen].flatten(1).float()
     nearest = [torch.cdist(each.flatten(1).float(), anchors).argmin(1) for each in (real, fake)]
     fractions = [each.bincount(minlength=len(anchors)).double() / len(each) for each in nearest]
-    return (fractions[0], fractions[1]), False
+    return (fractions[0], fractions[1]), known
 
 
 def _won(model: Any, real_and_fake_logits: dict[str, Logits]) -> Iterator[tuple[str, Value]]:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Encodes, Reconstructs
-from genlab.core.values import Value
+from genlab.core.values import Diagnosis, Value
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.reconstruction.reconstruction import principal_components
 from genlab.models.classical.pca import MAX_DIMENSIONS, PCA
-from genlab.nn.augment.corruptions import GRAY, box_mask
+from genlab.nn.augment.corruptions import GRAY, box_mask, unfamiliar
 from genlab.nn.losses.image_similarity import psnr, ssim
 from genlab.registry import CORRUPTIONS, EVALUATORS, Fraction, NonNegativeFloat, PositiveInt
 from genlab.reports.grid import image_grid
@@ -52,6 +52,11 @@ class Restoration(Evaluator):
     def __post_init__(self) -> None:
         self.levels()  # a level out of range is refused before training
 
+    @property
+    def corruption(self) -> str:
+        """What `model.corruption` calls it."""
+        raise NotImplementedError
+
     def levels(self) -> dict[float, Corrupt]:
         """Ways to corrupt images, by level."""
         raise NotImplementedError
@@ -83,6 +88,9 @@ class Restoration(Evaluator):
                 if index == 0:
                     rows += [x[: self.columns] for x in (image, corrupted, results["restored"])]
             yield from ((key, total / len(clean[0])) for key, total in totals.items())
+        advice = unfamiliar(model, self.corruption)
+        if advice:
+            yield "unfamiliar_corruption", Diagnosis(advice)
         yield "restored", image_grid(torch.cat(rows), min(self.columns, len(clean[0])))
 
 
@@ -114,7 +122,7 @@ class Inpaint(Restoration):
 
     boxes: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.25, 0.5)
 
-    corrupted = "masked"
+    corrupted, corruption = "masked", "box"
 
     def levels(self) -> dict[float, Corrupt]:
         def level(box: float) -> Corrupt:
