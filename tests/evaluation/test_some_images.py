@@ -82,4 +82,4 @@ def test_commands_show_all_classes_of_a_sorted_folder(tmp_path: Path, capsys: py
         top = np.asarray(Image.open(path).convert("L"))[: SIDE - 1]
         assert set(SHADES) <= set(np.unique(top).tolist()), command
     assert main.main(["eval", "sorted"]) == 0
-    assert '"split_seed": 0' in Path("outputs/sorted/eval/objective-test.json").read_text()
+    assert '"split_seed": 0' in Path("outputs/sorted/eval/objective-test-00000001.json").read_text()
