@@ -1,7 +1,8 @@
 """Features of images: the choice of an extractor, and the features of many images, cached for data.
 
 An extractor is a module in EXTRACTORS: images (N, C, H, W) in [0, 1] to features (N, D), float32. Its attributes are
-`name`, `resize` (how it resizes) and `digest` (the sha256 of its weights, empty without weights).
+`name`, `resize` (how it resizes), `digest` (the sha256 of its weights, empty without weights) and `channels` (of the
+images it takes; None: any number, also points).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Extractor(Protocol):
     name: str
     resize: str
     digest: str
+    channels: tuple[int, ...] | None
 
     def __call__(self, images: Tensor) -> Tensor: ...
 
@@ -48,11 +50,17 @@ class Extractor(Protocol):
 
 
 def choose_extractor(name: str, split: Split, key: str) -> Extractor:
-    """The extractor `name`, on the CPU; `auto`: the data set's classifier, else Inception if its weights exist.
+    """The extractor `name`, on the CPU; `auto`: the data set's classifier, else Inception or EfficientNet-Lite0.
 
-    `key` is what the user sets to choose it (evaluator.fid.extractor), for messages.
+    `key` is what the user sets to choose it (evaluator.fid.extractor), for messages. ConfigError if the extractor does
+    not take the images of `split`.
     """
-    return built(_automatic(split.table.name.removeprefix(GENERATED), key) if name == AUTO else name)
+    extractor = built(_automatic(split.table.name.removeprefix(GENERATED), key) if name == AUTO else name)
+    if split.points and extractor.channels:
+        problem = f"extractor '{extractor.name}' takes images, these are points"
+        raise ConfigError(problem, f"key {key}", f"use {key}=pixels")
+    check_channels(extractor.name, extractor.channels, split.table.columns["image"].shape[1], key)
+    return extractor
 
 
 @functools.cache
@@ -70,17 +78,31 @@ def shipped(dataset: str) -> str | None:
 
 def _automatic(dataset: str, key: str) -> str:
     from genlab.evaluation.extractors.inception import expected_path, weights_file
+    from genlab.nn.pretrained.efficientnet_lite0 import WEIGHTS
 
     classifier = shipped(dataset)
     if classifier:
         return classifier
-    if weights_file() is None:
+    if weights_file() is not None:
+        return "inception"
+    if WEIGHTS.available():
+        return "efficientnet_lite0"
+    raise ConfigError(
+        f"no extractor for data set '{dataset}' is installed",
+        f"key {key}",
+        f"{WEIGHTS.install}, put Inception's weights at {expected_path()}, or use {key}=pixels",
+    )
+
+
+def check_channels(name: str, takes: tuple[int, ...] | None, channels: int, key: str) -> None:
+    """ConfigError unless `channels`, of images, are among those that the extractor `name` takes; None: any."""
+    if takes and channels not in takes:
+        known = "1 channel" if takes == (1,) else f"{' or '.join(map(str, takes))} channels"
         raise ConfigError(
-            f"genlab has no extractor for data set '{dataset}', and Inception's weights are missing",
+            f"extractor '{name}' takes images of {known}, these have {channels}",
             f"key {key}",
-            f"put them at {expected_path()}, or use {key}=pixels",
+            f"use {key}=efficientnet_lite0, inception or pixels" if channels == 3 else f"use {key}=pixels",
         )
-    return "inception"
 
 
 @torch.no_grad()

@@ -65,7 +65,7 @@ class Job:
         model = build_model(config, data, runtime)
         if new:
             warm_start.inherit(model, config, data, warn=runtime.is_main)
-            warm_start.read_features(model)
+        warm_start.read_features(model, new)
         return cls(config, runtime, data, model, build_trainer(config, data, model, runtime))
 
 

@@ -1,7 +1,7 @@
-"""Initial weights from another run or file, read once when a run starts; later the source is not needed.
+"""Weights from elsewhere: those of another run or file are read once, when a run starts.
 
-`model.perceptual`: a frozen network with weights from the user's file. `model.init_from=RUN`: the body is the model of
-another run, with its weights if `model.pretrained`.
+`model.perceptual`: a frozen network with weights from the user's file or a package. `model.init_from=RUN`: the body is
+the model of another run, with its weights if `model.pretrained`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from genlab.data.adapt import build_dataset
 from genlab.data.dataset import StoredDataset
 from genlab.errors import ConfigError, DataError
-from genlab.nn.losses.perceptual import FeatureDistance
+from genlab.nn.losses.perceptual import EfficientNetDistance, OwnFeatures
 from genlab.runs import run_folder
 from genlab.utils.paths import user_file
 from genlab.utils.terminal import say
@@ -70,18 +70,27 @@ def inherit(model: Model, config: Mapping[str, Any], data: Data, warn: bool) -> 
     model.get_submodule("body").load_state_dict(run.model.state_dict())
 
 
-def read_features(model: Model) -> None:
-    """Give each perceptual loss in `model` the weights of its file; ConfigError if it is not that network's."""
+def read_features(model: Model, new: bool = True) -> None:
+    """Give each perceptual loss in `model` its weights; a run that is not `new` has those of a file in its checkpoint.
+
+    DataError if they are missing, ConfigError if they are not the network's.
+    """
     for module in model.modules():
-        if isinstance(module, FeatureDistance):
-            where = f"key model.perceptual.weights, file {module.file}"
-            try:
-                module.network.load_state_dict(load_file(user_file(module.file, "key model.perceptual.weights")))
-            except (OSError, SafetensorError) as error:
-                raise ConfigError(f"the weights cannot be read ({error})", where, "give a safetensors file") from None
-            except RuntimeError as error:  # names or shapes differ: torch lists them, a line each
-                hint = "make model.perceptual.network the network they are from"
-                raise ConfigError(" ".join(str(error).split())[:160], where, hint) from None
+        if isinstance(module, EfficientNetDistance):
+            module.load(next(model.parameters()).device)
+        elif isinstance(module, OwnFeatures) and new:
+            _read_file(module)
+
+
+def _read_file(module: OwnFeatures) -> None:
+    where = f"key model.perceptual.weights, file {module.file}"
+    try:
+        module.network.load_state_dict(load_file(user_file(module.file, "key model.perceptual.weights")))
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"the weights cannot be read ({error})", where, "give a safetensors file") from None
+    except RuntimeError as error:  # names or shapes differ: torch lists them, a line each
+        hint = "make model.perceptual.network the network they are from"
+        raise ConfigError(" ".join(str(error).split())[:160], where, hint) from None
 
 
 def _check_seen(run: LoadedRun, config: Mapping[str, Any], warn: bool) -> None:

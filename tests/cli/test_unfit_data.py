@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from genlab.cli import main
+from genlab.nn.pretrained.package_weights import PackageWeights
 from tests.support import synthetic
 from tests.support.commands import Refused
 
@@ -82,8 +83,9 @@ def test_what_cannot_be_made_of_another_data_set(words: list[str], said: str, re
     ],
 )
 def test_what_an_evaluator_lacks_is_said_before_training(
-    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(PackageWeights, "available", lambda self: False)
     assert main.main(["train", *words]) == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "outputs").exists()

@@ -56,18 +56,16 @@ def test_a_border_of_zeros_changes_nothing_and_other_sizes_are_resized() -> None
     for side in (8, 64):
         assert to_28(torch.rand(2, 1, side, side)).shape == (2, 1, 28, 28)
     assert torch.allclose(to_28(torch.full((1, 1, 56, 56), 0.3)), torch.full((1, 1, 28, 28), 0.3))
-    with pytest.raises(ConfigError, match="takes gray images, these have 3 channels"):
+    with pytest.raises(ConfigError, match="takes images of 1 channel, these have 3"):
         classifier(torch.rand(1, 3, 28, 28))
 
 
-def test_auto_is_the_data_sets_own_classifier_else_inception_if_it_is_there() -> None:
+def test_auto_is_the_data_sets_own_classifier() -> None:
     gray = torch.zeros(80, 1, 4, 4, dtype=torch.uint8)
     for table, name in (("mnist", "mnist"), ("generated_fashion_mnist", "fashion_mnist")):
         assert choose_extractor("auto", in_memory(gray, name=table).split("valid"), KEY).name == name
         assert shipped(table) == name
     other = in_memory(gray, name="celeba").split("valid")
-    with pytest.raises(ConfigError, match=rf"celeba.*inception-2015-12-05.* use {KEY}=pixels"):
-        choose_extractor("auto", other, KEY)
     assert choose_extractor("pixels", other, KEY).name == "pixels"
     with pytest.raises(ConfigError, match="did you mean 'mnist'"):
         EVALUATORS.check({"name": "fid", "extractor": "mnits"})

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from genlab.errors import ConfigError, DataError
-from genlab.evaluation.extraction import built, file_of, shipped
+from genlab.errors import DataError
+from genlab.evaluation.extraction import built, check_channels, file_of, shipped
 from genlab.registry import EXTRACTORS
 from genlab.utils.files import file_sha256
 
@@ -57,7 +57,7 @@ class SmallClassifier(nn.Module):
     """An extractor that is also a classifier of `classes` classes."""
 
     resize = "28 px: the border is cut off up to 32 px, others by antialiased bilinear resizing"
-    dimension, classes = FEATURES, CLASSES
+    dimension, classes, channels = FEATURES, CLASSES, (1,)
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -91,12 +91,7 @@ class SmallClassifier(nn.Module):
         return classes.bincount(minlength=self.classes).double().cpu() / len(features)
 
     def _prepared(self, images: Tensor) -> Tensor:
-        if images.shape[1] != 1:
-            raise ConfigError(
-                f"extractor '{self.name}' takes gray images, these have {images.shape[1]} channels",
-                "key evaluator.NAME.extractor",
-                "use inception or pixels",
-            )
+        check_channels(self.name, self.channels, images.shape[1], "extractor")
         return to_28(images.to(torch.float32))
 
 

@@ -40,6 +40,7 @@ class Inception(nn.Module):
     """2,048 features: the mean over places of the last block."""
 
     name, resize = "inception", "299 px, antialiased bicubic; gray images in three equal channels"
+    channels = (1, 3)
 
     def __init__(self) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from genlab.registry import EXTRACTORS
 class Pixels(nn.Module):
     """An image's numbers as they are."""
 
-    name, resize, digest = "pixels", "none", ""
+    name, resize, digest, channels = "pixels", "none", "", None
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) to features (N, C·H·W)."""

@@ -19,15 +19,24 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
 def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> float:
     """The squared Fréchet distance of two Gaussians, |μ − μ'|² + tr(Σ + Σ' − 2 (Σ Σ')^½).
 
-    Dowson & Landau, The Fréchet distance between multivariate normal distributions, 1982. Σ Σ' has the
-    eigenvalues of Σ^½ Σ' Σ^½, which is symmetric and positive semidefinite. So singular covariances are allowed, for
-    which a general matrix square root fails.
+    Dowson & Landau, The Fréchet distance between multivariate normal distributions, 1982. With Σ = L Lᵀ, Σ Σ' has the
+    eigenvalues of Lᵀ Σ' L, which is symmetric and positive semidefinite. So singular covariances are allowed, for which
+    a general matrix square root fails.
     """
-    values, vectors = torch.linalg.eigh(covariance.double())
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    shared = torch.linalg.eigvalsh(root @ other_covariance.double() @ root).clamp(min=0).sqrt().sum()
+    covariance, other_covariance = covariance.double(), other_covariance.double()
+    root = _factor(covariance)
+    shared = torch.linalg.eigvalsh(root.T @ other_covariance @ root).clamp(min=0).sqrt().sum()
     apart = (mean.double() - other_mean.double()).square().sum()
-    return float(apart + covariance.double().trace() + other_covariance.double().trace() - 2 * shared)
+    return float(apart + covariance.trace() + other_covariance.trace() - 2 * shared)
+
+
+def _factor(covariance: Tensor) -> Tensor:
+    """L (D, D) with L Lᵀ = `covariance`: by Cholesky, or by eigenvectors (nine times the work) if it is singular."""
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if not failed:
+        return factor
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp(min=0).sqrt()
 
 
 def fid(features: Tensor, others: Tensor) -> float:

@@ -25,6 +25,7 @@ from genlab.core.model import Model, Phase, Shape
 from genlab.errors import ConfigError
 from genlab.nn.layers.vector_quantizer import Codebook, perplexity
 from genlab.nn.losses.likelihood import OutputDistribution, discretized_logistic_nll
+from genlab.nn.losses.perceptual import PERCEPTUAL, FeatureDistance, PerceptualSpec
 from genlab.nn.networks.pixelcnn import PixelCNN
 from genlab.registry import (
     MODELS,
@@ -69,6 +70,7 @@ class VQVAE(Model):
         likelihood: Literal["logistic", "gaussian"] = "gaussian",
         sigma: PositiveFloat = 0.1,
         prior_fraction: OpenFraction = 0.5,
+        perceptual: PerceptualSpec | None = None,
     ) -> None:
         super().__init__()
         channels, *sides = image_shape
@@ -82,6 +84,9 @@ class VQVAE(Model):
         self.codebook = Codebook(num_embeddings, embedding_dim, codebook == "ema", decay, dead_code_threshold)
         self.decoder = NETWORKS.build(network, "model.network", inp=self.code_shape, out=output)
         self.code_prior = _code_prior(prior, (num_embeddings, height, width))  # p(k)
+        self.perceptual: FeatureDistance | None = None
+        if perceptual:
+            self.perceptual = PERCEPTUAL.build(perceptual, "model.perceptual", image_shape=image_shape)
 
     def shared_forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images, the encoder's output z_e(x), and the indices k of the nearest codes: eq. 1."""
@@ -99,20 +104,29 @@ class VQVAE(Model):
         return phases
 
     def quantize(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
-        """Eq. 3: nats and squared distances, summed over positions. `elbo` assumes the uniform prior of section 3.1."""
+        """Eq. 3: nats and squared distances, summed over positions; then the perceptual loss, if there is one.
+
+        `elbo` assumes the uniform prior of section 3.1.
+        """
         e = self.codebook(k)
         z_q = z + (e - z).detach()  # eq. 2, with the straight-through gradient
-        reconstruction = self.nll(self.decoder(z_q), image).mean()  # −log p(x|z_q(x))
+        output = self.decoder(z_q)
+        reconstruction = self.nll(output, image).mean()  # −log p(x|z_q(x))
         commitment = _squared_norm(z - e.detach())  # ‖z_e(x) − sg[e]‖²
         loss = reconstruction + self.beta * commitment
         if not self.codebook.ema:
             loss = loss + _squared_norm(z.detach() - e)  # ‖sg[z_e(x)] − e‖²
+        perceptual = {}
+        if self.perceptual:
+            perceptual["perceptual"] = self.perceptual(image, self.mean(output)).mean()
+            loss = loss + self.perceptual.weight * perceptual["perceptual"]
         return {
             "loss": loss,
             "elbo": -(reconstruction.detach() + self.uniform_length(k)),
             "reconstruction": reconstruction,
             "commitment": commitment,
             "perplexity": perplexity(self.codebook.tally(k)),
+            **perceptual,
         }
 
     def update_codebook(self, image: Tensor, z: Tensor, k: Tensor) -> dict[str, Tensor]:
@@ -153,7 +167,10 @@ class VQVAE(Model):
 
     def decode(self, code: Tensor) -> Tensor:
         """The mean of p(x|z_q), (N, C, H, W) in [0, 1]. The code (N, D) is not rounded to the codebook."""
-        output = self.decoder(code.unflatten(1, self.code_shape))
+        return self.mean(self.decoder(code.unflatten(1, self.code_shape)))
+
+    def mean(self, output: Tensor) -> Tensor:
+        """The mean of p(x|z_q), (N, C, H, W) in [0, 1], from the decoder's output."""
         return self.gaussian.mean(output) if self.gaussian else output.float().chunk(2, dim=1)[0].clamp(0, 1)
 
     def reconstruct(self, image: Tensor) -> Tensor:

