@@ -47,16 +47,19 @@ class Runtime:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
 
-    def channels_last(self, wanted: bool | Literal["auto"], model: nn.Module) -> bool:
-        """Whether images lie in memory with their channels last (NHWC).
+    def channels_last(self, wanted: bool | Literal["auto"], model: nn.Module, batch_size: int) -> bool:
+        """Whether images lie in memory with their channels last (NHWC); `batch_size` of one forward pass.
 
-        `auto` is true for a model with convolutions, on a CPU (benchmarks/) and in half precision on CUDA; in float32
-        the best kernels of cuDNN and Metal are for channels first.
+        `auto` is true for a model with convolutions, on a CPU with more than one image at a time (benchmarks/) and in
+        half precision on CUDA; in float32 the best kernels of cuDNN and Metal are for channels first, as those of a
+        CPU for a single image are.
         """
         if wanted != "auto":
             return wanted
         convolves = any(isinstance(module, nn.Conv2d | nn.ConvTranspose2d) for module in model.modules())
-        faster = self.device.type == "cpu" or (self.device.type == "cuda" and self.precision != "fp32")
+        faster = (self.device.type == "cpu" and batch_size > 1) or (
+            self.device.type == "cuda" and self.precision != "fp32"
+        )
         return convolves and faster
 
     def scaler(self) -> torch.amp.GradScaler | None:

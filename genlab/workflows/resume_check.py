@@ -11,6 +11,7 @@ import torch
 from genlab import registry
 from genlab.checkpoint import manager
 from genlab.config.parameters import parameters
+from genlab.config.trainer_config import TrainerConfig
 from genlab.core.model import Samples, capabilities
 from genlab.core.sampling import sample_options
 from genlab.data.dataset import StoredDataset
@@ -35,6 +36,7 @@ INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.e
 
 def metadata(config: Mapping[str, Any], data: Data, model: Model, runtime: Runtime) -> dict[str, Any]:
     """The fields of run.json that are written when a run starts."""
+    keys = TrainerConfig(**config["trainer"])
     return {
         "status": "running",
         "seed": config["seed"],
@@ -45,7 +47,7 @@ def metadata(config: Mapping[str, Any], data: Data, model: Model, runtime: Runti
         "machine": provenance.machine(),
         "device": str(runtime.device),
         "precision": runtime.precision,
-        "channels_last": runtime.channels_last(config["trainer"]["channels_last"], model),
+        "channels_last": runtime.channels_last(keys.channels_last, model, keys.forward_batch(runtime.world_size)),
         "threads": torch.get_num_threads(),
         "world": runtime.world_size,
         "data": {
