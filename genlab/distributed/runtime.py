@@ -57,10 +57,9 @@ class Runtime:
         if wanted != "auto":
             return wanted
         convolves = any(isinstance(module, nn.Conv2d | nn.ConvTranspose2d) for module in model.modules())
-        faster = (self.device.type == "cpu" and batch_size > 1) or (
-            self.device.type == "cuda" and self.precision != "fp32"
-        )
-        return convolves and faster
+        if self.device.type == "cpu":
+            return convolves and batch_size > 1
+        return convolves and self.device.type == "cuda" and self.precision != "fp32"
 
     def scaler(self) -> torch.amp.GradScaler | None:
         """A loss scaler, one per optimizer, under fp16, where gradients underflow; else None."""
