@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from annotated_types import Ge, Le
 from pydantic import StringConstraints
 
 from genlab.cli.images.image_command import Target, open_run, write
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   genlab eval last                                                the model's objective on the test split
   genlab eval last evaluator=fid evaluator.fid.images=2000 split=valid
+  genlab eval last evaluator=fid repeats=3                        mean and deviation over three sampling seeds
   genlab eval last evaluator=[fid,prdc] seed=1                    several, with other noise
   genlab eval last evaluator=probe evaluator.probe.num_labels=1000 name=probe_1000    a shorter name for the result
 """
@@ -38,6 +40,7 @@ class Keys:
 
     split: Literal["train", "valid", "test"] = "test"
     seed: NonNegativeInt | None = None
+    repeats: Annotated[int, Ge(1), Le(100)] = 1
     name: Annotated[str, StringConstraints(pattern=r"^\w{1,64}$")] | None = None  # of the result
 
 
@@ -48,7 +51,8 @@ def parser() -> Parser:
         "options",
         nargs="*",
         metavar="KEY=VALUE",
-        help="evaluator (objective) and evaluator.NAME.KEY as in training; split: train, valid or test; seed; name of "
+        help="evaluator (objective) and evaluator.NAME.KEY as in training; split: train, valid or test; seed; "
+        "repeats: how many seeds, whose mean and standard deviation are the result; name of "
         "the result, in place of evaluator and options",
     )
     parse.flags("device", "plugin")
@@ -78,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         for entry, evaluator in _evaluators(loaded, names, changes).items():
             split = None if evaluator.split is None else keys.split
-            results.append(measure(Measurement(loaded, entry, evaluator, split, seed, keys.name)))
+            results.append(measure(Measurement(loaded, entry, evaluator, split, seed, keys.name, keys.repeats)))
     finally:  # those before one that failed
         publish(loaded, results)
     return 0

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from genlab.reports import html_page
+from genlab.runs.evaluations import SEED_SD
 from genlab.utils.formatting import number
 
 HEADER = ("evaluator and options", "result", "split", "n", "step", "seed")
 # endings of metrics that are the error bar of another
-DEVIATIONS = {"_seed_sd": "sd over sampling seeds", "_se": "standard error", "_sd": "sd"}
+DEVIATIONS = {SEED_SD: "sd over sampling seeds", "_se": "standard error", "_sd": "sd"}
 BOUNDS = ("_low", "_high")
 Metrics = Mapping[str, float | None]
 

@@ -19,7 +19,8 @@ FILE_LIMIT, LISTED_LIMIT = 2**17, 2**20  # bytes of one result, and of those in 
 MOST_FILES = 2000  # that are looked at
 LONG = 60  # characters of the options in a file name
 UNSAFE = re.compile(r"[^\w.]+", re.ASCII)  # in file names
-IDENTITY = ("evaluator", "options", "split", "seed", "step", "weights")  # entries that tell protocols apart
+SEED_SD = "_seed_sd"  # ending of a number's standard deviation over sampling seeds
+IDENTITY = ("evaluator", "options", "split", "seed", "repeats", "step", "weights")  # entries that tell protocols apart
 
 
 def variant(options: Mapping[str, Any]) -> str:
@@ -61,9 +62,9 @@ def newest(run: Path, name: str) -> Path | None:
 def refuse_taken(run: Path, file: str, protocol: Mapping[str, Any]) -> None:
     """ConfigError if `file` holds the result of another protocol, which would be lost."""
     found = _read(OwnFolder(run), file)
-    if found is None or all(found["protocol"].get(key) == protocol[key] for key in IDENTITY):
+    if found is None or all(found["protocol"].get(key) == protocol.get(key) for key in IDENTITY):
         return
-    other = ", ".join(key for key in IDENTITY if found["protocol"].get(key) != protocol[key])
+    other = ", ".join(key for key in IDENTITY if found["protocol"].get(key) != protocol.get(key))
     raise ConfigError(
         f"this name is taken by a result of other {other}", f"file {run / FOLDER / file}", "choose another name=..."
     )

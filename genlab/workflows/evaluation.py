@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,10 @@ EFFECTIVE = os.access in os.supports_effective_ids
 
 @dataclass(frozen=True)
 class Measurement:
-    """One evaluator on one split with one seed. `entry` is its key in the configuration; `name` is the user's own."""
+    """One evaluator on one split, with `repeats` seeds from `seed` on.
+
+    `entry` is its key in the configuration; `name` is the user's own.
+    """
 
     loaded: LoadedRun
     entry: str
@@ -37,6 +41,7 @@ class Measurement:
     split: str | None  # None: the evaluator reads no data
     seed: int
     name: str | None
+    repeats: int = 1
 
     @property
     def stem(self) -> str:
@@ -51,14 +56,16 @@ class Measurement:
 
     @property
     def _variant(self) -> str:
-        usual = self.seed == self.loaded.config["seed"]
-        return evaluations.variant(changed_keys(self.evaluator) | ({} if usual else {"seed": self.seed}))
+        usual = {"seed": self.loaded.config["seed"], "repeats": 1}
+        own = {"seed": self.seed, "repeats": self.repeats}
+        return evaluations.variant(changed_keys(self.evaluator) | {k: v for k, v in own.items() if v != usual[k]})
 
     def identity(self) -> dict[str, Any]:
         """The entries of the protocol that tell results apart."""
         return {
             "evaluator": self.entry, "options": changed_keys(self.evaluator), "split": self.split, "seed": self.seed,
             "step": self.loaded.step, "weights": self.loaded.weights,
+            **({"repeats": self.repeats} if self.repeats > 1 else {}),
         }  # fmt: skip
 
     def run(self) -> tuple[list[tuple[str, Value]], dict[str, Any]]:
@@ -68,8 +75,9 @@ class Measurement:
         refuse_read_only(self.loaded)
         evaluations.refuse_taken(self.loaded.path, f"{self.stem}.json", self.identity())
         data = self.loaded.data()
-        values = evaluate(self.evaluator, self.loaded.model, data, self.seed, self.split)
-        return values, self._protocol(data)
+        seeds = range(self.seed, self.seed + self.repeats)
+        found = [evaluate(self.evaluator, self.loaded.model, data, seed, self.split) for seed in seeds]
+        return averaged(found), self._protocol(data)
 
     def _protocol(self, data: Data) -> dict[str, Any]:
         return {
@@ -79,6 +87,20 @@ class Measurement:
             "split_seed": data.split_seed,
             "device": str(self.loaded.runtime.device), "precision": "fp32", "genlab": __version__,
         }  # fmt: skip
+
+
+def averaged(found: Sequence[list[tuple[str, Value]]]) -> list[tuple[str, Value]]:
+    """The values of the first of several seeds, with each number's mean and standard deviation over all of them."""
+    if len(found) == 1:
+        return found[0]
+    values: list[tuple[str, Value]] = []
+    for name, value in found[0]:
+        if not isinstance(value, float | int):
+            values.append((name, value))
+            continue
+        each = [float(other) for seed in found for key, other in seed if key == name and isinstance(other, float | int)]
+        values += [(name, statistics.fmean(each)), (f"{name}{evaluations.SEED_SD}", statistics.stdev(each))]
+    return values
 
 
 def changed_keys(evaluator: Evaluator) -> dict[str, Any]:

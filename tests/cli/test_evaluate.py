@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,23 @@ def test_no_protocol_overwrites_another(run: Path, capsys: pytest.CaptureFixture
     assert len(results(run)) == len(kept) + 1
     assert sorted(listed(run)) == sorted(results(run))
     assert listed(run)[0] == "objective-test-00000006"
+
+
+def test_repeats_are_the_mean_and_deviation_of_several_seeds(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "eval", "last", "evaluator=sharpness", "repeats=3")
+    for seed in range(3):
+        said(capsys, "eval", "last", "evaluator=sharpness", f"seed={seed}")
+    kept = results(run)
+    together = kept.pop("sharpness-test-repeats3-00000004")
+    assert together["protocol"]["repeats"] == 3
+    each = [result["metrics"]["samples/edges"] for result in kept.values()]
+    assert len(set(each)) == 3
+    assert together["metrics"]["samples/edges"] == pytest.approx(statistics.fmean(each))
+    assert together["metrics"]["samples/edges_seed_sd"] == pytest.approx(statistics.stdev(each))
+    assert together["metrics"]["real_edges_seed_sd"] == 0
+    report = (run / "report.html").read_text()
+    assert "sharpness" in report
+    assert "seed_sd" not in report  # it is the error bar of a number
 
 
 def test_the_same_protocol_replaces_its_own_result(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from genlab.errors import ConfigError, GenlabError, nearest
 from genlab.runs import run_folder
-from genlab.runs.evaluations import newest
+from genlab.runs.evaluations import SEED_SD, newest
 from genlab.utils.subprocesses import run_genlab
 from genlab.utils.terminal import say
 from genlab.workflows.reproduce.claims import TRAINING, Claims, Curve, Row, Run
@@ -99,7 +99,7 @@ def figures(run: Path, row: Row) -> Figures | None:
 
 def deviation(metric: str) -> str:
     """The name of a metric's standard deviation over sampling seeds."""
-    return f"{metric}_seed_sd"
+    return f"{metric}{SEED_SD}"
 
 
 def learning_curve(run: Path, curve: Curve) -> str:

@@ -14,6 +14,7 @@ from genlab.workflows.reproduce.claims import BUDGET, RUNS, TRAINING, Claims, Ru
 
 ROOT = Path(__file__).resolve().parents[3]
 CLAIMS = load()
+OF_SAMPLES = {"fid", "kid", "prdc", "diversity", "conditional_accuracy", "sharpness", "modes", "memorization"}
 PART = Claims.model_validate(
     yaml.safe_load("""
 title: A part
@@ -59,6 +60,13 @@ def check_evaluator(keys: dict[str, str]) -> None:
     evaluator = keys.pop("evaluator", "objective")
     own = {key.removeprefix(f"evaluator.{evaluator}."): yaml.safe_load(value) for key, value in keys.items()}
     EVALUATORS.check({"name": evaluator, **{key: own[key] for key in own.keys() - {"name", "split", "repeats"}}})
+
+
+def test_figures_of_samples_have_error_bars_over_sampling_seeds() -> None:
+    for part in CLAIMS.values():
+        for words in (words for run in part.runs.values() for words in run.evals):
+            if any(word.removeprefix("evaluator=") in OF_SAMPLES for word in words):
+                assert "repeats=3" in words, words
 
 
 def test_run_names_are_unique_over_all_files() -> None:
