@@ -35,10 +35,6 @@ class TrainerConfig:
     deterministic: bool = False
     threads: Annotated[int, Gt(0), Lt(4096)] | Literal["auto"] = "auto"
 
-    def forward_batch(self, world_size: int) -> int:
-        """Images of one forward pass on each of `world_size` ranks."""
-        return self.batch_size // (self.grad_accum_steps * world_size)
-
     def total(self, per_epoch: float) -> int:
         """Optimizer steps of the whole run; an epoch has `per_epoch` steps."""
         if self.steps is not None:

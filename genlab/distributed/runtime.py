@@ -48,7 +48,7 @@ class Runtime:
         return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
 
     def channels_last(self, wanted: bool | Literal["auto"], model: nn.Module, batch_size: int) -> bool:
-        """Whether images lie in memory with their channels last (NHWC); `batch_size` of one forward pass.
+        """Whether images lie in memory with their channels last (NHWC), in a run with `batch_size` over all ranks.
 
         `auto` is true for a model with convolutions, on a CPU with more than one image at a time (benchmarks/) and in
         half precision on CUDA; in float32 the best kernels of cuDNN and Metal are for channels first, as those of a

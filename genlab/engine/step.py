@@ -38,9 +38,7 @@ class Stepper:
         self, model: Model, data: Data, runtime: Runtime, config: TrainerConfig, seed: int, optimizer: MakeOptimizer
     ) -> None:
         self.model, self.runtime, self.config, self.seed = model, runtime, config, seed
-        self.channels_last = runtime.channels_last(
-            config.channels_last, model, config.forward_batch(runtime.world_size)
-        )
+        self.channels_last = runtime.channels_last(config.channels_last, model, config.batch_size)
         memory_format = torch.contiguous_format
         if self.channels_last:
             memory_format = torch.channels_last

@@ -47,7 +47,7 @@ def metadata(config: Mapping[str, Any], data: Data, model: Model, runtime: Runti
         "machine": provenance.machine(),
         "device": str(runtime.device),
         "precision": runtime.precision,
-        "channels_last": runtime.channels_last(keys.channels_last, model, keys.forward_batch(runtime.world_size)),
+        "channels_last": runtime.channels_last(keys.channels_last, model, keys.batch_size),
         "threads": torch.get_num_threads(),
         "world": runtime.world_size,
         "data": {

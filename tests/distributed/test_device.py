@@ -11,7 +11,6 @@ from torch import nn
 from torch._subclasses import FakeTensorMode  # tensors "on" a device that need not exist
 
 import genlab
-from genlab.config.trainer_config import TrainerConfig
 from genlab.distributed import runtime
 from genlab.distributed.float64 import check_float64, float64_on_host
 from genlab.distributed.runtime import Runtime, choose_device, choose_precision
@@ -86,7 +85,6 @@ def test_a_cpu_convolves_batches_with_channels_last_and_a_single_image_with_chan
     assert not cpu.channels_last("auto", convolution, batch_size=1)
     assert cpu.channels_last(True, convolution, batch_size=1)
     assert not cpu.channels_last("auto", nn.Linear(1, 1), batch_size=2)
-    assert TrainerConfig(batch_size=8, grad_accum_steps=4).forward_batch(world_size=2) == 1
 
 
 def test_the_apple_gpu_is_seeded_with_the_others(apple: None, monkeypatch: pytest.MonkeyPatch) -> None:
