@@ -78,12 +78,15 @@ def run(options: argparse.Namespace) -> int:
     from genlab.workflows.evaluation import Measurement, publish
 
     seed = loaded.config["seed"] if keys.seed is None else keys.seed
-    results: list[tuple[str, dict[str, float]]] = []
+    results: list[tuple[str, dict[str, float | None]]] = []
     try:
         for entry, evaluator in _evaluators(loaded, names, changes).items():
             split = None if evaluator.split is None else keys.split
-            results.append(measure(Measurement(loaded, entry, evaluator, split, seed, keys.name, keys.repeats)))
-    finally:  # those before one that failed
+            measurement = Measurement(loaded, entry, evaluator, split, seed, keys.name, keys.repeats)
+            result = measure(measurement)
+            results.append((measurement.group, result["metrics"]))
+            show_result(result)
+    finally:  # those before one that failed, or that nobody read
         publish(loaded, results)
     return 0
 
@@ -102,33 +105,35 @@ def _check_key(key: str, names: Sequence[str]) -> None:
     raise ConfigError(f"unknown key '{key[:60]}'", "genlab eval has no such key", hint)
 
 
-def measure(measurement: Measurement) -> tuple[str, dict[str, float]]:
-    """Write the values of one evaluator with their protocol, and image grids as PNG files; show the numbers.
-
-    Returns the name that groups them in TensorBoard, and the numbers.
-    """
+def measure(measurement: Measurement) -> dict[str, Any]:
+    """Write what one evaluator found, `metrics`, `protocol` and `diagnoses`, and its image grids as PNG files."""
     from genlab.core.values import Diagnosis, Image
     from genlab.engine.evaluate import numbers
     from genlab.utils.files import dump_json
     from genlab.workflows.evaluation import finite
 
+    path, step = measurement.loaded.path, measurement.loaded.step
+    stem, hint = f"{FOLDER}/{measurement.stem}", "allow it, then evaluate again"
     values, protocol = measurement.run()
-    metrics, step = numbers(values), measurement.loaded.step
     diagnoses = [value.sentence for _, value in values if isinstance(value, Diagnosis) and value.due(step)]
-    for sentence in diagnoses:
-        echo(f"diagnosis: {sentence}")
-    if metrics:
-        rows = [[name, f"{value:.6g}"] for name, value in metrics.items()]
-        show(["metric", "value"], rows, " on ".join(filter(None, (measurement.entry, measurement.split))))
-    if "caution" in protocol:
-        echo(f"caution: {protocol['caution']}")
-    folder, stem, hint = measurement.loaded.path, f"{FOLDER}/{measurement.stem}", "allow it, then evaluate again"
+    result = {"metrics": finite(numbers(values)), "protocol": protocol, "diagnoses": diagnoses}
+    write(Target(path, f"{stem}.json", hint), dump_json(result))
     for name, value in values:
         if isinstance(value, Image):
-            write(Target(folder, f"{stem}-{name.replace('/', '-')}.png", hint), value.png)
-    result = {"metrics": finite(metrics), "protocol": protocol, "diagnoses": diagnoses}
-    write(Target(folder, f"{stem}.json", hint), dump_json(result))
-    return measurement.group, metrics
+            write(Target(path, f"{stem}-{name.replace('/', '-')}.png", hint), value.png)
+    return result
+
+
+def show_result(result: dict[str, Any]) -> None:
+    """Print the numbers and diagnoses."""
+    protocol = result["protocol"]
+    for sentence in result["diagnoses"]:
+        echo(f"diagnosis: {sentence}")
+    if result["metrics"]:
+        rows = [[name, "not finite" if value is None else f"{value:.6g}"] for name, value in result["metrics"].items()]
+        show(["metric", "value"], rows, " on ".join(filter(None, (protocol["evaluator"], protocol["split"]))))
+    if "caution" in protocol:
+        echo(f"caution: {protocol['caution']}")
 
 
 def _evaluators(loaded: LoadedRun, names: Sequence[str], changes: Sequence[Override]) -> dict[str, Evaluator]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from genlab.workflows.build import LoadedRun
 
 
+Grouped = tuple[str, Mapping[str, float | None]]  # a group of TensorBoard and its metrics
 EFFECTIVE = os.access in os.supports_effective_ids
 
 
@@ -131,9 +132,8 @@ def refuse_read_only(loaded: LoadedRun) -> None:
             )
 
 
-def publish(loaded: LoadedRun, results: Sequence[tuple[str, Mapping[str, float]]]) -> None:
-    """Show results that have just been written: in TensorBoard, run.json and report.html. `results` are their groups
-    and metrics."""
+def publish(loaded: LoadedRun, results: Sequence[Grouped]) -> None:
+    """Show results that have just been written: in TensorBoard, run.json and report.html."""
     if not results:
         return
     _log(loaded, [(group, metrics) for group, metrics in results if metrics])
@@ -152,7 +152,7 @@ def publish(loaded: LoadedRun, results: Sequence[tuple[str, Mapping[str, float]]
         folder.release()
 
 
-def _log(loaded: LoadedRun, results: Sequence[tuple[str, Mapping[str, float]]]) -> None:
+def _log(loaded: LoadedRun, results: Sequence[Grouped]) -> None:
     """Into RUN/eval, so that TensorBoard shows a run of its own: while training, it reads only the newest file of a
     folder, and a resumed training discards what is in its own."""
     specs = {key: spec for key, spec in loaded.config["logger"].items() if spec}
@@ -165,5 +165,5 @@ def _log(loaded: LoadedRun, results: Sequence[tuple[str, Mapping[str, float]]]) 
     )
     loggers.start(loaded.step, loaded.step, loaded.config["name"])
     for group, metrics in results:
-        loggers.scalars(loaded.step, group, metrics)
+        loggers.scalars(loaded.step, group, {k: math.nan if value is None else value for k, value in metrics.items()})
     loggers.close()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from genlab.cli import main
+from genlab.cli import evaluate, main
 from genlab.runs.run_folder import RunFolder
 from tests.support.commands import SMALL_VAE, Refused, said
 
@@ -58,8 +58,9 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def test_a_result_has_its_protocol(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from genlab.workflows.build import load
 
-    out = said(capsys, "eval", "last")
-    assert out.splitlines()[-1].endswith("eval/objective-test-00000004.json")
+    path, title, *_ = said(capsys, "eval", "last").splitlines()
+    assert path == "outputs/a/eval/objective-test-00000004.json"
+    assert title == "objective on test"
     result = results(run)["objective-test-00000004"]
     count = len(load("last").data().split("test"))
     assert result["protocol"].items() >= {
@@ -204,10 +205,10 @@ def holder(run: Path) -> Iterator[None]:
 def test_a_read_only_run_is_refused_before_anything_is_computed(
     run: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genlab.engine import evaluate
+    from genlab.engine import evaluate as engine
 
     access = os.access
-    monkeypatch.setattr(evaluate, "evaluate", None)
+    monkeypatch.setattr(engine, "evaluate", None)
     for folder in (run, run / "eval"):
         folder.mkdir(exist_ok=True)
         with monkeypatch.context() as patch:
@@ -225,13 +226,22 @@ def test_results_before_an_error_are_kept(run: Path, capsys: pytest.CaptureFixtu
     assert listed(run) == ["objective-test-00000004"]
 
 
+def test_a_result_that_nobody_reads_is_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "show", interrupted)
+    assert main.main(["eval", "last"]) == 130
+    assert listed(run) == ["objective-test-00000004"]
+
+
 def test_a_number_that_is_not_finite_is_written_as_null(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genlab.engine import evaluate
+    from genlab.engine import evaluate as engine
 
-    monkeypatch.setattr(evaluate, "evaluate", lambda *_: [("loss", math.nan), ("elbo", -math.inf), ("kl", 1.0)])
-    assert "nan" in said(capsys, "eval", "last")
+    monkeypatch.setattr(engine, "evaluate", lambda *_: [("loss", math.nan), ("elbo", -math.inf), ("kl", 1.0)])
+    assert said(capsys, "eval", "last").count("not finite") == 2
     assert results(run)["objective-test-00000004"]["metrics"] == {"loss": None, "elbo": None, "kl": 1.0}
     assert "test/loss not finite" in said(capsys, "runs")
 
