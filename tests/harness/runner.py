@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import random
+import shutil
 import tempfile
 import traceback
 import unittest
@@ -47,18 +48,19 @@ def run(
     A process that dies loses its trial only, which has failed.
     """
     result, todo = Result(faults, seed, len(numbers)), list(reversed(numbers))
-    running: dict[Connection, int] = {}
+    running: dict[Connection, tuple[int, Path]] = {}
     while todo or running:
         while todo and len(running) < jobs:
             mine, its = context.Pipe(duplex=False)
-            number = todo.pop()
-            context.Process(target=_work, args=(faults, number, seed, its)).start()
+            number, folder = todo.pop(), Path(tempfile.mkdtemp(prefix="harness-"))
+            context.Process(target=_work, args=(faults, number, seed, folder, its)).start()
             its.close()
-            running[mine] = number
+            running[mine] = number, folder
         for ended in wait(list(running)):
-            number = running.pop(ended)  # type: ignore[call-overload]
+            number, folder = running.pop(ended)  # type: ignore[call-overload]
             with contextlib.closing(ended):  # type: ignore[type-var]
                 _collect(result, number, ended)  # type: ignore[arg-type]
+            shutil.rmtree(folder, ignore_errors=True)
             if number in result.failures:
                 tell(f"{faults.name} {number}: {result.failures[number]}")
         multiprocessing.active_children()  # reaps those that have ended
@@ -76,12 +78,10 @@ def _collect(result: Result, number: int, ended: Connection) -> None:
         result.skipped[number] = text
 
 
-def _work(faults: FaultClass, number: int, seed: int, results: Connection) -> None:
-    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as folder:
-        os.chdir(folder)
-        rng = random.Random(f"{seed}/{faults.name}/{number}")
-        results.send(attempt(faults, Case(number, rng, Path(folder), Path(os.environ["GENLAB_CACHE"]))))
-        os.chdir(ROOT)
+def _work(faults: FaultClass, number: int, seed: int, folder: Path, results: Connection) -> None:
+    os.chdir(folder)
+    rng = random.Random(f"{seed}/{faults.name}/{number}")
+    results.send(attempt(faults, Case(number, rng, folder, Path(os.environ["GENLAB_CACHE"]))))
 
 
 def attempt(faults: FaultClass, case: Case) -> tuple[str, str]:
