@@ -100,7 +100,10 @@ def averaged(found: Sequence[list[tuple[str, Value]]]) -> list[tuple[str, Value]
             values.append((name, value))
             continue
         each = [float(other) for seed in found for key, other in seed if key == name and isinstance(other, float | int)]
-        values += [(name, statistics.fmean(each)), (f"{name}{evaluations.SEED_SD}", statistics.stdev(each))]
+        values.append((name, statistics.fmean(each)))
+        if len(each) > 1:  # a number may be missing with some seeds
+            known = all(map(math.isfinite, each))
+            values.append((f"{name}{evaluations.SEED_SD}", statistics.stdev(each) if known else math.nan))
     return values
 
 

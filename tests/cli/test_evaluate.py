@@ -246,6 +246,19 @@ def test_a_number_that_is_not_finite_is_written_as_null(
     assert "test/loss not finite" in said(capsys, "runs")
 
 
+def test_a_number_that_some_seeds_lack_or_have_not_finite(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genlab.engine import evaluate as engine
+
+    found = iter([[("loss", 1.0), ("bad", math.inf), ("rare", 5.0)], [("loss", 3.0), ("bad", 1.0)]])
+    monkeypatch.setattr(engine, "evaluate", lambda *_: next(found))
+    said(capsys, "eval", "last", "repeats=2")
+    metrics = results(run)["objective-test-repeats2-00000004"]["metrics"]
+    assert metrics.pop("loss_seed_sd") == pytest.approx(2**0.5)
+    assert metrics == {"loss": 2.0, "bad": None, "bad_seed_sd": None, "rare": 5.0}
+
+
 def test_eval_takes_evaluators_as_training_does(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["evaluator=[objective,samples]", "evaluator.samples.n=9", "evaluator.objective.batch_size=30"]
     said(capsys, *TRAIN, *words, "trainer.steps=2", "hydra.run.dir=outputs/several")
