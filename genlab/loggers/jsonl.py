@@ -14,26 +14,31 @@ from typing import Any
 from genlab.core.values import Logger
 from genlab.errors import ResourceError
 from genlab.registry import LOGGERS
-from genlab.utils.files import parse_json, write_all
+from genlab.runs.metrics_file import FILE, records
+from genlab.utils.files import write_all
 from genlab.utils.own_folder import OwnFolder
-
-FILE = "metrics.jsonl"
 
 
 @LOGGERS("jsonl")
 class JsonLines(Logger):
     """Appends `{"step", "time" (unix seconds), "split", then names: numbers}` to RUN/metrics.jsonl.
 
-    A run that resumes at step k first drops what was logged after k, and any torn line. A number that is not
+    A run that resumes at step k first drops what was logged after k, and any torn line. A record of step k that is
+    there already is not repeated: a run that is killed during its evaluations starts them anew. A number that is not
     finite is written as null, for JSON has no other word for it. ResourceError if it cannot be written.
     """
 
     def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
         self._folder = OwnFolder(folder)
         last_step = -1 if resumed_at is None else resumed_at
+        self._known: set[tuple[int, str, frozenset[str]]] = set()  # the records of step k
         with self._writing():
-            lines = (self._folder.read(FILE) or b"").split(b"\n")
-            self._folder.write(FILE, b"".join(line + b"\n" for line in lines if _step(line) <= last_step))
+            with self._folder.replacing(FILE) as file:
+                for line, record in records(self._folder):
+                    if record["step"] <= last_step:
+                        file.write(line)
+                    if record["step"] == last_step:
+                        self._known.add(_key(record))
             self._file = self._folder.append(FILE)  # nothing waits in a buffer for a full disk
 
     @contextmanager
@@ -50,6 +55,8 @@ class JsonLines(Logger):
     def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
         record: dict[str, Any] = {"step": step, "time": round(time.time(), 3), "split": split}
         record |= {name: value if math.isfinite(value) else None for name, value in values.items()}
+        if _key(record) in self._known:
+            return
         line = json.dumps(record, allow_nan=False).encode() + b"\n"
         with self._writing():
             write_all(self._file.fileno(), line)
@@ -66,11 +73,6 @@ class JsonLines(Logger):
             self._file.close()
 
 
-def _step(line: bytes) -> float:
-    """The step of a record; infinity for a line that is not a whole record."""
-    try:
-        record = parse_json(line)
-    except ValueError:
-        return math.inf
-    step = record.get("step") if isinstance(record, dict) else None
-    return step if isinstance(step, int) else math.inf
+def _key(record: Mapping[str, Any]) -> tuple[int, str, frozenset[str]]:
+    """What no two records of a run share: each evaluator has names of its own."""
+    return record["step"], record["split"], frozenset(record)

@@ -13,9 +13,31 @@ Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 380, 230
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 30  # margins of the plot, in the same units
 POINTS = 300  # of a line; more are averaged in groups
+KEPT = 2**14  # of a line, before that
 START = 0.05  # fraction of the run whose values may be cut off ...
 WILD = 3  # ... if they would make the vertical range this many times larger ...
 MANY = 20  # ... and there are so many points
+
+
+class Curve:
+    """Points in order of which a bounded number is kept: of more, each is the mean of equally many neighbors."""
+
+    def __init__(self) -> None:
+        self._points: list[tuple[float, float]] = []
+        self._next: list[tuple[float, float]] = []  # those of the next mean
+        self._size = 1
+
+    def add(self, x: float, y: float) -> None:
+        self._next.append((x, y))
+        if len(self._next) == self._size:
+            self._points.append(_mean(self._next))
+            self._next = []
+        if len(self._points) == KEPT:
+            self._points = [_mean(self._points[i : i + 2]) for i in range(0, KEPT, 2)]
+            self._size *= 2
+
+    def points(self) -> list[tuple[float, float]]:
+        return [*self._points, _mean(self._next)] if self._next else self._points
 
 
 def line_chart(series: Mapping[str, Points]) -> str:
@@ -62,8 +84,11 @@ def _line(name: str, places: Points) -> str:
 def _thin(points: Points) -> Points:
     """At most POINTS points, each the mean of equally many neighbors."""
     size = -(-len(points) // POINTS) or 1
-    groups = (points[i : i + size] for i in range(0, len(points), size))
-    return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
+    return [_mean(points[i : i + size]) for i in range(0, len(points), size)]
+
+
+def _mean(points: Points) -> tuple[float, float]:
+    return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
 
 
 def _heights(points: Points, after: float) -> tuple[float, float]:

@@ -15,9 +15,9 @@ from typing import Any
 
 from genlab.config.yaml_file import dump_config
 from genlab.reports import html_page
-from genlab.reports.charts import line_chart
+from genlab.reports.charts import Curve, line_chart
 from genlab.reports.evaluation_table import evaluation_table
-from genlab.utils.files import parse_json
+from genlab.runs.metrics_file import records
 from genlab.utils.formatting import duration, number
 from genlab.utils.own_folder import OwnFolder
 from genlab.utils.terminal import console, is_terminal, printable
@@ -186,18 +186,13 @@ def _alone(series: Mapping[str, list[tuple[float, float]]]) -> str:
 
 
 def _curves(run: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """name -> split -> (step, value), from metrics.jsonl; incomplete lines are skipped."""
-    curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for line in (OwnFolder(run).read("metrics.jsonl") or b"").splitlines():
-        try:
-            record = parse_json(line)
-        except ValueError:
-            continue
+    """name -> split -> (step, value), from metrics.jsonl."""
+    curves: dict[str, dict[str, Curve]] = {}
+    for _, record in records(OwnFolder(run)):
         step, split, _ = record.pop("step"), record.pop("split"), record.pop("time")
         for name, value in record.items():
-            points = curves.setdefault(name, {}).setdefault(split, [])
-            points.append((step, math.nan if value is None else value))
-    return curves
+            curves.setdefault(name, {}).setdefault(split, Curve()).add(step, math.nan if value is None else value)
+    return {name: {split: curve.points() for split, curve in series.items()} for name, series in curves.items()}
 
 
 def _protocol(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

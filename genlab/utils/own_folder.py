@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from genlab.errors import CheckpointError, ResourceError
-from genlab.utils.files import flush_entries, open_regular, read_bounded, write_all
+from genlab.utils.files import flush_entries, open_regular, write_all
 
 TEMPORARY = re.compile(r"\.tmp-.+\.\d+")  # .tmp-NAME.PID
 
@@ -67,20 +67,32 @@ class OwnFolder:
         with self._parent(name) as (folder, last):
             return open(os.open(last, flags, 0o644, dir_fd=folder), "ab", buffering=0)
 
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[BinaryIO | None]:
+        """A regular file, open to read; None if there is none. CheckpointError if it is a link or not a file."""
+        try:
+            with self._parent(name, make=False) as (folder, last):
+                file = open(open_regular(last, folder), "rb")  # noqa: SIM115
+        except FileNotFoundError:
+            yield None
+            return
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ELOOP:
+                raise
+            raise self._refusal(name) from None
+        with file:
+            yield file
+
     def read(self, name: str, limit: int | None = None) -> bytes | None:
         """The content of a regular file, None if there is none.
 
         CheckpointError if it is a link, not a file, or longer than `limit` bytes.
         """
-        try:
-            with self._parent(name, make=False) as (folder, last):
-                return read_bounded(last, limit, folder)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno != errno.ELOOP:
-                raise
-            raise self._refusal(name) from None
+        with self.reading(name) as file:
+            data = None if file is None else file.read(-1 if limit is None else limit + 1)
+        if limit is not None and len(data or b"") > limit:
+            raise self._refusal(name)
+        return data
 
     def names(self, name: str) -> list[str]:
         """What the folder `name` inside holds, in order; nothing if it is not there."""

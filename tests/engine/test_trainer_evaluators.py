@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,10 @@ import pytest
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model
 from genlab.core.values import Diagnosis, Logger, Value
+from genlab.engine.evaluate import evaluate
 from genlab.engine.trainer import Trainer
 from genlab.errors import ConfigError
-from tests.support.trainers import MakeTrainer, fit, same, snapshot
+from tests.support.trainers import MakeTrainer, fit, same, snapshot, train_in, trained
 
 
 class Suspicious(Evaluator):
@@ -167,6 +170,30 @@ def test_the_end_is_saved_before_its_evaluations_if_they_put_much_at_risk(
     trainer._save_every, trainer._cadence = 5, {"objective": 5}
     trainer.fit(Logger(), save, lambda: 0)
     assert kept == [(4, ["objective"], False)] * at_risk + [(4, [], True)]
+
+
+def test_a_kill_during_the_last_evaluations_repeats_no_record(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is saved before its evaluations, which a resumed run starts anew."""
+    monkeypatch.setattr("genlab.engine.trainer.AT_RISK", -1.0)
+    words = ["evaluator=[objective,active_units]", "trainer.steps=4", "evaluator.objective.every=null"]
+    make = functools.partial(make_trainer, "vae", *words, "evaluator.active_units.every=null")
+    _, whole = trained(make, tmp_path / "whole")
+    done: list[Evaluator] = []
+
+    def evaluate_once(evaluator: Evaluator, *arguments: Any, **named: Any) -> Any:
+        if done:
+            raise KeyboardInterrupt
+        done.append(evaluator)
+        return evaluate(evaluator, *arguments, **named)
+
+    with monkeypatch.context() as context:
+        context.setattr("genlab.engine.trainer.evaluate", evaluate_once)
+        with pytest.raises(KeyboardInterrupt):
+            train_in(tmp_path / "killed", make())
+    assert trained(make, tmp_path / "killed")[1] == whole
+    assert len(whole) == 4 + 2
 
 
 def test_a_game_is_looked_at_as_rarely_as_its_objective(make_trainer: MakeTrainer) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,38 @@ def test_a_deeply_nested_line_is_dropped_on_resume(tmp_path: Path) -> None:
     write(tmp_path, range(1, 3))
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write("[" * 100_000 + "\n")
+        file.write('{"step": 2, "time": 0, "split": "train", "loss": ' + "[" * 200 + "]" * 200 + "}\n")
     JsonLines(tmp_path, resumed_at=5).close()
+    assert [record["step"] for record in records(tmp_path)] == [1, 2]
+
+
+def test_what_is_there_of_the_resumed_step_is_not_repeated(tmp_path: Path) -> None:
+    logger = JsonLines(tmp_path)
+    for split, values in (("train", {"loss": 1.0}), ("valid", {"loss": 2.0, "kl": 3.0})):
+        logger.scalars(5, split, values)
+    logger.close()
+    before = (tmp_path / "metrics.jsonl").read_text()
+    again = JsonLines(tmp_path, resumed_at=5)
+    again.scalars(5, "valid", {"kl": 3.0, "loss": 2.0})
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+    again.scalars(5, "valid", {"fid": 3.0})
+    again.scalars(6, "valid", {"loss": 2.0, "kl": 3.0})
+    again.close()
+    assert [record["step"] for record in records(tmp_path)] == [5, 5, 5, 6]
+
+
+def test_a_long_file_is_read_a_line_at_a_time(tmp_path: Path) -> None:
+    write(tmp_path, range(1, 3))
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        for byte in (b"\0", b"[", b" "):
+            for _ in range(16):
+                file.write(byte * 2**20)
+        file.write(b"\n")
+    tracemalloc.start()
+    JsonLines(tmp_path, resumed_at=5).close()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 2**20
     assert [record["step"] for record in records(tmp_path)] == [1, 2]
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from genlab.loggers.images import Images
-from genlab.reports.charts import POINTS, line_chart, ticks
+from genlab.reports.charts import POINTS, Curve, line_chart, ticks
 from genlab.reports.grid import image_grid
 from genlab.reports.report import closing_table, next_commands, write_report
 
@@ -205,3 +205,16 @@ def test_next_commands_go_by_the_model_not_by_the_pictures(
     assert ("latent codes" in use) == ("Encodes" in can)
     said = [command.replace(f" {tmp_path}", "").removeprefix("genlab ").removesuffix(" n=64") for command, _ in others]
     assert said == told
+
+
+def test_a_curve_of_many_points_keeps_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genlab.reports.charts.KEPT", 8)
+    curve = Curve()
+    for x in range(7):
+        curve.add(x, 10 * x)
+    assert curve.points() == [(x, 10 * x) for x in range(7)]
+    for x in range(7, 1001):
+        curve.add(x, 10 * x)
+    points = curve.points()
+    assert [x for x, _ in points] == [*(63.5 + 128 * i for i in range(7)), 948]  # means of 128, and of the rest
+    assert all(y == 10 * x for x, y in points)

@@ -96,11 +96,11 @@ def trained(
     Each part of the run has a trainer of its own, which knows only what is on the disk. Figures of the clock are left
     out.
     """
-    folder.mkdir()
-    checkpoints = manager.Checkpoints(folder / "ckpt")
-    for stop_at in [*stops, None]:
-        _part(make(), folder, checkpoints, stop_at)
-    ended = checkpoints.newest()
+    for stop_at in stops:
+        with pytest.raises(Stopped):
+            train_in(folder, make(), stop_at)
+    train_in(folder, make())
+    ended = manager.Checkpoints(folder / "ckpt").newest()
     assert ended is not None
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for values in (*records, ended.state["metrics"]):
@@ -109,7 +109,10 @@ def trained(
     return ended, records
 
 
-def _part(trainer: Trainer, folder: Path, checkpoints: manager.Checkpoints, stop_at: int | None) -> None:
+def train_in(folder: Path, trainer: Trainer, stop_at: int | None = None) -> None:
+    """Train from the newest checkpoint in `folder` to the end, or until a signal arrives at step `stop_at`."""
+    folder.mkdir(exist_ok=True)
+    checkpoints = manager.Checkpoints(folder / "ckpt")
     found = checkpoints.newest()
     if found:
         trainer.restore(found.tensors, found.state)
@@ -119,6 +122,7 @@ def _part(trainer: Trainer, folder: Path, checkpoints: manager.Checkpoints, stop
         tensors, structure = manager.pack(objects)
         checkpoints.save(step, tensors, {**state, "structure": structure})
 
-    with pytest.raises(Stopped) if stop_at else contextlib.nullcontext():
+    try:
         trainer.fit(logger, save, lambda: 15 * (trainer.step == stop_at))
-    logger.close()
+    finally:
+        logger.close()
