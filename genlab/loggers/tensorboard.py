@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,8 @@ from genlab.utils.files import write_all
 from genlab.utils.own_folder import OwnFolder
 
 THUMBNAIL, SHEET = 64, 8192  # pixels: a thumbnail's side, and the largest sheet of them that browsers take
+PREFIX = "events.out.tfevents."
+EVENT_FILE = re.compile(re.escape(PREFIX) + r"(\d{10}\.\d{6})\.")  # with the second in which it was begun
 Scalar = bool | int | float | str
 WATCHING = ("evaluator", "logger", "checkpoint", "dry_run")  # sections that are no hyperparameters
 
@@ -31,8 +34,8 @@ WATCHING = ("evaluator", "logger", "checkpoint", "dry_run")  # sections that are
 class TensorBoard(Logger):
     """Scalars named `split/name`, images, embeddings and hparams of a run, as TensorBoard reads them.
 
-    A run that resumes at step k tells TensorBoard to forget what an earlier process logged after k. `start`
-    comes before everything else. Raises OSError in the very call that cannot write.
+    A run that resumes at step k tells TensorBoard to forget what an earlier process logged after k, also if the clock
+    was set back meanwhile. `start` comes before everything else. Raises OSError in the very call that cannot write.
     """
 
     evaluations = True
@@ -108,20 +111,33 @@ class Events:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
         self._event = Event
-        # readers take files in the order of their names: microseconds keep a quick restart behind the start
-        name = f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._file = folder.append(name)
+        began = time.time()
+        # readers take files in the order of their names, and a clock may have been set back since the last one
+        started = max(began, _last_written(folder.path) + 1e-3)
+        self._ahead = started - began
+        self._file = folder.append(f"{PREFIX}{started:017.6f}.{socket.gethostname()}.{os.getpid()}")
         self._write(file_version="brain.Event:2")
         self._write(step=first_step, session_log=SessionLog(status=SessionLog.START))
 
     def _write(self, **fields: Any) -> None:
-        write_all(self._file.fileno(), record(self._event(wall_time=time.time(), **fields).SerializeToString()))
+        event = self._event(wall_time=time.time() + self._ahead, **fields)
+        write_all(self._file.fileno(), record(event.SerializeToString()))
 
     def add(self, summary: Any, step: int) -> None:
         self._write(step=step, summary=summary)
 
     def close(self) -> None:
         self._file.close()
+
+
+def _last_written(folder: Path) -> float:
+    """When an earlier process wrote events in `folder` last, in seconds since 1970 by its own clock; 0 if none did."""
+    latest = 0.0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if named := EVENT_FILE.match(entry.name):
+                latest = max(latest, float(named[1]), entry.stat(follow_symlinks=False).st_mtime)
+    return latest
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:

@@ -3,16 +3,20 @@ from __future__ import annotations
 import errno
 import io
 import json
+import time
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 from google.protobuf import text_format
+from tensorboard.backend.event_processing import event_accumulator, plugin_event_accumulator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+from tensorboard.util import tensor_util
 from torch import Tensor
 
 from genlab.core.values import Embedding, Image, Logger, Loggers
@@ -62,6 +66,31 @@ def test_every_scalar_is_in_both_even_after_a_resume(tmp_path: Path) -> None:
     wanted = lines(tmp_path)
     assert set(wanted) == {(f"train/{name}", s) for name in ("loss", "discriminator/loss") for s in range(1, 10)}
     assert scalars(read(tmp_path)) == pytest.approx(wanted, rel=1e-6)  # TensorBoard keeps float32
+
+
+@pytest.mark.parametrize("reader", [event_accumulator, plugin_event_accumulator])
+def test_a_clock_set_back_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: ModuleType) -> None:
+    """Three days, and as many again: the readers take the files in order, and the new steps replace the old."""
+    now = time.time()
+    for part, resumed_at in enumerate((None, 4, 6)):
+        monkeypatch.setattr(time, "time", lambda part=part: now - part * 3 * 86_400)
+        logger = both(tmp_path, resumed_at)
+        first = (resumed_at or 0) + 1
+        for step in range(first, first + 6):
+            logger.scalars(step, "train", {"loss": step + 100 * part})
+        logger.close()
+    accumulator = reader.EventAccumulator(str(tmp_path), size_guidance={"scalars": 0, "tensors": 0}).Reload()
+    if reader is event_accumulator:
+        found = [(event.step, event.value, event.wall_time) for event in accumulator.Scalars("train/loss")]
+    else:  # the one of TensorBoard's own pages
+        found = [(e.step, tensor_util.make_ndarray(e.tensor_proto).item(), e.wall_time)
+                 for e in accumulator.Tensors("train/loss")]  # fmt: skip
+    wanted = {("train/loss", step): value for step, value, _ in found}
+    assert wanted == lines(tmp_path)
+    assert list(wanted) == [("train/loss", step) for step in range(1, 13)]
+    assert len(found) == 12
+    times = [moment for *_, moment in found]
+    assert times == sorted(times)
 
 
 def test_hparams_are_in_the_run_itself(tmp_path: Path) -> None:
