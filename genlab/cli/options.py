@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -32,6 +33,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
         )  # fmt: skip
         self.name = name
+        self._words: Sequence[str] = ()  # the arguments that are being parsed
 
     def flags(self, *names: str) -> None:
         """Add flags that several commands take: config-dir, plugin, device."""
@@ -45,16 +47,29 @@ class Parser(argparse.ArgumentParser):
             if flag in self._option_string_actions:
                 hint = f"write {flag} {FLAGS[INSTEAD[key]]['metavar']}"
                 raise ConfigError(f"'{key}' is a flag", f"genlab {self.name}", hint)
+        self._words = arguments
         return self.parse_intermixed_args(list(arguments))
 
     def error(self, message: str) -> NoReturn:
         unknown = re.match(r"unrecognized arguments: (\S+)", message)
-        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
         if unknown:
-            raise ConfigError(
-                f"unknown argument '{unknown[1][:60]}'", f"genlab {self.name}", nearest(unknown[1], flags)
-            )
+            raise ConfigError(f"unknown argument '{unknown[1][:60]}'", f"genlab {self.name}", self._instead(unknown[1]))
         raise ConfigError(message[:200], f"genlab {self.name}", f"see genlab {self.name} --help")
+
+    def _instead(self, word: str) -> str:
+        """What to write instead of an unknown flag: a flag like it, or `key=value` where the command takes that."""
+        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        takes_keys = any(action.dest in ("overrides", "options") for action in self._actions)
+        if not takes_keys or difflib.get_close_matches(word, flags, cutoff=0.8):
+            return nearest(word, flags)
+        short = re.fullmatch(r"-([A-Za-z])=?(.*)", word)
+        key, _, value = (short[1], "", short[2]) if short else word.lstrip("-").partition("=")
+        if len(key) < 2 and self.name in ("train", "resume", "bench", "prepare"):  # no key has one letter
+            return "write key=value without dashes, e.g. trainer.steps=1000"
+        following = list(self._words[list(self._words).index(word) + 1 :]) if word in self._words else []
+        if not value and following and re.fullmatch(r"[^-=][^=]*|-[\d.]+", following[0]):
+            value = following[0]
+        return f"write {key.replace('-', '_')[:40]}={value[:40] or 'VALUE'}, without dashes"
 
 
 def run_argument(parser: Parser) -> None:

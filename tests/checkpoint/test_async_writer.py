@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from genlab.checkpoint.async_writer import Worker
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_a_slow_disk_makes_the_caller_wait(limits: tuple[int, int], nbytes: int,
     worker, done = Worker(*limits), []
     started = threading.Event()
     worker.submit(lambda: (started.set(), gate.wait()))
-    started.wait(10)
+    assert started.wait(PATIENCE)
     for i in range(2):
         worker.submit(lambda i=i: done.append(i), nbytes)
     third = blocked(lambda: worker.submit(lambda: done.append(2), nbytes))
@@ -106,7 +107,7 @@ def test_an_error_frees_a_caller_that_waits_for_room(gate: threading.Event) -> N
 
     started = threading.Event()
     worker.submit(lambda: (started.set(), gate.wait(), fail()))
-    started.wait(10)
+    assert started.wait(PATIENCE)
     worker.submit(lambda: None)
     waiting = blocked(submit)
     gate.set()

@@ -20,6 +20,7 @@ from genlab.checkpoint.saving import Saver
 from genlab.errors import DivergedError, GenlabError, ResourceError
 from genlab.loggers.jsonl import JsonLines
 from genlab.utils.signals import StopRequest
+from tests.support.processes import PATIENCE
 
 RUN = ["model=vae", "model.network.hidden=[8]", "trainer.batch_size=8", "trainer.log_every=1", "logger=jsonl",
        "evaluator=objective"]  # fmt: skip
@@ -63,7 +64,7 @@ def test_a_snapshot_is_of_its_moment_and_the_next_waits_for_it(
 
     def slow(folder: Path, step: int, tensors: Any, state: Any) -> None:
         memory.append(tensors["model/weight"].data_ptr())
-        assert gate.wait(10)
+        assert gate.wait(PATIENCE)
         write(folder, step, tensors, state)
 
     monkeypatch.setattr("genlab.checkpoint.manager.write", slow)

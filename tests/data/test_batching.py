@@ -16,6 +16,7 @@ from genlab.data.store.stored_array import StoredArray
 from genlab.data.store.table import Gathered, Table
 from genlab.distributed import launcher
 from genlab.errors import ConfigError, DataError
+from tests.support.processes import PATIENCE
 
 CPU = torch.device("cpu")
 
@@ -172,7 +173,7 @@ def test_a_batch_is_read_while_the_one_before_is_in_use() -> None:
     batches = data.batches(("label",), 4)
     batches.at(0)
     assert batches._prefetcher._next is not None
-    batches._prefetcher._next[1].result(timeout=30)
+    batches._prefetcher._next[1].result(timeout=PATIENCE)
     assert len(gathered) == 2
     batches._prefetcher.close()
 

@@ -18,6 +18,7 @@ from genlab.checkpoint.manager import Checkpoints
 from genlab.distributed import launcher, runtime
 from genlab.distributed.ranks import Ranks
 from genlab.errors import PEER_GONE, ConfigError, ResourceError
+from tests.support.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ["dataset=digits", "model.network.hidden=[16]", "trainer.batch_size=32", "--device", "cpu", "logger=jsonl",
@@ -37,10 +38,8 @@ def start(*words: str) -> subprocess.Popen[str]:
 def start_and_wait(folder: Path, *overrides: str) -> subprocess.Popen[str]:
     """A run of two processes that has logged its first steps."""
     process = start("train", *RUN, "trainer.steps=100000", "evaluator=none", f"hydra.run.dir={folder}", *overrides)
-    end = time.monotonic() + 120
     while not (folder / "metrics.jsonl").exists():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "the run does not get under way"
         time.sleep(0.02)
     return process
 
@@ -61,7 +60,7 @@ def test_two_processes_stop_when_asked_and_go_on(tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start_and_wait(run)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, said
     assert said.count("stopping after this step") == 1
     assert said.count("genlab: stopped: ") == 1
@@ -70,7 +69,7 @@ def test_two_processes_stop_when_asked_and_go_on(tmp_path: Path) -> None:
     assert Checkpoints(run / "ckpt").steps() == [record["step"]]
 
     going_on = start("resume", str(run), f"trainer.steps={record['step'] + 5}")  # its own devices=2
-    _, said = going_on.communicate(timeout=120)
+    _, said = going_on.communicate(timeout=PATIENCE)
     assert going_on.returncode == 0, said
     after = json.loads((run / "run.json").read_text())
     assert (after["world"], after["status"], after["step"]) == (2, "done", record["step"] + 5)
@@ -82,7 +81,7 @@ def test_a_process_that_is_killed_takes_the_others_along(tmp_path: Path) -> None
     ranks = children(process)
     assert len(ranks) == 2
     os.kill(ranks[1], signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 5, said
     assert "process 1 of 2 was ended by signal 9" in said
     assert said.count("genlab: error: ") == 1
@@ -91,7 +90,7 @@ def test_a_process_that_is_killed_takes_the_others_along(tmp_path: Path) -> None
 
 def test_a_mistake_is_one_line_with_its_own_code(tmp_path: Path) -> None:
     process = start("train", *RUN, "trainer.batch_size=33", f"hydra.run.dir={tmp_path / 'run'}")
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert "genlab: error: a batch of 33 cannot be divided among 2 process(es)" in said
     assert said.count("\n") == 1
@@ -120,14 +119,13 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
             f"sys.exit(0 if rank == 0 else {PEER_GONE})",
             0,
         ),  # saved and done: what went wrong in leaving is nobody's loss
-        ("sys.exit(1) if rank == 1 else time.sleep(600)", 1),  # as NCCL waits
+        ("sys.exit(1) if rank == 1 else (time.sleep(6000), open('outlived', 'w'))", 1),  # as NCCL waits
         ("sys.exit(130 + 13 * (rank % 2))", 130),
     ],
 )
 def test_the_code_is_that_of_the_process_that_failed(code: str, expected: int) -> None:
-    began = time.monotonic()
     assert launcher.launch(3, [code]) == expected
-    assert time.monotonic() - began < 60
+    assert not Path("outlived").exists()
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -182,7 +180,7 @@ def test_a_signal_reaches_all_and_a_slow_save_is_waited_for(signum: int, tmp_pat
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a child of its parent's end")
 def test_no_process_outlives_the_command(tmp_path: Path) -> None:
-    child = f"open(r'{tmp_path}/' + str(os.getpid()), 'w'); time.sleep(600)"
+    child = f"open(r'{tmp_path}/' + str(os.getpid()), 'w'); time.sleep(6000)"
     script = (
         "import sys; from genlab.distributed import launcher; "
         f"launcher.genlab_command = lambda *words: [sys.executable, '-c', 'import os, time; ' + {child!r}]; "
@@ -194,7 +192,7 @@ def test_no_process_outlives_the_command(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     ranks = [int(path.name) for path in tmp_path.iterdir()]
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while alive(ranks):
         assert time.monotonic() < end
         time.sleep(0.02)

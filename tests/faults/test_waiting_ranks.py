@@ -15,9 +15,9 @@ import pytest
 from genlab.distributed import runtime
 from genlab.distributed.launcher import environment, free_port
 from genlab.errors import RankError
+from tests.support.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 120  # seconds after which a process counts as hanging; none of these tests comes near it
 RUN = ["train", "dataset=digits", "model.network.hidden=[16]", "--device", "cpu", "evaluator=none", "logger=quiet"]
 
 UNHANDLED = """
@@ -45,11 +45,11 @@ def is_open(port: int) -> bool:
 def test_rank_1_ends_while_it_looks_for_rank_0() -> None:
     with socket.create_server(("127.0.0.1", 0)) as rank_0:
         process = start(1, rank_0.getsockname()[1])
-        rank_0.settimeout(LIMIT)
+        rank_0.settimeout(PATIENCE)
         connection, _ = rank_0.accept()  # it is in init_process_group, and gets no answer
         with connection:
             process.send_signal(signal.SIGTERM)
-            _, said = process.communicate(timeout=LIMIT)
+            _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, said
     assert said.splitlines()[-1].startswith("genlab: stopped: ")
 
@@ -61,16 +61,16 @@ def test_rank_0_ends_while_it_waits_for_rank_1() -> None:
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=LIMIT)
+        _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, said
     assert said.splitlines()[-1].startswith("genlab: stopped: ")
 
 
 def test_a_signal_that_is_not_handled_ends_the_process_when_patience_is_over_or_at_the_second() -> None:
-    for patience, signals in ((0, 1), (10 * LIMIT, 2)):
+    for patience, signals in ((0, 1), (10 * PATIENCE, 2)):
         words = [sys.executable, "-c", UNHANDLED, str(patience), str(signals)]
         done = subprocess.run(
-            words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=LIMIT
+            words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=PATIENCE
         )
         assert done.returncode == 143, done.stderr
         assert done.stderr.count("genlab: stopped: ") == 1

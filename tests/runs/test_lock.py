@@ -125,7 +125,7 @@ def test_an_orphaned_worker_does_not_keep_the_lock(tmp_path: Path) -> None:
             RunFolder.claim(path, exact=True).update(status="running")
             worker = os.fork()
             if worker == 0:
-                time.sleep(30)
+                time.sleep(6000)
             os.write(write_end, str(worker).encode())
             signal.pause()
         finally:
@@ -159,9 +159,9 @@ def test_one_process_cannot_hold_a_run_twice_or_lose_its_lock_by_looking(tmp_pat
     RunFolder.open(path).release()
 
 
-def test_a_look_does_not_make_a_start_fail(tmp_path: Path) -> None:
-    """`genlab runs` asks whether the lock is held, and holds a shared one while it asks."""
-    path, (read_end, write_end) = tmp_path / "run", os.pipe()
+def test_a_look_does_not_make_a_start_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`genlab runs` asks whether the lock is held, and holds a shared one while it asks: until the start has paused."""
+    path, (read_end, write_end), (pauses, says_pause) = tmp_path / "run", os.pipe(), os.pipe()
     RunFolder.claim(path, exact=True).release()
     pid = os.fork()
     if pid == 0:
@@ -169,14 +169,22 @@ def test_a_look_does_not_make_a_start_fail(tmp_path: Path) -> None:
             with open(path / "lock", "rb") as file:
                 fcntl.lockf(file, fcntl.LOCK_SH)
                 os.write(write_end, b"x")
-                time.sleep(0.05)
+                os.read(pauses, 1)
         finally:
             os._exit(0)
     os.read(read_end, 1)
+    paused = []
+
+    def pause(seconds: float) -> None:
+        paused.append(seconds)
+        os.write(says_pause, b"x")
+        os.waitpid(pid, 0)
+
+    monkeypatch.setattr(time, "sleep", pause)
     RunFolder.claim(path, exact=True).release()
-    os.waitpid(pid, 0)
-    os.close(read_end)
-    os.close(write_end)
+    assert len(paused) == 1
+    for end in (read_end, write_end, pauses, says_pause):
+        os.close(end)
 
 
 def test_a_file_system_without_locks(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:

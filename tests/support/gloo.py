@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from genlab.core import rng
 from genlab.distributed.runtime import Runtime
-from tests.support.processes import wait
+from tests.support.processes import PATIENCE, wait
 
 Work = Callable[[Runtime], Any]
 
@@ -23,7 +23,7 @@ def among(world_size: int, folder: Path, work: Work) -> list[Any]:
     """What `work` returns in each of `world_size` ranks: tensors, numbers, text. AssertionError if one fails."""
     folder.mkdir(exist_ok=True)
     pids = [_fork(rank, world_size, folder, work) for rank in range(world_size)]
-    codes = [wait(pid, 120) for pid in pids]
+    codes = [wait(pid) for pid in pids]
     errors = "\n".join(path.read_text() for path in sorted(folder.glob("error-*")))
     assert codes == [0] * world_size, f"{codes}\n{errors}"
     return [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in range(world_size)]
@@ -37,7 +37,9 @@ def _fork(rank: int, world_size: int, folder: Path, work: Work) -> int:
     try:
         torch.set_num_threads(1)
         store = dist.FileStore(str(folder / "store"), world_size)
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=timedelta(seconds=60))
+        dist.init_process_group(
+            "gloo", store=store, rank=rank, world_size=world_size, timeout=timedelta(seconds=PATIENCE)
+        )
         rng.set_rank(rank, world_size)
         result = work(Runtime(torch.device("cpu"), "fp32", rank, world_size))
         torch.save(result, folder / f"rank-{rank}.pt")

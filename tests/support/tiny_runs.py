@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ FAMILIES = {
 DOMAINS = ["dataset=unpaired", "dataset.base={name: digits}", "dataset.classes=[0,1]", "dataset.size=null"]
 
 
-def train(overrides: list[str]) -> int:
-    """Start a run in a child of this process; returns its process id."""
-    return fork(["train", *overrides])
+def train(overrides: list[str], before: Callable[[], object] | None = None) -> int:
+    """Start a run in a child of this process, `before` called in it first; returns its process id."""
+    return fork(["train", *overrides], before)
 
 
 def draw_pairs(folder: Path) -> Path:

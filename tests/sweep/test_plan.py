@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,9 +67,7 @@ def test_cfg_shows_the_jobs_and_runs_none(tmp_path: Path, capsys: pytest.Capture
     ],
 )
 def test_refused_sweeps(arguments: list[str], said: str, refused: Callable[..., str]) -> None:
-    began = time.monotonic()
     assert said in refused("train", "-m", *arguments)
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("name", ["a\\b", "a'b", "a\\'b", "a\\", "a b,c=d"])

@@ -22,6 +22,7 @@ from genlab.errors import BusyError, ConfigError, ResourceError
 from genlab.sweep import jobs, ledger
 from genlab.sweep import runner as sweeping
 from genlab.sweep.plan import Job, Plan, plan
+from tests.support.processes import PATIENCE
 
 ROOT = str(Path(genlab.__file__).parents[1])
 Fake = Callable[[str], None]
@@ -125,7 +126,7 @@ def lock_holder(folder: str) -> Iterator[int]:
     code = (
         f"import time; from pathlib import Path; from genlab.runs.lock import Lock; "
         f"lock = Lock(Path('{folder}/lock')); "
-        "print(1, flush=True); time.sleep(60)"
+        "print(1, flush=True); time.sleep(6000)"
     )
     Path(folder).mkdir(parents=True)
     holder = subprocess.Popen(
@@ -213,17 +214,13 @@ def test_the_metric_shown(record: dict, shown: str) -> None:
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_a_sweep(signum: int, code: int, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
-    fake("signal.signal(signal.SIGINT, lambda *_: sys.exit(130)); time.sleep(30)")
+    fake("signal.signal(signal.SIGINT, lambda *_: sys.exit(130)); open('ready', 'w'); time.sleep(6000)")
     code_of_killer = (
-        "import os, time\n"
-        "while not os.path.exists('out/1/starts'): time.sleep(.05)\n"
-        f"time.sleep(.3); os.kill({os.getpid()}, {int(signum)})"
+        f"import os, time\nwhile not os.path.exists('ready'): time.sleep(.05)\nos.kill({os.getpid()}, {int(signum)})"
     )
     killer = subprocess.Popen([sys.executable, "-c", code_of_killer])
-    began = time.monotonic()
     assert main.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"]) == code
     killer.wait()
-    assert time.monotonic() - began < 25
     assert [entry["status"] for entry in entries()] == ["done", "stopped", "waiting"]
     assert "hydra.sweep.dir" in capsys.readouterr().err
     Path("healed").touch()
@@ -233,7 +230,7 @@ def test_stopping_a_sweep(signum: int, code: int, fake: Fake, capsys: pytest.Cap
 
 def test_a_killed_sweep_takes_its_jobs_along(tmp_path: Path, start: str, fake: Fake) -> None:
     """SIGKILL to the sweep: its child is asked to stop by the kernel; the next start runs what is not done."""
-    fake("time.sleep(30)")
+    fake("time.sleep(6000)")
     code = f"""
 import runpy, sys
 from genlab.cli import main
@@ -258,7 +255,7 @@ main.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"])
     child = int(subprocess.run(["pgrep", "-P", str(parent.pid)], capture_output=True, text=True, check=True).stdout)
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while sys.platform == "linux" and _alive(child):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -18,6 +18,7 @@ import genlab
 from genlab.config import compose
 from genlab.sweep import fork_server, jobs
 from genlab.sweep.plan import plan
+from tests.support.processes import PATIENCE
 
 ROOT = str(Path(genlab.__file__).parents[1])
 FORKS = sys.platform == "linux"
@@ -85,7 +86,7 @@ def launch(*words: str, code: str = MAIN) -> subprocess.Popen[str]:
 def sweep(*words: str, code: str = MAIN) -> tuple[int, str]:
     """Exit code and stderr of a sweep into `out`."""
     process = launch("-m", *words, "hydra.sweep.dir=out", code=code)
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=PATIENCE)
     return process.returncode, said
 
 
@@ -133,7 +134,7 @@ def test_a_job_is_what_a_run_of_its_own_would_be() -> None:
     code, said = sweep("--jobs", "4", *TINY, "seed=0,1,2", "name=a,b")
     assert code == 0, said
     alone = launch(*TINY, "seed=2", "name=b", "hydra.run.dir=alone")
-    assert alone.wait(timeout=100) == 0
+    assert alone.wait(timeout=PATIENCE) == 0
     assert tensors("out/4") == tensors("out/5") == tensors("alone")
     assert len({tensors(f"out/{index}") for index in range(6)}) == 3
     records = [json.loads(Path(run, "run.json").read_text()) for run in ("out/5", "alone")]
@@ -152,7 +153,7 @@ def test_ctrl_c_reaches_every_job_once() -> None:
             assert process.poll() is None
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to the group, which the jobs are not in
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
         process.communicate()
@@ -191,7 +192,7 @@ def test_the_server_touches_no_gpu_and_a_job_imports_nothing() -> None:
     """What is imported before the fork is imported once: a module missing in FIRST_USES costs every job."""
     code = SERVER + f"jobs.work = watched\n{MAIN}"
     process = launch("-m", "seed=0,1", "trainer.steps=1", "hydra.sweep.dir=out", code=code)
-    _, said = process.communicate(timeout=200)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     new = Path("out/1.log").read_text().split("NEW", 1)[1].split()
     assert not [name for name in new if not name.startswith(("genlab.cli", "genlab.sweep"))]

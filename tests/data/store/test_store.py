@@ -21,6 +21,7 @@ from genlab.utils import subprocesses
 from genlab.utils.progress import store_progress
 from tests.support import synthetic
 from tests.support.data import CPU, contents, folder, plain, stores
+from tests.support.processes import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -137,7 +138,7 @@ def test_processes_that_build_at_once_make_one(tmp_path: Path, fresh: Path) -> N
         subprocess.Popen([sys.executable, "-c", BUILD, str(root)], env=environment, stdout=-1, stderr=-1, text=True)
         for _ in range(2)
     ]
-    answers = [process.communicate(timeout=120) for process in running]
+    answers = [process.communicate(timeout=PATIENCE) for process in running]
     assert [process.returncode for process in running] == [0, 0], answers
     assert len({out for out, _ in answers}) == 1
     assert sum("built" in err for _, err in answers) == 1
