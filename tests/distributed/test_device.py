@@ -15,6 +15,7 @@ from genlab.distributed import runtime
 from genlab.distributed.float64 import check_float64, float64_on_host
 from genlab.distributed.runtime import Runtime, choose_device, choose_precision
 from genlab.errors import ConfigError, ResourceError, resource_error
+from tests.support.gloo import among
 
 MPS = torch.device("mps")
 on_apple = pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no Apple GPU")
@@ -94,16 +95,18 @@ def test_the_apple_gpu_is_seeded_with_the_others(apple: None, monkeypatch: pytes
     assert seeds == [torch.initial_seed()]
 
 
-def test_float64_of_an_apple_gpu_is_computed_on_the_host() -> None:
+def test_float64_is_computed_on_the_host_for_an_apple_gpu_only(tmp_path: Path) -> None:
+    """In a process of its own: autograd starts a thread for each fake device, and later tests could not fork."""
+    among(1, tmp_path / "fork", on_fake_devices)
+
+
+def on_fake_devices(_: Runtime) -> None:
     with FakeTensorMode(), float64_on_host(MPS):
         x = torch.ones(3, device="mps")
         assert x.device.type == (x + 1).device.type == "mps"
         for wide in (x.double(), x.double().sum(), torch.zeros(3, dtype=torch.float64, device=x.device)):
             assert (wide.dtype, wide.device.type) == (torch.float64, "cpu")
         assert torch.zeros(3, device=x.device).device.type == "mps"
-
-
-def test_float64_elsewhere_stays_where_it_is() -> None:
     with FakeTensorMode(), float64_on_host(torch.device("cuda")):
         assert torch.ones(3, device="cuda").double().device.type == "cuda"
 
