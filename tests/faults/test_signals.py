@@ -95,22 +95,33 @@ class AtImport:
     def find_spec(self, name, path, target=None):
         if name == module:
             sys.meta_path.remove(self)
-            signal.raise_signal(signal.SIGTERM)
-module = sys.argv.pop(1)
+            signal.raise_signal(signum)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a shell
+module, signum = sys.argv.pop(1), int(sys.argv.pop(1))
 sys.meta_path.insert(0, AtImport())
 runpy.run_module("genlab", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("module", ["hydra", "numpy", "torch.nn.functional", "genlab.engine.trainer"])
-def test_sigterm_while_starting_up_is_answered(module: str, tmp_path: Path) -> None:
-    """At the import of a module, in the order in which a start imports them."""
-    done = subprocess.run(
-        [sys.executable, "-c", STARTING, module, "train", *RUN, f"hydra.run.dir={tmp_path / 'run'}"],
+def interrupted_at(module: str, signum: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command that gets a signal when it imports this module."""
+    return subprocess.run(
+        [sys.executable, "-c", STARTING, module, str(int(signum)), *words],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
+
+
+def test_ctrl_c_before_genlab_can_answer_ends_without_a_traceback() -> None:
+    done = interrupted_at("genlab.utils.exit_codes", signal.SIGINT, "list")
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("module", ["hydra", "numpy", "torch.nn.functional", "genlab.engine.trainer"])
+def test_sigterm_while_starting_up_is_answered(module: str, tmp_path: Path) -> None:
+    """At the import of a module, in the order in which a start imports them."""
+    done = interrupted_at(module, signal.SIGTERM, "train", *RUN, f"hydra.run.dir={tmp_path / 'run'}")
     assert done.returncode == 143, done.stderr
     assert done.stderr.startswith("genlab: stopped")
     assert done.stderr.count("\n") == 1
