@@ -55,8 +55,8 @@ class Measured:
         text = f"{self.value:.{self.digits}f}"
         if self.spread is not None:
             text += f" ± {self.spread:.{self.digits}f}"
-        missing = f", {self.of - self.n} missing" if self.n < self.of else ""
-        return f"{text} ({self.n} runs{missing})" if self.of > 1 else text
+        count = f"{self.n} runs" if self.n == self.of else f"{self.n} of {self.of} runs"
+        return f"{text} ({count})" if self.of > 1 else text
 
     def near(self, other: Measured, tolerance: float) -> bool:
         """Whether the two differ by no more than the fraction, or by half of the last digit."""

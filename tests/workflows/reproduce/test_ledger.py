@@ -39,6 +39,14 @@ def test_the_page_is_made_from_the_ledger() -> None:
     assert (ROOT / "docs" / "results.md").read_text() == page(load(), Ledger.read()), "genlab reproduce --page"
 
 
+def test_the_figures_of_the_readme_are_rows_of_the_page() -> None:
+    rows = set((ROOT / "docs" / "results.md").read_text().splitlines())
+    _, _, measured = (ROOT / "README.md").read_text().partition("## Measured\n")
+    table = [line for line in measured.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    assert len(table) > 5
+    assert [line for line in table if line not in rows] == []
+
+
 @pytest.mark.parametrize("field", Origin.model_fields)
 def test_an_entry_without_its_origin_cannot_be_stored(field: str) -> None:
     whole = Origin.of(["model=vae"], RECORD).model_dump()
