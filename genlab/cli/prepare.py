@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 
 from genlab.cli.options import Parser
-from genlab.utils.terminal import echo
+from genlab.errors import ConfigError
+from genlab.utils.terminal import echo, say
 
 EXAMPLES = """\
   genlab prepare dataset=celeba dataset.size=64
+  genlab prepare dataset=celeba dataset.size=64 verify=true     # compare every byte with its hash, and repair
   genlab prepare dataset=lsun dataset.category=bedroom dataset.root=/data/lsun
 """
 
@@ -26,7 +29,8 @@ def run(options: argparse.Namespace) -> int:
     from genlab.registry import discover, load_plugins
     from genlab.utils.progress import store_progress
 
-    composed = compose.compose(options.overrides, options.config_dir, options.plugin)
+    words, verify = _verify(options.overrides)
+    composed = compose.compose(words, options.config_dir, options.plugin)
     compose.precheck(composed.config, options.plugin)  # before torch is loaded
 
     from genlab.data.adapt import build_dataset
@@ -38,6 +42,18 @@ def run(options: argparse.Namespace) -> int:
     dataset.check()
     began = time.perf_counter()
     with store_progress() as show:
-        dataset.prepare(show)
-    echo(f"{config['dataset']['name']} is ready ({time.perf_counter() - began:.1f} s)")
+        stored = dataset.prepare(show, verify)
+    ready = "ready, every byte compared with its hash" if verify else "ready"
+    echo(f"{config['dataset']['name']} is {ready} ({time.perf_counter() - began:.1f} s)")
+    if stored.old:
+        say(f"{stored.path} was decoded by an older genlab, without the hashes that training compares; delete it and "
+            "prepare the data set again")  # fmt: skip
     return 0
+
+
+def _verify(words: Sequence[str]) -> tuple[list[str], bool]:
+    """The overrides without `verify=...`, and its value."""
+    found = [word.partition("=")[2] for word in words if word.startswith("verify=")]
+    if not set(found) <= {"true", "false"}:
+        raise ConfigError(f"bad value '{found[-1][:60]}' for 'verify'", "genlab prepare", "give true or false")
+    return [word for word in words if not word.startswith("verify=")], found[-1:] == ["true"]

@@ -62,7 +62,7 @@ class Dataset:
         self.files()
 
     def prepare(self, progress: Progress | None = None, verify: bool = False) -> Store:
-        """The decoded store, built if necessary; `verify` checks the hash of every file and repairs the store."""
+        """The decoded store, built if necessary; `verify` compares all of it with its hashes, and repairs it."""
         raise ConfigError(f"data set '{self.name}' needs no preparation", "it is generated", "train on it")
 
     def open(self, device: torch.device, progress: Progress | None = None) -> Data:
@@ -131,7 +131,7 @@ class StoredDataset(Dataset):
 
     def open(self, device: torch.device, progress: Progress | None = None) -> Data:
         stored = self.prepare(progress)
-        columns = {"image": StoredArray(stored.images)}
+        columns = {"image": StoredArray(stored.images, stored.blocks)}
         if stored.labels is not None:
             columns["label"] = StoredArray(stored.labels)
         return Data(

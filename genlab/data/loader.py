@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlab.core.data_spec import DataSpec
 from genlab.data.prefetch import Prefetcher
+from genlab.data.rolling_check import RollingCheck
 from genlab.data.sampler import Order
 from genlab.data.splits import drawn_order
 from genlab.data.store.table import Gathered, Table
@@ -87,6 +88,7 @@ class Batches:
         self._batch_size, self._rank, self._world = batch_size, rank, world_size
         self._memory_format = memory_format
         self._prefetcher = Prefetcher(self._host_batch)
+        self._check = RollingCheck(split.table.stored, rank, world_size) if split.table.stored else None
         self.per_epoch = len(split) / batch_size
         self.end: int | None = None  # the number of steps if known: nothing is read for later ones
         self.local_batch_size(1)
@@ -94,8 +96,10 @@ class Batches:
     def at(self, step: int, part: int = 0, parts: int = 1) -> Gathered:
         """Columns of one of the `parts` of this rank's batch of `step`: batch_size/(world_size·parts) samples.
 
-        DataError if a set that is not resident cannot be read.
+        DataError if a set that is not resident cannot be read, or a block of its store has changed.
         """
+        if self._check:
+            self._check.advance(step)
         n = self.local_batch_size(parts)
         if self._table.resident:
             gathered = self._gather(step, part * n, n)
@@ -105,8 +109,10 @@ class Batches:
         return self._table.finish(gathered, self._columns, self._memory_format)
 
     def close(self) -> None:
-        """End the prefetching thread, if there is one; a later `at` starts another."""
+        """End the threads that read, if there are any; a later `at` starts others."""
         self._prefetcher.close()
+        if self._check:
+            self._check.close()
 
     def local_batch_size(self, parts: int) -> int:
         """The samples of one part of this rank's batch; ConfigError if the batch cannot be divided evenly."""

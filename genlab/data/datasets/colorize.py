@@ -84,5 +84,6 @@ class Colorize(Derived):
         data = self.inner.open(device, progress)
         self.spec(data)
         table = GrayTable(self.name, data.table.columns, device, data.resident)
+        table.stored = data.table.stored
         fingerprint = json_hash({"colorize": data.fingerprint})
         return Data(table, split_indices(data), data.label_names, fingerprint, self.seed, self.flip, data.split_seed)

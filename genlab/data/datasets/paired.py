@@ -87,7 +87,7 @@ class Paired(StoredDataset):
         # a view of the file: two images for each of its entries if a file holds two images
         images = cast("np.memmap[Any, Any]", stored.images.reshape(-1, self.channels, *stored.images.shape[2:]))
         augment, resident = Augment(self.flip, self.jitter), fits(images.nbytes, device)
-        table = PairTable(self.name, StoredArray(images), device, resident, augment, aligned=True)
+        table = PairTable(self.name, StoredArray(images, stored.blocks), device, resident, augment, aligned=True)
         return PairData(table, pairs, self.fingerprint, self.seed, self.split_seed)
 
     def pairs(self, indices: np.ndarray, stored: Store) -> np.ndarray:

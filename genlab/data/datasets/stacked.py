@@ -73,10 +73,13 @@ class StackedMNIST(Derived):
         drawn = {name: self._triples(digits, name, counts[name]) for name, digits in self.inner.splits(stored).items()}
         triples = torch.cat(list(drawn.values()))
         labels = torch.tensor(stored.labels)[triples] @ torch.tensor([100, 10, 1])
-        stacks = Stacks(StoredArray(stored.images).load(device), triples)
+        images = StoredArray(stored.images, stored.blocks)
+        stacks = Stacks(images.load(device), triples)
         indices = torch.arange(len(triples)).split([len(each) for each in drawn.values()])
+        table = Table(self.name, {"image": cast("Tensor", stacks), "label": labels}, device, resident=True)
+        table.stored = images if images.blocks else None
         return Data(
-            Table(self.name, {"image": cast("Tensor", stacks), "label": labels}, device, resident=True),
+            table,
             dict(zip(drawn, indices, strict=True)),
             [f"{number:03}" for number in range(10**CHANNELS)],
             json_hash({"stacked": self.inner.fingerprint, **counts}),

@@ -99,6 +99,7 @@ class Unpaired(Derived):
         splits = {name: beside(*map(torch.from_numpy, both)) for name, both in divided.items()}
         augment, images = Augment(self.flip, self.jitter), data.table.columns["image"]
         table = PairTable(self.name, images, device, data.resident, augment, aligned=False)
+        table.stored = data.table.stored
         identity = {"base": data.fingerprint, "attribute": self.attribute, "classes": self.classes, "limit": self.limit,
                     "split_seed": self.split_seed}  # fmt: skip
         splits = {**splits, "train": beside(a, b)}

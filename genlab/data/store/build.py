@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from genlab.data.store.decoding import Block, DecodeJob, decode_all, header, journal, noted
 from genlab.data.store.encoded import Encoded
-from genlab.data.store.hashing import blocks_hash, file_hash, json_hash
+from genlab.data.store.hashing import block_hashes, blocks_hash, file_hash, json_hash
 from genlab.data.store.image import Form
 from genlab.errors import ResourceError
 from genlab.utils.terminal import say
 
-IMAGES = "images.npy"
+IMAGES, BLOCKS = "images.npy", "images.sha256"
 SKIPPABLE = 0.001  # the largest fraction of unreadable images that `on_error: skip` accepts; one is always accepted
 
 Progress = Callable[[int, int], None]
@@ -70,12 +70,15 @@ def _fill(folder: Path, source: Source, key: dict[str, Any], progress: Progress 
     if isinstance(source.images, np.ndarray):
         _need(images, source.images.nbytes)
         _save(images, source.images)
-        digest = file_hash(images)
+        start, digests = block_hashes(images)
         if progress:
             progress(len(source.images), len(source.images))
     else:
-        digest, skipped = _decode(images, source, source.images, progress)
-    files = {images.name: [images.stat().st_size, digest]}
+        start, digests, skipped = _decode(images, source, source.images, progress)
+    files = {images.name: [images.stat().st_size, blocks_hash(start, digests)]}
+    blocks = folder / BLOCKS
+    blocks.write_text("\n".join(digests))
+    files[blocks.name] = [blocks.stat().st_size, file_hash(blocks)]
     if source.labels is not None:
         labels = folder / "labels.npy"
         _save(labels, source.labels)
@@ -92,8 +95,10 @@ def _fill(folder: Path, source: Source, key: dict[str, Any], progress: Progress 
         _sync(written)
 
 
-def _decode(file: Path, source: Source, encoded: Encoded, progress: Progress | None) -> tuple[str, list[int]]:
-    """Decode every image into the file; returns its hash and the indices of the images that were left out."""
+def _decode(
+    file: Path, source: Source, encoded: Encoded, progress: Progress | None
+) -> tuple[bytes, list[str], list[int]]:
+    """Decode every image into the file; returns its header, the hashes of its blocks, and the images left out."""
     assert source.form is not None
     count = len(encoded)
     shape = (count, source.form.planes, source.form.size, source.form.size)
@@ -104,7 +109,7 @@ def _decode(file: Path, source: Source, encoded: Encoded, progress: Progress | N
     bad = {index: why for block in blocks for index, why in block.bad.items()}
     if bad:
         say(f"warning: {len(bad)} of {count} images cannot be read and are left out; the first is {bad[min(bad)]}")
-    return blocks_hash(start, (block.digest for block in blocks)), sorted(bad)
+    return start, [block.digest for block in blocks], sorted(bad)
 
 
 def _prepare(file: Path, start: bytes, size: int) -> dict[int, Block]:

@@ -18,10 +18,15 @@ def file_hash(path: Path) -> str:
     """sha256 (hex) of a file; for images.npy, of its header and block hashes. ValueError or OSError if damaged."""
     if path.name != "images.npy":
         return file_sha256(path)
+    return blocks_hash(*block_hashes(path))
+
+
+def block_hashes(path: Path) -> tuple[bytes, list[str]]:
+    """The header of an images.npy, and the sha256 (hex) of each block of BLOCK images."""
     with path.open("rb") as file:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
         header, block = file.read(rows.offset), decoding.BLOCK * rows[:1].nbytes
-        return blocks_hash(header, (hashlib.sha256(data).hexdigest() for data in iter(lambda: file.read(block), b"")))
+        return header, [hashlib.sha256(data).hexdigest() for data in iter(lambda: file.read(block), b"")]
 
 
 def blocks_hash(header: bytes, digests: Iterable[str]) -> str:

@@ -1,8 +1,9 @@
 """The decoded store: every image of a source once, as uint8, memory-mapped by all runs that use this size.
 
-`<cache>/store/<name>-<size>-<key>/` holds `images.npy` (N, C, H, W), `labels.npy` if there are labels, and `meta.json`
-with a hash of each. The key is a hash of the source and of how pixels are computed, so a store never changes; `build`
-writes it to a temporary folder, syncs and renames it. Opening one reads `meta.json` and the headers only.
+`<cache>/store/<name>-<size>-<key>/` holds `images.npy` (N, C, H, W), `labels.npy` if there are labels, `images.sha256`
+with the hash of each block of images, and `meta.json` with a hash of each file. The key is a hash of the source and of
+how pixels are computed, so a store never changes; `build` writes it to a temporary folder, syncs and renames it.
+Opening one reads the small files and the headers only.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genlab.data.store.build import Progress, Source, build
-from genlab.data.store.hashing import file_hash, json_hash
+from genlab.data.store import decoding
+from genlab.data.store.build import BLOCKS, Progress, Source, build
+from genlab.data.store.hashing import blocks_hash, file_hash, json_hash
+from genlab.data.store.stored_array import Blocks
 from genlab.errors import ConfigError, DataError, ResourceError, raise_if_exhausted
 from genlab.utils.file_lock import lock
 from genlab.utils.paths import cache_folder
@@ -40,6 +44,8 @@ class Store:
     labels: np.memmap[Any, np.dtype[Any]] | None
     label_names: list[str] | None
     parts: dict[str, NDArray[np.int64]]
+    blocks: Blocks | None = None  # of `images`; None if all of them were hashed at opening, or the store has no hashes
+    old: bool = False  # of a version that kept no hash of each block
 
 
 class Damaged(Exception):
@@ -91,10 +97,24 @@ def _open(path: Path, verify: bool) -> Store:
                 raise Damaged(f"{name} has another sha256")
         images = _map(path / "images.npy")
         labels = _map(path / "labels.npy") if "labels.npy" in meta["files"] else None
-        return Store(path, images, labels, meta["label_names"], _parts(meta))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        blocks = _blocks(path, images, meta["files"])
+        return Store(path, images, labels, meta["label_names"], _parts(meta), blocks, BLOCKS not in meta["files"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError, TokenError) as error:  # numpy's too
         raise_if_exhausted(error)
         raise Damaged(f"{type(error).__name__}: {error}") from None
+
+
+def _blocks(path: Path, images: np.memmap[Any, np.dtype[Any]], files: dict[str, Any]) -> Blocks | None:
+    """The hashes of the blocks of images that were not read yet. Damaged unless they and the header fit meta.json."""
+    size, digest = files["images.npy"]
+    if size <= SMALL or BLOCKS not in files:
+        return None
+    digests = (path / BLOCKS).read_text().splitlines()
+    with (path / "images.npy").open("rb") as file:
+        start = file.read(images.offset)
+    if blocks_hash(start, digests) != digest:
+        raise Damaged(f"the header of images.npy or {BLOCKS} is another")
+    return Blocks(decoding.BLOCK * images[:1].nbytes, digests)
 
 
 def _map(path: Path) -> np.memmap[Any, np.dtype[Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,19 +20,26 @@ from genlab.errors import DataError
 CHUNK = 64 * 2**20  # bytes on their way to a device at a time
 
 
+class Blocks(NamedTuple):
+    """The bytes of a block, and the sha256 (hex) of each block in order; the last one may be shorter."""
+
+    nbytes: int
+    digests: list[str]
+
+
 class StoredArray:
     """The .npy file behind a memory-mapped array (N, ...); `shape` and `dtype` are those of a tensor.
 
-    Any thread may read. DataError if the file cannot be read.
+    `blocks` are the hashes of its data, if they are known. Any thread may read. DataError if the file cannot be read.
     """
 
-    def __init__(self, array: np.memmap) -> None:
-        self._path, self._start = Path(str(array.filename)), array.offset
+    def __init__(self, array: np.memmap, blocks: Blocks | None = None) -> None:
+        self.path, self._start, self.blocks = Path(str(array.filename)), array.offset, blocks
         self.shape = torch.Size(array.shape)
         self.dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
         self.nbytes = array.nbytes
         try:
-            self._file = os.open(self._path, os.O_RDONLY)
+            self._file = os.open(self.path, os.O_RDONLY)
         except OSError as error:
             raise self._unreadable(str(error.strerror)) from None
         weakref.finalize(self, os.close, self._file)
@@ -43,7 +51,7 @@ class StoredArray:
         rows = out.numpy().reshape(len(indices), -1).view(np.uint8)
         size = rows.shape[1]
         for buffer, index in zip(rows, indices.tolist(), strict=True):
-            self._fill(buffer, index * size)
+            self.fill(buffer, index * size)
         return out
 
     def load(self, device: torch.device) -> Tensor:
@@ -52,7 +60,7 @@ class StoredArray:
         flat = whole.view(-1).view(torch.uint8)
         if device.type == "cpu":
             for start in range(0, self.nbytes, CHUNK):
-                self._fill(flat[start : start + CHUNK].numpy(), start)
+                self.fill(flat[start : start + CHUNK].numpy(), start)
             return whole
         size = min(CHUNK, self.nbytes)
         buffers = [torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda") for _ in range(2)]
@@ -63,13 +71,13 @@ class StoredArray:
             event = sent[turn % 2]
             if event:
                 event.synchronize()  # the buffer is free once its content has been copied
-            self._fill(here.numpy(), start)
+            self.fill(here.numpy(), start)
             there.copy_(here, non_blocking=device.type == "cuda")
             if device.type == "cuda":
                 sent[turn % 2] = torch.cuda.current_stream(device).record_event()
         return whole
 
-    def _fill(self, buffer: np.ndarray, offset: int) -> None:
+    def fill(self, buffer: np.ndarray, offset: int) -> None:
         """Fill `buffer` with the bytes from `offset` of the data."""
         done = 0
         while done < len(buffer):
@@ -82,4 +90,4 @@ class StoredArray:
             done += read
 
     def _unreadable(self, why: str) -> DataError:
-        return DataError(f"{self._path} cannot be read", why, "run the command again: a damaged store is rebuilt")
+        return DataError(f"{self.path} cannot be read", why, "run the command again: a damaged store is rebuilt")

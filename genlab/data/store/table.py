@@ -45,6 +45,8 @@ class Table:
     ) -> None:
         self.name, self.device, self.resident = name, device, resident
         self.home = device if resident else torch.device("cpu")
+        # the file behind the columns, to compare with its hashes while training; a table of the same file copies this
+        self.stored = next((v for v in columns.values() if isinstance(v, StoredArray) and v.blocks), None)
         self.columns = {k: v if len(v.shape) == 4 and not resident else self._load(v) for k, v in columns.items()}
 
     def _load(self, column: Tensor | StoredArray) -> Tensor:

@@ -110,7 +110,7 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path, fresh: Path, monk
         monkeypatch.setattr(subprocesses, "cores", lambda count=workers: count)
         made.append(contents(folder(tmp_path, 14).prepare().path))
     assert made[0] == made[1] == made[2]
-    assert list(made[0]) == ["images.npy", "labels.npy", "meta.json"]
+    assert list(made[0]) == ["images.npy", "images.sha256", "labels.npy", "meta.json"]
 
 
 def test_rows_are_the_pictures_in_order(tmp_path: Path) -> None:
