@@ -22,7 +22,7 @@ from genlab.errors import (
     resource_error,
 )
 from genlab.utils.signals import SIGNALS, Interrupted, as_interrupt, forget_interrupt, interrupt
-from genlab.utils.terminal import STDOUT, echo, say, speaks
+from genlab.utils.terminal import STDOUT, echo, say, speaks, unwritable
 
 RESERVE = 8 * 2**20  # bytes of address space; untouched, they take no memory
 
@@ -50,9 +50,8 @@ class ExitCode:
             try:
                 sys.stdout.flush()
             except OSError as failed:  # the output of a library, which was buffered
-                failed.filename, error = STDOUT, failed
+                error = unwritable(failed)
         if isinstance(error, BrokenPipeError):  # `genlab list | head`: the reader has closed the pipe
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.code = 128 + 13
         elif error is not None:
             if self.debug:

@@ -6,6 +6,7 @@ all other modules.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -29,8 +30,26 @@ def echo(*lines: str, err: bool = False) -> None:
         print(*map(printable, lines), sep="\n", file=sys.stderr if err else sys.stdout, flush=True)
     except OSError as error:
         if not err:
-            error.filename = STDOUT
-            raise
+            raise unwritable(error) from None
+        _drop_unwritten(sys.stderr)
+
+
+def unwritable(error: OSError) -> OSError:
+    """`error`, which standard output has raised, with its name; what could not be written is dropped."""
+    _drop_unwritten(sys.stdout)
+    error.filename = STDOUT
+    return error
+
+
+def _drop_unwritten(stream: TextIO) -> None:
+    """Empty the buffer of a stream that cannot be written, or each later flush fails again, the interpreter's too."""
+    with contextlib.suppress(OSError, ValueError):
+        kept, nowhere = os.dup(stream.fileno()), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        stream.flush()
+        os.dup2(kept, stream.fileno())
+        os.close(kept)
+        os.close(nowhere)
 
 
 def say(text: str) -> None:
@@ -60,6 +79,12 @@ def _console_class() -> type[Console]:
 
     class PlainTextConsole(Console):
         """Its own control codes and styles pass; those within text do not."""
+
+        def print(self, *objects: Any, **options: Any) -> None:
+            try:
+                super().print(*objects, **options)
+            except OSError as error:
+                raise unwritable(error) from None
 
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
             for text, style, control in super().render(renderable, options):
