@@ -22,6 +22,7 @@ ADDRESS_SPACE = (
     "Cannot allocate memory",
     "std::bad_alloc",
 )  # of loaders and threads
+LONGEST = 1000  # characters of one part of a message: a longer path or list of names loses its middle
 PEER_GONE = 113  # exit code of such a process, without a message, when another one failed
 
 
@@ -34,7 +35,11 @@ class GenlabError(Exception):
         cls.code = code or cls.code
 
     def __init__(self, what: str, where: str = "", hint: str = "") -> None:
-        super().__init__("; ".join(" ".join(part.split()) for part in (what, where, hint) if part))
+        super().__init__("; ".join(_shortened(" ".join(part.split())) for part in (what, where, hint) if part))
+
+
+def _shortened(part: str) -> str:
+    return part if len(part) <= LONGEST else f"{part[: LONGEST - 200]} ... {part[-100:]}"
 
 
 class ConfigError(GenlabError, code=2):

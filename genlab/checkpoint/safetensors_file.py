@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
-from torch import Tensor
+from torch import Tensor, nn
 
 from genlab.errors import ResourceError
-from genlab.utils.files import Entry, dump_json, open_regular, size_text, write_file
+from genlab.utils.files import Entry, dump_json, open_regular, read_bounded, size_text, write_file
 
 NAMES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.complex64: "C64",
@@ -27,6 +27,8 @@ NAMES = {
     torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2",
     torch.float8_e4m3fnuz: "F8_E4M3FNUZ", torch.float8_e5m2fnuz: "F8_E5M2FNUZ",
 }  # fmt: skip
+
+HEADER_LIMIT = 2**20  # bytes, for the names and shapes in a file of weights
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> Entry:
@@ -72,3 +74,15 @@ def read_tensors(name: str, dir_fd: int) -> tuple[dict[str, Tensor], Entry]:
         except (SafetensorError, KeyError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{name} is damaged ({error})") from None
     return tensors, Entry(len(data), hashlib.sha256(data).hexdigest())
+
+
+def read_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
+    """The tensors in a user's file, which are meant for `network`: a file of twice its size is not read.
+
+    ValueError or OSError for a damaged, hostile or too long file.
+    """
+    own = sum(tensor.nbytes for tensor in network.state_dict().values())
+    try:
+        return load(read_bounded(path.resolve(), 2 * own + HEADER_LIMIT))
+    except (SafetensorError, KeyError, OverflowError) as error:
+        raise ValueError(f"{path.name} is damaged ({error})") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from genlab.cli.options import Parser
@@ -22,8 +21,8 @@ def parser() -> Parser:
 def run(options: argparse.Namespace) -> int:
     from genlab.runs import run_folder
 
-    root = Path(options.root)
-    if not user_path(root, "genlab runs").is_dir():
+    root = user_path(options.root, "genlab runs")
+    if not root.is_dir():
         raise ConfigError(f"no folder '{root}'", "genlab runs", "train something first, or name another folder")
     records = run_folder.scan(root)
     if not records:

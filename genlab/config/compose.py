@@ -83,7 +83,7 @@ class Composer:
         run_dir, sweep_dir = (check_path(hydra_dirs[kind]) for kind in ("run", "sweep"))
         dataset = config.get("dataset")
         for key in ("root", "path"):  # a stored run must find its data from any folder
-            if isinstance(dataset, dict) and isinstance(dataset.get(key), str) and dataset[key]:
+            if isinstance(dataset, dict) and isinstance(dataset.get(key), str):
                 dataset[key] = str(user_path(dataset[key], f"key dataset.{key}").absolute())
         return Composed(
             config,

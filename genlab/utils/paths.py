@@ -14,10 +14,12 @@ NAME_LIMIT = 255  # bytes of one component, on every usual file system
 def user_path(name: str | Path, where: str) -> Path:
     """`name` with `~` expanded; nothing needs to exist there. `where` is the key, flag or variable that names it.
 
-    ConfigError if nobody could look there: the name is too long, the folder or one above it may not be read, there is
-    no such user as in `~user`, links form a loop, or the working folder was deleted.
+    ConfigError if nobody could look there: the name is empty or too long, the folder or one above it may not be read,
+    there is no such user as in `~user`, links form a loop, or the working folder was deleted.
     """
     path = Path(name)
+    if not str(name).strip():
+        raise _unusable(name, "it is empty", where)
     try:
         path = path.expanduser()
         path.absolute()
@@ -74,7 +76,7 @@ def downloads() -> Path:
 
 def data_roots(root: str | None) -> list[Path]:
     """The folders to search, in order; only `root` (`dataset.root`) if it is set."""
-    if root:
+    if root is not None:
         return [user_path(root, "key dataset.root").absolute()]
     named = os.environ.get("GENLAB_DATA")
     return [*([user_path(named, "environment variable GENLAB_DATA").absolute()] if named else []), downloads()]

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
+from genlab.checkpoint.safetensors_file import read_weights
 from genlab.data.adapt import build_dataset
 from genlab.data.dataset import StoredDataset
 from genlab.errors import ConfigError, DataError
@@ -35,7 +34,7 @@ ROOT = Path("outputs")  # where runs.find looks for a name
 def settled(config: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     """The configuration with RUN's model in place of `model.body`, and RUN's path in full: one for all ranks."""
     source = config["model"].get("init_from")
-    if not source:
+    if source is None:
         return config
     path = runtime.broadcast(run_folder.find(source).absolute())  # `last` may have become another run meanwhile
     return _with_body(config, str(path), read_stored(path)["model"])
@@ -44,7 +43,7 @@ def settled(config: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
 def continued(config: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """The same for a resumed run, from its own stored configuration: RUN may have been deleted."""
     source, before = config["model"].get("init_from"), stored["model"].get("init_from")
-    if not source or not before:
+    if source is None or before is None:
         return config
     same = source == "last" or before in {str(path.absolute()) for path in (Path(source), ROOT / source)}
     return _with_body(config, before, stored["model"]["body"]) if same else config
@@ -56,7 +55,7 @@ def inherit(model: Model, config: Mapping[str, Any], data: Data, warn: bool) -> 
     ConfigError if it was made for other images, or has learned from images that are test images here.
     """
     source = config["model"].get("init_from")
-    if not source or not config["model"].get("pretrained", True):
+    if source is None or not config["model"].get("pretrained", True):
         return
     run = load(source, "cpu")
     shape = tuple(run_folder.data_record(run.record, run.path)["shape"])
@@ -85,8 +84,9 @@ def read_features(model: Model, new: bool = True) -> None:
 def _read_file(module: OwnFeatures) -> None:
     where = f"key model.perceptual.weights, file {module.file}"
     try:
-        module.network.load_state_dict(load_file(user_file(module.file, "key model.perceptual.weights")))
-    except (OSError, SafetensorError) as error:
+        file = user_file(module.file, "key model.perceptual.weights")
+        module.network.load_state_dict(read_weights(file, module.network))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"the weights cannot be read ({error})", where, "give a safetensors file") from None
     except RuntimeError as error:  # names or shapes differ: torch lists them, a line each
         hint = "make model.perceptual.network the network they are from"

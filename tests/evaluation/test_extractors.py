@@ -85,6 +85,15 @@ def test_inception_says_where_its_weights_belong(monkeypatch: pytest.MonkeyPatch
         EXTRACTORS.build({"name": "inception"}, "extractor")
 
 
+def test_weights_far_longer_than_inceptions_are_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path))
+    (tmp_path / "inception").mkdir()
+    with (tmp_path / "inception" / inception.FILES[0]).open("wb") as file:
+        file.truncate(2**34)  # takes no room on the disk
+    with pytest.raises(DataError, match="too long for Inception's weights"):
+        inception.Inception()
+
+
 def test_inceptions_pooling_leaves_the_padding_out(monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models.inception import InceptionA, InceptionE
 

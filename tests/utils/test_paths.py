@@ -40,7 +40,7 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(0)
 
 
-@pytest.mark.parametrize("name", [LONG, f"a/{LONG}/b", "~nosuchuser/x", "loop", "loop/x", "nul\0"])
+@pytest.mark.parametrize("name", [LONG, f"a/{LONG}/b", "~nosuchuser/x", "loop", "loop/x", "nul\0", "", " "])
 def test_an_unusable_path_names_its_key(place: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"cannot be used \(.*\); key k; give another path") as caught:
         user_path(name, "key k")
@@ -109,6 +109,11 @@ def commands() -> Iterator[list[str]]:
         yield ["runs", path.strip("'")]
         yield ["sample", path.strip("'")]
     yield ["prepare", "dataset=folder", "dataset.root=pipes", "dataset.size=8"]
+    yield ["train", "--config-dir", ""]
+    yield ["runs", ""]
+    yield ["prepare", "dataset=mnist", "dataset.root="]
+    yield ["train", "dry_run=true", "model=classifier", "model.init_from="]
+    yield ["sample", "abc/" * 1250]
 
 
 @pytest.mark.parametrize("arguments", list(commands()), ids=lambda words: " ".join(words)[:60])
@@ -133,6 +138,7 @@ def refuse(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert out == ""
     assert len(errors) == 1, err
     assert errors[0].startswith("genlab: error: ")
+    assert len(errors[0]) < 1500
 
 
 def test_a_run_folder_below_home(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

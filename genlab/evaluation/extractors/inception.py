@@ -16,12 +16,13 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from genlab.errors import DataError
 from genlab.registry import EXTRACTORS
-from genlab.utils.files import file_sha256
+from genlab.utils.files import file_sha256, size_text
 from genlab.utils.paths import data_roots
 
 FOLDER = "inception"
 FILES = ("pt_inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.safetensors")
 SIDE, CLASSES = 299, 1008
+LONGEST = 2**28  # bytes: the weights take 96 MB
 
 
 def weights_file() -> Path | None:
@@ -50,6 +51,10 @@ class Inception(nn.Module):
                 f"Inception's weights {FILES[0]} are missing",
                 "key extractor",
                 f"put them at {expected_path()} (GENLAB_DATA, else GENLAB_CACHE/data)",
+            )
+        if path.stat().st_size > LONGEST:
+            raise DataError(
+                f"{path} is too long for Inception's weights", f"at most {size_text(LONGEST)}", "fetch it again"
             )
         self.digest = file_sha256(path)
         self.network = network(_read(path), path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,12 @@ def test_what_does_not_fit_is_one_line(file: Path, changes: dict[str, Any], said
         warm_start.read_features(VAE(SHAPE, MLP, perceptual=spec(file, **changes)))
     assert "key model.perceptual" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_far_longer_than_the_network_is_not_read(file: Path) -> None:
+    os.truncate(file, 2**34)  # takes no room on the disk
+    with pytest.raises(ConfigError, match=r"is longer than .* key model.perceptual.weights"):
+        warm_start.read_features(VAE(SHAPE, MLP, perceptual=spec(file)))
 
 
 def test_a_stage_that_efficientnet_lacks_and_strange_channels_are_refused(refused: Refused) -> None:
