@@ -98,13 +98,15 @@ def attempt(faults: FaultClass, case: Case) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def prepared() -> Iterator[None]:
-    """A process that is ready to fork trials: torch on one thread, the registry loaded, a cache of its own."""
+    """A process that is ready to fork trials: torch on one thread, registry and Hydra loaded, a cache of its own."""
     import torch
 
+    from genlab.config import compose
     from genlab.workflows.build import load_registry
 
     torch.set_num_threads(1)
     load_registry()
+    compose.compose([])
     with tempfile.TemporaryDirectory(prefix="harness-cache-") as cache, unittest.mock.patch.dict(os.environ):
         os.environ |= {"GENLAB_CACHE": cache, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         os.environ.pop("GENLAB_DATA", None)
