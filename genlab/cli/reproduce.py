@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from genlab.cli.images.image_command import Target, write
 from genlab.cli.options import Parser
 from genlab.errors import ConfigError, SweepError
 from genlab.utils.paths import user_path
 from genlab.utils.tables import show
-from genlab.utils.terminal import echo
 
 if TYPE_CHECKING:
     from genlab.workflows.reproduce.claims import Claims
@@ -41,9 +41,14 @@ def parser() -> Parser:
 def run(options: argparse.Namespace) -> int:
     from genlab.workflows.reproduce import claims as registered
     from genlab.workflows.reproduce.ledger import FILE, Ledger
+    from genlab.workflows.reproduce.tables import page
 
     if options.claims and options.all_cheap:
         raise ConfigError("claims are named beside --all-cheap", "genlab reproduce", "give one or the other")
+    if options.jobs < 1:
+        raise ConfigError(f"--jobs {options.jobs} runs nothing", "genlab reproduce", "give a number from 1 on")
+    if options.page:
+        _target(options.page)
     everything = registered.load(user_path(options.folder or registered.FOLDER, "--claims"))
     file = user_path(options.ledger or FILE, "--ledger")
     stored = Ledger.read(file)
@@ -54,9 +59,9 @@ def run(options: argparse.Namespace) -> int:
         stored.forget(name)
     failed, missed = _reproduce(parts, options, stored) if parts else ([], 0)
     if options.forget or options.record:
-        stored.write(file)
+        write(Target(file.parent, file.name), stored.dumped())
     if options.page:
-        _write_page(options.page, everything, stored)
+        write(_target(options.page), page(everything, stored).encode())
     if failed or missed:
         raise SweepError(
             f"{len(failed)} commands failed, {missed} figures are off", "; ".join(failed[:1]), "the table has the rest"
@@ -90,10 +95,9 @@ def _reproduce(parts: Mapping[str, Claims], options: argparse.Namespace, stored:
     return failed, missed
 
 
-def _write_page(name: str, claims: Mapping[str, Claims], stored: Ledger) -> None:
-    from genlab.utils.own_folder import OwnFolder
-    from genlab.workflows.reproduce.tables import page
-
-    path = user_path(name, "--page")
-    OwnFolder(path.parent).write(path.name, page(claims, stored).encode())
-    echo(str(path))
+def _target(page: str) -> Target:
+    """Where the page goes; ConfigError for a folder."""
+    path = user_path(page, "flag --page")
+    if not path.name or path.is_dir():
+        raise ConfigError(f"'{page}' is a folder", "flag --page", "name a file")
+    return Target(path.parent, path.name)

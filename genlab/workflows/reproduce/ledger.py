@@ -13,10 +13,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from genlab.errors import ConfigError
+from genlab.errors import ConfigError, nearest
 from genlab.registry import NonNegativeInt
 from genlab.utils.files import read_bounded
-from genlab.utils.own_folder import OwnFolder
 from genlab.workflows.reproduce.claims import Strict
 
 FILE = Path(__file__).with_name("ledger.json")
@@ -86,13 +85,16 @@ class Ledger(BaseModel):
             reason = " ".join(str(error).splitlines()[:3])[:200]
             raise ConfigError(f"the ledger cannot be used ({reason})", f"file {path}", "restore it") from None
 
-    def write(self, path: Path = FILE) -> None:
-        text = json.dumps(self.model_dump(), indent=1, sort_keys=True, ensure_ascii=False)
-        OwnFolder(path.parent).write(path.name, f"{text}\n".encode())
+    def dumped(self) -> bytes:
+        """What `read` takes."""
+        return (json.dumps(self.model_dump(), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
     def forget(self, name: str) -> None:
-        """Drop a run, or all runs of a sweep."""
-        self.runs = {run: kept for run, kept in self.runs.items() if run != name and not run.startswith(f"{name}/")}
+        """Drop a run, or all runs of a sweep. ConfigError if there is none."""
+        kept = {run: each for run, each in self.runs.items() if run != name and not run.startswith(f"{name}/")}
+        if len(kept) == len(self.runs):
+            raise ConfigError(f"the ledger has no run '{name[:60]}'", "flag --forget", nearest(name, self.runs))
+        self.runs = kept
 
     def entry(self, name: str, origin: Origin) -> Entry:
         """The entry of the run `name`, to be completed; a new one if the stored one has another origin."""

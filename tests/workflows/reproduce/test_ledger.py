@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from genlab.errors import ConfigError
 from genlab.workflows.reproduce.claims import load
 from genlab.workflows.reproduce.ledger import FILE, Entry, Figures, Ledger, Origin
 from genlab.workflows.reproduce.tables import page
@@ -77,7 +78,7 @@ def test_a_changed_origin_empties_an_entry_and_changed_overrides_hide_it(tmp_pat
     assert ledger.entry("a", Origin.of(["model=vae"], RECORD)).figures
     assert ledger.recall("a", ["model=vae"])
     assert ledger.recall("a", ["model=gan"]) is None
-    ledger.write(tmp_path / "ledger.json")
+    (tmp_path / "ledger.json").write_bytes(ledger.dumped())
     assert Ledger.read(tmp_path / "ledger.json") == ledger
     assert not ledger.entry("a", Origin.of(["model=vae"], RECORD | {"seed": 4})).figures
 
@@ -88,6 +89,8 @@ def test_a_run_or_a_sweep_is_forgotten() -> None:
     ledger.forget("a")
     ledger.forget("b")
     assert list(ledger.runs) == ["ab"]
+    with pytest.raises(ConfigError, match="no run 'b'"):
+        ledger.forget("b")
 
 
 def test_the_ledger_comes_with_the_package() -> None:
