@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 
 from genlab.errors import CheckpointError
 from genlab.runs.record import Best, Diagnosed, Natural, Part
+
+# an evaluator could also remember a single number once
+Numbers = Annotated[list[float], BeforeValidator(lambda value: [value] if isinstance(value, float) else value)]
 
 
 class SavedState(Part):
@@ -20,7 +23,7 @@ class SavedState(Part):
     structure: dict[str, Any]
     diagnoses: list[Diagnosed]
     due: list[str]
-    memory: dict[str, dict[str, list[float]]]
+    memory: dict[str, dict[str, Numbers]]
     next_record: dict[str, float]
 
 
@@ -28,7 +31,7 @@ def checked(saved: Mapping[str, Any]) -> dict[str, Any]:
     """`saved` with defaults for what checkpoints of 0.1 lack. CheckpointError names the first wrong key."""
     state = {"diagnoses": [], "due": [], "memory": {}, "next_record": {}, **saved}
     try:
-        SavedState.model_validate(state)
+        state["memory"] = SavedState.model_validate(state).memory
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

@@ -13,7 +13,7 @@ from genlab.checkpoint import manager
 from genlab.distributed.runtime import Runtime
 from genlab.engine.trainer import Trainer
 from tests.support.gloo import among
-from tests.support.models import PRESETS
+from tests.support.models import OTHERS, PRESETS
 from tests.support.trainers import MakeTrainer, same, trained
 
 # Smaller steps where each would multiply rounding errors by hundreds: CycleGAN's gradient goes through two generators,
@@ -36,7 +36,9 @@ def steps(trainer: Trainer, count: int) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in manager.pack(trainer.objects())[0].items()}
 
 
-@pytest.mark.parametrize(("preset", "parts"), [*((name, 1) for name in PRESETS), *((name, 2) for name in ACCUMULATED)])
+@pytest.mark.parametrize(
+    ("preset", "parts"), [*((name, 1) for name in (*PRESETS, *OTHERS)), *((name, 2) for name in ACCUMULATED)]
+)
 def test_a_resumed_run_is_the_same_bit_for_bit(
     make_trainer: MakeTrainer, preset: str, parts: int, tmp_path: Path
 ) -> None:

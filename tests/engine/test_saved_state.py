@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from genlab.checkpoint.codec import TensorRef
+from genlab.engine.saved_state import checked
 from genlab.errors import CheckpointError
 from tests.support.trainers import MakeTrainer, fit, same, snapshot
 
@@ -16,7 +17,7 @@ ADAM = "structure optimizer/generator state"
 GONE = object()
 CHANGES: list[tuple[str, Any]] = [
     ("step", "3"), ("metrics", []), ("due", [1]), ("best", {}), ("diagnoses", [{}]), ("structure", None),
-    ("next_record generator/loss", None), ("memory gan_diagnosis", None), ("memory gan_diagnosis fractions", 1.0),
+    ("next_record generator/loss", None), ("memory gan_diagnosis", None), ("memory gan_diagnosis fractions", "1"),
     ("memory gan_diagnosis fractions 1", None), ("structure model", GONE), ("structure model metadata", 7),
     ("structure model metadata generator", []), ("structure model state", 1), ("structure optimizer/generator", {}),
     (ADAM, []), (f"{ADAM} state", GONE), (f"{ADAM} state", [1]), (f"{ADAM} state 0", 5), (f"{ADAM} state 99", {}),
@@ -26,6 +27,13 @@ CHANGES: list[tuple[str, Any]] = [
     (f"{ADAM} param_groups", None), (f"{ADAM} param_groups 0", 1), (f"{ADAM} param_groups 0 params 0", None),
     (f"{ADAM} param_groups 0 lr", "high"), (f"{ADAM} param_groups 0 lr", GONE),
 ]  # fmt: skip
+
+
+def test_a_number_that_an_evaluator_remembered_is_still_read() -> None:
+    saved = {"step": 1, "metrics": {}, "best": None, "structure": {}}
+    older = checked({**saved, "memory": {"gan_diagnosis": {"fractions": [0.5, 0.5], "moved": 0.0}}})
+    assert older["memory"] == {"gan_diagnosis": {"fractions": [0.5, 0.5], "moved": [0.0]}}
+    assert checked(saved)["memory"] == {}
 
 
 def changed(state: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
