@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from genlab.data.datasets.mnist import MNIST, FashionMNIST
 from genlab.errors import ConfigError, DataError
 from genlab.evaluation import extraction
-from genlab.evaluation.extraction import choose_extractor, features_of, shipped
+from genlab.evaluation.extraction import choose_extractor, features_of, in_parts, shipped
 from genlab.evaluation.extractors import inception
 from genlab.evaluation.extractors.classifiers import WEIGHTS, SmallClassifier, to_28
 from genlab.evaluation.extractors.pixels import Pixels
@@ -138,3 +138,23 @@ def test_features_of_data_are_remembered_by_bytes_extractor_and_rows(monkeypatch
         path.write_bytes(path.read_bytes()[:100])
     assert torch.equal(features_of(Counting(), split), found)  # a damaged memory is made again
     assert sum(calls) == 180
+
+
+def test_parts_are_put_together_in_order() -> None:
+    sizes = []
+
+    def network(part: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(part))
+        return part.flatten(1)
+
+    images = torch.rand(11, 1, 2, 2)
+    assert torch.equal(in_parts(network, images, 4), images.flatten(1))
+    assert sizes == [4, 4, 3]
+
+
+def test_inceptions_images_are_in_its_range_and_size_in_three_channels() -> None:
+    gray = torch.rand(2, 1, 8, 8).round()  # bicubic resizing overshoots at edges
+    found = inception.enlarged(gray)
+    assert found.shape == (2, 3, 299, 299)
+    assert found.aminmax() == (-1, 1)
+    assert torch.equal(found[:, 0], found[:, 2])

@@ -6,14 +6,12 @@ published FID: its figures compare models within genlab.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from genlab.evaluation.extraction import in_parts
 from genlab.nn.pretrained.efficientnet_lite0 import SIDE, WEIGHTS, EfficientNetLite0
 from genlab.registry import EXTRACTORS
-
-CPU_BATCH = 16  # images whose activations stay in a core's cache: 1.5 times as fast as 64
 
 
 @EXTRACTORS("efficientnet_lite0")
@@ -32,9 +30,7 @@ class EfficientNetFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in [0, 1] to features (N, 1280), float32."""
-        images = images.float()
-        parts = images.split(CPU_BATCH) if images.device.type == "cpu" else [images]
-        return torch.cat([self.network.features(enlarged(part)) for part in parts])
+        return in_parts(lambda part: self.network.features(enlarged(part.float())), images)
 
 
 def enlarged(images: Tensor) -> Tensor:

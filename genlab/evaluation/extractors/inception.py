@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from genlab.errors import DataError
+from genlab.evaluation.extraction import in_parts
 from genlab.registry import EXTRACTORS
 from genlab.utils.files import file_sha256, size_text
 from genlab.utils.paths import data_roots
@@ -57,15 +58,19 @@ class Inception(nn.Module):
                 f"{path} is too long for Inception's weights", f"at most {size_text(LONGEST)}", "fetch it again"
             )
         self.digest = file_sha256(path)
-        self.network = network(_read(path), path)
+        self.network = network(_read(path), path).to(memory_format=torch.channels_last)
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in [0, 1] to features (N, 2048)."""
-        images = images.to(torch.float32).expand(-1, 3, -1, -1)
-        if images.shape[2:] != (SIDE, SIDE):
-            images = interpolate(images, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
-        return self.network(2 * images - 1)
+        return in_parts(lambda part: self.network(enlarged(part.float())), images)
+
+
+def enlarged(images: Tensor) -> Tensor:
+    """Images (N, 1 or 3, H, W) in [0, 1] as (N, 3, 299, 299) in [-1, 1]."""
+    if images.shape[2:] != (SIDE, SIDE):
+        images = interpolate(images, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+    return (2 * images - 1).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -57,8 +57,8 @@ class EfficientNetLite0(nn.Module):
     def outputs(self, images: Tensor, wanted: Sequence[int]) -> list[Tensor]:
         """The outputs of the stages `wanted`, in ascending order; images (N, 1 or 3, H, W) in [0, 1]."""
         found = []
-        x = (images.expand(-1, 3, -1, -1) * 255 - 127) / 128  # as in training
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = x.mul(255 / 128).sub_(127 / 128)  # (255 x − 127) / 128, as in training
         for index, stage in enumerate(self.stages[: max(wanted) + 1]):
             x = stage(x)
             if index in wanted:
