@@ -7,8 +7,10 @@ Importing this module loads neither Hydra nor torch.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,7 @@ class Composer:
 
     def __init__(self, config_dirs: Sequence[str] = (), plugins: Sequence[str] = (), device: str | None = None) -> None:
         self.plugins, self.device = list(plugins), device
+        _find(plugins)
         self.folders = [search_path(), *private_folders(config_dirs)]
         self.groups = overrides.groups(self.folders)
         self._hydra = hydra_compose.Composer(self.folders, self.groups)
@@ -95,6 +98,14 @@ class Composer:
             flags([str(folder) for folder in self.folders[1:]], self.plugins, self.device),
             choices,
         )
+
+
+def _find(plugins: Sequence[str]) -> None:
+    """ConfigError for a plug-in of no installed package: without it, the names that it registers look unknown."""
+    for name in plugins:
+        package = name.partition(".")[0]
+        if not package or (package not in sys.modules and find_spec(package) is None):  # imports nothing
+            raise ConfigError(f"there is no plug-in '{name}'", "--plugin", "install it or put its folder on PYTHONPATH")
 
 
 def check(config: Mapping[str, Any]) -> dict[str, Any]:

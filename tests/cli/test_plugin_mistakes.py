@@ -85,3 +85,9 @@ def test_a_plugin_model_without_a_file_is_not_taken_for_another(
     assert f"unknown model '{name}'" in said
     assert f"needs a file too: model/{name}.yaml in a folder of --config-dir" in said
     assert "did you mean" not in said
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.at.all", "", ".relative"])
+def test_a_missing_plugin_is_named_before_what_it_would_register(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["train", "--plugin", name, "model=its_model"]) == 2
+    assert f"there is no plug-in '{name}'; --plugin;" in capsys.readouterr().err
