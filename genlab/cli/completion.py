@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +86,29 @@ def _possible(words: list[str], last: str) -> list[str]:
         return flags + _overrides(words, last)
     if name == "bench":
         return flags + (_bench_options(words, last) if words else list(options("workload", [_folder()])))
-    if name == "list":
-        return flags + list(KINDS)
-    if name == "completion":
-        return flags + list(SCRIPTS)
-    if name in ("runs", "doctor"):
-        return flags
+    if name in NAMES:
+        return flags + NAMES[name]()
     if name == "eval" and words and last.startswith("evaluator"):
         return [each for each in _overrides(["evaluator=objective", *words[1:]], last) if each.startswith("evaluator")]
     return flags + (_run_options(name, words[0], last) if words else _runs())
+
+
+def _claims() -> list[str]:
+    """Sections of the results, and their runs."""
+    from genlab.workflows.reproduce.claims import load
+
+    parts = load()
+    return [*parts, *(run for part in parts.values() for run in part.runs)]
+
+
+# what commands take that name neither a run nor overrides
+NAMES: dict[str, Callable[[], list[str]]] = {
+    "list": lambda: list(KINDS),
+    "completion": lambda: list(SCRIPTS),
+    "reproduce": _claims,
+    "runs": list,
+    "doctor": list,
+}
 
 
 def _actions(name: str) -> dict[str, argparse.Action]:

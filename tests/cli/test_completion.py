@@ -71,6 +71,11 @@ def test_runs_and_their_options(tmp_path: Path) -> None:
     assert candidates("genlab eval last evaluator.objective.b") == ["evaluator.objective.batch_size="]
 
 
+def test_claims() -> None:
+    assert candidates("genlab reproduce li") == ["linear", "linear_ae_mnist"]
+    assert candidates("genlab reproduce --all") == ["--all-cheap"]
+
+
 def test_the_bench() -> None:
     assert candidates("genlab bench vae_c") == ["vae_conv64"]
     assert candidates("genlab bench dcgan64 ba") == ["batch="]
