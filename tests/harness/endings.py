@@ -15,7 +15,9 @@ from pathlib import Path
 from tests.support import processes
 
 SPACE = 3 * 2**30  # bytes of address space that a command may add to those of this process
-MEMORY = 2**30  # bytes of memory that a command may use, those of the imported libraries included
+# bytes of memory that a command may use: a third are the imported libraries, the rest the decoder of the largest image
+# that is read, 50 million pixels
+MEMORY = 5 * 2**28
 PROCESSOR = 200  # seconds of processor time: more is endless
 PATIENCE = 1200  # seconds: a command that sleeps for so long waits for what never comes
 LONGEST = 1500  # characters of a message
