@@ -16,12 +16,14 @@ from genlab.data.dataset import Files, Form, OnError, Source, StoredDataset, Zip
 from genlab.data.store.encoded import open_zip
 from genlab.errors import DataError
 from genlab.registry import DATASETS, PositiveInt
+from genlab.utils.files import size_text
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES = "list_attr_celeba.txt"
 PARTITION = "list_eval_partition.txt"
 PARTS = ("train", "valid", "test")  # 0, 1, 2 in the partition file
 CROP = 178  # the aligned images are 178x218: the whole width
+LONGEST = 2**27  # bytes of a list: the longer one has 26 MB
 
 
 @DATASETS("celeba")
@@ -88,6 +90,8 @@ def _encoded(images: Path, entries: list[str]) -> Files | Zip:
 def _lines(path: Path) -> Iterator[list[str]]:
     """The words of each line, one line at a time: all of them would be eight million strings."""
     try:
+        if path.stat().st_size > LONGEST:
+            raise DataError(f"{path} is too long for a list", f"at most {size_text(LONGEST)}", "download it again")
         with path.open(encoding="ascii") as file:
             for line in file:
                 yield line.split()

@@ -86,6 +86,13 @@ def test_a_subset_of_celeba_keeps_its_rows_and_carves_splits_it_lacks(tmp_path: 
     assert [len(data.split(name)) for name in ("train", "valid", "test")] == [3, 1, 1]
 
 
+@pytest.mark.parametrize("name", ["list_attr_celeba.txt", "list_eval_partition.txt"])
+def test_a_list_of_celeba_without_end_is_not_read(tmp_path: Path, name: str) -> None:
+    os.truncate(synthetic.celeba(tmp_path) / name, 2**34)  # takes no room on the disk
+    with pytest.raises(DataError, match=rf"{name} is too long for a list; at most 134.2 MB"):
+        CelebA(root=str(tmp_path)).prepare()
+
+
 @pytest.mark.parametrize("name", ["list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba.zip"])
 def test_celeba_says_which_file_goes_where(tmp_path: Path, name: str) -> None:
     home = synthetic.celeba(tmp_path, zipped=True)
