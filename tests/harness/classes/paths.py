@@ -74,7 +74,7 @@ ODD: dict[str, str] = {
     "a socket": "socket{}", "a broken link": "broken{}", "a loop of links": "loop{}", "within a loop": "loop{}/x{}",
     "below a file": "file/x{}", "empty": "", "a blank": " ", "a folder for a file": "folder{}",
     "a file for a folder": "file{}",
-    "in a read-only folder": "readonly/x{}", "a read-only folder": "readonly{}", "in a process": "/proc/self/x{}",
+    "in a read-only folder": "readonly/x{}", "a read-only folder": "readonly{}",
     "the root": "/",
     "a closed working folder": "x{}", "NUL": "a\0b{}",
 }  # fmt: skip
@@ -82,8 +82,8 @@ ODD: dict[str, str] = {
 FINE = {
     ("a folder for a file", "write folder"), ("a folder for a file", "read folder"),
     ("a read-only folder", "read folder"),
-    ("a broken link", "write file"), ("a broken link", "write folder"), ("a file for a folder", "write file"),
-    ("the root", "read folder"),
+    ("a broken link", "write file"), ("a broken link", "write folder"), ("of no permission", "write file"),
+    ("a file for a folder", "write file"), ("the root", "read folder"),
 }  # fmt: skip
 
 
@@ -126,8 +126,10 @@ def trial(case: Case) -> str | None:
     pairs = [(name, kind) for name in OPTIONS for kind in ODD]
     name, kind = pairs[case.number * 101 % len(pairs)]  # neighbors differ in both
     option, path = OPTIONS[name], ODD[kind].replace("{}", OPTIONS[name].suffix)
-    if option.variable and path in ("", ODD["NUL"]):
+    if option.variable and (not path or "\0" in path):
         return None  # an empty variable is one that is not set; the other cannot be set
+    if kind == "the root" and option.use.startswith("write"):
+        return None  # it may be allowed: nothing is written outside
     os.chdir(case.folder)
     place(case.folder)
     run = trained.copied("vae", case.shared, case.folder)
