@@ -81,7 +81,7 @@ ODD: dict[str, str] = {
 # pairs that may succeed: what is odd for one use is right for another
 FINE = {
     ("a folder for a file", "write folder"), ("a folder for a file", "read folder"),
-    ("a read-only folder", "read folder"),
+    ("a read-only folder", "read folder"), ("a read-only folder", "write file"),  # with a suffix it is another name
     ("a broken link", "write file"), ("a broken link", "write folder"), ("of no permission", "write file"),
     ("a file for a folder", "write file"), ("the root", "read folder"),
 }  # fmt: skip
