@@ -29,7 +29,7 @@ class Moments(nn.Module):
         x = x.double()
         self.count += len(x)
         self.total += x.sum(0)
-        self.outer += x.T @ x
+        self.outer.addmm_(x.T, x)
 
     @property
     def mean(self) -> Tensor:
