@@ -31,7 +31,7 @@ class FaultClass:
 
     `trial` returns None if the promise held, else what went wrong in one line; an exception is a failure too, except
     unittest.SkipTest, where this machine cannot try it. All that varies comes from the case's number and `rng`.
-    `short` is the number of trials in the quick test suite.
+    `short` is the number of trials in the quick test suite (tests/harness/test_short.py).
     """
 
     name: str

@@ -11,6 +11,7 @@ import os
 import random
 import signal
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.support.models import OTHERS, PRESETS
 from tests.support.processes import PATIENCE, fork, wait
 from tests.support.tiny_runs import draw_pairs, tiny
 
-KILLS = 10  # of each trial
+KILLS, REAL_KILLS = 10, 3  # of each trial
 MODELS = [*PRESETS, *OTHERS]
 VARIANTS = (
     ["trainer.precision=fp32"],
@@ -60,8 +61,8 @@ def killed_once(start: Start, words: list[str], calls: dict[str, int], seconds: 
     return code != 0
 
 
-def trial(start: Start, case: Case) -> str | None:
-    """Kill runs of one model YAML KILLS times in all."""
+def trial(start: Start, count: int, case: Case) -> str | None:
+    """Kill runs of one model YAML `count` times in all."""
     model, turn = MODELS[case.number % len(MODELS)], case.number // len(MODELS)
     variant = (case.number + turn) % len(VARIANTS)
     base = [*tiny(model, draw_pairs(case.shared / "pairs")), *COMMON, *VARIANTS[variant], *EVALUATORS.get(model, [])]
@@ -70,11 +71,11 @@ def trial(start: Start, case: Case) -> str | None:
     expected = whole(case, name, base, start, recorded(saving))
     calls: dict[str, Any] = json.loads(saving.read_text()) if start is fork else {}
     kills = runs = 0
-    while kills < KILLS:
+    while kills < count:
         runs += 1
         run = case.folder / f"run-{runs}"
         words = ["train", *base, f"hydra.run.dir={run}"]
-        while kills < KILLS and killed_once(start, words, calls, expected["seconds"], case.rng):
+        while kills < count and killed_once(start, words, calls, expected["seconds"], case.rng):
             kills += 1
         failure = resumed(case, base, run, expected, start)
         if failure:
@@ -84,6 +85,8 @@ def trial(start: Start, case: Case) -> str | None:
 
 PROMISE = "a killed run resumes by itself and ends with the same bits and metrics"
 FAULTS = [
-    FaultClass("kills", PROMISE, 100 * len(MODELS), lambda case: trial(fork, case), KILLS, short=2),
-    FaultClass("kills-command", f"{PROMISE}: the real command", 60, lambda case: trial(real, case), KILLS, short=1),
+    FaultClass("kills", PROMISE, 100 * len(MODELS), partial(trial, fork, KILLS), KILLS, short=2),
+    FaultClass(
+        "kills-command", f"{PROMISE}: the real command", 60, partial(trial, real, REAL_KILLS), REAL_KILLS, short=1
+    ),
 ]

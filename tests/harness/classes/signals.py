@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 from tests.harness import hooks
@@ -56,8 +57,8 @@ def inside(case: Case) -> str | None:
 
 PROMISE = "SIGTERM and Ctrl-C end with 143 and 130, and the run resumes to the same end"
 FAULTS = [
-    FaultClass("signals", PROMISE, 300, lambda case: outside(fork, case)),
+    FaultClass("signals", PROMISE, 300, partial(outside, fork)),
     FaultClass("signals-inside", f"{PROMISE}: in a step, an evaluation, a save", 200, inside),
     FaultClass("signals-command", f"{PROMISE}: the real command, start-up included", 500,
-               lambda case: outside(real, case), short=1),
+               partial(outside, real), short=1),
 ]  # fmt: skip
