@@ -119,6 +119,8 @@ class Session:
         record = runtime.broadcast(record | self.folder.record if self.folder else None)  # read under the lock
         resume_check.refuse_changes(path, stored, config, record, runtime, self.allow_change)
         if record["status"] == "done" and config["trainer"] == stored["trainer"]:
+            if self.folder:
+                self.folder.own.sweep()  # it may have been killed while it wrote its report
             self.finished = _finished(path, record, runtime)
             return
         found = resume_check.newest(path, runtime)

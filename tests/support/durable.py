@@ -64,7 +64,7 @@ def hooked(patch: pytest.MonkeyPatch, hook: Callable[[str, str], None]) -> None:
         original = getattr(os, name)
 
         def replacement(*args: Any, _name: str = name, _original: Any = original, **kwargs: Any) -> Any:
-            if _name == "open" and not args[1] & os.O_CREAT:
+            if (_name == "open" and not args[1] & os.O_CREAT) or args[0] in (1, 2):  # the streams
                 return _original(*args, **kwargs)
             hook("before", _name)
             if _name == "write" and args[0] not in halved:

@@ -87,6 +87,6 @@ PROMISE = "a killed run resumes by itself and ends with the same bits and metric
 FAULTS = [
     FaultClass("kills", PROMISE, 100 * len(MODELS), partial(trial, fork, KILLS), KILLS, short=2),
     FaultClass(
-        "kills-command", f"{PROMISE}: the real command", 60, partial(trial, real, REAL_KILLS), REAL_KILLS, short=1
+        "kills_command", f"{PROMISE}: the real command", 60, partial(trial, real, REAL_KILLS), REAL_KILLS, short=1
     ),
 ]

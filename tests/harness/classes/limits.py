@@ -72,8 +72,8 @@ def mount(folder: Path, size: int, again: bool = False) -> None:
 
 FAULTS = [
     FaultClass(
-        "full-files", "a file that may not grow ends the run with 5; it resumes to the same end", 150, file_size
+        "full_files", "a file that may not grow ends the run with 5; it resumes to the same end", 150, file_size
     ),
-    FaultClass("full-disk", "a full disk ends the run with 5; it resumes to the same end", 100, small_disk),
+    FaultClass("full_disk", "a full disk ends the run with 5; it resumes to the same end", 100, small_disk),
     FaultClass("descriptors", "too few descriptors end the run with 5; it resumes to the same end", 50, descriptors),
 ]

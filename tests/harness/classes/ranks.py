@@ -82,5 +82,5 @@ def gone(pid: int) -> bool:
 PROMISE = "one of two ranks is killed: all end, and the run resumes to the same end"
 FAULTS = [
     FaultClass("ranks", PROMISE, 60, forked, short=1),
-    FaultClass("ranks-command", f"{PROMISE}: trainer.devices=2", 20, launched, short=0),
+    FaultClass("ranks_command", f"{PROMISE}: trainer.devices=2", 20, launched, short=0),
 ]

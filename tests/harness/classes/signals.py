@@ -58,7 +58,7 @@ def inside(case: Case) -> str | None:
 PROMISE = "SIGTERM and Ctrl-C end with 143 and 130, and the run resumes to the same end"
 FAULTS = [
     FaultClass("signals", PROMISE, 300, partial(outside, fork)),
-    FaultClass("signals-inside", f"{PROMISE}: in a step, an evaluation, a save", 200, inside),
-    FaultClass("signals-command", f"{PROMISE}: the real command, start-up included", 500,
+    FaultClass("signals_inside", f"{PROMISE}: in a step, an evaluation, a save", 200, inside),
+    FaultClass("signals_command", f"{PROMISE}: the real command, start-up included", 500,
                partial(outside, real), short=1),
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import unittest
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def half(path: Path) -> bool:
 
 def files(folder: Path) -> list[str]:
     """What lies below a folder, without temporary files of killed commands and what is named after a date."""
-    return [name for name in everything(folder) if "/." not in f"/{name}" and "/seen/" not in name]
+    return [name for name in everything(folder) if "/." not in f"/{name}" and not re.search("/seen/|tfevents", name)]
 
 
 def inside(folder: Path, action: Callable[[], object]) -> Before:
