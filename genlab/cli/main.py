@@ -15,6 +15,7 @@ from genlab.cli import COMMANDS, load_command
 from genlab.distributed import cpu_threads
 from genlab.errors import ConfigError, nearest
 from genlab.utils.exit_codes import ExitCode
+from genlab.utils.signals import Interrupted
 from genlab.utils.terminal import echo, open_streams
 
 HELP = """\
@@ -49,10 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal without Greek letters
     words = [argument for argument in arguments if argument != "--debug"]
-    with ExitCode(debug) as exit:
-        command = _command(words)
-        if command is not None:
-            exit.code = int(command.run(command.parser().parse(words[1:])) or 0)
+    exit = ExitCode(debug)
+    try:
+        with exit:
+            command = _command(words)
+            if command is not None:
+                exit.code = int(command.run(command.parser().parse(words[1:])) or 0)
+    except Interrupted as late:  # between the end of the command and that of `with`
+        exit.end(late)
     return exit.code
 
 

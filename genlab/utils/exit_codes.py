@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from typing import Any
 
 from genlab.errors import (
     LAUNCHED,
@@ -30,21 +31,36 @@ RESERVE = 8 * 2**20  # bytes of address space; untouched, they take no memory
 class ExitCode:
     """How a command ends: an exception becomes its documented code, and one line on stderr.
 
-    `debug` prints the traceback too. Until a run takes over, SIGTERM and Ctrl-C stop it at once.
+    `debug` prints the traceback too. Until a run takes over, SIGTERM and Ctrl-C stop it at once; when it has ended,
+    they are ignored until that is reported.
     """
 
     def __init__(self, debug: bool = False) -> None:
         self.debug, self.code = debug, 0
         self._reserve: bytearray | None = bytearray(RESERVE)
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> ExitCode:
         forget_interrupt()
         with contextlib.suppress(ValueError):  # only the main thread may; a run replaces this by its own while it lasts
             for each in SIGNALS:
-                signal.signal(each, lambda signum, frame: interrupt(signum))
+                self._before[each] = signal.signal(each, lambda signum, frame: interrupt(signum))
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        for each in (
+            *self._before,
+            *self._before,
+        ):  # twice: a signal that has just come is raised in place of the first
+            with contextlib.suppress(Interrupted):
+                signal.signal(each, signal.SIG_IGN)
+        self.end(error)
+        for each, handler in self._before.items():
+            signal.signal(each, handler)
+        return True
+
+    def end(self, error: BaseException | None) -> None:
+        """Report how the command ended; sets `code`."""
         self._reserve = None  # free what reporting an exhausted memory needs
         if error is None:
             try:
@@ -57,7 +73,6 @@ class ExitCode:
             if self.debug:
                 echo(*"".join(traceback.format_exception(error)).splitlines(), err=True)
             self.code = _report(as_interrupt(error) or error, self.debug)
-        return True
 
 
 def _report(error: BaseException, debug: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shlex
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from genlab.checkpoint.manager import Checkpoints
 from genlab.engine.trainer import Trainer
+from genlab.utils.exit_codes import ExitCode
 from genlab.utils.signals import Interrupted, StopRequest
 from genlab.workflows.build import load_registry
 from tests.support.processes import wait
@@ -70,6 +72,20 @@ def test_a_signal_that_a_library_swallows_stops_the_run_before_its_first_step() 
     assert caught.value.signum == signal.SIGTERM
     with StopRequest() as later:
         later.arm()  # the next run of this process is asked for nothing
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_a_command_ends_changes_nothing(signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting(io.StringIO):
+        def flush(self) -> None:
+            signal.raise_signal(signum)
+
+    before = signal.getsignal(signum)
+    monkeypatch.setattr(sys, "stdout", Interrupting())
+    with ExitCode() as ending:
+        ending.code = 8
+    assert ending.code == 8
+    assert signal.getsignal(signum) is before
 
 
 def test_a_signal_that_is_swallowed_before_the_run_takes_over_stops_it_too(tmp_path: Path) -> None:
