@@ -45,8 +45,10 @@ def genlab(target: Path, folder: Path, *words: str) -> str:
 
 def test_the_wheel_holds_all_that_a_run_needs(target: Path) -> None:
     repository = {path.relative_to(ROOT / "configs") for path in (ROOT / "configs").rglob("*.yaml")}
-    assert {path.relative_to(target / "genlab" / "configs") for path in target.rglob("*.yaml")} == repository
-    for name in ("py.typed", "reports/html_page.css", "evaluation/extractors/weights/mnist.safetensors"):
+    packed = target / "genlab" / "configs"
+    assert {path.relative_to(packed) for path in packed.rglob("*.yaml")} == repository
+    for name in ("py.typed", "reports/html_page.css", "evaluation/extractors/weights/mnist.safetensors",
+                 "workflows/reproduce/claims/vae.yaml", "workflows/reproduce/ledger.json"):  # fmt: skip
         assert (target / "genlab" / name).is_file()
     assert {path.name.partition("-")[0] for path in target.iterdir()} == {"genlab"}  # no tests, no benchmarks
 

@@ -10,6 +10,8 @@ import pytest
 
 from genlab.cli import main
 from genlab.runs import provenance
+from genlab.sweep import runner
+from genlab.sweep.jobs import fork
 from genlab.workflows.reproduce import runs
 from genlab.workflows.reproduce.ledger import Ledger
 from tests.support.commands import Refused, said
@@ -42,6 +44,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     Path("claims/part.yaml").write_text(CLAIMS)
     monkeypatch.setattr(runs, "run_genlab", run_genlab)
     monkeypatch.setattr(provenance, "git_state", lambda folder: {"commit": "a" * 40, "dirty": False})
+    monkeypatch.setattr(runner, "_starter", lambda: fork)  # a new interpreter would not know the line above
     return found
 
 

@@ -232,9 +232,9 @@ def test_cfg_job_prints_what_would_run(capsys: pytest.CaptureFixture[str], tmp_p
 
 
 def test_plugins_and_the_device_are_flags() -> None:
-    composed = compose.compose(["seed=3"], plugins=["a", "b.c"], device="cpu")
-    assert (composed.plugins, composed.config["trainer"]["device"]) == (["a", "b.c"], "cpu")
-    assert composed.words() == ["--plugin", "a", "--plugin", "b.c", "--device", "cpu", "seed=3"]
+    composed = compose.compose(["seed=3"], plugins=["json", "xml.dom"], device="cpu")
+    assert (composed.plugins, composed.config["trainer"]["device"]) == (["json", "xml.dom"], "cpu")
+    assert composed.words() == ["--plugin", "json", "--plugin", "xml.dom", "--device", "cpu", "seed=3"]
 
 
 def test_a_stored_configuration_changed() -> None:
