@@ -43,35 +43,42 @@ class Checkpoints:
         self._run = OwnFolder(self.folder.parent)
         self.keep = keep
         self._good: set[int] = set()  # steps known to verify: saved or read by this process
+        self._unevaluated: set[int] = set()  # those of them whose evaluations were due when they were saved
 
     def save(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
         """Commit a checkpoint, then delete what is older than the newest `keep`. Returns its folder.
 
-        A state is a function of its step: if a good checkpoint of `step` is there, it stays and nothing is written.
+        A state is a function of its step: if a good checkpoint of `step` is there, it stays and nothing is written,
+        unless that one was saved before the evaluations of its step.
         `tensors` are contiguous CPU tensors (`pack` gives such). ResourceError if the disk is full or fails; the
         earlier checkpoints are intact then, and no temporary file is left. ResourceError too if the run's folder has
         been removed or moved, CheckpointError if a link has taken the place of `folder`.
         """
         final = self.folder / folder_name(step)
-        if self._is_good(step):
+        if self._is_good(step) and step not in self._unevaluated:
             return final
-        temporary = self.folder / f"{TEMPORARY}{final.name}"
+        temporary, trash = self.folder / f"{TEMPORARY}{final.name}", self.folder / f"{TRASH}{final.name}"
         try:
             self._make_folder()
             _remove(temporary)
             os.mkdir(temporary)
             write(temporary, step, tensors, state)
-            if os.path.lexists(final):  # damaged, as just seen
-                self._discard(final)
+            _remove(trash)
+            if os.path.lexists(final):  # damaged, or without its evaluations
+                os.rename(final, trash)
             os.rename(temporary, final)
             fsync_folder(self.folder)
+            _remove(trash)
         except BaseException as error:
+            with contextlib.suppress(OSError):
+                if not os.path.lexists(final):
+                    os.rename(trash, final)
             with contextlib.suppress(OSError):
                 _remove(temporary)
             if isinstance(error, OSError):
                 raise _save_error(error, final, sum(tensor.nbytes for tensor in tensors.values())) from error
             raise
-        self._good.add(step)
+        self._know(step, state)
         self._delete_old(step)
         return final
 
@@ -93,7 +100,7 @@ class Checkpoints:
                 continue
             if bad:
                 _warn(f"skipped damaged checkpoint {', '.join(bad)}; resuming from {name}")
-            self._good.add(loaded.step)
+            self._know(loaded.step, loaded.state)
             return loaded
         if bad:
             raise CheckpointError(
@@ -102,6 +109,12 @@ class Checkpoints:
                 "restore one from a copy, or start a new run in another folder",
             )
         return None
+
+    def _know(self, step: int, state: Mapping[str, Any]) -> None:
+        self._good.add(step)
+        self._unevaluated.discard(step)
+        if state.get("due"):
+            self._unevaluated.add(step)
 
     def steps(self) -> list[int]:
         """Steps of which there is a checkpoint, good or bad, in order."""

@@ -151,8 +151,10 @@ class Trainer:
         self._agreement = Agreement(self.runtime, self.step)
         self._clock.go()
         try:
-            self._evaluate()  # evaluators that had failed when this step was saved
-            self._clock.go()
+            if self._due:  # evaluators that had failed, or had not ended, when this step was saved
+                self._evaluate()
+                self._keep()
+                self._clock.go()
             while self.step < self.total:
                 self._after_step(self.train_step())
                 if watch(self.step) and self.step < self.total:

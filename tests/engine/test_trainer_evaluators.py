@@ -179,7 +179,8 @@ def test_a_kill_during_the_last_evaluations_repeats_no_record(
     monkeypatch.setattr("genlab.engine.trainer.AT_RISK", -1.0)
     words = ["evaluator=[objective,active_units]", "trainer.steps=4", "evaluator.objective.every=null"]
     make = functools.partial(make_trainer, "vae", *words, "evaluator.active_units.every=null")
-    _, whole = trained(make, tmp_path / "whole")
+    ended, whole = trained(make, tmp_path / "whole")
+    assert ended.state["due"] == []  # the state before the evaluations is replaced by that after them
     done: list[Evaluator] = []
 
     def evaluate_once(evaluator: Evaluator, *arguments: Any, **named: Any) -> Any:
@@ -192,7 +193,9 @@ def test_a_kill_during_the_last_evaluations_repeats_no_record(
         context.setattr("genlab.engine.trainer.evaluate", evaluate_once)
         with pytest.raises(KeyboardInterrupt):
             train_in(tmp_path / "killed", make())
-    assert trained(make, tmp_path / "killed")[1] == whole
+    resumed, rows = trained(make, tmp_path / "killed")
+    assert rows == whole
+    assert resumed.state == ended.state
     assert len(whole) == 4 + 2
 
 
