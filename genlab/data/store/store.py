@@ -62,7 +62,10 @@ def obtain(
     digest = json_hash({"format": FORMAT, **key})
     path = cache_folder() / "store" / f"{name}-{key.get('size') or 'native'}-{digest[:16]}"
     with contextlib.suppress(Damaged, FileNotFoundError):
-        return _open(path, verify)
+        found = _open(path, verify)
+        with contextlib.suppress(OSError):  # of a process that was killed just before it removed it
+            decoding.journal(path / "images.npy").unlink(missing_ok=True)
+        return found
     with _disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with lock(path.with_suffix(".lock"), f"the {name} store"):

@@ -37,6 +37,14 @@ def test_it_is_built_once_and_read_afterwards(tmp_path: Path, fresh: Path, monke
     assert not [path for path in (fresh / "store").iterdir() if path.name.startswith(".")]
 
 
+def test_the_journal_of_a_build_killed_at_its_end_is_removed(tmp_path: Path, fresh: Path) -> None:
+    folder(tmp_path).open(CPU)
+    left = decoding.journal(stores(fresh)[0] / "images.npy")
+    left.write_text("")
+    folder(tmp_path).open(CPU)
+    assert not left.exists()
+
+
 def test_the_build_says_how_fast_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     with store_progress() as show:
         for done in (30, 60, 120):
