@@ -26,7 +26,7 @@ from genlab.utils.terminal import say
 __all__ = ["Checkpoints", "HasStateDict", "Loaded", "check_space", "non_finite", "pack",
            "read", "unpack"]  # fmt: skip
 
-TEMPORARY, TRASH = ".tmp-", ".trash-"
+TEMPORARY, TRASH, REPLACED = ".tmp-", ".trash-", ".replaced-"
 
 
 class Checkpoints:
@@ -57,28 +57,28 @@ class Checkpoints:
         final = self.folder / folder_name(step)
         if self._is_good(step) and step not in self._unevaluated:
             return final
-        temporary, trash = self.folder / f"{TEMPORARY}{final.name}", self.folder / f"{TRASH}{final.name}"
+        temporary, replaced = (self.folder / f"{prefix}{final.name}" for prefix in (TEMPORARY, REPLACED))
         try:
             self._make_folder()
             _remove(temporary)
             os.mkdir(temporary)
             write(temporary, step, tensors, state)
-            _remove(trash)
+            _remove(replaced)
             if os.path.lexists(final):  # damaged, or without its evaluations
-                os.rename(final, trash)
+                os.rename(final, replaced)
             os.rename(temporary, final)
             fsync_folder(self.folder)
-            _remove(trash)
+            _remove(replaced)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 if not os.path.lexists(final):
-                    os.rename(trash, final)
+                    os.rename(replaced, final)
             with contextlib.suppress(OSError):
                 _remove(temporary)
             if isinstance(error, OSError):
                 raise _save_error(error, final, sum(tensor.nbytes for tensor in tensors.values())) from error
             raise
-        self._know(step, state)
+        self._mark_good(step, state)
         self._delete_old(step)
         return final
 
@@ -100,7 +100,7 @@ class Checkpoints:
                 continue
             if bad:
                 _warn(f"skipped damaged checkpoint {', '.join(bad)}; resuming from {name}")
-            self._know(loaded.step, loaded.state)
+            self._mark_good(loaded.step, loaded.state)
             return loaded
         if bad:
             raise CheckpointError(
@@ -110,7 +110,7 @@ class Checkpoints:
             )
         return None
 
-    def _know(self, step: int, state: Mapping[str, Any]) -> None:
+    def _mark_good(self, step: int, state: Mapping[str, Any]) -> None:
         self._good.add(step)
         self._unevaluated.discard(step)
         if state.get("due"):
@@ -121,8 +121,16 @@ class Checkpoints:
         return [step for step in map(step_of, self._entries()) if step is not None]
 
     def sweep(self) -> int:
-        """Delete half-written and half-deleted checkpoints of a killed process; returns their number."""
-        leftovers = [name for name in self._names() if name.startswith((TEMPORARY, TRASH))]
+        """Delete half-written and half-deleted checkpoints of a killed process; returns their number.
+
+        One that was about to be replaced returns to its place.
+        """
+        names = self._names()
+        for name in [name for name in names if name.startswith(REPLACED)]:
+            if name.removeprefix(REPLACED) not in names:
+                with contextlib.suppress(OSError):
+                    os.rename(self.folder / name, self.folder / name.removeprefix(REPLACED))
+        leftovers = [name for name in self._names() if name.startswith((TEMPORARY, TRASH, REPLACED))]
         for name in leftovers:
             with contextlib.suppress(OSError):
                 _remove(self.folder / name)

@@ -66,7 +66,8 @@ def evaluated(record: dict[str, Any]) -> str:
         return "-"
     first = min(results, key=lambda each: (-each["protocol"]["step"], bool(each["protocol"]["options"])))
     name, value = next(iter(first["metrics"].items()))
-    text = f"{first['protocol']['split']}/{name} {'not finite' if value is None else f'{value:.4g}'}"
+    title = "/".join(filter(None, (first["protocol"]["split"], name)))
+    text = f"{title} {'not finite' if value is None else f'{value:.4g}'}"
     step = first["protocol"]["step"]
     at = "" if step == record.get("step") else f" (step {step})"
     return f"{text}{at}{f' +{len(results) - 1}' if len(results) > 1 else ''}"

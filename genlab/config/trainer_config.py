@@ -33,7 +33,7 @@ class TrainerConfig:
     compile: bool = False
     cuda_graphs: bool = True
     deterministic: bool = False
-    threads: Annotated[int, Gt(0), Lt(4096)] | Literal["auto"] = "auto"
+    threads: Annotated[int, Gt(0), Lt(4096)] | Literal["auto"] | None = "auto"  # None: auto, in older runs
 
     def total(self, per_epoch: float) -> int:
         """Optimizer steps of the whole run; an epoch has `per_epoch` steps."""

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from genlab.utils.terminal import say
 
-LIMIT = "OMP_NUM_THREADS"
+GIVEN = "OMP_NUM_THREADS"  # the user's own number
+DIVIDED = "GENLAB_THREADS"  # of a process that genlab started beside others
 SPINS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}  # a few microseconds, then sleep
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 SHORTEST, LONGEST = 0.2, 60  # seconds of observation that say something about now
@@ -50,14 +51,15 @@ START = Usage.now()
 
 
 def choose(limit: int, repeatable: bool = False) -> int:
-    """Threads for this process: OMP_NUM_THREADS, where it is set, else the cores that others leave free, 1 to `limit`.
+    """Threads for this process: OMP_NUM_THREADS, where it is set, or its part of the cores if genlab started several
+    processes; else the cores that others leave free, from 1 to `limit`.
 
     Observed since the process started, so that it costs no time; over a fifth of a second if that is too long ago.
     `repeatable`: the same number at every start, so `limit`: it decides the order of sums, and so the last digits.
     """
-    given = os.environ.get(LIMIT, "")
-    if given.isdecimal() and int(given):
-        return int(given)
+    settled = _number(GIVEN) or _number(DIVIDED)
+    if settled:
+        return settled
     before, now = START, Usage.now()
     if repeatable or before is None or now is None:
         return limit
@@ -77,20 +79,29 @@ def free_cores(before: Usage, after: Usage, limit: int) -> int:
     return max(1, min(limit, round(free)))
 
 
-def share(processes: int) -> dict[str, str]:
+def thread_environment(processes: int) -> dict[str, str]:
     """The environment of one of several `processes` that start together, so that they divide the cores."""
     from genlab.utils.subprocesses import cores  # here: `genlab --help` need not load it
 
-    return {LIMIT: os.environ.get(LIMIT) or str(max(1, cores() // max(1, processes)))}
+    if processes < 2:
+        return {}
+    return {DIVIDED: str(max(1, (_number(DIVIDED) or cores()) // processes))}
 
 
 @contextlib.contextmanager
-def shared(processes: int) -> Iterator[None]:
+def divided_threads(processes: int) -> Iterator[None]:
     """What this process starts meanwhile is one of `processes`."""
-    before = os.environ.get(LIMIT)
-    os.environ.update(share(processes))
+    before = os.environ.get(DIVIDED)
+    os.environ.update(thread_environment(processes))
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[LIMIT]
+        os.environ.pop(DIVIDED, None)
+        if before is not None:
+            os.environ[DIVIDED] = before
+
+
+def _number(variable: str) -> int:
+    """The positive number in an environment variable, or 0."""
+    value = os.environ.get(variable, "")
+    return int(value) if value.isdecimal() else 0

@@ -81,7 +81,7 @@ def free_port() -> Iterator[int]:
 def environment(rank: int, count: int, port: int) -> dict[str, str]:
     return {
         **os.environ,
-        **cpu_threads.share(count),
+        **cpu_threads.thread_environment(count),
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(count),

@@ -63,7 +63,7 @@ def values(seeds: Sequence[Metrics]) -> Iterator[tuple[str, str]]:
             continue
         found = [each for metrics in seeds if (each := metrics.get(name)) is not None]
         if len(found) == len(seeds):
-            yield name, f"{number(statistics.fmean(found))}{_bar(name, first) or _spread(found)}"
+            yield name, f"{number(statistics.fmean(found))}{_spread(found) or _bar(name, first)}"
         else:
             yield name, "not finite"
 

@@ -70,7 +70,7 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, parallel: int) -> None:
         say(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already")
     _refuse_links(ledger.folder, waiting)
     running: dict[int, Child] = {}
-    with Watch(ledger.folder) as watch, cpu_threads.shared(min(parallel, len(waiting))):
+    with Watch(ledger.folder) as watch, cpu_threads.divided_threads(min(parallel, len(waiting))):
         start = _starter() if waiting else spawn
         try:
             while waiting or running:

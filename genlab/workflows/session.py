@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, TYPE_CHECKING
 
 from genlab.checkpoint import manager
 from genlab.checkpoint.async_writer import BackgroundLogger, Worker
@@ -72,7 +72,7 @@ class Job:
 def start_runtime(config: Mapping[str, Any], threads: int | None = None) -> Runtime:
     """Device, precision and ranks as the section `trainer` asks; `threads`, of a run that resumes, in place of auto."""
     keys = TrainerConfig(**config["trainer"])
-    count = threads if threads and keys.threads == "auto" else keys.threads
+    count: int | Literal["auto"] = keys.threads if isinstance(keys.threads, int) else threads or "auto"
     return runtimes.start(keys.device, keys.precision, keys.deterministic, count, keys.devices)
 
 
@@ -116,11 +116,12 @@ class Session:
         record = run_folder.read_record(path)
         runtime = start_runtime(config, record.get("threads"))
         self.folder = run_folder.RunFolder.open(path) if runtime.is_main else None
+        if self.folder:  # before any rank looks: a killed process may have left files
+            manager.Checkpoints(path / "ckpt").sweep()
+            self.folder.own.sweep()
         record = runtime.broadcast(record | self.folder.record if self.folder else None)  # read under the lock
         resume_check.refuse_changes(path, stored, config, record, runtime, self.allow_change)
         if record["status"] == "done" and config["trainer"] == stored["trainer"]:
-            if self.folder:
-                self.folder.own.sweep()  # it may have been killed while it wrote its report
             self.finished = _finished(path, record, runtime)
             return
         found = resume_check.newest(path, runtime)
@@ -187,8 +188,6 @@ class Session:
             return
         folder, job, trainer = self.folder, self.job, self.job.trainer
         keeper = manager.Checkpoints(self.path / "ckpt", job.config["checkpoint"]["keep"])
-        keeper.sweep()
-        folder.own.sweep()
         folder.update(steps=trainer.total)
         say(f"{'training in' if self.resumed_at is None else 'resuming in'} {self.path}")
         metadata = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}

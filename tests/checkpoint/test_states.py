@@ -45,6 +45,27 @@ def test_training_goes_on_to_the_bit(kind: str, tmp_path: Path) -> None:
         assert identical(dict(resumed[name].state_dict()), dict(whole[name].state_dict())), name
 
 
+def test_a_checkpoint_is_replaced_only_by_the_one_after_its_evaluations(tmp_path: Path) -> None:
+    def saved(due: list[str], mark: int) -> Checkpoints:
+        keeper = Checkpoints(tmp_path / "ckpt")
+        keeper.newest()
+        keeper.save(1, {}, {"due": due, "mark": mark})
+        return keeper
+
+    def mark(keeper: Checkpoints) -> Any:
+        found = keeper.newest()
+        return found and found.state["mark"]
+
+    assert mark(saved(["objective"], 0)) == 0
+    assert mark(saved([], 1)) == 1
+    assert mark(saved([], 2)) == 1
+    (tmp_path / "ckpt" / "step-00000001").rename(tmp_path / "ckpt" / ".replaced-step-00000001")  # killed in between
+    keeper = Checkpoints(tmp_path / "ckpt")
+    assert keeper.sweep() == 0
+    assert mark(keeper) == 1
+    assert [path.name for path in (tmp_path / "ckpt").iterdir()] == ["step-00000001"]
+
+
 def test_a_snapshot_does_not_follow_training() -> None:
     objects = training_objects("fused Adam")
     train(objects, range(1))

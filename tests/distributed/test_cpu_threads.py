@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from genlab.distributed import cpu_threads, runtime
-from genlab.distributed.cpu_threads import LIMIT, Usage, choose, free_cores
+from genlab.distributed.cpu_threads import DIVIDED, GIVEN, Usage, choose, free_cores
+from genlab.workflows import session
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_the_free_cores_are_the_idle_ones_and_our_own(idle: float, own: float, e
 
 
 def test_a_busy_machine_is_shared_and_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delenv(LIMIT, raising=False)
+    monkeypatch.delenv(GIVEN, raising=False)
     observed = iter([Usage(11.0, 5.0, 1.0)])  # a second after the start, in which we had one core and none was idle
     monkeypatch.setattr(cpu_threads, "START", Usage(10.0, 5.0, 0.0))
     monkeypatch.setattr(Usage, "now", lambda: next(observed))
@@ -32,7 +33,7 @@ def test_a_busy_machine_is_shared_and_said(monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_an_observation_of_long_ago_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(LIMIT, raising=False)
+    monkeypatch.delenv(GIVEN, raising=False)
     observed = iter([Usage(5000.0, 0.0, 0.0), Usage(5000.2, 0.6, 0.2)])  # busy until now; four cores are free now
     monkeypatch.setattr(cpu_threads, "START", Usage(0.0, 0.0, 0.0))
     monkeypatch.setattr(cpu_threads.time, "sleep", lambda seconds: None)
@@ -41,25 +42,40 @@ def test_an_observation_of_long_ago_is_made_anew(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(LIMIT, "3")
+    monkeypatch.delenv(GIVEN, raising=False)
+    monkeypatch.setenv(DIVIDED, "2")
+    assert choose(8) == 2
+    monkeypatch.setenv(GIVEN, "3")
     assert choose(8) == 3
-    assert cpu_threads.share(2) == {LIMIT: "3"}
 
 
 def test_deterministic_runs_take_the_same_number_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(LIMIT, raising=False)
+    monkeypatch.delenv(GIVEN, raising=False)
     monkeypatch.setattr(cpu_threads, "START", Usage(0.0, 0.0, 0.0))
     monkeypatch.setattr(Usage, "now", lambda: Usage(1.0, 0.0, 0.0))
     assert choose(8, repeatable=True) == 8
 
 
 def test_processes_that_start_together_divide_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(LIMIT, raising=False)
+    """The jobs of a sweep, and the ranks of each job."""
+    monkeypatch.delenv(DIVIDED, raising=False)
     monkeypatch.setattr("genlab.utils.subprocesses.cores", lambda: 8)
-    for processes, threads in ((0, 8), (1, 8), (3, 2), (20, 1)):
-        with cpu_threads.shared(processes):
-            assert os.environ[LIMIT] == str(threads)
-    assert LIMIT not in os.environ
+    for jobs, ranks, threads in ((2, 2, "2"), (3, 1, "2"), (1, 4, "2"), (20, 1, "1"), (1, 1, None)):
+        with cpu_threads.divided_threads(jobs):
+            assert (os.environ | cpu_threads.thread_environment(ranks)).get(DIVIDED) == threads
+    assert DIVIDED not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("wanted", "recorded", "expected"), [(None, None, "auto"), (None, 3, 3), ("auto", 3, 3), (2, 3, 2)]
+)
+def test_a_run_keeps_its_number_also_one_from_before_there_was_auto(
+    wanted: int | None, recorded: int | None, expected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(session.runtimes, "start", lambda *arguments: seen.append(arguments[3]))
+    session.start_runtime({"trainer": {"threads": wanted}}, recorded)
+    assert seen == [expected]
 
 
 def test_a_number_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import pytest
 import genlab
 from genlab.checkpoint.manager import Checkpoints
 from genlab.distributed import launcher, runtime
+from genlab.distributed.cpu_threads import DIVIDED
 from genlab.distributed.ranks import Ranks
 from genlab.errors import PEER_GONE, ConfigError, ResourceError
 from tests.support.processes import PATIENCE
@@ -137,9 +138,9 @@ def test_the_writer_of_a_run_that_diverged_is_waited_for(code: int, tmp_path: Pa
 
 
 def test_the_ranks_share_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv(DIVIDED, raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert launcher.environment(1, 2, 1)["OMP_NUM_THREADS"] == "4"
+    assert launcher.environment(1, 2, 1)[DIVIDED] == "4"
 
 
 @pytest.mark.usefixtures("stand_in")
