@@ -164,7 +164,7 @@ def _differences(here: Any, saved: Any, tensors: Mapping[str, Tensor], path: str
         if tensor is not None and (tensor.shape != here.shape or tensor.dtype != here.dtype):
             yield f"{path} is {_kind(tensor)} in the checkpoint, {_kind(here)} here"
     elif isinstance(here, float | int) and not isinstance(saved, float | int):
-        yield f"{path} is no number in the checkpoint"
+        yield f"{path} is not a number in the checkpoint"
     elif isinstance(here, Tensor | Mapping) or (isinstance(saved, TensorRef | dict) and (strict or here is not None)):
         yield f"{path} is a {type(saved).__name__} in the checkpoint, a {type(here).__name__} here"
 

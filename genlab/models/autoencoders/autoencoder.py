@@ -84,7 +84,7 @@ class Autoencoder(Model):
         return self.decode(self.encode(image))
 
     def filters(self) -> Tensor:
-        """The weights of the units that see all pixels, (K, C, H, W); none if the first layer is no linear map."""
+        """The weights of the units that see all pixels, (K, C, H, W); none if the first layer is not a linear map."""
         first = next((layer for layer in self.encoder if not isinstance(layer, nn.Flatten)), None)
         weights = first.weight if isinstance(first, nn.Linear) else torch.empty(0)
         return weights.detach().reshape(-1, *self.image_shape)

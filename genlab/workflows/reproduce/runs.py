@@ -108,6 +108,6 @@ def learning_curve(run: Path, curve: Curve) -> str:
     if not log.exists() or not record(run):
         return ""
     records = [json.loads(line) for line in log.read_text().splitlines()]
-    found = [each for each in records if each["split"] == "valid" and curve.metric in each]
+    found = [each for each in records if each["split"] == "valid" and each.get(curve.metric) is not None]
     chosen = found[:: -max(1, len(found) // curve.points)][::-1]
     return ", ".join(f"{each[curve.metric]:.2f} ({each['step']:,})" for each in chosen)
