@@ -13,7 +13,7 @@ from pydantic import StringConstraints
 from genlab.cli.images.image_command import Target, open_run, write
 from genlab.cli.options import Parser, keywords, run_argument
 from genlab.errors import ConfigError, nearest
-from genlab.registry import EVALUATORS, NonNegativeInt, unknown_name
+from genlab.registry import EVALUATORS, NonNegativeInt
 from genlab.runs.evaluations import FOLDER
 from genlab.utils.tables import show
 from genlab.utils.terminal import echo
@@ -137,37 +137,15 @@ def show_result(result: dict[str, Any]) -> None:
 
 
 def _evaluators(loaded: LoadedRun, names: Sequence[str], changes: Sequence[Override]) -> dict[str, Evaluator]:
-    """The chosen evaluators as the run was configured, with the changes of the command line.
+    """The chosen evaluators. Those of a file that lists several (evaluator=default) are left out if they do not apply
+    to the model."""
+    from genlab.workflows.evaluation import configured
 
-    Those of a file that lists several (evaluator=default) are left out if they do not apply to the model.
-    """
-    from genlab.config import overrides
-
-    stored = {entry: spec for entry, spec in loaded.config["evaluator"].items() if spec}
-    specs: dict[str, dict[str, Any]] = {}
-    for name in (each for group in names for each in _listed(group)):
-        if name not in stored and name not in EVALUATORS:
-            raise unknown_name("evaluator", name, "evaluator", {*stored, *EVALUATORS.names()})
-        spec = stored.get(name, {"name": name})
-        optional = EVALUATORS.schema(spec["name"]).model_fields.items()
-        specs[name] = {**{key: None for key, field in optional if field.default is None}, **spec}
-    specs = overrides.assign({"evaluator": specs}, changes, {"evaluator": EVALUATORS.names()})["evaluator"]
-    keys = {entry: f"evaluator.{entry}" for entry in specs}
-    built = {entry: EVALUATORS.build(specs[entry], key, key=key) for entry, key in keys.items()}
+    built = configured(loaded.config, names, changes)
     for entry, evaluator in built.items():
         if entry in names and not evaluator.applies(loaded.model):
             _refuse(loaded, entry, evaluator)
     return {entry: evaluator for entry, evaluator in built.items() if evaluator.applies(loaded.model)}
-
-
-def _listed(name: str) -> list[str]:
-    """The evaluators that a YAML file of genlab lists, or the name itself."""
-    from genlab.config.compose import search_path
-    from genlab.config.yaml_comments import options, values
-
-    folders = [search_path()]
-    file = options("evaluator", folders).get(name)
-    return list(values(file, folders)) if file else [name]
 
 
 def _refuse(loaded: LoadedRun, entry: str, evaluator: Evaluator) -> None:

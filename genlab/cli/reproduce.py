@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from genlab.cli.images.image_command import Target, write
 from genlab.cli.options import Parser
-from genlab.errors import ConfigError, SweepError
+from genlab.errors import ConfigError, GenlabError, SweepError
 from genlab.utils.paths import user_path
 from genlab.utils.tables import show
 
@@ -57,11 +57,13 @@ def run(options: argparse.Namespace) -> int:
         _list(everything)
     for name in options.forget:
         stored.forget(name)
-    failed, missed = _reproduce(parts, options, stored) if parts else ([], 0)
+    failed, missed, errors = _reproduce(parts, options, stored) if parts else ([], 0, [])
     if options.forget or options.record:
         write(Target(file.parent, file.name), stored.dumped())
     if options.page:
         write(_target(options.page), page(everything, stored).encode())
+    if errors:
+        raise errors[0]
     if failed or missed:
         raise SweepError(
             f"{len(failed)} commands failed, {missed} figures are off", "; ".join(failed[:1]), "the table has the rest"
@@ -81,18 +83,21 @@ def _list(claims: Mapping[str, Claims]) -> None:
     show(["claim", "what", "figures", "minutes of one core", "figures of --all-cheap"], rows)
 
 
-def _reproduce(parts: Mapping[str, Claims], options: argparse.Namespace, stored: Ledger) -> tuple[list[str], int]:
-    """Carry out and compare; the failed commands, and the number of figures that are too far from the stored ones."""
+def _reproduce(
+    parts: Mapping[str, Claims], options: argparse.Namespace, stored: Ledger
+) -> tuple[list[str], int, list[GenlabError]]:
+    """Carry out and compare: the failed commands, the number of figures that are too far from the stored ones, and why
+    figures or curves cannot be used."""
     from genlab.workflows.reproduce.runs import carry_out, record_figures
     from genlab.workflows.reproduce.tables import comparison, in_folder, in_ledger
 
     folder = user_path(options.runs, "--runs")
     failed = [command for part in parts.values() for command in carry_out(part, folder, options.jobs)]
-    rows, missed = comparison(parts.values(), in_folder(folder), in_ledger(stored))
-    show(["figure", "here", "stored", "published", ""], rows)
-    for part in parts.values() if options.record else ():
-        record_figures(part, folder, stored)
-    return failed, missed
+    table = comparison(parts.values(), in_folder(folder), in_ledger(stored))
+    show(["figure", "here", "stored", "published", ""], table.rows)
+    recorded = parts.values() if options.record else ()
+    errors = [error for part in recorded for error in record_figures(part, folder, stored)]
+    return failed, table.missed, [*table.errors, *errors]
 
 
 def _target(page: str) -> Target:

@@ -61,7 +61,7 @@ def newest(run: Path, name: str) -> Path | None:
 
 def refuse_taken(run: Path, file: str, protocol: Mapping[str, Any]) -> None:
     """ConfigError if `file` holds the result of another protocol, which would be lost."""
-    found = _read(OwnFolder(run), file)
+    found = read(OwnFolder(run), file)
     if found is None or all(found["protocol"].get(key) == protocol.get(key) for key in IDENTITY):
         return
     other = ", ".join(key for key in IDENTITY if found["protocol"].get(key) != protocol.get(key))
@@ -82,7 +82,7 @@ def read_all(run: Path) -> list[dict[str, Any]]:
         return []
     listed, size = [], 0
     for file in sorted(files, key=lambda file: (-step_of(file), file))[:MOST_FILES]:
-        found = _read(own, file)
+        found = read(own, file)
         size += len(json.dumps(found))
         if size > LISTED_LIMIT:
             break
@@ -91,7 +91,8 @@ def read_all(run: Path) -> list[dict[str, Any]]:
     return listed
 
 
-def _read(own: OwnFolder, file: str) -> dict[str, Any] | None:
+def read(own: OwnFolder, file: str) -> dict[str, Any] | None:
+    """The result in RUN/eval/`file`; None if it is missing, damaged, too long or a link."""
     try:
         found = parse_json(own.read(f"{FOLDER}/{file}", FILE_LIMIT) or b"")
         return Evaluation.model_validate({**found, "file": file}).model_dump()

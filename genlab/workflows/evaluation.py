@@ -11,14 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genlab import __version__
+from genlab.config import overrides
+from genlab.config.compose import search_path
+from genlab.config.yaml_comments import options, values
 from genlab.core.values import Loggers
 from genlab.errors import BusyError, ConfigError
-from genlab.registry import LOGGERS
+from genlab.registry import EVALUATORS, LOGGERS, unknown_name
 from genlab.reports.report import write_report
 from genlab.runs import evaluations, run_folder
 from genlab.utils.terminal import say
 
 if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
     from genlab.core.evaluator import Evaluator
     from genlab.core.values import Value
     from genlab.data.dataset import Data
@@ -88,6 +93,28 @@ class Measurement:
             "split_seed": data.split_seed,
             "device": str(self.loaded.runtime.device), "precision": "fp32", "genlab": __version__,
         }  # fmt: skip
+
+
+def configured(config: Mapping[str, Any], names: Sequence[str], changes: Sequence[Override]) -> dict[str, Evaluator]:
+    """The named evaluators by entry, as a run was configured, with the changes of a command line."""
+    stored = {entry: spec for entry, spec in config["evaluator"].items() if spec}
+    specs: dict[str, dict[str, Any]] = {}
+    for name in (each for group in names for each in _listed(group)):
+        if name not in stored and name not in EVALUATORS:
+            raise unknown_name("evaluator", name, "evaluator", {*stored, *EVALUATORS.names()})
+        spec = stored.get(name, {"name": name})
+        optional = EVALUATORS.schema(spec["name"]).model_fields.items()
+        specs[name] = {**{key: None for key, field in optional if field.default is None}, **spec}
+    specs = overrides.assign({"evaluator": specs}, changes, {"evaluator": EVALUATORS.names()})["evaluator"]
+    keys = {entry: f"evaluator.{entry}" for entry in specs}
+    return {entry: EVALUATORS.build(specs[entry], key, key=key) for entry, key in keys.items()}
+
+
+def _listed(name: str) -> list[str]:
+    """The evaluators that a YAML file of genlab lists, or the name itself."""
+    folders = [search_path()]
+    file = options("evaluator", folders).get(name)
+    return list(values(file, folders)) if file else [name]
 
 
 def averaged(found: Sequence[list[tuple[str, Value]]]) -> list[tuple[str, Value]]:

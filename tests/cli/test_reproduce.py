@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from genlab.cli import main
 from genlab.runs import provenance
 from genlab.sweep import runner
 from genlab.sweep.jobs import fork
-from genlab.workflows.reproduce import runs
+from genlab.workflows.reproduce import runs, tables
+from genlab.workflows.reproduce.claims import load
 from genlab.workflows.reproduce.ledger import Ledger
 from tests.support.commands import Refused, said
 
@@ -99,7 +102,146 @@ def test_a_result_of_another_protocol_is_refused(commands: list[str], capsys: py
     said(capsys, "reproduce", "one", *OWN)
     Path("claims/part.yaml").write_text(CLAIMS.replace("{split: test}", "{split: valid}"))
     assert main.main(["reproduce", "one", *OWN]) == 2
-    assert "was made with split test, the claim is of valid" in capsys.readouterr().err
+    assert 'was made with split "test", the claim is of "valid"' in capsys.readouterr().err
+
+
+def planted(name: str, *overrides: str) -> None:
+    """A finished run of other overrides, in the folder that a claim names."""
+    words = [word.strip("' ") for word in SMALL.split(", ")]
+    assert main.main(["train", *words, *overrides, f"hydra.run.dir=outputs/results/{name}"]) == 0
+
+
+def test_a_finished_folder_of_another_run_is_no_claims_run(
+    commands: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of more steps in a claim's place, and one of other seeds: the rows say so, the rest of the table is there."""
+    planted("one", "trainer.steps=3")
+    code = main.main(["reproduce", "part", *OWN, "--record"])
+    out, err = capsys.readouterr()
+    errors = [line for line in err.splitlines() if line.startswith("genlab: error: ")]
+    assert code == 2
+    [line] = [line for line in errors if "run one was made with configuration " in line]
+    assert "which differs in trainer.steps" in line
+    assert re.search(r"[0-9a-f]{16}, the claim's is [0-9a-f]{16}; .*--forget", line)
+    assert re.search(r"^first +- +- +7.5 \(A\) +FAILED: run one was made", out, re.MULTILINE)
+    assert re.search(r"^second +[\d.]+ ± [\d.]+ \(2 runs\)", out, re.MULTILINE)
+    assert commands == ["train -m"]
+    assert sorted(Ledger.read(Path("ledger.json")).runs) == ["two/0", "two/1"]
+
+
+def test_a_seed_of_a_sweep_is_its_own(commands: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, seed in (("two/0", 0), ("two/1", 0)):
+        planted(folder, f"seed={seed}")
+    assert main.main(["reproduce", "two", *OWN]) == 2
+    assert "run two/1 was made with configuration " in capsys.readouterr().err
+    assert commands == []
+
+
+def test_a_run_that_comes_after_another_run_fails_with_it(
+    commands: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    claims = CLAIMS.replace("minutes: 1, seeds: 2", "minutes: 1, seeds: 2, after: one")
+    Path("claims/part.yaml").write_text(claims)
+    said(capsys, "reproduce", "part", *OWN)
+    Path("claims/part.yaml").write_text(claims.replace("trainer.steps=2", "trainer.steps=1", 1))
+    assert main.main(["reproduce", "two", *OWN]) == 2
+    assert "run one was made with configuration " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ("evaluator=objective, evaluator.objective.batch_size=7", 'options {}, the claim is of {"batch_size": 7}'),
+        ("evaluator=objective, seed=5", "seed 0, the claim is of 5"),
+        ("evaluator=objective, repeats=2", "repeats null, the claim is of 2"),
+        ("evaluator=samples, name=objective", 'evaluator "objective", the claim is of "samples"'),
+    ],
+)
+def test_a_result_of_other_options_is_refused(
+    commands: list[str], capsys: pytest.CaptureFixture[str], options: str, problem: str
+) -> None:
+    said(capsys, "reproduce", "one", *OWN)
+    Path("claims/part.yaml").write_text(CLAIMS.replace("[[evaluator=objective]]", f"[[{options}]]"))
+    stored = Path("outputs/results/one/eval")
+    [result] = stored.glob("objective-test-*.json")
+    if "samples" in options:  # reads no data, so its result is named otherwise
+        result.rename(stored / result.name.replace("-test", ""))
+    assert main.main(["reproduce", "one", *OWN]) == 2
+    assert f"the result was made with {problem}" in capsys.readouterr().err
+
+
+def test_results_without_a_split_and_of_lists_are_found_again(
+    commands: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("claims/part.yaml").write_text(
+        CLAIMS.replace("[[evaluator=objective]]", "[['evaluator=[objective,samples]']]")
+    )
+    said(capsys, "reproduce", "one", *OWN)
+    assert [words.split()[0] for words in commands] == ["train", "eval", "eval"]
+    commands.clear()
+    said(capsys, "reproduce", "one", *OWN)
+    assert commands == []
+
+
+def test_files_that_are_links_or_torn_are_not_read_as_figures(
+    commands: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys, "reproduce", "one", *OWN)
+    run = Path("outputs/results/one")
+    with (run / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 9, "time": 1, "split": "valid", "lo')  # by a kill
+    said(capsys, "reproduce", "one", *OWN, "--record", "--ledger", "other.json")
+    assert list(Ledger.read(Path("other.json")).runs["one"].curves)
+    for place, code in ((run / "metrics.jsonl", 4), (next((run / "eval").glob("*.json")), 4)):
+        kept = place.rename("kept")
+        place.symlink_to(kept.absolute())
+        assert main.main(["reproduce", "one", *OWN, "--record"]) == code
+        assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("genlab: error")]
+        place.unlink()
+        kept.rename(place)
+
+
+def test_a_metric_that_was_not_finite_is_no_figure(commands: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "reproduce", "one", *OWN)
+    [file] = Path("outputs/results/one/eval").glob("*.json")
+    found = json.loads(file.read_text())
+    file.write_text(json.dumps({**found, "metrics": {**found["metrics"], "loss": None}}))
+    assert main.main(["reproduce", "one", *OWN]) == 2
+    assert "metric 'loss' is not finite" in capsys.readouterr().err
+
+
+def test_a_curve_shows_as_many_points_as_it_says(commands: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "reproduce", "one", *OWN)
+    log = Path("outputs/results/one/metrics.jsonl")
+    lines = ({"step": step, "time": step, "split": "valid", "loss": step} for step in range(1, 16))
+    log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    for points, steps in ((2, [7, 15]), (8, [1, 3, 5, 7, 9, 11, 13, 15]), (20, list(range(1, 16)))):
+        curve = f"points: {points}"
+        Path("claims/part.yaml").write_text(CLAIMS.replace("points: 2", curve))
+        said(capsys, "reproduce", "one", *OWN, "--record")
+        text = Ledger.read(Path("ledger.json")).runs["one"].curves["loss"]
+        assert [int(step) for step in re.findall(r"\((\d+)\)", text)] == steps
+
+
+def test_the_commands_of_the_page_are_those_that_are_carried_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Pasted into a shell in order, with another program in genlab's place."""
+    fake = tmp_path / "bin" / "genlab"
+    fake.parent.mkdir()
+    fake.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    fake.chmod(0o755)
+    for part in load().values():
+        block = "\n".join(line for name in part.in_order(part.runs) for line in tables._commands(name, part))
+        done = subprocess.run(
+            ["bash", "-ec", block], env={"PATH": f"{fake.parent}:/usr/bin:/bin"}, capture_output=True, check=True
+        )
+        carried_out: list[list[str]] = []
+        for name, run in part.in_order(part.runs).items():
+            carried_out.append(run.train_words(name, tables.SHOWN))
+            carried_out += [["eval", str(tables.SHOWN / each), *wanted.options]
+                            for wanted in run.evaluations() for each in run.names(name)]  # fmt: skip
+        assert list(map(json.loads, done.stdout.splitlines())) == carried_out
 
 
 def test_without_a_name_claims_and_costs_are_listed(commands: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,12 +5,12 @@ Each file of `claims/` is one section of that page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Gt, MinLen
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from genlab.config.yaml_file import parse_config
 from genlab.errors import ConfigError, nearest
@@ -23,10 +23,25 @@ TRAINING = "training"  # in a row, instead of an evaluation: the last metrics of
 LIMIT = 2**18  # bytes of a file
 BUDGET = 120.0  # minutes of one core that all cheap runs take together: under two hours whatever the machine
 Words = Annotated[list[str], MinLen(1)]
+Option = Annotated[str, StringConstraints(pattern=r"^[^=]+=")]  # key=value
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class Evaluation(NamedTuple):
+    """One measurement: the `options` of `genlab eval`, the `evaluator` and the `split` among them, and the result's
+    `name`."""
+
+    evaluator: str
+    split: str
+    name: str
+    options: list[str]
+
+    def stems(self) -> tuple[str, str]:
+        """How a row refers to the result; the second if the evaluator reads no data."""
+        return f"{self.name}-{self.split}", self.name
 
 
 class Run(Strict):
@@ -39,12 +54,17 @@ class Run(Strict):
     overrides: Words
     minutes: Annotated[float, Gt(0)]
     seeds: PositiveInt = 1
-    evals: list[list[str]] = []
+    evals: list[list[Option]] = []
     after: str | None = None  # the run of the same file that must be there before
 
     def names(self, name: str) -> list[str]:
         """The names of its run folders."""
         return [name] if self.seeds == 1 else [f"{name}/{seed}" for seed in range(self.seeds)]
+
+    def overrides_of(self, folder_name: str, folder: Path) -> list[str]:
+        """The overrides of one of its run folders below `folder`."""
+        words = [word.replace(RUNS, str(folder)) for word in self.overrides]
+        return words if self.seeds == 1 else [*words, f"seed={folder_name.rpartition('/')[2]}"]
 
     def train_words(self, name: str, folder: Path) -> list[str]:
         """`train ...` below `folder`."""
@@ -54,12 +74,22 @@ class Run(Strict):
         seeds = ",".join(map(str, range(self.seeds)))
         return ["train", "-m", *words, f"seed={seeds}", f"hydra.sweep.dir={folder / name}"]
 
-    def eval_words(self) -> Iterator[tuple[str, list[str]]]:
-        """The name of each result, which claims refer to, and the options that give it this name."""
-        for words in self.evals:
-            values = dict(word.split("=", 1) for word in words)
-            name = values.get("name") or values.get("evaluator", "objective")
-            yield f"{name}-{values.get('split', 'test')}", [*words, *([] if "name" in values else [f"name={name}"])]
+    def evaluations(self) -> list[Evaluation]:
+        """Its measurements, one for each evaluator of `evals`. ValueError if several would have one name."""
+        return [each for options in self.evals for each in _evaluations(options)]
+
+
+def _evaluations(options: list[str]) -> Iterator[Evaluation]:
+    values = dict(option.split("=", 1) for option in options)
+    evaluators = [each.strip() for each in values.get("evaluator", "objective").strip("[] ").split(",")]
+    if len(evaluators) > 1 and "name" in values:
+        raise ValueError(f"one name for the results of {len(evaluators)} evaluators: {values['name']}")
+    for evaluator in evaluators:
+        others = [f"evaluator.{each}." for each in evaluators if each != evaluator]
+        own = [option for option in options if not option.startswith(("evaluator=", "name=", *others))]
+        name = values.get("name", evaluator)
+        chosen = [f"evaluator={evaluator}"] if "evaluator" in values else []
+        yield Evaluation(evaluator, values.get("split", "test"), name, [*chosen, *own, f"name={name}"])
 
 
 class Row(Strict):
@@ -79,13 +109,19 @@ class Row(Strict):
     statistic: Literal["mean", "median", "least"] = "mean"
     tolerance: Annotated[float, Gt(0)] = 0.05
 
+    @model_validator(mode="after")
+    def _training_has_no_protocol(self) -> Row:
+        if self.protocol and self.evaluator == TRAINING:
+            raise ValueError("the metrics of training have no protocol")
+        return self
+
 
 class Curve(Strict):
     """Learning curves of runs: a validation metric of metrics.jsonl."""
 
     runs: Words
     metric: str
-    points: Annotated[int, Gt(1)] = 8  # per run, evenly spaced, including the last
+    points: Annotated[int, Gt(1)] = 8  # shown per run, evenly spaced, the last one included; fewer if the run has fewer
 
 
 class Claims(Strict):
@@ -96,7 +132,49 @@ class Claims(Strict):
     rows: Annotated[list[Row], MinLen(1)]
     curves: list[Curve] = []
     notes: str = ""
-    pictures: list[str] = []  # paths in the repository
+    images: list[str] = []  # paths in the repository
+
+    @model_validator(mode="after")
+    def _check_references(self) -> Claims:
+        """Every run that is named exists, none comes after itself, and every row is measured in all of its runs."""
+        lists = [*(row.runs for row in self.rows), *(curve.runs for curve in self.curves)]
+        named = [name for names in lists for name in names]
+        named += [run.after for run in self.runs.values() if run.after]
+        unknown = next((name for name in named if name not in self.runs), None)
+        if unknown is not None:
+            raise ValueError(f"unknown run '{unknown}': {nearest(unknown, self.runs)}")
+        for name in self.runs:
+            self._chain(name)
+        for name, run in self.runs.items():
+            results = [each.name + each.split for each in run.evaluations()]
+            if len(set(results)) < len(results):
+                raise ValueError(f"run '{name}' has two results of one name and split: give a name=...")
+        for row in self.rows:
+            for name in row.runs if row.evaluator != TRAINING else ():
+                self.evaluation(name, row)
+        return self
+
+    def _chain(self, name: str) -> list[str]:
+        """The run `name` behind those that must be there before. ValueError if it is one of these itself."""
+        chain = [name]
+        while (before := self.runs[chain[0]].after) is not None:
+            if before in chain:
+                raise ValueError(f"run '{name}' comes after itself")
+            chain.insert(0, before)
+        return chain
+
+    def in_order(self, names: Iterable[str]) -> dict[str, Run]:
+        """These runs and those that must be there before, which come first."""
+        return {each: self.runs[each] for name in names for each in self._chain(name)}
+
+    def evaluation(self, name: str, row: Row) -> Evaluation:
+        """The measurement of the run `name` that a row shows. ValueError if the run has none of this name."""
+        known = self.runs[name].evaluations()
+        found = next((each for each in known if row.evaluator in each.stems()), None)
+        if found is None:
+            names = [TRAINING, *(each.stems()[0] for each in known)]
+            raise ValueError(f"run '{name}' has no result '{row.evaluator}': {nearest(row.evaluator, names)}")
+        return found
 
     def folders(self, names: list[str]) -> list[str]:
         """The run folders of these runs."""
@@ -111,10 +189,9 @@ class Claims(Strict):
         rows = [row for row in self.rows if names.issuperset(row.runs)]
         if not rows:
             return None
-        used = {name: run for name, run in self.runs.items() if any(name in row.runs for row in rows)}
-        before = {run.after: self.runs[run.after] for run in used.values() if run.after}
-        curves = [curve for curve in self.curves if used.keys() >= set(curve.runs)]
-        return self.model_copy(update={"rows": rows, "runs": before | used, "curves": curves})
+        used = [name for name in self.runs if any(name in row.runs for row in rows)]
+        curves = [curve for curve in self.curves if set(used).issuperset(curve.runs)]
+        return self.model_copy(update={"rows": rows, "runs": self.in_order(used), "curves": curves})
 
 
 def load(folder: Path = FOLDER) -> dict[str, Claims]:
@@ -128,9 +205,13 @@ def load(folder: Path = FOLDER) -> dict[str, Claims]:
 def _read(path: Path) -> Claims:
     try:
         return Claims.model_validate(parse_config(read_bounded(path, LIMIT)))
-    except (OSError, ValueError) as error:  # pydantic's too: its second line names the field
-        reason = " ".join(str(error).splitlines()[:3])[:200]
-        raise ConfigError(f"the claims cannot be used ({reason})", f"file {path}", "correct them") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        reason = ": ".join(filter(None, (field, first["msg"])))
+    except (OSError, ValueError) as error:
+        reason = str(error)
+    raise ConfigError(f"the claims cannot be used ({reason[:300]})", f"file {path}", "correct them")
 
 
 def chosen(claims: Mapping[str, Claims], names: list[str]) -> dict[str, Claims]:
@@ -145,17 +226,23 @@ def chosen(claims: Mapping[str, Claims], names: list[str]) -> dict[str, Claims]:
         kept = part.only(wanted) if wanted else None
         if kept:
             found[file] = kept
+        elif wanted:
+            alone = ", ".join(sorted(wanted))
+            raise ConfigError(f"no figure rests on {alone} alone", "genlab reproduce", f"choose its section, {file}")
     return found
 
 
 def cheap(claims: Mapping[str, Claims], minutes: float = BUDGET) -> dict[str, Claims]:
-    """The cheapest runs, as many as fit into `minutes` of one core, and the rows that rest on them alone."""
-    cost = sorted((run.minutes, file, name) for file, part in claims.items() for name, run in part.runs.items())
-    taken: dict[str, set[str]] = {}
-    for each, file, name in cost:
-        minutes -= each
+    """The cheapest runs, with those before them as many as fit into `minutes` of one core, and the rows that rest on
+    them alone."""
+    needed = {(file, name): part.in_order([name]) for file, part in claims.items() for name in part.runs}
+    cost = {key: sum(run.minutes for run in runs.values()) for key, runs in needed.items()}
+    taken: dict[str, dict[str, Run]] = {file: {} for file in claims}
+    for file, name in sorted(needed, key=lambda key: (cost[key], *key)):
+        new = {each: run for each, run in needed[file, name].items() if each not in taken[file]}
+        minutes -= sum(run.minutes for run in new.values())
         if minutes < 0:
             break
-        taken.setdefault(file, set()).add(name)
-    parts = {file: part.only(taken.get(file, set())) for file, part in claims.items()}
+        taken[file] |= new
+    parts = {file: part.only(set(taken[file])) for file, part in claims.items()}
     return {file: part for file, part in parts.items() if part}

@@ -6,15 +6,16 @@ import math
 import shlex
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from genlab.errors import GenlabError
 from genlab.workflows.reproduce import runs
-from genlab.workflows.reproduce.claims import Claims, Row, Run
+from genlab.workflows.reproduce.claims import Claims, Row
 from genlab.workflows.reproduce.ledger import Figures, Ledger
 
 NOTHING, SHOWN = "-", Path("outputs/results")
-Source = Callable[[str, Run, Row], Figures | None]  # name of a run folder, its run, the row
+Source = Callable[[Claims, str, Row], Figures | None]  # the section, the name of a run folder, the row
 SUMMARY: dict[str, Callable[[Sequence[float]], float]] = {
     "mean": statistics.fmean,
     "median": statistics.median,
@@ -66,7 +67,7 @@ class Measured:
 def measured(row: Row, part: Claims, source: Source) -> Measured | None:
     """The figure of a row, from those of its runs that have it."""
     names = part.folders(row.runs)
-    found = [figures.metrics for name in names if (figures := source(name, part.of(name), row))]
+    found = [figures.metrics for name in names if (figures := source(part, name, row))]
     if not found:
         return None
     values = [metrics[row.metric] for metrics in found]
@@ -79,8 +80,8 @@ def measured(row: Row, part: Claims, source: Source) -> Measured | None:
 def in_ledger(ledger: Ledger) -> Source:
     """The stored figures of runs, if their overrides and their protocol are those of the claim."""
 
-    def figures(name: str, run: Run, row: Row) -> Figures | None:
-        entry = ledger.recall(name, run.overrides)
+    def figures(part: Claims, name: str, row: Row) -> Figures | None:
+        entry = ledger.recall(name, part.of(name).overrides)
         found = entry.figures.get(row.evaluator) if entry else None
         usable = found and row.metric in found.metrics and row.protocol.items() <= found.protocol.items()
         return found if usable else None
@@ -89,23 +90,40 @@ def in_ledger(ledger: Ledger) -> Source:
 
 
 def in_folder(folder: Path) -> Source:
-    """The figures of finished runs below a folder."""
-    return lambda name, run, row: runs.figures(folder / name, row)
+    """The figures of finished runs below a folder; GenlabError for those that are not the claimed ones."""
+    return lambda part, name, row: runs.figures(part, name, folder, row)
 
 
-def comparison(parts: Iterable[Claims], here: Source, stored: Source) -> tuple[list[list[str]], int]:
-    """The rows `figure, here, stored, published, verdict`, and how many figures are too far from the stored ones."""
-    rows, missed = [], 0
+@dataclass
+class Comparison:
+    """A table of `figure, here, stored, published, verdict`, and the rows that are not well.
+
+    `missed` figures are too far from the stored ones; `errors` say why others cannot be used.
+    """
+
+    rows: list[list[str]] = field(default_factory=list)
+    missed: int = 0
+    errors: list[GenlabError] = field(default_factory=list)
+
+
+def comparison(parts: Iterable[Claims], here: Source, stored: Source) -> Comparison:
+    """Every row of the claims. One that cannot be used is shown as failed, and the others beside it."""
+    table = Comparison()
     for part in parts:
         for row in part.rows:
-            own, known = measured(row, part, here), measured(row, part, stored)
-            verdict = ""
+            own, known, verdict = None, measured(row, part, stored), ""
+            try:
+                own = measured(row, part, here)
+            except GenlabError as error:
+                table.errors.append(error)
+                verdict = f"FAILED: {error}"
             if own and known:
                 near = own.near(known, row.tolerance)
                 verdict = f"within {row.tolerance:.0%}" if near else f"OFF by more than {row.tolerance:.0%}"
-                missed += not near
-            rows.append([row.what, *(str(each or NOTHING) for each in (own, known)), row.published or NOTHING, verdict])
-    return rows, missed
+                table.missed += not near
+            figures = [str(each or NOTHING) for each in (own, known)]
+            table.rows.append([row.what, *figures, row.published or NOTHING, verdict])
+    return table
 
 
 def page(claims: Mapping[str, Claims], ledger: Ledger) -> str:
@@ -126,11 +144,11 @@ def _section(name: str, part: Claims, ledger: Ledger) -> Iterator[str]:
     yield from _curves(part, ledger)
     if part.notes:
         yield from (part.notes.strip(), "")
-    for picture in part.pictures:
-        yield from (f"![{Path(picture).stem}]({Path(picture).relative_to('docs')})", "")
+    for image in part.images:
+        yield from (f"![{Path(image).stem}]({Path(image).relative_to('docs')})", "")
     yield from _origins(part, ledger)
     yield "```"
-    for run in part.runs:
+    for run in part.in_order(part.runs):
         yield from _commands(run, part)
     yield from ("```", "")
 
@@ -158,8 +176,13 @@ def _origins(part: Claims, ledger: Ledger) -> Iterator[str]:
 
 
 def _commands(name: str, part: Claims) -> Iterator[str]:
-    """The commands of a run, as shown on the page."""
+    """The commands of a run as lines of a shell, each with the folder that those after it name."""
     run = part.runs[name]
-    yield f"genlab {shlex.join(run.train_words(name, SHOWN)[:-1])}  # {name}"
-    target = name if run.seeds == 1 else f"{name}/SEED"
-    yield from (f"genlab eval {target} {shlex.join(words)}".rstrip() for words in run.evals)
+    yield f"genlab {shlex.join(run.train_words(name, SHOWN))}"
+    for wanted in run.evaluations():
+        options = shlex.join(wanted.options)
+        if run.seeds == 1:
+            yield f"genlab eval {shlex.quote(str(SHOWN / name))} {options}"
+        else:
+            seeds = " ".join(map(str, range(run.seeds)))
+            yield f"for seed in {seeds}; do genlab eval {shlex.quote(str(SHOWN / name))}/$seed {options}; done"
