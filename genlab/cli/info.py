@@ -196,7 +196,7 @@ def _phases(model: Any, shape: tuple[int, int, int]) -> list[tuple[Any, list[str
     found = []
     for phase in model.phases():
         try:
-            logged = list(phase.objective(*model.shared_forward(*(columns[name] for name in model.inputs))))
+            logged = list(phase.values(*model.shared_forward(*(columns[name] for name in model.inputs))))
         except (KeyError, RuntimeError, ValueError):  # a column or shape that only this model knows
             logged = []
         found.append((phase, logged))

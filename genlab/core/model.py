@@ -30,6 +30,9 @@ class Phase:
     `window`: greedy layer-wise training uses consecutive windows. Phases with the same `module` share one optimizer,
     configured by the first of them; a penalty applied at every 16th step is such a phase. With several ranks, an update
     without gradients receives the samples of all ranks, or with `gathers=False` those of its own rank.
+
+    `metrics` are further scalars that only show progress, of the same inputs, before the update: they are computed
+    without gradients, at steps that are logged and in validation, so they cost nothing at other steps.
     """
 
     name: str
@@ -38,6 +41,11 @@ class Phase:
     every: int = 1
     window: tuple[float, float] = (0.0, 1.0)
     gathers: bool = True
+    metrics: Callable[..., dict[str, Tensor]] | None = None
+
+    def values(self, *shared: Any) -> dict[str, Tensor]:
+        """All that is logged for these inputs: the objective's scalars and the metrics."""
+        return self.objective(*shared) | (self.metrics(*shared) if self.metrics else {})
 
 
 class Model(nn.Module):

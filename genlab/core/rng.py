@@ -51,6 +51,17 @@ def fold_in(index: int) -> None:
     _apply((*_base, index))
 
 
+@contextlib.contextmanager
+def aside(device: torch.device) -> Iterator[None]:
+    """Random numbers inside, on `device` and on the CPU, do not change those that follow."""
+    common = {generator: generator.get_state() for generator in (_common or {}).values()}
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
+        yield
+    for generator, state in common.items():
+        generator.set_state(state)
+
+
 def _apply(numbers: tuple[int, ...]) -> None:
     global _value
     _value = _mixed(numbers)

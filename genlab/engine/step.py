@@ -53,6 +53,7 @@ class Stepper:
         self._diverged = torch.zeros((), device=runtime.device)  # becomes 1 if a loss or a gradient is not finite
         self._checked: set[str] = set()  # phases whose objective returns what it should
         self._graphs: Graphs | None = None
+        self._logged = True
         self.try_first: Callable[[list[PhaseState], int], None] | None = None  # of a compiled step (compiling.py)
         if runtime.device.type == "cuda" and config.cuda_graphs:
             self._record_if_possible()
@@ -76,8 +77,12 @@ class Stepper:
 
     # ------------------------------------------------------------------ a step
 
-    def make(self, step: int, total: int, factor: float) -> Values:
-        """Step `step` (from 0) of `total`, at `factor` times the configured learning rates; returns what is logged."""
+    def make(self, step: int, total: int, factor: float, logged: bool = True) -> Values:
+        """Step `step` (from 0) of `total`, at `factor` times the configured learning rates; returns what is logged.
+
+        Unless the step is `logged`, metrics that only logs need are left out.
+        """
+        self._logged = logged or self._graphs is not None  # a recorded step is replayed for those that are logged
         due = [phase for phase in self.phases if phase.due(step, total)]
         for phase in due:
             phase.set_rate(factor)
@@ -119,6 +124,9 @@ class Stepper:
                 self._check_objective(phase, found)
                 if phase.optimizer:
                     phase.backward(found["loss"] / count if count > 1 else found["loss"])
+                if phase.spec.metrics and (self._logged or phase.spec.every > 1):
+                    with torch.no_grad(), self.context(phase), self._metrics_noise():
+                        found = found | phase.spec.metrics(*self._inputs(phase, shared))
                 for name, value in found.items():
                     logs[name] = logs[name] + value.detach() if name in logs else value.detach()
             if count > 1:
@@ -128,6 +136,10 @@ class Stepper:
         if self.average:
             self.average.blend()
         return values
+
+    def _metrics_noise(self) -> contextlib.AbstractContextManager[Any]:
+        """Metrics leave the noise of later phases as it is without them; in a graph they are part of every step."""
+        return rng.aside(self.runtime.device) if self._graphs is None else contextlib.nullcontext()
 
     def _check_objective(self, phase: PhaseState, found: Any) -> None:
         """ConfigError, at the first step of a phase, unless its objective returns what `Phase` asks for."""

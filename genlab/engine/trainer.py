@@ -168,9 +168,13 @@ class Trainer:
     def train_step(self) -> dict[str, Tensor]:
         """One optimizer step of every phase that is due; returns logged scalars by name, still on the device."""
         factor = self.schedule((self.step + 0.5) / self.total)  # the middle of the step: a warm-up does not start at 0
-        values = self.stepper.make(self.step, self.total, factor)
+        values = self.stepper.make(self.step, self.total, factor, self._logs(self.step + 1))
         self.step += 1
         return values
+
+    def _logs(self, step: int) -> bool:
+        """Whether a record follows when `step` steps are done."""
+        return step == self.total or step % self.config.log_every == 0
 
     # ------------------------------------------------------------------ between steps
 
@@ -178,7 +182,7 @@ class Trainer:
         # copies: the next step of a CUDA graph overwrites its values
         self._rare_logs |= {name: value.clone() for name, value in values.items() if name.startswith(self._rare)}
         last = self.step == self.total
-        logs = last or self.step % self.config.log_every == 0
+        logs = self._logs(self.step)
         saves = last or self.step % self._save_every == 0
         self._due = [key for key, every in self._cadence.items() if last or self.step % every == 0]
         signum = self._agreement.largest(self.step, self._stop())

@@ -6,11 +6,13 @@ import contextlib
 import functools
 import math
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 
 from genlab.config.trainer_config import CheckpointConfig
+from genlab.core import rng
 from genlab.core.model import Phase
 from genlab.core.values import Logger
 from genlab.distributed.runtime import Runtime
@@ -60,6 +62,32 @@ def test_a_player_that_rests_is_logged_as_it_last_moved(make_trainer: MakeTraine
     logged = {step: values.get("generator/loss") for step, _, values in few}
     assert logged == {5: moves[3], 10: moves[9], 12: moves[12]}
     assert all("discriminator/loss" in values for _, _, values in few)
+
+
+@pytest.mark.parametrize("family", ["dcgan", "rbm"])
+def test_metrics_are_computed_where_they_are_logged_and_change_nothing(make_trainer: MakeTrainer, family: str) -> None:
+    """They draw noise before the last phase of a step, which gets the same noise without them."""
+    calls: list[int] = []
+    ended, records = [], []
+    for every in (1, 5):
+        trainer = make_trainer(family, f"trainer.log_every={every}")
+
+        def metrics(*shared: torch.Tensor) -> dict[str, torch.Tensor]:
+            assert not torch.is_grad_enabled()
+            calls.append(trainer.step)  # noqa: B023  the trainer of this round
+            return {"noise": rng.uniform(1, like=shared[0]).mean()}
+
+        for phase in trainer.phases[:-1] if family == "dcgan" else []:
+            phase.spec = replace(phase.spec, metrics=metrics)
+        log, saved = fit(trainer)
+        ended.append(saved[12][0])
+        records.append({step: values for step, _, values in log.records})
+    assert same(ended[0], ended[1])
+    assert records[1] == {step: records[0][step] for step in (5, 10, 12)}
+    if family == "dcgan":
+        assert calls == [*range(12), 4, 9, 11]
+    else:
+        assert {"loss", "free_energy", "pseudo_nll"} <= records[1][5].keys()
 
 
 def test_accumulation_moves_both_players_once(make_trainer: MakeTrainer) -> None:

@@ -30,17 +30,32 @@ class DBN(BoltzmannStack):
         n = len(self.layers)
         start = Phase("start", self.init_bias, window=FIRST_STEP)
         return [start] + [
-            Phase(f"layer{k + 1}", partial(self.layer_loss, k), layer, window=(k / n, (k + 1) / n))
+            Phase(
+                f"layer{k + 1}",
+                partial(self.layer_loss, k),
+                layer,
+                window=(k / n, (k + 1) / n),
+                metrics=partial(self.layer_metrics, k),
+            )
             for k, layer in enumerate(self.layers)
         ]
 
     def layer_loss(self, depth: int, image: Tensor) -> dict[str, Tensor]:
-        """`loss`, whose gradient is the (P)CD update of layer `depth`, and the squared error of its reconstruction."""
+        """`loss`, whose gradient is the (P)CD update of layer `depth`."""
         layer = self.layer(depth)
         with torch.no_grad():
-            v = self.data.units(image, sample=True)
-            for below in range(depth):
-                v = sample_units(self.layer(below).energy.hidden_mean(v))
+            v = self.visible(depth, image)
             x = layer.energy.hidden_input(v)
-            reconstruction = layer.energy.visible_mean(x.sigmoid())
-        return {"loss": layer.loss(v, x, self.cd_k), "squared_error": (reconstruction - v).square().sum(1).mean()}
+        return {"loss": layer.loss(v, x, self.cd_k)}
+
+    def layer_metrics(self, depth: int, image: Tensor) -> dict[str, Tensor]:
+        """`squared_error` of the reconstruction of layer `depth`."""
+        v, energy = self.visible(depth, image), self.layer(depth).energy
+        return {"squared_error": (energy.visible_mean(energy.hidden_mean(v)) - v).square().sum(1).mean()}
+
+    def visible(self, depth: int, image: Tensor) -> Tensor:
+        """Samples of the visible units of layer `depth`: the pixels, propagated up through the layers below."""
+        v = self.data.units(image, sample=True)
+        for below in range(depth):
+            v = sample_units(self.layer(below).energy.hidden_mean(v))
+        return v

@@ -104,25 +104,30 @@ class RBM(BoltzmannStack):
         return self.layer(0).energy
 
     def phases(self) -> list[Phase]:
-        return [Phase("start", self.init_bias, window=FIRST_STEP), Phase("model", self.loss, self)]
+        start = Phase("start", self.init_bias, window=FIRST_STEP)
+        return [start, Phase("model", self.loss, self, metrics=self.metrics)]
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
-        """`loss` has the gradient of the (P)CD update and a meaningless value; the other values show progress.
+        """`loss` has the gradient of the (P)CD update and a meaningless value."""
+        with torch.no_grad():
+            v = self.data.units(image, sample=True)
+            x = self.energy.hidden_input(v)  # the one product of the data and the weights
+        return {"loss": self.layer(0).loss(v, x, self.cd_k)}
+
+    def metrics(self, image: Tensor) -> dict[str, Tensor]:
+        """What shows whether learning works.
 
         `free_energy` of these images, up to log Z: if the gap between training and validation grows, the RBM overfits.
         Binary: `pseudo_nll`, −log of the pseudo-likelihood in nats. Gaussian: `squared_error` of the reconstruction.
         """
-        with torch.no_grad():
-            v = self.data.units(image, sample=True)
-            x = self.energy.hidden_input(v)  # the one product of the data and the weights
-        values = {"loss": self.layer(0).loss(v, x, self.cd_k)}
-        with torch.no_grad():
-            free_energy = self.energy.free_energy(v, x)
-            values["free_energy"] = free_energy.mean()
-            if self.data.distribution == "binary":
-                values["pseudo_nll"] = self.pseudo_nll(v, x, free_energy).mean()
-            else:
-                values["squared_error"] = (self.reconstruct(image) - image).square().flatten(1).sum(1).mean()
+        v = self.data.units(image, sample=True)
+        x = self.energy.hidden_input(v)
+        free_energy = self.energy.free_energy(v, x)
+        values = {"free_energy": free_energy.mean()}
+        if self.data.distribution == "binary":
+            values["pseudo_nll"] = self.pseudo_nll(v, x, free_energy).mean()
+        else:
+            values["squared_error"] = (self.reconstruct(image) - image).square().flatten(1).sum(1).mean()
         return values
 
     def pseudo_nll(self, v: Tensor, hidden_input: Tensor, free_energy: Tensor) -> Tensor:

@@ -57,13 +57,16 @@ class RBMEnergy:
         """E[v|h], (N, D), float32: probabilities if the units are binary."""
         return _mean(linear(h, self.weight.t(), self.visible_bias), self.visible)
 
-    def joint(self, v: Tensor, h: Tensor, hidden_input: Tensor) -> Tensor:
-        """E(v, h), (N,), from `hidden_input` of v."""
-        if self.hidden == "binary":
-            hidden_term = (h * hidden_input).sum(1)
+    def mean_energy(self, v: Tensor, h: Tensor, hidden_input: Tensor) -> Tensor:
+        """E(v, h), averaged over the N pairs: a scalar, from `hidden_input` of v."""
+        total = torch.vdot(h.flatten(), hidden_input.flatten())
+        if self.hidden == "gaussian":
+            total = total - 0.5 * torch.vdot(h.flatten(), h.flatten()) - 0.5 * len(h) * self.hidden_bias.square().sum()
+        if self.visible == "binary":
+            visible = (v.mean(0) * self.visible_bias).sum()  # not a matrix product, which autocast would round
         else:
-            hidden_term = (h * hidden_input - 0.5 * (h.square() + self.hidden_bias.square())).sum(1)
-        return -visible_term(v, self.visible_bias, self.visible) - hidden_term
+            visible = -0.5 * (v - self.visible_bias).square().sum() / len(v)
+        return -visible - total / len(h)
 
     def free_energy(self, v: Tensor, hidden_input: Tensor | None = None) -> Tensor:
         """F(v) = −log ∑ₕ exp(−E(v, h)), (N,), float32, so that p(v) = exp(−F(v)) / Z. `hidden_input` if it is known."""
@@ -132,8 +135,8 @@ def contrast(energy: RBMEnergy, v: Tensor, fantasy: Tensor, hidden_input: Tensor
         x = energy.hidden_input(v) if hidden_input is None else hidden_input
         y = energy.hidden_input(fantasy)
         h, k = _mean(x, energy.hidden), _mean(y, energy.hidden)
-        value = energy.joint(v, h, x).mean() - energy.joint(fantasy, k, y).mean()
-        outer = ((k / len(k)).t() @ fantasy).sub_((h / len(h)).t() @ v)
+        value = energy.mean_energy(v, h, x) - energy.mean_energy(fantasy, k, y)
+        outer = torch.addmm(k.t() @ fantasy, h.t(), v, beta=1 / len(k), alpha=-1 / len(h))
         gradients = outer.float(), fantasy.mean(0) - v.mean(0), k.mean(0) - h.mean(0)
     loss: Tensor = _KnownGradient.apply(value, gradients, energy.weight, energy.visible_bias, energy.hidden_bias)
     return loss

@@ -19,7 +19,7 @@ from genlab.registry import EVALUATORS, PositiveInt
 @EVALUATORS("objective")
 @dataclass
 class Objective(MeanEvaluator):
-    """The mean over every image of a split of all values that the phases' objectives return, as in training.
+    """The mean over every image of a split of all values that the phases log in training.
 
     An objective averages over its batch; batches are weighted by their size. Names are those of training: plain
     (`elbo`) if one phase has a loss, `<phase>/<name>` (`discriminator/loss`) if several have. A phase without a module
@@ -51,7 +51,7 @@ class Objective(MeanEvaluator):
                 found = {
                     prefix + name: value.detach().double() * n
                     for prefix, phase in _objectives(model)
-                    for name, value in phase.objective(*shared).items()
+                    for name, value in phase.values(*shared).items()
                 }
             yield n, found
 
