@@ -13,6 +13,7 @@ from genlab.cli import main
 from genlab.core import rng
 from genlab.errors import ConfigError
 from genlab.models.flows.flow_matching import FlowMatching
+from genlab.nn.diffusion.solvers import evenly, solve
 
 POINT = (2, 1, 1)
 NETWORK = {"name": "film_mlp", "width": 8, "layers": 1}
@@ -33,9 +34,9 @@ class Field(nn.Module):
 
 
 def model(function: Any = None, shape: tuple[int, int, int] = POINT, **options: Any) -> FlowMatching:
-    made = FlowMatching(shape, NETWORK, num_classes=3, **options)
+    made = FlowMatching(image_shape=shape, network=NETWORK, num_classes=3, **options)
     if function:
-        made.velocity = Field(function)
+        made.network = Field(function)
     return made
 
 
@@ -53,18 +54,28 @@ def test_the_loss_at_first_is_the_mean_square_of_the_paths() -> None:
     assert float(loss.detach()) == pytest.approx(16 + 16, rel=0.02)
 
 
-@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2)])
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2), ("heun", 2), ("rk4", 4)])
 def test_the_solvers_have_their_order(solver: Any, order: int) -> None:
     """dx/dt = t·x: x(1) = √e·x(0)."""
-    growing = model(lambda x, t, label: t * x)
+
+    start = torch.ones(1, *POINT, dtype=torch.float64)
 
     def error(steps: int) -> float:
-        rng.seed(0)
-        found = growing.sample(5, steps=steps, solver=solver)
-        rng.seed(0)
-        return float((found - torch.e**0.5 * growing.normal(5, *POINT)).abs().max())
+        *_, found = solve(lambda x, t: t * x, start, evenly(0, 1, steps), solver)
+        return float((found - torch.e**0.5 * start).abs().max())
 
     assert error(16) / error(32) == pytest.approx(2**order, rel=0.1)
+
+
+def test_samples_follow_the_solver_and_a_path_has_every_state() -> None:
+    """dx/dt = t·x: x(1) = √e·x(0)."""
+    growing = model(lambda x, t, label: t * x)
+    rng.seed(0)
+    states = list(growing.path(5, steps=4, solver="rk4"))
+    rng.seed(0)
+    assert torch.equal(growing.sample(5, steps=4, solver="rk4"), states[-1])
+    assert len(states) == 5
+    assert torch.allclose(states[-1], torch.e**0.5 * states[0], rtol=1e-3)
 
 
 def test_guidance_moves_the_velocity_beyond_that_of_the_class() -> None:
@@ -81,7 +92,7 @@ def test_labels_go_in_turn_or_are_the_one_asked_for() -> None:
     field = model(lambda x, t, label: x, conditional=True)
     field.sample(5, steps=1, solver="euler")
     field.sample(2, steps=1, solver="euler", label=2)
-    assert [label.tolist() for label in field.velocity.labels] == [[0, 1, 2, 0, 1], [2, 2]]
+    assert [label.tolist() for label in field.network.labels] == [[0, 1, 2, 0, 1], [2, 2]]
 
 
 def test_a_fraction_of_the_labels_is_hidden_while_training() -> None:
@@ -89,7 +100,7 @@ def test_a_fraction_of_the_labels_is_hidden_while_training() -> None:
     label = torch.arange(4000) % 3
     rng.seed(0)
     field.loss(torch.zeros(4000, *POINT), label)
-    [given] = field.velocity.labels
+    [given] = field.network.labels
     hidden = given == 3
     assert float(hidden.float().mean()) == pytest.approx(0.25, abs=0.03)
     assert torch.equal(given[~hidden], label[~hidden])

@@ -86,6 +86,22 @@ def test_half_precision_gives_nearly_the_same(name: str) -> None:
     assert (full - half).norm() < 0.1 * full.norm()
 
 
+def test_patches_of_a_unet_are_put_back_where_they_were() -> None:
+    """With nothing between two convolutions that copy, the output is SiLU of the input, at odd sizes too."""
+    options = {"name": "adm_unet", "channels": [8], "blocks": 1, "attention": 1, "patch": 2}
+    network, x = NETWORKS.build(options, inp=(1, 7, 9), out=(1, 7, 9)), torch.randn(2, 1, 7, 9)
+    network.down, network.middle, network.up, network.norm = (
+        nn.ModuleList(),
+        nn.ModuleList(),
+        nn.ModuleList(),
+        nn.Identity(),
+    )
+    for layer in (network.first, network.last):
+        nn.init.dirac_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    assert torch.allclose(network(x), nn.functional.silu(x))
+
+
 def test_a_model_that_gives_conditions_refuses_other_networks() -> None:
     from genlab.registry import MODELS
 

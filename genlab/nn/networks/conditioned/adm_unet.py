@@ -24,7 +24,8 @@ class ADMUNet(nn.Module):
 
     `channels` are the widths at each resolution, from the full one, each half of the one before; `blocks` residual
     blocks at each going down and one more going up. Maps up to `attention` pixels high and wide have self-attention
-    after each block. The conditions are embedded in four times the first width.
+    after each block. The conditions are embedded in four times the first width. Squares of `patch` pixels become
+    channels before the first convolution and pixels again after the last one, so that 2 makes it four times as cheap.
     """
 
     def __init__(
@@ -35,15 +36,17 @@ class ADMUNet(nn.Module):
         channels: tuple[PositiveInt, ...] = (64, 128, 128),
         blocks: PositiveInt = 2,
         attention: PositiveInt = 16,
+        patch: PositiveInt = 1,
     ) -> None:
         super().__init__()
         if isinstance(inp, int) or isinstance(out, int) or inp[1:] != out[1:] or max(inp[1:]) < 2:
             raise misfit("adm_unet", "an image to one of the same size", inp, out, "use film_mlp for points")
         dim = 4 * channels[0]
+        self.patch = patch
         width, skips = channels[0], [channels[0]]
-        attends = [-(-max(inp[1:]) // 2**level) <= attention for level in range(len(channels))]
+        attends = [-(-max(inp[1:]) // (patch * 2**level)) <= attention for level in range(len(channels))]
         self.embedding = ConditionEmbedding(conditions, dim)
-        self.first = nn.Conv2d(inp[0], width, 3, padding=1)
+        self.first = nn.Conv2d(patch**2 * inp[0], width, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, target in enumerate(channels):
             if level:
@@ -60,13 +63,15 @@ class ADMUNet(nn.Module):
                 width = target
             if level:
                 self.up.append(Resample(width))
-        self.norm, self.last = group_norm(width), zeroed(nn.Conv2d(width, out[0], 3, padding=1))
+        self.norm, self.last = group_norm(width), zeroed(nn.Conv2d(width, patch**2 * out[0], 3, padding=1))
 
     def forward(
         self, x: Tensor, time: Tensor | None = None, label: Tensor | None = None, code: Tensor | None = None
     ) -> Tensor:
         embedding = F.silu(self.embedding(x, time, label, code))
-        x = self.first(x)
+        height, width = x.shape[2:]
+        x = F.pad(x, (0, -width % self.patch, 0, -height % self.patch))
+        x = self.first(F.pixel_unshuffle(x, self.patch))
         skips = [x]
         for layer in self.down:
             x = layer(x, embedding)
@@ -78,8 +83,8 @@ class ADMUNet(nn.Module):
                 x = layer(F.interpolate(x, size=skips[-1].shape[2:]), embedding)
             else:
                 x = layer(torch.cat([x, skips.pop()], dim=1), embedding)
-        result: Tensor = self.last(F.silu(self.norm(x)))
-        return result
+        result: Tensor = F.pixel_shuffle(self.last(F.silu(self.norm(x))), self.patch)
+        return result[:, :, :height, :width]
 
 
 class Block(nn.Module):

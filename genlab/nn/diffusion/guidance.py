@@ -1,0 +1,87 @@
+"""Classifier-free guidance: one network learns with and without the class, and samples exaggerate the difference.
+
+Ho & Salimans, Classifier-Free Diffusion Guidance, 2022 (arXiv:2207.12598); for velocities Zheng et al., Guided Flows,
+2023 (arXiv:2311.13443).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from genlab.core import rng
+from genlab.core.model import Model, Shape
+from genlab.errors import ConfigError
+from genlab.nn.layers.conditions import Conditions
+from genlab.nn.layers.labels import in_turn, needed
+from genlab.registry import NETWORKS, ConditionedNetworkSpec, Fraction, NonNegativeFloat, PositiveInt
+
+Steps = Annotated[PositiveInt, Field(description="from noise to data; some solvers call the network twice in each")]
+Guidance = Annotated[NonNegativeFloat, Field(description="weight of the class: 0 ignores it, above 1 exaggerates it")]
+
+
+class GuidedModel(Model):
+    """Base of diffusion and flow models: a network of noisy data, a time and perhaps a class, and its guidance.
+
+    With `conditional` the network takes the class, which is hidden from it for a fraction `label_dropout` of the
+    examples. Inside these models images are scaled to [-1, 1]; points stay as they are.
+    """
+
+    points: ClassVar = {}
+    embedded: ClassVar = Conditions(time=True)  # what the network takes besides the class
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        network: ConditionedNetworkSpec,
+        num_classes: int | None = None,
+        conditional: bool = False,
+        label_dropout: Fraction = 0.1,
+    ) -> None:
+        super().__init__()
+        self.image_shape, self.label_dropout = image_shape, label_dropout
+        self.num_classes = needed(num_classes, f"{type(self).__name__} with conditional=true") if conditional else None
+        self.inputs = ("image", "label") if conditional else ("image",)
+        self.of_points = image_shape[1:] == (1, 1)
+        conditions = dataclasses.replace(self.embedded, num_classes=self.num_classes)
+        self.network = NETWORKS.build(network, "model.network", inp=image_shape, out=image_shape, conditions=conditions)
+
+    def from_image(self, image: Tensor) -> Tensor:
+        """Images from [0, 1] to [-1, 1]."""
+        return image if self.of_points else 2 * image - 1
+
+    def to_image(self, x: Tensor) -> Tensor:
+        """Images from [-1, 1], beyond which they are clipped, to [0, 1]."""
+        return x if self.of_points else ((x + 1) / 2).clamp(0, 1)
+
+    def with_dropout(self, label: Tensor | None) -> Tensor | None:
+        """Labels (N,), of which a fraction `label_dropout` becomes `num_classes`: no class."""
+        if label is None or not self.num_classes:
+            return None
+        return label.masked_fill(rng.uniform(len(label), like=label) < self.label_dropout, self.num_classes)
+
+    def labels(self, n: int, label: int | None, guidance: float, like: Tensor) -> Tensor | None:
+        """The n classes to sample: `label`, or all in turn. ConfigError for a model without classes."""
+        if self.num_classes:
+            return in_turn(n, self.num_classes, label, like=like)
+        if label is not None or guidance != 1:
+            hint = "train with model.conditional=true"
+            raise ConfigError("the model was trained without classes", "keys label and guidance", hint)
+        return None
+
+    def guided(self, x: Tensor, time: Tensor | float, labels: Tensor | None, guidance: float = 1.0) -> Tensor:
+        """F(x, t, ∅) + guidance · (F(x, t, label) − F(x, t, ∅)) of the network F, float32; one `time` or (N,)."""
+        times = time if isinstance(time, Tensor) else x.new_full((len(x),), time)
+        conditional: Tensor = self.network(x, times, labels).float()
+        if guidance == 1:
+            return conditional
+        plain = self.network(x, times).float()
+        return plain + guidance * (conditional - plain)
+
+
+def per_example(value: Tensor, like: Tensor) -> Tensor:
+    """Values (N,) with as many axes as `like` (N, ...), to be multiplied with it."""
+    return value.reshape(-1, *[1] * (like.ndim - 1))
