@@ -88,7 +88,7 @@ class Batches:
         self._batch_size, self._rank, self._world = batch_size, rank, world_size
         self._memory_format = memory_format
         self._prefetcher = Prefetcher(self._host_batch)
-        self._check = RollingCheck(split.table.stored, rank, world_size) if split.table.stored else None
+        self._check = RollingCheck.on_this_host(split.table.stored) if split.table.stored else None
         self.per_epoch = len(split) / batch_size
         self.end: int | None = None  # the number of steps if known: nothing is read for later ones
         self.local_batch_size(1)

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from genlab.data.store.stored_array import StoredArray
+from genlab.distributed.ranks import from_environment
 from genlab.errors import DataError
 
 PIECE = 2**18  # bytes that are read and hashed at a time, at most once a step
@@ -21,15 +22,21 @@ class RollingCheck:
     """A thread reads the blocks of a store again and again, and compares their hashes.
 
     The first block depends on the step at which training begins, so that short runs of the same data check different
-    ones. Several ranks divide the blocks among themselves.
+    ones. Ranks that may read the same disk divide the blocks: this one checks one block of every `parts`.
     """
 
-    def __init__(self, stored: StoredArray, rank: int = 0, world_size: int = 1) -> None:
-        self._stored, self._rank, self._world_size = stored, rank, world_size
+    def __init__(self, stored: StoredArray, part: int = 0, parts: int = 1) -> None:
+        self._stored, self._part, self._parts = stored, part, parts
         self._pieces: Iterator[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._begun: Future[None] | None = None
         self._rests_until = 0.0
+
+    @classmethod
+    def on_this_host(cls, stored: StoredArray) -> RollingCheck:
+        """Of all blocks, divided among the ranks of this host alone: each host has its own disk, or its own cache."""
+        ranks = from_environment()
+        return cls(stored, ranks.local_rank, ranks.local_world_size) if ranks.local_world_size else cls(stored)
 
     def advance(self, step: int) -> None:
         """Begin the next piece if the last one is done and its rest is over. DataError if a block has changed."""
@@ -42,7 +49,7 @@ class RollingCheck:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="genlab-data-check")
         if self._pieces is None:
-            self._pieces = self._walk(step * self._world_size + self._rank)
+            self._pieces = self._walk(step * self._parts + self._part)
         self._begun = self._thread.submit(self._check_piece, self._pieces)
 
     def close(self) -> None:
@@ -62,7 +69,7 @@ class RollingCheck:
         stored, buffer = self._stored, np.empty(PIECE, np.uint8)
         assert stored.blocks is not None
         size, digests = stored.blocks
-        for number in itertools.count(first, self._world_size):
+        for number in itertools.count(first, self._parts):
             block = number % len(digests)
             end, digest = min((block + 1) * size, stored.nbytes), hashlib.sha256()
             for offset in range(block * size, end, PIECE):

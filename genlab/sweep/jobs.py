@@ -27,6 +27,7 @@ from typing import Protocol, TextIO
 from genlab.sweep.plan import Job
 from genlab.sweep.watch import POLL
 from genlab.utils.exit_codes import ExitCode
+from genlab.utils.own_folder import OwnFolder
 from genlab.utils.signals import SIGNALS
 from genlab.utils.subprocesses import die_with_parent, genlab_command
 
@@ -70,7 +71,7 @@ def exit_code(child: Child) -> int:
 
 def spawn(job: Job, words: Sequence[str], log: Path) -> Child:
     """Start the job in a new interpreter."""
-    with open(log, "ab") as out:
+    with OwnFolder(log.parent).append(log.name) as out:
         return subprocess.Popen(
             interpreter(job, words),
             stdin=subprocess.DEVNULL,
@@ -106,7 +107,8 @@ class Forked:
 
 def fork(job: Job, words: Sequence[str], log: Path) -> Child:
     """The job in a copy of this process. It is known to be ready for signals when this returns."""
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with OwnFolder(log.parent).append(log.name) as file:
+        out = os.dup(file.fileno())
     parent, (ready, started) = os.getpid(), os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()

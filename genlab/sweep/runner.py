@@ -92,9 +92,9 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, parallel: int) -> None:
 
 
 def _refuse_links(folder: Path, waiting: Sequence[int]) -> None:
-    """ConfigError for a link in place of a job's folder or log: they are removed or written."""
+    """ConfigError for a link, also a hard one, in place of a job's folder or log: they are removed or written."""
     for path in (folder / f"{index}{suffix}" for index in waiting for suffix in ("", ".log")):
-        if path.is_symlink():
+        if path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1):
             raise ConfigError(f"'{path}' is a link", "key hydra.sweep.dir", "remove it, or name a new folder")
 
 

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -62,10 +63,23 @@ class OwnFolder:
             write_all(file.fileno(), data)
 
     def append(self, name: str) -> BinaryIO:
-        """A file opened to append, without a buffer; made if missing. OSError if it is a link."""
+        """A file opened to append, without a buffer; made if missing.
+
+        CheckpointError if it is a link, symbolic or hard (the file has another name too), or not a file.
+        """
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with self._parent(name) as (folder, last):
-            return open(os.open(last, flags, 0o644, dir_fd=folder), "ab", buffering=0)
+            try:
+                fd = os.open(last, flags, 0o644, dir_fd=folder)
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                    raise
+                raise self._refusal(name) from None
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                os.close(fd)
+                raise self._refusal(name)
+            return open(fd, "ab", buffering=0)
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[BinaryIO | None]:

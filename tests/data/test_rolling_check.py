@@ -7,6 +7,7 @@ import random
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from genlab.checkpoint.manager import Checkpoints
@@ -79,15 +80,37 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path: Path) -> None:
     check.close()
 
 
-def test_ranks_divide_the_blocks(tmp_path: Path) -> None:
+def test_the_ranks_of_a_host_divide_the_blocks(tmp_path: Path) -> None:
     images = image_file(tmp_path)
     flip(images.path, images.path.stat().st_size - 1)  # in block 3
-    other, finder = (RollingCheck(images, rank, world_size=2) for rank in (0, 1))
+    other, finder = (RollingCheck(images, part, parts=2) for part in (0, 1))
     advance(other, 30)
     with pytest.raises(DataError, match="block 3"):
         advance(finder, 7)
     for check in (other, finder):
         check.close()
+
+
+def test_every_host_checks_all_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks 2 and 3 of four are alone on their host: together they read each block of its disk."""
+    images = image_file(tmp_path)
+    environment = {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    read, fill = set[int](), images.fill
+
+    def noted(buffer: np.ndarray, offset: int) -> None:
+        read.add(offset // 12_544)
+        fill(buffer, offset)
+
+    monkeypatch.setattr(images, "fill", noted)
+    for rank in (2, 3):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("LOCAL_RANK", str(rank - 2))
+        check = RollingCheck.on_this_host(images)
+        advance(check, 6)
+        check.close()
+    assert read == {0, 1, 2, 3}
 
 
 def test_the_check_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,11 +136,16 @@ def test_the_check_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     check.close()
 
 
-@pytest.mark.parametrize("derived", ["unpaired", "colorize", None])
+@pytest.mark.parametrize("derived", ["unpaired", "colorize", "generated", None])
 def test_every_set_of_a_store_is_checked(tmp_path: Path, derived: str | None) -> None:
     folder(tmp_path)
     base = {"name": "folder", "root": str(tmp_path / "pictures"), "size": 8, "valid": 0, "test": 0}
-    keys = {"unpaired": {"base": base, "size": 8, "classes": [0, 1]}, "colorize": {"base": base, "size": 8}}
+    keys = {
+        "unpaired": {"base": base, "size": 8, "classes": [0, 1]},
+        "colorize": {"base": base, "size": 8},
+        "generated": {"real": base, "samples": str(tmp_path / "samples.npy")},
+    }
+    np.save(tmp_path / "samples.npy", np.zeros((12, 3, 8, 8), np.uint8))
     data: Data = opened(derived, **keys[derived]) if derived else folder(tmp_path).open(CPU)
     batches = data.batches(("image",), 2)
     assert data.resident

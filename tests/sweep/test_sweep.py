@@ -198,6 +198,18 @@ def test_a_job_folder_that_is_a_link_is_refused(name: str, fake: Fake, capsys: p
     assert Path("elsewhere").exists()
 
 
+def test_a_log_that_has_another_name_outside_is_refused(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake("sys.exit(1)")
+    command = ["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]
+    assert main.main(command) == 8
+    Path("out/1.log").unlink()
+    Path("victim").write_text("mine")
+    Path("out/1.log").hardlink_to("victim")
+    assert main.main(command) == 2
+    assert "is a link" in capsys.readouterr().err
+    assert Path("victim").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("record", "shown"),
     [

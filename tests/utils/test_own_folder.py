@@ -81,11 +81,22 @@ def test_a_file_that_is_a_link_is_neither_read_nor_appended_to(folder: OwnFolder
     (folder.path / "a").symlink_to(tmp_path / "nowhere")
     with pytest.raises(CheckpointError):
         folder.read("a")
-    with pytest.raises(OSError, match="symbolic"):
+    with pytest.raises(CheckpointError, match="'a' is a link"):
         folder.append("a")
     assert not (tmp_path / "nowhere").exists()
     folder.delete("a")
     assert folder.read("a") is None
+
+
+@pytest.mark.parametrize("plant", [os.link, lambda _, name: os.mkfifo(name), lambda _, name: name.mkdir()])
+def test_a_file_outside_with_a_second_name_in_the_folder_is_not_appended_to(
+    plant: Callable[[Path, Path], None], folder: OwnFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "victim").write_text("mine")
+    plant(tmp_path / "victim", folder.path / "a")
+    with pytest.raises(CheckpointError, match="'a' is a link or of the wrong type"):
+        folder.append("a")
+    assert (tmp_path / "victim").read_text() == "mine"
 
 
 @pytest.mark.parametrize("change", ["removed", "moved", "replaced"])

@@ -76,12 +76,14 @@ class Generated(Derived):
         real = real.load(torch.device("cpu")) if isinstance(real, StoredArray) else real
         generated = torch.cat([_read(path, real.shape[1:]) for path in files])
         images = torch.cat([real, generated])
+        table = Table(GENERATED + data.name, {"image": images}, device, fits(images.nbytes, device))
+        table.stored = data.table.stored
         splits = split_indices(data)
         train = self._mixed(splits["train"], len(real), len(generated), one_file=len(files) == 1)
         identity = {"real": data.fingerprint, "samples": fingerprint(files), "real_fraction": self.real_fraction,
                     "split_seed": self.split_seed}  # fmt: skip
         return Data(
-            Table(GENERATED + data.name, {"image": images}, device, fits(images.nbytes, device)),
+            table,
             {**splits, "real": splits["train"], "train": train},
             None,
             json_hash(identity),

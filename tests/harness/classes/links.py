@@ -25,6 +25,7 @@ LINKS: dict[str, Callable[[Path, Path], str]] = {  # the place of the link, the 
     "a copy of what was here": lambda link, outside: str(outside / "copy"),
     "itself": lambda link, outside: link.name,
 }
+HARD = "a file, by a hard link"
 
 
 def states(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -69,14 +70,17 @@ def plant(place: Path, kind: str, outside: Path) -> None:
     if place.exists():
         (shutil.copytree if place.is_dir() else shutil.copy)(place, outside / "copy")
         shutil.rmtree(place) if place.is_dir() else place.unlink()
-    place.symlink_to(LINKS[kind](place, outside))
+    if kind == HARD:
+        place.hardlink_to(outside / OUTSIDE[0])
+    else:
+        place.symlink_to(LINKS[kind](place, outside))
 
 
 def trial(case: Case) -> str | None:
     """One command on a run with one link: nothing outside changes; the code is 0 or 4, 2 if it is no longer a run."""
     turn, number = divmod(case.number, len(COMMANDS))
     name, command = COMMANDS[number]
-    places = [(path, kind) for path in touched(case, name, command) for kind in LINKS]
+    places = [(path, kind) for path in touched(case, name, command) for kind in (*LINKS, HARD)]
     if not places:
         return None
     path, kind = places[turn * 37 % len(places)]  # another place and kind each time
