@@ -116,14 +116,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def resource_error(error: BaseException, batch_size: int | None = None) -> ResourceError | None:
     """Out of memory or disk, or a lost device, as a ResourceError; None for anything else.
 
+    `batch_size` is that of training, which a smaller one would help; None in commands that do not train.
+
     torch reports CPU and Apple GPU memory as a plain RuntimeError, so its text is read.
     """
     text = str(error)
     kind = type(error).__name__
-    size = f"trainer.batch_size is {batch_size}" if batch_size else "the batch"
     exhausted = "DefaultCPUAllocator" in text or "MPS backend out of memory" in text
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or exhausted:
-        return ResourceError("out of memory", size, "use a smaller trainer.batch_size, or trainer.grad_accum_steps=4")
+        if batch_size:
+            where, hint = f"trainer.batch_size is {batch_size}", "use a smaller one, or trainer.grad_accum_steps=4"
+            return ResourceError("out of memory", where, hint)
+        return ResourceError("out of memory", "this process", "end other programs, or ask for fewer or smaller images")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ResourceError("out of disk space", f"{error.filename or 'the run folder'}", "free some and resume")
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):

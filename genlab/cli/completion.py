@@ -83,7 +83,7 @@ def _possible(words: list[str], last: str) -> list[str]:
     if flag is not None:
         return [str(value) for value in flag.choices or FLAG_VALUES.get(flag.dest, [])]
     if name in COMPOSING:
-        return flags + _overrides(words, last)
+        return flags + _overrides(words, last) + (_verify(last) if name == "prepare" else [])
     if name == "bench":
         return flags + (_bench_options(words, last) if words else list(options("workload", [_folder()])))
     if name in NAMES:
@@ -91,6 +91,11 @@ def _possible(words: list[str], last: str) -> list[str]:
     if name == "eval" and words and last.startswith("evaluator"):
         return [each for each in _overrides(["evaluator=objective", *words[1:]], last) if each.startswith("evaluator")]
     return flags + (_run_options(name, words[0], last) if words else _runs())
+
+
+def _verify(last: str) -> list[str]:
+    """The key of `genlab prepare` that is not an override."""
+    return ["verify=true", "verify=false"] if last.startswith("verify=") else ["verify="]
 
 
 def _claims() -> list[str]:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Protocol
 import torch
 from pydantic import AfterValidator
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from genlab.core.data_spec import GENERATED
 from genlab.data.dataset import Split
@@ -94,12 +95,18 @@ def _automatic(dataset: str, key: str) -> str:
     )
 
 
-def check_channels(name: str, takes: tuple[int, ...] | None, channels: int, key: str) -> None:
-    """ConfigError unless `channels`, of images, are among those that the extractor `name` takes; None: any."""
+def check_channels(name: str, takes: tuple[int, ...] | None, channels: int, key: str | None = None) -> None:
+    """ConfigError unless `channels`, of images, are among those that the extractor `name` takes; None: any.
+
+    `key` chooses the extractor; None: it was chosen by the data set.
+    """
     if takes and channels not in takes:
         known = "1 channel" if takes == (1,) else f"{' or '.join(map(str, takes))} channels"
+        problem = f"extractor '{name}' takes images of {known}, these have {channels}"
+        if key is None:
+            raise ConfigError(problem, f"the extractor of data set {name}", "use another evaluator")
         raise ConfigError(
-            f"extractor '{name}' takes images of {known}, these have {channels}",
+            problem,
             f"key {key}",
             f"use {key}=efficientnet_lite0, inception or pixels" if channels == 3 else f"use {key}=pixels",
         )
@@ -108,6 +115,13 @@ def check_channels(name: str, takes: tuple[int, ...] | None, channels: int, key:
 def in_parts(network: Callable[[Tensor], Tensor], images: Tensor, size: int = 16) -> Tensor:
     """network(images); on a CPU in parts of `size` images, whose activations stay closer to a core's caches."""
     return torch.cat([network(part) for part in images.split(size)]) if images.device.type == "cpu" else network(images)
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """Images (N, C, H, W) in [0, 1] as `side` x `side`, antialiased bicubic, in [0, 1]."""
+    if images.shape[2:] == (side, side):
+        return images
+    return interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 @torch.no_grad()

@@ -48,10 +48,7 @@ class ExitCode:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        for each in (
-            *self._before,
-            *self._before,
-        ):  # twice: a signal that has just come is raised in place of the first
+        for each in 2 * tuple(self._before):  # twice: a signal that has just come is raised in place of the first
             with contextlib.suppress(Interrupted):
                 signal.signal(each, signal.SIG_IGN)
         self.end(error)

@@ -79,11 +79,11 @@ def open_regular(path: str | Path, dir_fd: int | None = None, follow: bool = Fal
     return fd
 
 
-def read_bounded(path: str | Path, limit: int | None, dir_fd: int | None = None) -> bytes:
+def read_bounded(path: str | Path, limit: int, dir_fd: int | None = None) -> bytes:
     """The content of a regular file. ValueError if it is longer than `limit` bytes or not a regular file."""
     with open(open_regular(path, dir_fd), "rb") as file:
-        data = file.read(-1 if limit is None else limit + 1)
-    if limit is not None and len(data) > limit:
+        data = file.read(limit + 1)
+    if len(data) > limit:
         raise ValueError(f"{path} is longer than {size_text(limit)}")
     return data
 

@@ -76,7 +76,7 @@ def read_features(model: Model, new: bool = True) -> None:
     """
     for module in model.modules():
         if isinstance(module, EfficientNetDistance):
-            module.load(next(model.parameters()).device)
+            module.load()
         elif isinstance(module, OwnFeatures) and new:
             _read_file(module)
 

@@ -32,7 +32,7 @@ RAISED = [
     (errors.Stopped(15, "a"), 143, "genlab: stopped: a"),
     (errors.ConfigError("two\nlines \t here"), 2, "genlab: error: two lines here"),
     (KeyboardInterrupt(), 130, "genlab: stopped: by a signal"),
-    (MemoryError(), 5, "out of memory"),
+    (MemoryError(), 5, "out of memory; this process; end other programs, or ask for fewer or smaller images"),
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate"), 5, "out of memory"),
     (OSError(errno.ENOSPC, "No space left on device", "x"), 5, "out of disk space"),
     (OSError(errno.ENOMEM, "Cannot allocate memory"), 5, "out of address space"),

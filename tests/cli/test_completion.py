@@ -30,6 +30,9 @@ def test_groups_options_and_keys() -> None:
     ]  # fmt: skip
     assert candidates("genlab train model=dcgan") == ["model=dcgan", "model=dcgan_vae"]
     assert "dataset=mnist" in candidates("genlab prepare dataset=")
+    assert candidates("genlab prepare dataset=mnist ver") == ["verify="]
+    assert candidates("genlab prepare verify=") == ["verify=false", "verify=true"]
+    assert candidates("genlab train ver") == []
     assert "experiment=quick" in candidates("genlab train experiment=")
     assert {"seed=", "trainer.steps=", "checkpoint.every=", "hydra.run.dir=", "evaluator.samples.n="} <= set(
         candidates("genlab train ")

@@ -56,7 +56,10 @@ def test_a_border_of_zeros_changes_nothing_and_other_sizes_are_resized() -> None
     for side in (8, 64):
         assert to_28(torch.rand(2, 1, side, side)).shape == (2, 1, 28, 28)
     assert torch.allclose(to_28(torch.full((1, 1, 56, 56), 0.3)), torch.full((1, 1, 28, 28), 0.3))
-    with pytest.raises(ConfigError, match="takes images of 1 channel, these have 3"):
+    with pytest.raises(
+        ConfigError,
+        match=r"takes images of 1 channel, these have 3; the extractor of data set mnist; use another",
+    ):
         classifier(torch.rand(1, 3, 28, 28))
 
 
@@ -154,7 +157,7 @@ def test_parts_are_put_together_in_order() -> None:
 
 def test_inceptions_images_are_in_its_range_and_size_in_three_channels() -> None:
     gray = torch.rand(2, 1, 8, 8).round()  # bicubic resizing overshoots at edges
-    found = inception.enlarged(gray)
+    found = inception.to_input(gray)
     assert found.shape == (2, 3, 299, 299)
     assert found.aminmax() == (-1, 1)
     assert torch.equal(found[:, 0], found[:, 2])

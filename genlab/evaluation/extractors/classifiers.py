@@ -91,7 +91,7 @@ class SmallClassifier(nn.Module):
         return classes.bincount(minlength=self.classes).double().cpu() / len(features)
 
     def _prepared(self, images: Tensor) -> Tensor:
-        check_channels(self.name, self.channels, images.shape[1], "extractor")
+        check_channels(self.name, self.channels, images.shape[1])
         return to_28(images.to(torch.float32))
 
 

@@ -1,15 +1,14 @@
 """Features of photographs: the last ones of EfficientNet-Lite0, whose weights come with the extra `features`.
 
-A judge of natural images (rooms, faces, animals) that needs no file from elsewhere. It is not the network of the
+For natural images (rooms, faces, animals), without a file from elsewhere. It is not the network of the
 published FID: its figures compare models within genlab.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
-from genlab.evaluation.extraction import in_parts
+from genlab.evaluation.extraction import in_parts, resized
 from genlab.nn.pretrained.efficientnet_lite0 import SIDE, WEIGHTS, EfficientNetLite0
 from genlab.registry import EXTRACTORS
 
@@ -30,11 +29,4 @@ class EfficientNetFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in [0, 1] to features (N, 1280), float32."""
-        return in_parts(lambda part: self.network.features(enlarged(part.float())), images)
-
-
-def enlarged(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) in [0, 1] as 224x224, in [0, 1]."""
-    if images.shape[2:] == (SIDE, SIDE):
-        return images
-    return interpolate(images, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+        return in_parts(lambda part: self.network.features(resized(part.float(), SIDE)), images)

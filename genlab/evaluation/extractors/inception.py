@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from genlab.errors import DataError
-from genlab.evaluation.extraction import in_parts
+from genlab.evaluation.extraction import in_parts, resized
 from genlab.registry import EXTRACTORS
 from genlab.utils.files import file_sha256, size_text
 from genlab.utils.paths import data_roots
@@ -63,14 +63,12 @@ class Inception(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in [0, 1] to features (N, 2048)."""
-        return in_parts(lambda part: self.network(enlarged(part.float())), images)
+        return in_parts(lambda part: self.network(to_input(part.float())), images)
 
 
-def enlarged(images: Tensor) -> Tensor:
+def to_input(images: Tensor) -> Tensor:
     """Images (N, 1 or 3, H, W) in [0, 1] as (N, 3, 299, 299) in [-1, 1]."""
-    if images.shape[2:] != (SIDE, SIDE):
-        images = interpolate(images, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
-    return (2 * images - 1).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+    return (2 * resized(images, SIDE) - 1).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -101,12 +101,16 @@ class EfficientNetDistance(FeatureDistance):
                 "use model.perceptual=null",
             )
         self.loaded: tuple[EfficientNetLite0, ...] = ()  # a tuple, so that it is not a part of this module
+        self.place: Tensor
+        self.register_buffer(
+            "place", torch.empty(0), persistent=False
+        )  # moves with the model; the network follows
 
-    def load(self, device: torch.device) -> None:
-        """Read the weights; DataError if the package is missing. Without it, they are read when first needed."""
-        self.loaded = (EfficientNetLite0.pretrained().to(device),)
+    def load(self) -> None:
+        """Read the weights; DataError if the package is missing. Otherwise they are read when first needed."""
+        self.loaded = (EfficientNetLite0.pretrained(like=self.place),)
 
     def features(self, image: Tensor) -> list[Tensor]:
         if not self.loaded:
-            self.load(image.device)
+            self.load()
         return self.loaded[0].outputs(image, self.layers)

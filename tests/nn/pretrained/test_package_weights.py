@@ -75,6 +75,13 @@ def test_without_the_package_the_line_says_how_to_install_it(weights: PackageWei
         absent.read()
 
 
+def test_a_package_without_the_file_is_as_good_as_none(weights: PackageWeights) -> None:
+    emptied = replace(weights, file="models/elsewhere.pth")
+    assert not emptied.available()
+    with pytest.raises(DataError, match=r"weights elsewhere.pth are missing"):
+        emptied.read()
+
+
 def test_a_cache_that_cannot_be_written_does_not_matter(
     weights: PackageWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
