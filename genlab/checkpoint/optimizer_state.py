@@ -22,20 +22,22 @@ def layout(optimizer: Optimizer) -> dict[str, Any]:
     return {"class": type(optimizer).__name__, "groups": groups}
 
 
-def problems(name: str, thing: Optimizer, record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    """What keeps `thing` from using the state in `record`, as sentences."""
-    here, saved = layout(thing), record.get("optimizer")
+def problems(
+    name: str, optimizer: Optimizer, record: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> Iterator[str]:
+    """What keeps `optimizer` from using the state in `record`, as sentences."""
+    here, saved = layout(optimizer), record.get("optimizer")
     if not isinstance(saved, dict) or here["class"] != saved.get("class"):
         kind = saved.get("class") if isinstance(saved, dict) else "no optimizer"
         yield f"{name} is {kind} in the checkpoint, {here['class']} here"
     elif here["groups"] != saved.get("groups"):
         yield f"{name} belongs to parameters of other shapes or dtypes, or other groups of them"
     else:
-        yield from _state_problems(name, thing, record["state"], tensors)
+        yield from _state_problems(name, optimizer, record["state"], tensors)
 
 
-def _state_problems(name: str, thing: Optimizer, state: Any, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    wanted = thing.state_dict()["param_groups"]
+def _state_problems(name: str, optimizer: Optimizer, state: Any, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    wanted = optimizer.state_dict()["param_groups"]
     if not isinstance(state, dict) or not isinstance(state.get("state"), dict):
         yield f"{name} has no state"
         return
@@ -46,15 +48,15 @@ def _state_problems(name: str, thing: Optimizer, state: Any, tensors: Mapping[st
         yield f"{name} lists other parameters"
     elif isinstance(wanted[0].get("lr"), float) and not all(isinstance(group.get("lr"), float) for group in groups):
         yield f"{name} has no learning rate"
-    parameters = [p for group in thing.param_groups for p in group["params"]]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for index, entries in state["state"].items():
         if type(index) is not int or not 0 <= index < len(parameters) or not isinstance(entries, dict):
             yield f"{name}/state/{index} belongs to no parameter"
-        elif not _fits(entries, parameters[index], tensors, _usual(thing, parameters[index])):
-            yield f"{name}/state/{index} has other entries than {type(thing).__name__} makes"
+        elif not _matches(entries, parameters[index], tensors, _reference_entries(optimizer, parameters[index])):
+            yield f"{name}/state/{index} has other entries than {type(optimizer).__name__} makes"
 
 
-def _usual(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any] | None:
+def _reference_entries(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any] | None:
     """What the optimizer keeps of a parameter, found by a step of a copy on one with sides of 2; None if that fails."""
     small = parameter.new_zeros((2,) * parameter.ndim).requires_grad_()
     small.grad = torch.zeros_like(small)
@@ -68,22 +70,22 @@ def _usual(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any] | None:
     return dict(probe.state[small])
 
 
-def _fits(
-    entries: Mapping[str, Any], parameter: Tensor, tensors: Mapping[str, Tensor], usual: Mapping[str, Any] | None
+def _matches(
+    entries: Mapping[str, Any], parameter: Tensor, tensors: Mapping[str, Tensor], reference: Mapping[str, Any] | None
 ) -> bool:
-    """Whether saved entries have the names of the usual ones, and shapes that follow from the parameter's."""
-    if usual is None:
+    """Whether saved entries have the names of the reference entries, and shapes that follow from the parameter's."""
+    if reference is None:
         return True
-    return entries.keys() == usual.keys() and all(
-        _alike(tensors.get(entry.name) if isinstance(entry, TensorRef) else entry, usual[name], parameter)
+    return entries.keys() == reference.keys() and all(
+        _same_kind(tensors.get(entry.name) if isinstance(entry, TensorRef) else entry, reference[name], parameter)
         for name, entry in entries.items()
     )
 
 
-def _alike(saved: Any, usual: Any, parameter: Tensor) -> bool:
-    if not isinstance(usual, Tensor):
-        return type(saved) is type(usual)
-    if not isinstance(saved, Tensor) or saved.ndim != usual.ndim:
+def _same_kind(saved: Any, reference: Any, parameter: Tensor) -> bool:
+    if not isinstance(reference, Tensor):
+        return type(saved) is type(reference)
+    if not isinstance(saved, Tensor) or saved.ndim != reference.ndim:
         return False
-    moment = usual.ndim > 0 and usual.shape == (2,) * parameter.ndim
+    moment = reference.ndim > 0 and reference.shape == (2,) * parameter.ndim
     return saved.shape == parameter.shape or not moment

@@ -40,13 +40,13 @@ def pack(
     """
     tensors: dict[str, Tensor] = {}
     structure: dict[str, Any] = {}
-    for name, thing in objects.items():
-        state = thing.state_dict()
+    for name, target in objects.items():
+        state = target.state_dict()
         record = {"state": _take_out(state, name, tensors, earlier or {})}
-        if isinstance(thing, nn.Module):
+        if isinstance(target, nn.Module):
             record["metadata"] = {key: dict(value) for key, value in state._metadata.items()}
-        if isinstance(thing, Optimizer):
-            record["optimizer"] = optimizer_state.layout(thing)
+        if isinstance(target, Optimizer):
+            record["optimizer"] = optimizer_state.layout(target)
         structure[name] = record
     if any(tensor.is_pinned() for tensor in tensors.values()):
         torch.cuda.synchronize()
@@ -86,8 +86,8 @@ def unpack(objects: Mapping[str, HasStateDict], tensors: Mapping[str, Tensor], s
     if not isinstance(structure, dict) or not all(isinstance(v, dict) and "state" in v for v in structure.values()):
         raise CheckpointError("the checkpoint does not say which objects it holds", "state.json", "use another one")
     problems = [f"'{name}' is only in the checkpoint" for name in structure if name not in objects]
-    for name, thing in objects.items():
-        problems += _problems(name, thing, structure.get(name), tensors)
+    for name, target in objects.items():
+        problems += _problems(name, target, structure.get(name), tensors)
     if problems:
         shown = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise CheckpointError(
@@ -95,14 +95,14 @@ def unpack(objects: Mapping[str, HasStateDict], tensors: Mapping[str, Tensor], s
             "nothing was loaded",
             "use the configuration that it was saved with",
         )
-    for name, thing in objects.items():
+    for name, target in objects.items():
         record = structure[name]
-        state = _put_back(record["state"], tensors, copy=not isinstance(thing, nn.Module))
-        if isinstance(thing, nn.Module):
+        state = _put_back(record["state"], tensors, copy=not isinstance(target, nn.Module))
+        if isinstance(target, nn.Module):
             state = OrderedDict(state)
             state._metadata = OrderedDict(record.get("metadata") or {})  # type: ignore[attr-defined]
         try:
-            thing.load_state_dict(state)
+            target.load_state_dict(state)
         except optimizer_state.BAD_VALUES as error:
             raise CheckpointError(
                 f"'{name}' refuses its state from the checkpoint ({error})",
@@ -124,19 +124,19 @@ def _put_back(value: Any, tensors: Mapping[str, Tensor], copy: bool) -> Any:
     return value
 
 
-def _problems(name: str, thing: HasStateDict, record: Any, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+def _problems(name: str, target: HasStateDict, record: Any, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     if record is None:
         yield f"'{name}' is not in the checkpoint"
         return
     yield from (f"tensor '{lost}' is missing" for lost in _refs(record["state"]) if lost not in tensors)
-    if isinstance(thing, Optimizer):
-        yield from optimizer_state.problems(name, thing, record, tensors)
+    if isinstance(target, Optimizer):
+        yield from optimizer_state.problems(name, target, record, tensors)
     else:
-        strict = isinstance(thing, nn.Module)
+        strict = isinstance(target, nn.Module)
         metadata = record.get("metadata", {})
         if not isinstance(metadata, dict) or not all(isinstance(each, dict) for each in metadata.values()):
             yield f"'{name}' has no metadata"
-        yield from _differences(thing.state_dict(), record["state"], tensors, name, strict)
+        yield from _differences(target.state_dict(), record["state"], tensors, name, strict)
 
 
 def _refs(value: Any) -> Iterator[str]:

@@ -92,8 +92,8 @@ def environment(rank: int, count: int, port: int) -> dict[str, str]:
     }
 
 
-def _start(command: list[str], environment: dict[str, str], speaks: bool) -> Rank:
-    output = None if speaks else tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as its rank
+def _start(command: list[str], environment: dict[str, str], is_main: bool) -> Rank:
+    output = None if is_main else tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as its rank
     process = subprocess.Popen(
         command,
         env=environment,

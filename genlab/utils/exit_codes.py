@@ -23,7 +23,7 @@ from genlab.errors import (
     resource_error,
 )
 from genlab.utils.signals import SIGNALS, Interrupted, as_interrupt, forget_interrupt, interrupt
-from genlab.utils.terminal import STDOUT, echo, say, speaks, unwritable
+from genlab.utils.terminal import STDOUT, echo, is_main, say, unwritable
 
 RESERVE = 8 * 2**20  # bytes of address space; untouched, they take no memory
 
@@ -88,7 +88,7 @@ def _report(error: BaseException, debug: bool) -> int:
     if LAUNCHED in os.environ and isinstance(known, PeerError):
         return PEER_GONE
     # every rank would print the same; the launcher reads all its ranks and shows one
-    if speaks() or LAUNCHED in os.environ or isinstance(known, RankError) or known.code in (1, 5, 7):
+    if is_main() or LAUNCHED in os.environ or isinstance(known, RankError) or known.code in (1, 5, 7):
         say(f"{word}: {' '.join(str(known).split())}")
     return known.code
 

@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from genlab.errors import GenlabError, Stopped
-from genlab.utils.terminal import speaks
+from genlab.utils.terminal import is_main
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 POLL = 0.05  # seconds between looks at a main thread that has a signal to handle
@@ -38,7 +38,7 @@ def interrupt(signum: int) -> None:
     _pending = signum
     spec = getattr(sys.modules.get("torch"), "__spec__", None)
     if getattr(spec, "_initializing", False):  # there is nothing yet to clean up
-        if speaks():
+        if is_main():
             _write("genlab: stopped: by a signal; start it again; resume a run with: genlab resume RUN\n")
         os._exit(128 + signum)
     raise Interrupted(signum)
@@ -146,7 +146,7 @@ class StopRequest:
         if not self._armed:
             interrupt(signum)
         self.signum = signum
-        if speaks():
+        if is_main():
             _write("\ngenlab: stopping after this step; a second signal stops at once\n")
 
     def arm(self) -> None:

@@ -57,8 +57,8 @@ def say(text: str) -> None:
     echo(f"genlab: {text}", err=True)
 
 
-def speaks() -> bool:
-    """Whether this process prints what every rank of a run would print: rank 0, or the only process."""
+def is_main() -> bool:
+    """Whether this is rank 0, or the only process, which prints what all ranks of a run would print."""
     return "WORLD_SIZE" not in os.environ or os.environ.get("RANK") in (None, "0")
 
 

@@ -126,7 +126,7 @@ def test_a_model_of_another_corruption_is_told_which_one_it_needs(
     model = Stub(4)
     model.corruption = trained  # type: ignore[assignment]
     values = dict(EVALUATORS.build({"name": evaluator}).run(model, split(torch.rand(9, 1, 8, 8))))
-    said = values.get("unfamiliar_corruption")
+    said = values.get("untrained_corruption")
     assert (said is not None) == (wanted is not None)
     if isinstance(said, Diagnosis):
         assert said.sentence.endswith(f"not on {wanted}: use model.corruption.name={wanted}")

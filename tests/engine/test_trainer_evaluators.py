@@ -134,18 +134,18 @@ class Failing(Evaluator):
 
 
 def test_an_evaluation_that_fails_costs_no_training_and_is_made_on_going_on(make_trainer: MakeTrainer) -> None:
-    def judged() -> Trainer:
+    def with_probe() -> Trainer:
         trainer = make_trainer("vae", "evaluator=objective", "trainer.steps=4")
         trainer.evaluators["probe"], trainer._cadence = Failing(), {"objective": 4, "probe": 4}
         return trainer
 
-    first, kept = judged(), []
+    first, kept = with_probe(), []
     with pytest.raises(ConfigError, match="no labels"):
         first.fit(Logger(), lambda step, objects, state: kept.append((step, snapshot(first))), lambda: 0)
     ((step, (tensors, state)),) = [pair for pair in kept if pair[0] == 4]
     assert (step, state["due"]) == (4, ["probe"])
     assert "valid/loss" in state["metrics"]  # the evaluation before it is done
-    second = judged()
+    second = with_probe()
     second.restore(tensors, state)
     with pytest.raises(ConfigError, match="no labels"):
         fit(second)

@@ -108,9 +108,9 @@ def _restored(
     """
     import torch
 
-    from genlab.nn.augment.corruptions import unfamiliar
+    from genlab.nn.augment.corruptions import untrained_corruption
 
-    advice = unfamiliar(loaded.model, name)
+    advice = untrained_corruption(loaded.model, name)
     if advice:
         say(f"warning: {advice}")
     model: Any = loaded.model

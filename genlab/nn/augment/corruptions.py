@@ -56,7 +56,7 @@ def box(amount: Fractions) -> Corruption:
     return lambda image: image.masked_fill(box_mask(image, amounts(image)), GRAY)
 
 
-def unfamiliar(model: object, corruption: str) -> str | None:
+def untrained_corruption(model: object, corruption: str) -> str | None:
     """What to do if a model was trained on another corruption only, and is now to undo this one."""
     known = getattr(model, "corruption", None)
     if known in (None, corruption):

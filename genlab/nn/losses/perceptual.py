@@ -102,9 +102,7 @@ class EfficientNetDistance(FeatureDistance):
             )
         self.loaded: tuple[EfficientNetLite0, ...] = ()  # a tuple, so that it is not a part of this module
         self.place: Tensor
-        self.register_buffer(
-            "place", torch.empty(0), persistent=False
-        )  # moves with the model; the network follows
+        self.register_buffer("place", torch.empty(0), persistent=False)  # moves with the model; the network follows
 
     def load(self) -> None:
         """Read the weights; DataError if the package is missing. Otherwise they are read when first needed."""

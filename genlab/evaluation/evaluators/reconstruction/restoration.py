@@ -17,7 +17,7 @@ from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.reconstruction.reconstruction import principal_components
 from genlab.models.classical.pca import MAX_DIMENSIONS, PCA
-from genlab.nn.augment.corruptions import GRAY, box_mask, unfamiliar
+from genlab.nn.augment.corruptions import GRAY, box_mask, untrained_corruption
 from genlab.nn.losses.image_similarity import psnr, ssim
 from genlab.registry import CORRUPTIONS, EVALUATORS, Fraction, NonNegativeFloat, PositiveInt
 from genlab.reports.grid import image_grid
@@ -88,9 +88,9 @@ class Restoration(Evaluator):
                 if index == 0:
                     rows += [x[: self.columns] for x in (image, corrupted, results["restored"])]
             yield from ((key, total / len(clean[0])) for key, total in totals.items())
-        advice = unfamiliar(model, self.corruption)
+        advice = untrained_corruption(model, self.corruption)
         if advice:
-            yield "unfamiliar_corruption", Diagnosis(advice)
+            yield "untrained_corruption", Diagnosis(advice)
         yield "restored", image_grid(torch.cat(rows), min(self.columns, len(clean[0])))
 
 
