@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -18,6 +18,10 @@ from genlab.errors import ConfigError
 
 P = TypeVar("P")
 Shape = tuple[int, int, int]  # channels, height, width
+# what a log-likelihood is: the value itself, a lower bound of it (in expectation), or an estimate without a bound
+LikelihoodKind = Literal["exact", "bound", "estimate"]
+# what it is of: black and white pixels, 256 levels, 256 levels with uniform noise, or the density of points
+LikelihoodOf = Literal["binary", "levels", "dequantized", "density"]
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,20 @@ class ImportanceSampled(Protocol):
 
 
 @runtime_checkable
+class HasLogLikelihood(Protocol):
+    """A model that computes log p(x) itself, up to dequantization: genlab/nn/losses/dequantization.py."""
+
+    likelihood_kind: LikelihoodKind
+    likelihood_of: LikelihoodOf
+
+    def observe(self, image: Tensor) -> Tensor:
+        """The tensor x whose likelihood is evaluated, from images in [0, 1]: pixels binarized, dequantized, ..."""
+
+    def log_likelihood(self, x: Tensor, *conditions: Tensor) -> Tensor:
+        """log p(x), (N,) in nats, of a result of `observe`; if dequantized, one of 256 levels has the volume 1."""
+
+
+@runtime_checkable
 class Translates(Protocol):
     def translate(self, image: Tensor) -> Tensor:
         """Images of domain `a`, (N, C, H, W) in [0, 1], translated to domain `b`."""
@@ -217,6 +235,7 @@ CAPABILITIES: list[type] = [
     MixesStyles,
     HasPosterior,
     ImportanceSampled,
+    HasLogLikelihood,
     Translates,
     TranslatesBack,
     Scores,

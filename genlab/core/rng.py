@@ -94,6 +94,13 @@ def uniform(n: int, *shape: int, like: Tensor) -> Tensor:
     return _local(torch.rand, n, shape, like)
 
 
+def categorical(p: Tensor) -> Tensor:
+    """One index int64 (N,) from each row of probabilities (N, K), by inverting the cumulative distribution."""
+    cumulative = p.cumsum(1)
+    u = uniform(len(p), 1, like=p) * cumulative[:, -1:]
+    return (cumulative <= u).sum(1).clamp_(max=p.shape[1] - 1)
+
+
 def _local(sample: Callable[..., Tensor], n: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
     device, size = like.device, (n * _world_size, *shape)
     everyone = sample(size, device=device, dtype=torch.float32, generator=_generator(device))

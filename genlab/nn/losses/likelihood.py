@@ -79,20 +79,24 @@ def gaussian_nll(mean: Tensor, x: Tensor, log_sigma: Tensor) -> Tensor:
 
 
 def discretized_logistic_nll(mean: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
-    """−log of the logistic distribution's mass in the bin of width 1/255 around each pixel of images (N, ...).
+    """−log of the logistic's mass in the bins of images (N, ...) of 256 levels; `log_scale` broadcasts with them.
 
-    The bins of 0 and 1 extend to infinity, so the masses of the 256 values sum to 1. `log_scale` broadcasts with the
-    images. Kingma et al. (2016), section 5.2. With a > b the ends of a bin in units of the scale, the mass is
-    σ(a) − σ(b) = σ(a)·σ(−b)·(1 − e^(b−a)), which avoids cancellation.
+    Kingma et al. (2016), section 5.2.
     """
-    x, half = x.float(), 0.5 / 255
-    inverse = torch.exp(-log_scale.float())
-    centered = (x - mean.float()) * inverse
+    return -logistic_log_mass(mean.float(), x.float(), log_scale.float()).flatten(1).sum(1)
+
+
+def logistic_log_mass(mean: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
+    """log of the logistic distribution's mass in the bin of width 1/255 around each x in [0, 1], elementwise.
+
+    The bins of 0 and 1 extend to infinity, so the masses of the 256 values sum to 1. With a > b the ends of a bin in
+    units of the scale, the mass is σ(a) − σ(b) = σ(a)·σ(−b)·(1 − e^(b−a)), which avoids cancellation.
+    """
+    half, inverse = 0.5 / 255, torch.exp(-log_scale)
+    centered = (x - mean) * inverse
     above, below = logsigmoid(centered + half * inverse), logsigmoid(half * inverse - centered)
     width = torch.log(-torch.expm1(-2 * half * inverse))
-    inside = above + below + width
-    log_mass = torch.where(x < half, above, torch.where(x > 1 - half, below, inside))
-    return -log_mass.flatten(1).sum(1)
+    return torch.where(x < half, above, torch.where(x > 1 - half, below, above + below + width))
 
 
 def binarize(image: Tensor) -> Tensor:

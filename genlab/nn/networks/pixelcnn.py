@@ -1,4 +1,4 @@
-"""Gated PixelCNN: an autoregressive model of a map of symbols, p(x) = ∏ᵢ p(xᵢ | x₁, ..., xᵢ₋₁), row by row.
+"""Gated PixelCNN: an autoregressive model of a map, p(x) = ∏ᵢ p(xᵢ | x₁, ..., xᵢ₋₁), row by row, of symbols or pixels.
 
 Two stacks of convolutions see the past: the vertical stack all rows above, the horizontal stack the positions to the
 left. Together they leave no blind spot.
@@ -9,10 +9,12 @@ and figure 2. Instead of masking weights, the kernels hold only the unmasked one
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import torch
-from annotated_types import Gt, Lt
+from annotated_types import Gt, Lt, MinLen
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -21,6 +23,7 @@ from genlab.nn.layers.shapes import Size, misfit
 from genlab.registry import NETWORKS, PositiveInt
 
 Reach = Annotated[int, Gt(0), Lt(16)]  # positions to each side that a kernel sees
+Dilations = Annotated[tuple[PositiveInt, ...], MinLen(1)]
 
 
 def gate(features: Tensor) -> Tensor:
@@ -33,17 +36,26 @@ class GatedLayer(nn.Module):
     """One layer of both stacks.
 
     The first layer (mask A) does not see a position's own symbol. Later layers (mask B) see the features of their own
-    position, which depend only on the past.
+    position, which depend only on the past, and `reach` positions to each side, `dilation` apart.
     """
 
-    def __init__(self, channels: int, reach: int, first: bool) -> None:
+    def __init__(self, inp: int, channels: int, reach: int, first: bool, dilation: int = 1) -> None:
         super().__init__()
-        self.reach, self.first = reach, first
+        self.reach, self.first = reach * dilation, first
         own = 0 if first else 1
-        self.vertical = nn.Conv2d(channels, 2 * channels, (reach + own, 2 * reach + 1))
-        self.horizontal = nn.Conv2d(channels, 2 * channels, (1, reach + own))
+        self.vertical = nn.Conv2d(inp, 2 * channels, (reach + own, 2 * reach + 1), dilation=dilation)
+        self.horizontal = nn.Conv2d(inp, 2 * channels, (1, reach + own), dilation=dilation)
         self.link = nn.Conv2d(2 * channels, 2 * channels, 1)
         self.output = nn.Conv2d(channels, channels, 1)
+
+    def keep_variance(self) -> None:
+        """Initial weights N(0, gain²/fan_in) with gains that make up for what gates take away.
+
+        torch's own have a gain of 0.6: behind six layers of the vertical stack, nothing is left of the pixels.
+        """
+        gains = {self.vertical: 2.0, self.horizontal: 1.4, self.link: 1.0, self.output: 1.4}
+        for convolution, gain in gains.items():
+            nn.init.normal_(convolution.weight, 0, gain / math.sqrt(convolution.weight[0].numel()))
 
     def vertical_stack(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) to the next layer's features, and the horizontal stack's input from above (N, 2C, H, W)."""
@@ -58,29 +70,40 @@ class GatedLayer(nn.Module):
         return out if self.first else h + out
 
 
-class PixelCNN(nn.Module):
-    """Maps of symbols, int64 (N, H, W), to the logits (N, symbols, H, W) of p(xᵢ | x₁, ..., xᵢ₋₁)."""
+class GatedStacks(nn.Module):
+    """Maps (N, inp, H, W), or symbols (N, H, W) with an `embedding`, to (N, out, H, W).
+
+    The output at a position is a function of the positions before it.
+    """
 
     def __init__(
-        self, symbols: int, sides: tuple[int, int], channels: int, layers: int, first: int, reach: int
+        self,
+        inp: int,
+        out: int,
+        channels: int,
+        layers: int,
+        first: int,
+        reach: int,
+        dilations: Sequence[int] = (1,),
+        embedding: nn.Embedding | None = None,
     ) -> None:
         super().__init__()
-        self.sides = sides
-        self.past = first + (layers - 1) * reach  # receptive field: rows up, and positions to the left
-        self.embedding = nn.Embedding(symbols, channels)
-        reaches = [first, *[reach] * (layers - 1)]
-        self.layers = nn.ModuleList(GatedLayer(channels, each, first=not i) for i, each in enumerate(reaches))
+        self.embedding = embedding
+        spread = [dilations[i % len(dilations)] for i in range(layers - 1)]
+        self.past = first + reach * sum(spread)  # receptive field: rows up, and positions to the left
+        self.layers = nn.ModuleList([GatedLayer(inp, channels, first, first=True)])
+        self.layers.extend(GatedLayer(channels, channels, reach, first=False, dilation=each) for each in spread)
         self.head = nn.Sequential(
-            nn.ReLU(), nn.Conv2d(channels, 2 * channels, 1), nn.ReLU(inplace=True), nn.Conv2d(2 * channels, symbols, 1)
+            nn.ReLU(), nn.Conv2d(channels, 2 * channels, 1), nn.ReLU(inplace=True), nn.Conv2d(2 * channels, out, 1)
         )
 
-    def forward(self, index: Tensor) -> Tensor:
-        x = self._embed(index)
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._embed(x)
         return self._horizontal(x, self._vertical(x))
 
-    def _embed(self, index: Tensor) -> Tensor:
-        features: Tensor = self.embedding(index)
-        return features.movedim(-1, 1)
+    def _embed(self, x: Tensor) -> Tensor:
+        """The input of the first layer, (N, inp, H, W)."""
+        return x if self.embedding is None else self.embedding(x).movedim(-1, 1)
 
     def _vertical(self, v: Tensor) -> list[Tensor]:
         links = []
@@ -94,31 +117,38 @@ class PixelCNN(nn.Module):
         for layer, link in zip(self.layers, links, strict=True):
             assert isinstance(layer, GatedLayer)
             h = layer.horizontal_stack(h, link)
-        logits: Tensor = self.head(h).float()
-        return logits
+        out: Tensor = self.head(h).float()
+        return out
 
-    def sample(self, n: int) -> Tensor:
-        """n maps (n, H, W), int64, sampled position by position. Only the receptive field of a position is computed,
-        the vertical stack once per row.
+    def fill(self, x: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+        """The map x (N, ..., H, W), filled in place, position by position, with `draw` of the output (N, out) there.
+
+        Only the receptive field of a position is computed, the vertical stack once per row.
         """
-        height, width = self.sides
-        index = torch.zeros(n, height, width, dtype=torch.long, device=self.embedding.weight.device)
+        height, width = x.shape[-2:]
         for i in range(height):
-            above = self._embed(index[:, max(0, i - self.past) : i + 1])
+            above = self._embed(x[..., max(0, i - self.past) : i + 1, :])
             links = [link[:, :, -1:] for link in self._vertical(above)]
             for j in range(width):
                 seen = slice(max(0, j - self.past), j + 1)  # mask A: the last of these is not seen
-                row = self._embed(index[:, i : i + 1, seen])
-                logits = self._horizontal(row, [link[..., seen] for link in links])[:, :, 0, -1]
-                index[:, i, j] = _categorical(logits.softmax(1))
-        return index
+                row = self._embed(x[..., i : i + 1, seen])
+                x[..., i, j] = draw(self._horizontal(row, [link[..., seen] for link in links])[:, :, 0, -1])
+        return x
 
 
-def _categorical(p: Tensor) -> Tensor:
-    """One symbol from each row of probabilities (N, symbols), by inverting the cumulative distribution."""
-    cumulative = p.cumsum(1)
-    u = rng.uniform(len(p), 1, like=p) * cumulative[:, -1:]
-    return (cumulative <= u).sum(1).clamp_(max=p.shape[1] - 1)
+class PixelCNN(GatedStacks):
+    """Maps of symbols, int64 (N, H, W), to the logits (N, symbols, H, W) of p(xᵢ | x₁, ..., xᵢ₋₁)."""
+
+    def __init__(
+        self, symbols: int, sides: tuple[int, int], channels: int, layers: int, first: int, reach: int
+    ) -> None:
+        super().__init__(channels, symbols, channels, layers, first, reach, embedding=nn.Embedding(symbols, channels))
+        self.sides = sides
+
+    def sample(self, n: int) -> Tensor:
+        """n maps (n, H, W), int64."""
+        index = torch.zeros(n, *self.sides, dtype=torch.long, device=next(self.parameters()).device)
+        return self.fill(index, lambda logits: rng.categorical(logits.softmax(1)))
 
 
 @NETWORKS("pixelcnn")
@@ -132,3 +162,26 @@ def pixelcnn(
     if isinstance(inp, int) or inp != out:
         raise misfit("pixelcnn", "a map of symbols to logits of the same shape", inp, out)
     return PixelCNN(inp[0], inp[1:], channels, layers, first, reach)
+
+
+@NETWORKS("gated_pixelcnn")
+def gated_pixelcnn(
+    inp: Size,
+    out: Size,
+    channels: PositiveInt = 32,
+    layers: PositiveInt = 6,
+    first: Reach = 3,
+    reach: Reach = 1,
+    dilations: Dilations = (1, 2, 4),
+) -> GatedStacks:
+    """Images to the parameters of each pixel's distribution given the pixels before it.
+
+    Keys as for `pixelcnn`; layers after the first take their dilations from the list in turn.
+    """
+    if isinstance(inp, int) or isinstance(out, int) or inp[1:] != out[1:]:
+        raise misfit("gated_pixelcnn", "an image to a map of the same sides", inp, out)
+    stacks = GatedStacks(inp[0], out[0], channels, layers, first, reach, dilations)
+    for layer in stacks.layers:
+        assert isinstance(layer, GatedLayer)
+        layer.keep_variance()
+    return stacks

@@ -23,6 +23,7 @@ from genlab.nn.losses.likelihood import OutputDistribution
 from genlab.registry import EVALUATORS, PositiveInt
 
 BLOCK = 500  # images that are binarized together
+BINARIZED = f"binarized once, at random by gray value, in blocks of {BLOCK}"
 MEANING = {
     "bernoulli": "minus the log probability of black and white pixels",
     "gray": "cross entropy of gray pixels, not a likelihood",
@@ -31,27 +32,32 @@ MEANING = {
 }
 
 
-@EVALUATORS("nll")
 @dataclass
-class ImportanceSampledNLL(MeanEvaluator):
+class BlockwiseNLL(MeanEvaluator):
     """−log p(x) in nats per image, the mean over `images` of the split (null: all), with its standard error.
 
-    `samples` is K; `chunk` is the number of pairs of image and code decoded at once. A model that binarizes images
-    receives each image binarized once, independently of `samples`, `chunk` and `images`. With a distribution over 256
-    levels there is also `bits_per_dim`, per pixel and channel. A conditional model's figure is −log p(x|y).
+    A model that changes images at random (binarizes, dequantizes) receives each image changed once, independently of
+    how many images there are and how they are processed.
     """
 
-    samples: PositiveInt = 5000
     images: PositiveInt | None = None
-    chunk: PositiveInt = 1000
 
-    needs = (ImportanceSampled,)
-    notes = {"estimate": "importance sampling with q(z|x), or the prior where there is no q", "units": "nats per image"}
+    def nll(self, model: Any, x: Tensor, *conditions: Tensor) -> Tensor:
+        """−log p(x) of each observation (N,), float64."""
+        raise NotImplementedError
+
+    def has_bits_per_dim(self, model: Any) -> bool:
+        """Whether the figures include bits per dimension."""
+        raise NotImplementedError
+
+    def note(self, model: Any, x: Tensor, changed: bool) -> None:
+        """Add to the protocol what `nll` means for this model and for its observations x."""
+        raise NotImplementedError
 
     def batches(self, model: Any, split: Split, rank: int, world_size: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
         for each, dimensions in self.blocks(model, split, rank, world_size):
             found = {"nll": each.sum(), "square": each.square().sum()}
-            if output_distribution_of(model) == "logistic":
+            if self.has_bits_per_dim(model):
                 found["bits_per_dim"] = (each / math.log(2) / dimensions).sum()
             yield len(each), found
 
@@ -71,14 +77,43 @@ class ImportanceSampledNLL(MeanEvaluator):
             block = rank + index * world_size
             rng.fold_in(2 * block)
             x = model.observe(image)
-            self.note(model, x, binarized=x is not image)
+            self.note(model, x, changed=x is not image)
             rng.fold_in(2 * block + 1)  # the codes have noise of their own: their number does not change the pixels
-            columns = [column.split(max(1, self.chunk // self.samples)) for column in (x, *conditions)]
-            nll = [-self.log_likelihood(model, *part) for part in zip(*columns, strict=True)]
-            yield torch.cat(nll), x[0].numel()
+            columns = [column.split(self.at_once()) for column in (x, *conditions)]
+            yield torch.cat([self.nll(model, *part) for part in zip(*columns, strict=True)]), x[0].numel()
 
-    def log_likelihood(self, model: ImportanceSampled, x: Tensor, *conditions: Tensor) -> Tensor:
-        """log 1/K Σ w_k of each image (N,), float64, a chunk of samples at a time."""
+    def at_once(self) -> int:
+        """How many images `nll` receives at a time."""
+        raise NotImplementedError
+
+    def protocol(self) -> dict[str, Any]:
+        return {**super().protocol(), "images": self.images or "all"}
+
+
+@EVALUATORS("nll")
+@dataclass
+class ImportanceSampledNLL(BlockwiseNLL):
+    """−log p(x) in nats per image, the mean over `images` of the split (null: all), with its standard error.
+
+    `samples` is K; `chunk` is the number of pairs of image and code decoded at once. A model that binarizes images
+    receives each image binarized once, independently of `samples`, `chunk` and `images`. With a distribution over 256
+    levels there is also `bits_per_dim`, per pixel and channel. A conditional model's figure is −log p(x|y).
+    """
+
+    samples: PositiveInt = 5000
+    chunk: PositiveInt = 1000
+
+    needs = (ImportanceSampled,)
+    notes = {"estimate": "importance sampling with q(z|x), or the prior where there is no q", "units": "nats per image"}
+
+    def at_once(self) -> int:
+        return max(1, self.chunk // self.samples)
+
+    def has_bits_per_dim(self, model: Any) -> bool:
+        return output_distribution_of(model) == "logistic"
+
+    def nll(self, model: ImportanceSampled, x: Tensor, *conditions: Tensor) -> Tensor:
+        """−log 1/K Σ w_k of each image (N,), float64, a chunk of samples at a time."""
         total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
         left = self.samples
         while left:
@@ -86,23 +121,19 @@ class ImportanceSampledNLL(MeanEvaluator):
             log_w = model.log_weights(x, part, *conditions).double()
             total = torch.logaddexp(total, torch.logsumexp(log_w, 1))
             left -= part
-        return total - math.log(self.samples)
+        return math.log(self.samples) - total
 
-    def note(self, model: Model, x: Tensor, binarized: bool) -> None:
-        """Add to the protocol what `nll` means for this model and for its observations x."""
+    def note(self, model: Model, x: Tensor, changed: bool) -> None:
         distribution = output_distribution_of(model)
         gray = distribution == "bernoulli" and bool(((x > 0) & (x < 1)).any())
         conditions = {"given": list(model.conditions)} if model.conditions else {}
-        pixels = f"binarized once, at random by gray value, in blocks of {BLOCK}" if binarized else "as they are"
+        pixels = BINARIZED if changed else "as they are"
         self.found = {
             **type(self).notes,
             "pixels": pixels,
             "nll": MEANING["gray" if gray else distribution],
             **conditions,
         }
-
-    def protocol(self) -> dict[str, Any]:
-        return {**super().protocol(), "images": self.images or "all"}
 
 
 def output_distribution_of(model: Model) -> str:
