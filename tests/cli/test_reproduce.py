@@ -170,6 +170,20 @@ def test_a_result_of_other_options_is_refused(
     assert f"the result was made with {problem}" in capsys.readouterr().err
 
 
+def test_a_result_of_an_earlier_checkpoint_is_not_that_of_the_run(
+    commands: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys, "reproduce", "one", *OWN)
+    [result] = Path("outputs/results/one/eval").glob("objective-test-*2.json")
+    early = json.loads(result.read_text())
+    early["protocol"]["step"] = 1
+    result.with_name(result.name.replace("2.json", "1.json")).write_text(json.dumps(early))
+    result.unlink()
+    commands.clear()
+    said(capsys, "reproduce", "one", *OWN)
+    assert [words.split()[0] for words in commands] == ["eval"]
+
+
 def test_results_without_a_split_and_of_lists_are_found_again(
     commands: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

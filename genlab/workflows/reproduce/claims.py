@@ -9,12 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from annotated_types import Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from genlab.config.yaml_file import parse_config
 from genlab.errors import ConfigError, nearest
-from genlab.registry import PositiveInt
 from genlab.utils.files import read_bounded
 
 FOLDER = Path(__file__).with_name("claims")
@@ -24,6 +23,7 @@ LIMIT = 2**18  # bytes of a file
 BUDGET = 120.0  # minutes of one core that all cheap runs take together: under two hours whatever the machine
 Words = Annotated[list[str], MinLen(1)]
 Option = Annotated[str, StringConstraints(pattern=r"^[^=]+=")]  # key=value
+RunName = Annotated[str, StringConstraints(pattern=r"^\w[\w.+-]*$")]  # of a folder
 
 
 class Strict(BaseModel):
@@ -53,7 +53,7 @@ class Run(Strict):
 
     overrides: Words
     minutes: Annotated[float, Gt(0)]
-    seeds: PositiveInt = 1
+    seeds: Annotated[int, Ge(1), Le(1000)] = 1
     evals: list[list[Option]] = []
     after: str | None = None  # the run of the same file that must be there before
 
@@ -61,21 +61,24 @@ class Run(Strict):
         """The names of its run folders."""
         return [name] if self.seeds == 1 else [f"{name}/{seed}" for seed in range(self.seeds)]
 
+    def _overrides(self, folder: Path) -> list[str]:
+        return [word.replace(RUNS, str(folder)) for word in self.overrides]
+
     def overrides_of(self, folder_name: str, folder: Path) -> list[str]:
         """The overrides of one of its run folders below `folder`."""
-        words = [word.replace(RUNS, str(folder)) for word in self.overrides]
+        words = self._overrides(folder)
         return words if self.seeds == 1 else [*words, f"seed={folder_name.rpartition('/')[2]}"]
 
     def train_words(self, name: str, folder: Path) -> list[str]:
         """`train ...` below `folder`."""
-        words = [word.replace(RUNS, str(folder)) for word in self.overrides]
+        words = self._overrides(folder)
         if self.seeds == 1:
             return ["train", *words, f"hydra.run.dir={folder / name}"]
         seeds = ",".join(map(str, range(self.seeds)))
         return ["train", "-m", *words, f"seed={seeds}", f"hydra.sweep.dir={folder / name}"]
 
     def evaluations(self) -> list[Evaluation]:
-        """Its measurements, one for each evaluator of `evals`. ValueError if several would have one name."""
+        """Its measurements, one for each evaluator of `evals`. ValueError if an option cannot be right."""
         return [each for options in self.evals for each in _evaluations(options)]
 
 
@@ -84,6 +87,9 @@ def _evaluations(options: list[str]) -> Iterator[Evaluation]:
     evaluators = [each.strip() for each in values.get("evaluator", "objective").strip("[] ").split(",")]
     if len(evaluators) > 1 and "name" in values:
         raise ValueError(f"one name for the results of {len(evaluators)} evaluators: {values['name']}")
+    wrong = next((key for key in ("seed", "repeats") if not values.get(key, "0").isdecimal()), None)
+    if wrong:
+        raise ValueError(f"{wrong}={values[wrong][:60]} is not a number")
     for evaluator in evaluators:
         others = [f"evaluator.{each}." for each in evaluators if each != evaluator]
         own = [option for option in options if not option.startswith(("evaluator=", "name=", *others))]
@@ -105,7 +111,7 @@ class Row(Strict):
     metric: str
     protocol: dict[str, Any] = {}
     published: str = ""
-    digits: int = 2
+    digits: Annotated[int, Ge(0), Le(12)] = 2
     statistic: Literal["mean", "median", "least"] = "mean"
     tolerance: Annotated[float, Gt(0)] = 0.05
 
@@ -128,11 +134,11 @@ class Claims(Strict):
     """One file."""
 
     title: str
-    runs: Annotated[dict[str, Run], Field(min_length=1)]
+    runs: Annotated[dict[RunName, Run], Field(min_length=1)]
     rows: Annotated[list[Row], MinLen(1)]
     curves: list[Curve] = []
     notes: str = ""
-    images: list[str] = []  # paths in the repository
+    images: list[Annotated[str, StringConstraints(pattern=r"^docs/")]] = []  # paths in the repository
 
     @model_validator(mode="after")
     def _check_references(self) -> Claims:

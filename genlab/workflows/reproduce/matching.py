@@ -80,15 +80,16 @@ def _composer() -> compose.Composer:
 
 
 def result(part: Claims, name: str, folder: Path, wanted: Evaluation) -> tuple[Path, dict[str, Any]] | None:
-    """The newest result of this measurement in the run `name`, which has finished, and its file; None without one.
+    """The result of this measurement at the end of the run `name`, which has finished, and its file; None without one.
 
     ConfigError if it was measured in another way, CheckpointError if it is damaged.
     """
-    run = folder / name
+    run, record = folder / name, _record(folder / name)
     config = configuration(tuple(part.of(name).overrides_of(name, folder)))
     evaluator = _evaluator(wanted, config)
-    path = evaluations.newest(run, wanted.stems()[0 if evaluator.split else 1])
-    if path is None:
+    stem = evaluations.file_stem(wanted.name, wanted.split if evaluator.split else None, "", 0)
+    path = evaluations.newest(run, stem.removesuffix("-00000000"))
+    if path is None or record is None or evaluations.step_of(path.name) < record["step"]:
         return None
     found = evaluations.read(OwnFolder(run), path.name)
     if found is None:
@@ -102,8 +103,9 @@ def require(protocol: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) 
     for key, value in wanted.items():
         actual = protocol.get(key)
         if actual != value:
+            made, claimed = (json.dumps(each, default=str) for each in (actual, value))
             raise ConfigError(
-                f"the result was made with {key} {json.dumps(actual)}, the claim is of {json.dumps(value)}",
+                f"the result was made with {key} {made}, the claim is of {claimed}",
                 f"file {path}",
                 "remove it and evaluate the run again",
             )
