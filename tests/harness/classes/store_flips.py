@@ -39,7 +39,7 @@ def trial(case: Case) -> str | None:
         failure = noticed(case, victim, whole, train) or repaired(case, store, whole, data)
     if failure:
         return f"{victim.name}: {failure}"
-    longer = f"trainer.steps={2 * len(blocks(whole)) + 2}"  # than any training before
+    longer = f"trainer.steps={2 * len(blocks(whole)) + 3}"  # than any training before
     found = finished([*train, longer], case.folder, before=inside(cache))
     return f"after the repair, training {ended_as(found)}" if found.code != 0 else None
 
@@ -84,8 +84,8 @@ def repaired(case: Case, store: Path, whole: dict[str, bytes], data: list[str]) 
 def noticed(case: Case, victim: Path, whole: dict[str, bytes], train: list[str]) -> str | None:
     """What is wrong with a training whose store is damaged before its start or after one of its steps.
 
-    It ends when the check has read every block once since then. Every piece is waited for, so that no pace of a machine
-    decides what is found.
+    It ends when the check has read every block once since then: one at a step, compared at the next one, and told at
+    the one after that. Every piece is waited for, so that no pace of a machine decides what is found.
     """
     one_pass = len(blocks(whole))
     step = case.rng.choice([0, case.rng.randint(1, one_pass)])
@@ -98,7 +98,7 @@ def noticed(case: Case, victim: Path, whole: dict[str, bytes], train: list[str])
         if step:
             hooks.at_step(step, lambda: flip(victim, case.rng))()
 
-    found = finished([*train, f"trainer.steps={step + one_pass + 1}"], case.folder, before=before)
+    found = finished([*train, f"trainer.steps={step + one_pass + 2}"], case.folder, before=before)
     if found.code == 0:
         return unread(step, victim, whole, found)
     lines = [line for line in found.err.splitlines() if line.startswith("genlab: error")]
