@@ -21,7 +21,9 @@ M = TypeVar("M", nn.Linear, nn.Conv2d)
 class Conditions:
     """The conditions that a model gives its network; by default none, and the network is a plain one."""
 
-    time: bool = False  # (N,) float, in [0, 1]
+    time: bool = False  # (N,) float, in [0, 1] at the default scale
+    time_scale: float = 1000  # times are multiplied by it before their sinusoids, whose largest frequency is 1
+    times: int = 1  # with 2 or more, `time` is (N, times): two ends of an interval
     num_classes: int | None = None  # label (N,) int64 in [0, num_classes]; num_classes itself stands for no class
     code_dim: int | None = None  # code (N, code_dim) float
 
@@ -36,7 +38,8 @@ class ConditionEmbedding(nn.Module):
         super().__init__()
         self.conditions, self.dim = conditions, dim
         if conditions.time:
-            self.time = nn.Sequential(nn.Linear(dim + dim % 2, dim), nn.SiLU(), nn.Linear(dim, dim))
+            given = conditions.times * (dim + dim % 2)
+            self.time = nn.Sequential(nn.Linear(given, dim), nn.SiLU(), nn.Linear(dim, dim))
         if conditions.num_classes:
             self.label = nn.Embedding(conditions.num_classes + 1, dim)
         if conditions.code_dim:
@@ -47,7 +50,8 @@ class ConditionEmbedding(nn.Module):
         total = x.new_zeros(len(x), self.dim)
         if self.conditions.time:
             assert time is not None
-            total = total + self.time(sinusoids(time, self.dim + self.dim % 2))
+            waves = sinusoids(time.reshape(-1), self.dim + self.dim % 2, self.conditions.time_scale)
+            total = total + self.time(waves.reshape(len(x), -1))
         if self.conditions.num_classes:
             none = torch.full((len(x),), self.conditions.num_classes, device=x.device)
             total = total + self.label(none if label is None else label)
@@ -72,14 +76,14 @@ class FiLM(nn.Module):
         return x * (1 + scale) + shift
 
 
-def sinusoids(time: Tensor, dim: int) -> Tensor:
-    """Times (N,) in [0, 1] to (N, dim), dim even: cosines and sines of 1000 t at frequencies from 1 down to 1/10,000.
+def sinusoids(time: Tensor, dim: int, scale: float = 1000) -> Tensor:
+    """Times (N,) to (N, dim), dim even: cosines and sines of scale · t at frequencies from 1 down to 1/10,000.
 
     Vaswani et al., Attention Is All You Need, NeurIPS 2017 (arXiv:1706.03762), section 3.5.
     """
     half = dim // 2
     frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=time.device) / half)
-    angles = 1000 * time.float()[:, None] * frequencies
+    angles = scale * time.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 

@@ -7,37 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from genlab.cli import main
 from genlab.core import rng
 from genlab.errors import ConfigError
 from genlab.models.flows.flow_matching import FlowMatching
 from genlab.nn.diffusion.solvers import evenly, solve
-
-POINT = (2, 1, 1)
-NETWORK = {"name": "film_mlp", "width": 8, "layers": 1}
-
-
-class Field(nn.Module):
-    """A known velocity in place of the network; `labels` keeps the labels that it was called with."""
-
-    def __init__(self, function: Any) -> None:
-        super().__init__()
-        self.function, self.labels = function, list[Tensor]()
-        self.register_buffer("here", torch.zeros(()))  # where the model draws its noise
-
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        self.labels += [] if label is None else [label]
-        result: Tensor = self.function(x, time[:, None, None, None], label)
-        return result
+from genlab.nn.diffusion.times import sample_times
+from tests.support.fields import POINT, known
 
 
 def model(function: Any = None, shape: tuple[int, int, int] = POINT, **options: Any) -> FlowMatching:
-    made = FlowMatching(image_shape=shape, network=NETWORK, num_classes=3, **options)
-    if function:
-        made.network = Field(function)
-    return made
+    return known(FlowMatching, function, shape, **options)
 
 
 def test_the_loss_is_zero_at_the_field_that_leads_to_the_only_data_point() -> None:
@@ -65,6 +46,39 @@ def test_the_solvers_have_their_order(solver: Any, order: int) -> None:
         return float((found - torch.e**0.5 * start).abs().max())
 
     assert error(16) / error(32) == pytest.approx(2**order, rel=0.1)
+
+
+def test_the_flow_of_a_gaussian_is_its_closed_form() -> None:
+    """Data N(m, s²): x_t ~ N(t m, σ²) with σ² = (1 − t)² + t² s²; the flow maps x₀ to m + s x₀."""
+    m, s = 3.0, 0.5
+
+    def velocity(x: Any, t: Any, label: Any) -> Any:
+        return m + (t * s**2 - (1 - t)) / ((1 - t) ** 2 + t**2 * s**2) * (x - t * m)
+
+    exact = model(velocity)
+    rng.seed(0)
+    first, *_, end = exact.path(100, steps=40, solver="rk4")
+    assert torch.allclose(end, m + s * first, atol=1e-4)
+    rng.seed(1)
+    data = m + s * rng.normal(20_000, *POINT, like=first)
+    losses = []
+    for offset in (0.0, 0.2, -0.2):  # no other field has a smaller loss
+        rng.seed(2)
+        losses.append(float(model(lambda x, t, label, d=offset: velocity(x, t, label) + d).loss(data)["loss"]))
+    assert losses[1] - losses[0] == pytest.approx(2 * 0.2**2, rel=0.3)
+    assert losses[2] - losses[0] == pytest.approx(2 * 0.2**2, rel=0.3)
+
+
+def test_times_are_uniform_or_prefer_the_middle() -> None:
+    rng.seed(0)
+    like = torch.zeros(())
+    uniform, middle = (sample_times(20_000, name, like) for name in ("uniform", "logit_normal"))  # type: ignore[arg-type]
+    for t in (uniform, middle):
+        assert t.min() >= 0
+        assert t.max() < 1
+        assert float(t.mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(uniform.std()) == pytest.approx(12**-0.5, abs=0.01)
+    assert float(middle.logit().std()) == pytest.approx(1, abs=0.02)
 
 
 def test_samples_follow_the_solver_and_a_path_has_every_state() -> None:
