@@ -106,6 +106,11 @@ def bug(error: BaseException, kept: str) -> GenlabError:
     return GenlabError(f"a bug in genlab: {what}", kept, "report it")
 
 
+def first_line(error: BaseException, limit: int = 120) -> str:
+    """The beginning of an exception's message; the name of its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:limit]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean 'x'?` for the closest known name, else the whole list of names."""
     names = sorted(known)
@@ -133,7 +138,7 @@ def resource_error(error: BaseException, batch_size: int | None = None) -> Resou
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return ResourceError("too many open files", f"{error.filename or 'this process'}", "allow more: ulimit -n 4096")
     if kind == "AcceleratorError" or "CUDA error" in text:
-        return ResourceError(f"the device was lost ({text.splitlines()[0][:120]})", "CUDA", "resume in a new process")
+        return ResourceError(f"the device was lost ({first_line(error)})", "CUDA", "resume in a new process")
     gone = "Connection closed by peer" in text or "Connection reset by peer" in text
     if os.environ.get("WORLD_SIZE", "1") != "1" and (gone or kind.startswith("Dist")):
         return PeerError("another process of this run has ended", "torchrun", "start it again to resume")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genlab.config.trainer_config import TrainerConfig
 from genlab.distributed.runtime import Runtime
+from genlab.errors import first_line
 from genlab.utils.terminal import say
 
 WARM_UP = 3  # ordinary steps before a recording: libraries choose their kernels, optimizers make their state
@@ -98,8 +99,7 @@ class Graphs:
         except RuntimeError as error:
             self._failed = True
             cause = error.__context__ or error  # ending a failed recording raises another error
-            reason = str(cause).splitlines()[0][:120]
-            say(f"steps cannot be recorded as CUDA graphs ({reason}); training continues without")
+            say(f"steps cannot be recorded as CUDA graphs ({first_line(cause)}); training continues without")
             seed()
 
 

@@ -17,7 +17,7 @@ from genlab.checkpoint.saving import Saver
 from genlab.config.trainer_config import TrainerConfig
 from genlab.core.values import Logger
 from genlab.distributed import runtime as runtimes
-from genlab.errors import ConfigError, GenlabError, PeerError, Stopped, bug, resource_error
+from genlab.errors import ConfigError, GenlabError, PeerError, Stopped, bug, first_line, resource_error
 from genlab.registry import loaded_plugins
 from genlab.reports.report import closing_table, plugin_words, write_report
 from genlab.runs import evaluations, provenance, run_folder
@@ -248,7 +248,7 @@ def _as_problem(error: BaseException, config: Mapping[str, Any], path: Path) -> 
         return _as_problem(known, config, path)
     if config["trainer"]["deterministic"] and "deterministic" in str(error):
         return ConfigError(
-            f"an operation of this model has no deterministic form ({str(error).splitlines()[0][:120]})",
+            f"an operation of this model has no deterministic form ({first_line(error)})",
             "key trainer.deterministic",
             "use trainer.deterministic=false",
         )

@@ -161,6 +161,8 @@ def _read(path: Path, file: BinaryIO, item: tuple[int, ...]) -> NDArray[np.uint8
     if not 0 < dims[0] <= MAX_ITEMS:
         raise _damaged(path, f"its header claims {dims[0]} items")
     expected = math.prod(dims)
+    if (size := path.stat().st_size) > length + expected + expected // 1000 + 2**12:  # deflate makes nothing longer
+        raise _damaged(path, f"it has {size} bytes for {expected} after the header")
     body = file.read(expected + 1)  # one byte more than expected shows a file that is too long
     if len(body) != expected:
         actual = f"{len(body)}" if len(body) < expected else f"more than {expected}"

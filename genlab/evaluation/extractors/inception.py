@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d
 
-from genlab.errors import DataError
+from genlab.errors import DataError, first_line
 from genlab.evaluation.extraction import in_parts, resized
 from genlab.registry import EXTRACTORS
 from genlab.utils.files import file_sha256, size_text
@@ -77,8 +77,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
     except Exception as error:  # pickle, zip and safetensors raise several kinds on a damaged or hostile file
-        text = str(error).splitlines()[0][:80]
-        raise DataError(f"{path} holds no weights", f"{type(error).__name__}: {text}", "fetch it again") from None
+        text = f"{type(error).__name__}: {first_line(error, 80)}"
+        raise DataError(f"{path} holds no weights", text, "fetch it again") from None
 
 
 def network(weights: dict[str, Tensor], path: Path) -> nn.Module:

@@ -50,7 +50,7 @@ class Pix2Pix(Model):
         """Section 3.3: an update of D, then one of G against the updated D."""
         return [
             Phase("discriminator", self.discriminator_loss, self.discriminator),
-            Phase("generator", self.generator_loss, self.generator),
+            Phase("generator", self.generator_loss, self.generator, metrics=self.generator_metrics),
         ]
 
     def discriminator_loss(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -61,14 +61,17 @@ class Pix2Pix(Model):
         return {"loss": self.gan_loss.discriminator(on_real, on_fake) / 2, **scores}
 
     def generator_loss(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Equation 4: L_cGAN + λ L_L1. PSNR, in dB, is that of images in [0, 1]."""
+        """Equation 4: L_cGAN + λ L_L1."""
         on_fake = self.discriminator_logits(x, fake)
         on_real = self.discriminator_logits(x, y) if self.gan_loss.relative else None
         adversarial = self.gan_loss.generator(on_fake, on_real)
         l1 = (y - fake.float()).abs().mean()  # equation 3
         logs = {"adversarial": adversarial.detach(), "l1": l1.detach()}
-        logs["psnr"] = psnr((y + 1) / 2, (fake.detach().float() + 1) / 2).mean()
         return {"loss": adversarial + self.lambda_l1 * l1, **logs}
+
+    def generator_metrics(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """PSNR in dB, of images in [0, 1]."""
+        return {"psnr": psnr((y + 1) / 2, (fake.float() + 1) / 2).mean()}
 
     def real_and_fake_logits(self, x: Tensor, y: Tensor, fake: Tensor) -> dict[str, Logits]:
         return {"": Logits(self.gan_loss, self.discriminator_logits(x, y), self.discriminator_logits(x, fake))}

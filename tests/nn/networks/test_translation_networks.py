@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genlab.core import rng
 from genlab.errors import ConfigError
+from genlab.nn.layers.norms import normalize
 from genlab.nn.networks.unet import Noise
 from genlab.registry import NETWORKS
 
@@ -110,3 +111,20 @@ def test_dropout_is_never_off_and_alike_however_many_share_the_batch() -> None:
     finally:
         rng.set_rank(0, 1)
     assert torch.equal(torch.cat(halves), whole)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_instance_norm_is_torchs(n: int) -> None:
+    """Values and gradients of nn.InstanceNorm2d, for one image and for several."""
+    [ours] = normalize("instance", 5)
+    theirs = nn.InstanceNorm2d(5, affine=True)
+    ours.load_state_dict({"weight": torch.rand(5), "bias": torch.rand(5)})
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(n, 5, 6, 7)
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    weights = torch.randn_like(x)
+    for layer, image in ((ours, a), (theirs, b)):
+        (layer(image) * weights).sum().backward()
+    torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(a.grad, b.grad)
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
