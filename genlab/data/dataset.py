@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from genlab.core.data_spec import DataSpec
+from genlab.data.download import fetch
 from genlab.data.loader import Data, Split
 from genlab.data.splits import Held, Indices, Key, carve, in_dataset, limited
 from genlab.data.store import store
@@ -25,7 +26,7 @@ from genlab.data.store.table import Table, fits
 from genlab.data.subsets import Classes, balanced, with_classes
 from genlab.errors import ConfigError, DataError
 from genlab.registry import NonNegativeInt, PositiveInt
-from genlab.utils.paths import data_roots
+from genlab.utils.paths import data_roots, downloads
 
 __all__ = ["Data", "Dataset", "Files", "Form", "OnError", "Source", "Split", "StoredDataset", "Zip", "fixed"]
 
@@ -101,6 +102,18 @@ class StoredDataset(Dataset):
         if found is None:
             raise DataError(f"{what} is missing", hint, f"put it at {roots[0] / places[0]}")
         return found
+
+    def find_or_fetch(self, name: str, folder: str, mirrors: Sequence[str], md5: str, *places: str) -> Path:
+        """The file `name`: the first of `places` (by default in `folder`, or alone) in the data folders.
+
+        If it is missing and the key `root` is not set, it is downloaded into `folder` of the cache.
+        """
+        try:
+            return self.find(name, f"key {self.key('root')}", *(places or (f"{folder}/{name}", name)))
+        except DataError:
+            if self.root:
+                raise
+        return fetch(name, mirrors, md5, downloads() / folder)
 
     def read(self) -> Source:
         """The images and labels of the set, checked."""

@@ -84,7 +84,7 @@ def _check_kind(spec: Mapping[str, Any], data: DataSpec) -> None:
         raise ConfigError(
             f"these data are points, not images, and model '{spec['name']}' makes numbers from 0 to 1",
             f"dataset {data.name}",
-            "use model=gan model.output=linear",
+            f"use {_options(takes)}" if takes else "use model=gan model.output=linear",
         )
     if {"a", "b"} & set(getattr(target, "inputs", ())) - set(data.columns):
         raise ConfigError(
@@ -98,6 +98,10 @@ def _check_kind(spec: Mapping[str, Any], data: DataSpec) -> None:
             f"the images of dataset {data.name} have none",
             "use model=cyclegan, or dataset=facades, paired or colorize",
         )
+
+
+def _options(takes: Mapping[str, Any]) -> str:
+    return " ".join(f"model.{key}={str(value).lower()}" for key, value in takes.items())
 
 
 def _pairs(data: DataSpec) -> str:

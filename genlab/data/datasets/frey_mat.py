@@ -8,25 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from genlab.data.store.image import Pixels
-from genlab.errors import DataError
+from genlab.data.store.mat_file import not_the_file, variables
 
 HEIGHT, WIDTH = 28, 20
+WHAT = "the Frey faces' file"
 
 
 def frames(file: Path) -> Iterator[Pixels]:
     """uint8 (N, 1, 28, 20), as the only result of a child process."""
-    from scipy.io import loadmat
-
-    try:
-        faces = loadmat(file, variable_names=["ff"])["ff"]
-    except Exception as error:  # a damaged file may make it raise anything
-        raise _damaged(file, f"{type(error).__name__}: {error}") from None
-    if not isinstance(faces, np.ndarray) or faces.dtype != np.uint8 or faces.ndim != 2 or not faces.size:
-        raise _damaged(file, "its variable 'ff' is not a uint8 matrix")
+    [faces] = variables(file, ["ff"], WHAT)
+    if faces.dtype != np.uint8 or faces.ndim != 2:
+        raise not_the_file(file, WHAT, "its variable 'ff' is not a uint8 matrix")
     if faces.shape[0] != HEIGHT * WIDTH:
-        raise _damaged(file, f"its frames have {faces.shape[0]} pixels instead of {HEIGHT * WIDTH}")
+        how = f"its frames have {faces.shape[0]} pixels instead of {HEIGHT * WIDTH}"
+        raise not_the_file(file, WHAT, how)
     yield np.ascontiguousarray(faces.T).reshape(-1, 1, HEIGHT, WIDTH)
-
-
-def _damaged(file: Path, how: str) -> DataError:
-    return DataError(f"{file} is not the Frey faces' file", how, "download it again")

@@ -1,4 +1,5 @@
-"""MNIST (LeCun, Cortes and Burges, 1998) and Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017), from their IDX files.
+"""MNIST (LeCun, Cortes and Burges, 1998) and the sets in its format: Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017),
+Kuzushiji-MNIST (Clanuwat et al., 2018, arXiv:1812.01718).
 
 The IDX format: a magic number, a big-endian uint32 for each dimension, then the bytes.
 """
@@ -7,7 +8,9 @@ from __future__ import annotations
 
 import gzip
 import math
+import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, ClassVar, cast
@@ -16,12 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlab.data.dataset import Source, StoredDataset, fixed
-from genlab.data.download import fetch
 from genlab.data.splits import Held
 from genlab.data.store.image import Pixels, resize_all
 from genlab.errors import DataError
 from genlab.registry import DATASETS
-from genlab.utils.paths import downloads
 
 UINT8 = 0x08
 MAX_ITEMS = 2_000_000  # more than any set in this format; a hostile header may claim 2**32
@@ -50,45 +51,52 @@ class _IDX(StoredDataset):
     def _file(self, name: str) -> Path:
         """The file, gzipped or not; downloaded into the cache if it is missing and the key `root` is not set."""
         folders, names = (f"{self.folder}/raw/", "raw/", ""), (name, name.removesuffix(".gz"))
-        try:
-            return self.find(name, f"key {self.key('root')}", *(folder + file for folder in folders for file in names))
-        except DataError:
-            if self.root:
-                raise
-        return fetch(name, self.mirrors, self.md5[name], downloads() / self.folder / "raw")
+        places = [folder + file for folder in folders for file in names]
+        return self.find_or_fetch(name, f"{self.folder}/raw", self.mirrors, self.md5[name], *places)
 
     def read(self) -> Source:
         files = dict(zip(self.md5, self.files(), strict=True))
         images, labels = zip(*(self._part(files, prefix) for prefix in PARTS.values()), strict=True)
         return Source(
             {part: len(pixels) for part, pixels in zip(PARTS, images, strict=True)},
-            _sized(np.concatenate(images)[:, None], self.size),
-            np.concatenate(labels).astype(np.int64),
+            bordered(np.concatenate(images)[:, None], self.size),
+            np.concatenate(labels),
             list(self.class_names),
         )
 
-    def _part(self, files: dict[str, Path], prefix: str) -> tuple[Pixels, NDArray[np.uint8]]:
-        images = files[f"{prefix}-images-idx3-ubyte.gz"]
-        labels = files[f"{prefix}-labels-idx1-ubyte.gz"]
-        pixels, numbers = read_idx(images, (SIDE, SIDE)), read_idx(labels, ())
-        if len(pixels) != len(numbers):
-            raise DataError(
-                f"{images} holds {len(pixels)} images and {labels} {len(numbers)} labels",
-                "they do not belong together",
-                "download both again",
-            )
-        if numbers.max() >= len(self.class_names):
-            raise DataError(
-                f"{labels} holds the label {numbers.max()}",
-                f"there are {len(self.class_names)} classes",
-                "download it again",
-            )
-        return pixels, numbers
+    def _part(self, files: dict[str, Path], prefix: str) -> tuple[Pixels, NDArray[np.int64]]:
+        both = [files[f"{prefix}-{kind}-ubyte.gz"] for kind in ("images-idx3", "labels-idx1")]
+        return read_labeled(both, len(self.class_names))
 
 
-def _sized(images: Pixels, size: int | None) -> Pixels:
+def read_labeled(
+    files: Sequence[Path], classes: int, first: int = 0, members: Sequence[str | None] = (None, None)
+) -> tuple[Pixels, NDArray[np.int64]]:
+    """Images uint8 (N, 28, 28) and labels (N,) in [0, classes), from the files of the images and of the labels.
+
+    In the file, labels count from `first`. `members` are the files' names if `files` are ZIP archives.
+    """
+    images, labels = files
+    pixels = read_idx(images, (SIDE, SIDE), members[0])
+    numbers = read_idx(labels, (), members[1]).astype(np.int64) - first
+    if len(pixels) != len(numbers):
+        raise DataError(
+            f"{images} holds {len(pixels)} images and {labels} {len(numbers)} labels",
+            "they do not belong together",
+            "download both again",
+        )
+    if not 0 <= numbers.min() <= numbers.max() < classes:
+        wrong = numbers.max() if numbers.max() >= classes else numbers.min()
+        raise DataError(
+            f"{labels} holds the label {wrong + first}", f"there are {classes} classes", "download it again"
+        )
+    return pixels, numbers
+
+
+def bordered(images: Pixels, size: int | None) -> Pixels:
+    """Images (N, 1, 28, 28) with a border of zeros for sizes 29 to 32, resized for others; None: as they are."""
     if size is None or not SIDE < size <= 32:
-        return resize_all(images, size)
+        return np.ascontiguousarray(resize_all(images, size))
     before, after = (size - SIDE) // 2, (size - SIDE + 1) // 2
     return np.pad(images, ((0, 0), (0, 0), (before, after), (before, after)))
 
@@ -129,15 +137,38 @@ class FashionMNIST(_IDX):
     }
 
 
-def read_idx(path: Path, item: tuple[int, ...]) -> NDArray[np.uint8]:
+@DATASETS("kmnist")
+@dataclass(kw_only=True)
+class KMNIST(_IDX):
+    """Kuzushiji-MNIST: cursive Japanese characters, a drop-in for MNIST."""
+
+    name = "kmnist"
+    folder = "KMNIST"
+    class_names = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+    mirrors = ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",)
+    md5: ClassVar[dict[str, str]] = {
+        "train-images-idx3-ubyte.gz": "bdb82020997e1d708af4cf47b453dcf7",
+        "train-labels-idx1-ubyte.gz": "e144d726b3acfaa3e44228e80efcd344",
+        "t10k-images-idx3-ubyte.gz": "5c965bf0a639b31b8f53240b1b52f4d7",
+        "t10k-labels-idx1-ubyte.gz": "7320c461ea6c1c855c0b718fb2a4b134",
+    }
+
+
+def read_idx(path: Path, item: tuple[int, ...], member: str | None = None) -> NDArray[np.uint8]:
     """uint8 (N, *item) from a plain or gzipped (`.gz`) file; DataError if it holds anything else, or more, or less.
 
-    Memory is bounded by the content of the file, whatever its header claims.
+    With `member`, from a gzipped file in a ZIP archive. Memory is bounded by the content of the file, whatever its
+    header claims.
     """
     try:
-        with _opened(path) as file:
-            return _read(path, file, item)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        if member is None:
+            with _opened(path) as file:
+                return _read(path, file, item)
+        with zipfile.ZipFile(path) as archive, archive.open(member) as packed, gzip.open(packed) as file:
+            return _read(path / member, cast(BinaryIO, file), item)
+    except KeyError:
+        raise _damaged(path, f"it does not contain {member}") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
         raise _damaged(path, f"its gzip stream is damaged or truncated ({error})") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read", str(error.strerror or error), "check the file") from None

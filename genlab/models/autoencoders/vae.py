@@ -9,6 +9,9 @@ Kingma & Welling, Auto-Encoding Variational Bayes, ICLR 2014 (arXiv:1312.6114): 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
@@ -26,6 +29,8 @@ class VAE(Model):
 
     With `binarize`, pixels are sampled anew at every step: white with the gray level as the probability, else black.
     """
+
+    points: ClassVar[Mapping[str, Any] | None] = {"likelihood": "gaussian", "binarize": False}
 
     progress: Tensor  # fraction of training done; exists only if the KL's weight is scheduled
 
@@ -45,7 +50,7 @@ class VAE(Model):
         super().__init__()
         self.latent_dim, self.binarize, self.beta = latent_dim, binarize, beta
         self.penalty: KLPenalty = BETAS.build(beta_schedule, "model.beta_schedule")
-        self.output_distribution = OutputDistribution(likelihood, sigma)
+        self.output_distribution = OutputDistribution(likelihood, sigma, of_points=image_shape[1:] == (1, 1))
         self.perceptual: FeatureDistance | None = None
         if perceptual:
             self.perceptual = PERCEPTUAL.build(perceptual, "model.perceptual", image_shape=image_shape)
@@ -135,7 +140,7 @@ class VAE(Model):
         return self.code(self.posterior(image, *conditions)[0], *conditions)
 
     def decode(self, code: Tensor) -> Tensor:
-        """The mean image of p(x|z), in [0, 1]."""
+        """The mean image of p(x|z), in [0, 1]; of any range if it is a point."""
         return self.output_distribution.mean(self.decoder(code))
 
     def reconstruct(self, image: Tensor, *conditions: Tensor) -> Tensor:

@@ -108,14 +108,14 @@ class OutputDistribution(nn.Module):
     """p(x|z): given z, pixels are independent with mean sigmoid(logits), and all have the same scale.
 
     `sigma` is that scale in units of the pixel range [0, 1]: the standard deviation of a Gaussian, the scale s of a
-    logistic distribution. A Bernoulli distribution has none.
+    logistic distribution. A Bernoulli distribution has none. For points of any range, the mean is the network's output.
     """
 
     log_sigma: Tensor
 
-    def __init__(self, likelihood: Likelihood = "bernoulli", sigma: Sigma = "learned") -> None:
+    def __init__(self, likelihood: Likelihood = "bernoulli", sigma: Sigma = "learned", of_points: bool = False) -> None:
         super().__init__()
-        self.likelihood = likelihood
+        self.likelihood, self.of_points = likelihood, of_points
         if likelihood == "bernoulli":
             return
         if sigma == "learned":  # a Gaussian's optimum is a pixel's root mean squared error (Rybkin et al., sec. 3)
@@ -132,7 +132,6 @@ class OutputDistribution(nn.Module):
             return gaussian_nll(self.mean(logits), image, self.log_sigma)
         return discretized_logistic_nll(self.mean(logits), image, self.log_sigma)
 
-    @staticmethod
-    def mean(logits: Tensor) -> Tensor:
-        """E[x|z], in [0, 1]."""
-        return logits.float().sigmoid()
+    def mean(self, logits: Tensor) -> Tensor:
+        """E[x|z], in [0, 1] unless it is a point."""
+        return logits.float() if self.of_points else logits.float().sigmoid()

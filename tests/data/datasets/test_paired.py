@@ -199,6 +199,28 @@ def test_colorize_gives_luma_beside_the_picture(
     ).abs().max() < 1e-5
 
 
+@pytest.mark.usefixtures("fresh")
+def test_low_high_gives_means_of_squares_beside_the_picture(tmp_path: Path) -> None:
+    synthetic.celeba(tmp_path)
+    keys = {"root": str(tmp_path), "size": 16}
+    data, whole = opened("low_high", **keys, factor=4), opened("celeba", **keys)
+    a, image, b = data.split("train").take(3, ("a", "image", "b"))
+    (picture,) = whole.split("train").take(3, ("image",))
+    assert torch.equal(b, picture)
+    assert torch.equal(a, image)
+    assert a.shape == b.shape
+    means = picture.unflatten(2, (4, 4)).unflatten(4, (4, 4)).mean((3, 5))
+    for low, small in zip(uint8(a), uint8(means), strict=True):  # Pillow's bicubic has the same kernel up to rounding
+        wanted = np.asarray(Image.fromarray(small).resize((16, 16), Image.Resampling.BICUBIC)).astype(int)
+        assert np.abs(low.astype(int) - wanted)[4:-4, 4:-4].mean() < 6
+    assert data.fingerprint != opened("low_high", **keys, factor=2).fingerprint
+
+
+def test_low_high_needs_squares() -> None:
+    with pytest.raises(ConfigError, match=r"dataset\.size=9"):
+        opened("low_high", base={"name": "digits"}, size=None, factor=3)
+
+
 def test_gray_images_cannot_be_colored() -> None:
     with pytest.raises(ConfigError, match="are already gray"):
         opened("colorize", base={"name": "digits"}, size=None)

@@ -16,16 +16,14 @@ from genlab.models.flows.realnvp import Coupling, RealNVP
 from genlab.nn.losses.dequantization import centered, dequantize, from_logit, per_level, quantize, to_logit
 from tests.support.evaluated import MemorySplit
 
-IMAGES = {"name": "coupling_resnet", "channels": 4, "blocks": 1}
-POINTS = {"name": "film_mlp", "width": 8, "layers": 1}
+NETWORK = {"name": "coupling_resnet", "channels": 4, "blocks": 1}
 SHAPES = [((1, 8, 8), 3), ((3, 4, 6), 2), ((1, 5, 3), 1), ((2, 1, 1), 1), ((1, 1, 1), 1), ((3, 1, 1), 1)]
 
 
 def realnvp(shape: tuple[int, int, int], scales: int = 1, spread: float = 0.3) -> RealNVP:
     """A small flow that is far from the identity."""
     torch.manual_seed(0)
-    network = POINTS if shape[1:] == (1, 1) else IMAGES
-    model = RealNVP(shape, network, scales=scales, couplings=3)
+    model = RealNVP(shape, NETWORK, scales=scales, couplings=3)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, 0, spread)
     return model.eval()
@@ -78,7 +76,7 @@ def test_the_density_of_points_integrates_to_one() -> None:
 
 def test_an_identity_flow_has_the_density_of_the_logistic_normal() -> None:
     """All couplings are the identity at first: log p(x) is a normal's at logit(α + (1 − 2α)x), times the slope."""
-    model = RealNVP((1, 4, 4), IMAGES, scales=2, couplings=1, alpha=0.1)
+    model = RealNVP((1, 4, 4), NETWORK, scales=2, couplings=1, alpha=0.1)
     x = torch.rand(3, 1, 4, 4)
     logit = torch.distributions.SigmoidTransform().inv
     chain = torch.distributions.ComposeTransform([torch.distributions.AffineTransform(0.1, 0.8), logit])
@@ -127,4 +125,4 @@ def test_the_evaluator_says_that_images_have_a_bound_and_points_an_exact_density
 
 def test_sides_must_halve_evenly() -> None:
     with pytest.raises(ConfigError, match=r"dataset\.size=12"):
-        RealNVP((1, 13, 13), IMAGES, scales=3)
+        RealNVP((1, 13, 13), NETWORK, scales=3)
