@@ -163,9 +163,9 @@ def read_idx(path: Path, item: tuple[int, ...], member: str | None = None) -> ND
     try:
         if member is None:
             with _opened(path) as file:
-                return _read(path, file, item)
+                return _read(path, file, item, path.stat().st_size)
         with zipfile.ZipFile(path) as archive, archive.open(member) as packed, gzip.open(packed) as file:
-            return _read(path / member, cast(BinaryIO, file), item)
+            return _read(path / member, cast(BinaryIO, file), item, archive.getinfo(member).file_size)
     except KeyError:
         raise _damaged(path, f"it does not contain {member}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
@@ -178,7 +178,8 @@ def _opened(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
-def _read(path: Path, file: BinaryIO, item: tuple[int, ...]) -> NDArray[np.uint8]:
+def _read(path: Path, file: BinaryIO, item: tuple[int, ...], size: int) -> NDArray[np.uint8]:
+    """The array in an opened file; `size` is that of the file as it is stored, in bytes."""
     magic = (UINT8 << 8) | (1 + len(item))
     length = 4 * (2 + len(item))
     header = file.read(length)
@@ -192,7 +193,7 @@ def _read(path: Path, file: BinaryIO, item: tuple[int, ...]) -> NDArray[np.uint8
     if not 0 < dims[0] <= MAX_ITEMS:
         raise _damaged(path, f"its header claims {dims[0]} items")
     expected = math.prod(dims)
-    if (size := path.stat().st_size) > length + expected + expected // 1000 + 2**12:  # deflate makes nothing longer
+    if size > length + expected + expected // 1000 + 2**12:  # deflate makes nothing longer
         raise _damaged(path, f"it has {size} bytes for {expected} after the header")
     body = file.read(expected + 1)  # one byte more than expected shows a file that is too long
     if len(body) != expected:
