@@ -77,6 +77,7 @@ class ImageCommand:
     file_name: str
     needs: tuple[str, ...] = ()  # capabilities of the model
     options_of: str = ""  # the model's method whose options are additional keys
+    prepare: Callable[[LoadedRun, Any], LoadedRun] | None = None  # may replace the model, as the keys say
     suffixes: tuple[str, ...] = (".png",)
     folder: str = "images/"
 
@@ -94,6 +95,7 @@ class ImageCommand:
         own = [item for item in arguments.options if not self.options_of or item.partition("=")[0] in known]
         keys = self.keys(**keywords(schema, own))  # says what is wrong before torch is loaded
         loaded = open_run(arguments)
+        loaded = self.prepare(loaded, keys) if self.prepare else loaded
         require(loaded, *self.needs)
         options = self._options(loaded, schema, arguments.options) if self.options_of else {}
         target = destination(self, keys, loaded, options)

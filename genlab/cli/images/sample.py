@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Gt, Le
 from pydantic import Field
 
-from genlab.cli.images.image_command import ImageCommand, Save, Seed, Target, grid, writing
+from genlab.cli.images.image_command import ImageCommand, Save, Seed, Target, grid, require, writing
 from genlab.errors import ConfigError
 from genlab.registry import Count
 from genlab.utils.image_file import ARRAYS
@@ -23,9 +23,11 @@ EXAMPLES = """\
   genlab sample last n=60000 out=samples.npy        numbers, e.g. for dataset=generated
   genlab sample last label=7                        of a conditional model, e.g. cvae
   genlab sample last truncation=0.7 seed=3          of a StyleGAN2
+  genlab sample last codes=mixture                  of an autoencoder, through a density fitted to its codes
 """
 MOST_IN_A_GRID, BATCH = 10_000, 256
 SQUARE = "images in a row; null: a square, or one column a class where the model takes classes"
+CODES = "sample through a density fitted to the codes of the training images; null: the model's own distribution"
 FILE = f"PNG file, or {', '.join(ARRAYS)}: all n as uint8 (n, C, H, W); null: RUN/images/..."
 
 
@@ -34,7 +36,36 @@ class Keys:
     n: Annotated[int, Gt(0), Le(100_000), Field(description="how many")] = 64
     seed: Seed = 0
     columns: Annotated[Count | None, Field(description=SQUARE)] = None
+    codes: Annotated[Literal["gaussian", "mixture"] | None, Field(description=CODES)] = None
+    components: Annotated[Count, Field(description="Gaussians in the mixture of codes=mixture")] = 10
     out: Annotated[str | None, Field(description=FILE)] = None
+
+
+def through_codes(loaded: LoadedRun, keys: Keys) -> LoadedRun:
+    """The run as it is, or with a model that samples through a density of codes, fitted to those of all of train."""
+    from genlab.core.model import Decodes, Encodes, Samples
+
+    model: Any = loaded.model
+    coded = isinstance(model, Encodes) and isinstance(model, Decodes)
+    if keys.codes is None:
+        if coded and not isinstance(model, Samples):
+            what = f"model '{loaded.config['name']}' has no distribution of codes"
+            raise ConfigError(what, f"run {loaded.path}", "add codes=gaussian or codes=mixture")
+        return loaded
+    require(loaded, "Encodes", "Decodes")
+    import torch
+
+    from genlab.core import rng
+    from genlab.evaluation.code_density import fitted
+    from genlab.evaluation.latent import codes
+
+    rng.seed(keys.seed)
+    with torch.no_grad():
+        found = codes(model, loaded.data().split("train")).to(loaded.runtime.device)
+    components = keys.components if keys.codes == "mixture" else 1
+    if len(found) <= components:
+        raise ConfigError(f"{components} components need more than {len(found)} images", "key components", "use fewer")
+    return replace(loaded, model=fitted(model, found, components, keys.seed))
 
 
 def sample(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
@@ -63,5 +94,5 @@ def sample(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
 
 COMMAND = ImageCommand(
     "sample", "Sample images from a trained model.", EXAMPLES, Keys, sample, "samples n seed",
-    needs=("Samples",), options_of="sample", suffixes=(".png", *ARRAYS),
+    needs=("Samples",), options_of="sample", prepare=through_codes, suffixes=(".png", *ARRAYS),
 )  # fmt: skip

@@ -131,3 +131,17 @@ def test_the_deep_autoencoder_is_hinton_and_salakhutdinovs() -> None:
         layer.out_features for net in (model.encoder, model.decoder) for layer in net if hasattr(layer, "out_features")
     ]
     assert widths == [1000, 500, 250, 30, 250, 500, 1000, 784]
+
+
+def test_points_have_any_range_and_a_density() -> None:
+    """With a decoder of weights 0, p(x|z) is N(b, σ²I), whatever z: the reconstruction term in closed form."""
+    torch.manual_seed(0)
+    model = VAE((2, 1, 1), {"name": "mlp", "hidden": [4]}, latent_dim=2, likelihood="gaussian", sigma=0.5)
+    last = model.decoder[-2]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.constant_(last.bias, -3.0)
+    x = torch.tensor([[-3.0, -3.0], [2.0, 7.0]])[:, :, None, None]
+    expected = -Normal(-3.0, 0.5).log_prob(x).sum((1, 2, 3)).mean()
+    torch.testing.assert_close(model.loss(x)["reconstruction"], expected)
+    assert torch.equal(model.sample(3), torch.full((3, 2, 1, 1), -3.0))
