@@ -83,6 +83,13 @@ def test_a_model_brings_its_optimizer_and_the_command_line_wins() -> None:
     assert composed("experiment=dcgan_mnist", "optimizer.lr=3e-4")["optimizer"]["lr"] == 3e-4
 
 
+@pytest.mark.parametrize("model", ["flow_matching", "ddpm", "edm", "meanflow"])
+def test_diffusion_and_flow_models_average_their_weights(model: str) -> None:
+    assert composed(f"model={model}")["trainer"]["ema_decay"] == 0.999
+    assert composed(f"model={model}", "trainer.ema_decay=0.9")["trainer"]["ema_decay"] == 0.9
+    assert composed(f"model={model}", "trainer=default")["trainer"]["ema_decay"] is None
+
+
 def test_pca_counts_the_images_once_unless_told_otherwise() -> None:
     assert composed("model=pca")["trainer"]["epochs"] == 1
     assert composed("experiment=pca_mnist")["trainer"]["epochs"] == 1

@@ -30,7 +30,7 @@ VARIANTS = (
     ["trainer.grad_accum_steps=2"],
     ["trainer.precision=bf16", "trainer.grad_accum_steps=2"],
 )
-EVALUATORS = {"flow_matching": ["evaluator=objective"]}  # its samples take seconds
+EVALUATORS = {name: ["evaluator=objective"] for name in ("flow_matching", "ddpm", "edm")}  # their samples take seconds
 
 
 def recorded(path: Path) -> Before:
