@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from genlab.data import fast_jpeg
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -67,6 +69,34 @@ class SideBySide(Form):
         return 2 * self.channels
 
 
+@dataclass(frozen=True)
+class Part:
+    """The central rectangle, `box_width` by `box_height`, of an image of `width` by `height` that becomes `target`."""
+
+    width: int
+    height: int
+    box_width: int
+    box_height: int
+    target: tuple[int, int]
+
+    @classmethod
+    def of(cls, form: Form, target: tuple[int, int], width: int, height: int) -> Part:
+        box_width = min(form.crop or width, width, height * target[0] // target[1])
+        box_height = min(form.crop or height, height, width * target[1] // target[0])
+        return cls(width, height, box_width, box_height, target)
+
+    @property
+    def headroom(self) -> tuple[int, int]:
+        """The size of the whole image at which the rectangle is twice the target."""
+        width, height = self.target
+        return max(1, self.width * 2 * width // self.box_width), max(1, self.height * 2 * height // self.box_height)
+
+    def box(self, scale: float) -> tuple[float, float, float, float]:
+        """The rectangle in the image decoded at `scale`."""
+        left, top = (self.width - self.box_width) // 2 * scale, (self.height - self.box_height) // 2 * scale
+        return left, top, left + self.box_width * scale, top + self.box_height * scale
+
+
 def decode(data: bytes, form: Form) -> Pixels:
     """An encoded image as uint8 (planes, height, width), read-only; BadImage if it cannot be decoded.
 
@@ -86,25 +116,29 @@ def _decode(data: bytes, form: Form) -> Pixels:
 
     if not data:
         raise BadImage("the file is empty")
+    if not isinstance(form, SideBySide) and (found := fast_jpeg.size(data, form.channels)):
+        _check_size(*found)
+        part = Part.of(form, form.target, *found)
+        if fast := fast_jpeg.reduced(data, *found, part.headroom, form.channels):
+            return resize(fast.image, form.target, part.box(fast.scale))[: form.channels]
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise BadImage(f"{width}x{height} is more than {MAX_PIXELS // 10**6} million pixels")
-        if min(width, height) < 2:
-            raise BadImage(f"{width}x{height} is too small")
+        _check_size(*image.size)
         if isinstance(form, SideBySide):
             return _halves(image, form)
         orientation = image.getexif().get(ORIENTATION, 1)
         target = form.target[::-1] if orientation in TURNED else form.target
-        box_width = min(form.crop or width, width, height * target[0] // target[1])
-        box_height = min(form.crop or height, height, width * target[1] // target[0])
-        headroom = (max(1, width * 2 * target[0] // box_width), max(1, height * 2 * target[1] // box_height))
-        scaled = image.draft(None, headroom) if image.format == "JPEG" else None
-        scale = scaled[1][2] / width if scaled else 1.0
-        left, top = (width - box_width) // 2 * scale, (height - box_height) // 2 * scale
-        box = (left, top, left + box_width * scale, top + box_height * scale)
-        pixels = resize(in_mode(image, form.channels), target, box)
+        part = Part.of(form, target, *image.size)
+        scaled = image.draft(None, part.headroom) if image.format == "JPEG" else None
+        scale = scaled[1][2] / part.width if scaled else 1.0
+        pixels = resize(in_mode(image, form.channels), target, part.box(scale))
     return pixels if orientation == 1 else _upright(pixels, orientation)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise BadImage(f"{width}x{height} is more than {MAX_PIXELS // 10**6} million pixels")
+    if min(width, height) < 2:
+        raise BadImage(f"{width}x{height} is too small")
 
 
 def _halves(image: Image.Image, form: SideBySide) -> Pixels:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genlab.data import fast_jpeg
 from genlab.data.store.image import BadImage, Form, decode, resize_all
 from tests.support.synthetic import encoded, photo
 
@@ -60,8 +61,34 @@ def test_a_jpeg_decoded_at_reduced_scale_looks_the_same(width: int, height: int)
     assert np.abs(decode(data, Form(64)).astype(int) - whole).max() <= 4
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize(("width", "height"), [(341, 256), (178, 218), (40, 30), (513, 1023), (2, 9)])
+def test_simplejpeg_gives_the_pixels_of_pillow(
+    monkeypatch: pytest.MonkeyPatch, mode: str, width: int, height: int
+) -> None:
+    """At every scale, of the whole and of a crop, in color and gray; what is damaged or unusual is left to Pillow."""
+    pytest.importorskip("simplejpeg")
+    data = encoded(photo(2, width, height).convert(mode), "JPEG", quality=85)
+    forms = [Form(size, channels, crop) for size in (8, 28, 64) for channels in (1, 3) for crop in (None, 30)]
+    damaged = [data[:-200], data[:60], data + b"x", data.replace(b"\xff\xdb", b"\xff\x00")]
+
+    def outcome(data: bytes, form: Form) -> str | bytes:
+        try:
+            return decode(data, form).tobytes()
+        except BadImage as bad:
+            return str(bad)
+
+    fast = [outcome(each, form) for each in (data, *damaged) for form in forms]
+    used = [fast_jpeg.size(data, channels) for channels in (1, 3)]
+    assert used == {"L": [(width, height), None], "RGB": [None, (width, height)], "CMYK": [None, None]}[mode]
+    monkeypatch.setattr(fast_jpeg, "_simplejpeg", lambda: None)
+    assert fast == [outcome(each, form) for each in (data, *damaged) for form in forms]
+
+
 def test_a_reduced_jpeg_keeps_twice_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import JpegImagePlugin
+
+    monkeypatch.setattr(fast_jpeg, "_simplejpeg", lambda: None)
 
     seen: list[tuple[int, int]] = []
 
