@@ -43,6 +43,12 @@ class MaskedLinear(nn.Linear):
         kept = self.degrees_in[k] <= self.degrees_out[k].T
         return self.weight * kept
 
+    def init_for_relu(self) -> None:
+        """Initial weights N(0, 2/n), n being the inputs that an output sees under the first mask (He et al. 2015)."""
+        seen = (self.degrees_in[0] <= self.degrees_out[0][:, None]).sum(1, keepdim=True).clamp(min=1)
+        with torch.no_grad():
+            self.weight.normal_().mul_((2 / seen).sqrt())
+
     def forward(self, x: Tensor, k: Tensor) -> Tensor:  # type: ignore[override]  # the mask is chosen at each call
         return linear(x, self.masked(k), self.bias)
 
@@ -73,7 +79,10 @@ class MADE(Model):
         for width in hidden:
             degrees.append(_hidden_degrees(degrees[-1], width, pixels))
         degrees.append(first - 1)  # an output sees only degrees below its own: equation 9
-        self.layers = nn.ModuleList(MaskedLinear(below, above) for below, above in pairwise(degrees))
+        layers = [MaskedLinear(below, above) for below, above in pairwise(degrees)]
+        for layer in layers[:-1]:
+            layer.init_for_relu()
+        self.layers = nn.ModuleList(layers)
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
         """−log p(x) in nats under one of the masks, the same for the whole batch."""
