@@ -75,7 +75,7 @@ def test_runs_and_their_options(tmp_path: Path) -> None:
 
 
 def test_claims() -> None:
-    assert candidates("genlab reproduce li") == ["linear", "linear_ae_mnist"]
+    assert candidates("genlab reproduce linear") == ["linear", "linear_ae_mnist"]
     assert candidates("genlab reproduce --all") == ["--all-cheap"]
 
 

@@ -163,7 +163,7 @@ def test_anomaly_without_validation_images_says_what_to_do(
 
 def test_a_model_without_labels_takes_none(outputs: Path, refused: Refused) -> None:
     line = refused("sample", "outputs/gan/a", "label=1")
-    assert "unknown key 'label'; genlab sample of model 'dcgan' has no such key; choose one of: columns, n" in line
+    assert "unknown key 'label'; genlab sample of model 'dcgan' has no such key; choose one of: codes, columns" in line
 
 
 def test_rows_of_originals_above_their_reconstructions(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
