@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 
 import yaml
@@ -49,9 +50,7 @@ def content(rng: random.Random, original: Path) -> bytes:
             if isinstance(tree, dict) and "defaults" in tree and rng.random() < 0.7:
                 tree = {"defaults": tree["defaults"], **tree}
             header = b"# @package _global_\n" if b"_global_" in data and rng.random() < 0.9 else b""
-            return header + yaml.safe_dump(
-                odd.changed(rng, tree), sort_keys=False, allow_unicode=rng.random() < 0.5
-            ).encode(errors="replace")
+            return header + _dumped(odd.changed(rng, tree), rng.random() < 0.5).encode(errors="replace")
         case 3:
             return odd.damaged(rng, data)
         case 4:
@@ -62,6 +61,16 @@ def content(rng: random.Random, original: Path) -> bytes:
                 [b"", odd.word(rng).encode(errors="replace") + b"\n", rng.choice(lines), b"  " + rng.choice(lines)]
             )
             return b"".join(lines)
+
+
+def _dumped(tree: object, allow_unicode: bool) -> str:
+    """As YAML; a tree of several hundred levels needs more frames than Python allows at first."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10 * limit)
+    try:
+        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=allow_unicode)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def trial(case: Case) -> str | None:
