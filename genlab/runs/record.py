@@ -63,6 +63,11 @@ class Evaluation(Part):
     protocol: Protocol
 
 
+class Resumed(Part):
+    time: Seconds
+    command: str
+
+
 class Record(Part):
     status: str
     code: int | None = None
@@ -72,7 +77,7 @@ class Record(Part):
     ended: Seconds | None = None
     seconds: Seconds = 0
     time: dict[str, Seconds] = {}
-    resumed: list[Seconds] = []
+    resumed: list[Resumed | Seconds] = []  # older versions wrote down the time alone
     pid: Natural | None = None
     threads: Annotated[int, Ge(1), Le(4096)] | None = None
     world_size: Annotated[int, Ge(1), Le(2**20)] = 1

@@ -154,11 +154,12 @@ def check_space(folder: Path, needed_bytes: int) -> None:
 
 def disk_full(error: OSError, path: Path, needed_bytes: int) -> ResourceError:
     """The error to raise when writing `needed_bytes` to `path` failed with `error`."""
+    remedy = "allow larger files (ulimit -f unlimited)" if error.errno == errno.EFBIG else "free some space"
     return ResourceError(
         f"{path.name} could not be written ({error.strerror}): {size_text(needed_bytes)} needed, "
         f"{size_text(free_bytes(path.parent))} free",
         str(path.parent),
-        "earlier checkpoints are intact; free some space and resume",
+        f"earlier checkpoints are intact; {remedy} and resume",
     )
 
 

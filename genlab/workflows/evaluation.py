@@ -173,11 +173,13 @@ def publish(loaded: LoadedRun, results: Sequence[Grouped]) -> None:
     except BusyError:
         say("the run is in use: run.json and report.html list the result when it ends, or after the next genlab eval")
         return
+    missing = "run.json and report.html do"
     try:
         folder.update(evaluations=evaluations.read_all(loaded.path))
+        missing = "report.html does"
         write_report(loaded.path, {**record, "evaluations": folder.record["evaluations"]}, loaded.config)
     except Exception as error:  # the results themselves are safe; a record may be strange, an image damaged
-        say(f"warning: run.json or report.html does not show the result ({type(error).__name__}: {error})")
+        say(f"warning: {missing} not show the result ({type(error).__name__}: {error})")
     finally:
         folder.release()
 

@@ -17,7 +17,7 @@ from genlab.checkpoint.saving import Saver
 from genlab.config.trainer_config import TrainerConfig
 from genlab.core.values import Logger
 from genlab.distributed import runtime as runtimes
-from genlab.errors import ConfigError, GenlabError, PeerError, Stopped, bug, first_line, resource_error
+from genlab.errors import CheckpointError, ConfigError, GenlabError, PeerError, Stopped, bug, first_line, resource_error
 from genlab.registry import loaded_plugins
 from genlab.reports.report import closing_table, plugin_words, write_report
 from genlab.runs import evaluations, provenance, run_folder
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 LOG = "error.log"  # of a bug
+ENDING = ("status", "code", "error", "ended", "resumed")  # fields of a record that a resumed run replaces
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Session:
         self.folder: run_folder.RunFolder | None = None  # in the process that writes it
         self.resumed_at: int | None = None
         self.finished: Result | None = None  # of a run that had nothing left to do
+        self._before: dict[str, Any] = {}  # the record of a run that is resumed
 
     def __enter__(self) -> Session:
         return self
@@ -108,7 +110,7 @@ class Session:
             self.allow_change = False
             self.resume(path, config, read_stored(path))
             return
-        self._write_down(job, started=time.time())
+        self._write_down(job, command=self.command, started=time.time())
         self.job, self.path = job, path
 
     def resume(self, path: Path, config: dict[str, Any], stored: dict[str, Any]) -> None:
@@ -131,14 +133,16 @@ class Session:
         if found:
             job.trainer.restore(found.tensors, found.state)
             self.resumed_at = found.step
-        self._write_down(job, code=None, error=None, ended=None, resumed=[*record.get("resumed", []), time.time()])
+        again = {"time": time.time(), "command": self.command}
+        self._before = dict(record)
+        self._write_down(job, code=None, error=None, ended=None, resumed=[*record.get("resumed", []), again])
         self.job, self.path = job, path
 
     def _write_down(self, job: Job, **more: Any) -> None:
         if self.folder:
             self.folder.write_config(job.config)
             known = resume_check.metadata(job.config, job.data, job.model, job.runtime)
-            self.folder.update(command=self.command, **more, **known)
+            self.folder.update(**more, **known)
 
     # ------------------------------------------------------------------ running
 
@@ -167,7 +171,9 @@ class Session:
             yield
         except BaseException as error:
             problem = _as_problem(_asked(error, self.stop), self.job.config, self.path)
-            if self.folder:
+            if self.folder and isinstance(problem, CheckpointError) and self._before:  # refused: it is as it was
+                self.folder.update(**{key: self._before.get(key) for key in ENDING})
+            elif self.folder:
                 status = "stopped" if isinstance(problem, Stopped) else "failed"
                 self._end(status=status, code=problem.code, error=str(problem))
             raise problem from error

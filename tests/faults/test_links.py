@@ -13,6 +13,7 @@ import pytest
 import genlab as genlab_package
 from genlab.cli import main
 from genlab.engine.step import Stepper
+from genlab.runs import run_folder
 
 VAE = ["model=vae", "model.network.hidden=[8]", "model.latent_dim=2", "trainer.batch_size=16", "dataset=digits",
        "evaluator=[objective,samples,embedding]", "trainer.steps=2", "trainer.log_every=1", "checkpoint.every=1",
@@ -38,6 +39,29 @@ def test_text_planted_in_a_run_reaches_no_file_of_the_user(trained: Path, tmp_pa
     assert main.main(["resume", str(run), "trainer.steps=3"]) == 0
     assert victim.read_text() == "# mine\n"
     assert "canary" not in (run / "projector_config.pbtxt").read_text()
+
+
+def test_a_refused_resume_leaves_the_record_as_it_was(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    shutil.rmtree(run / "images")
+    (run / "images").symlink_to("../elsewhere")
+    before = run_folder.read_record(run)
+    assert main.main(["resume", str(run), "trainer.steps=3"]) == 4
+    after = run_folder.read_record(run)
+    keys = ("status", "code", "error", "ended", "resumed", "command")
+    assert [after.get(key) for key in keys] == [before.get(key) for key in keys]
+    assert after["status"] == "done"
+
+
+def test_a_resumed_run_keeps_the_command_that_made_it(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    made = run_folder.read_record(run)["command"]
+    assert main.main(["resume", str(run), "trainer.steps=3"]) == 0
+    record = run_folder.read_record(run)
+    assert record["command"] == made
+    assert "resume" in record["resumed"][-1]["command"]
 
 
 @pytest.mark.parametrize("kind", ["hard link", "pipe"])
