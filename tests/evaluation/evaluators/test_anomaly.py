@@ -83,8 +83,8 @@ class Memory(Blank):
 def test_a_model_that_knows_its_training_images_by_heart_calls_few_new_ones_anomalies(ones: Data) -> None:
     model = Memory(ones.split("train").take(10_000, ("image",))[0])
     found = dict(evaluate(Anomaly(), model, ones, seed=0, split="test"))
-    assert found["threshold"] > 0
-    assert found["expected_rate_low"] < 0.05 < found["expected_rate_high"]
+    assert found["valid_threshold"] > 0
+    assert found["valid_expected_rate_low"] < 0.05 < found["valid_expected_rate_high"]
     assert found["false_positive_rate"] < 0.25
 
 
@@ -107,7 +107,7 @@ def test_while_training_the_other_classes_validation_images_are_the_strange_ones
     normal, strange = brightness(ones, "valid"), brightness(ones, "outside")
     assert found["auroc"] == pytest.approx(area_by_pairs(strange, normal))
     limit = calibrate(normal, 0.95).value
-    assert found["threshold"] == pytest.approx(limit)
+    assert found["valid_threshold"] == pytest.approx(limit)
     assert found["true_positive_rate"] == pytest.approx((strange > limit).double().mean().item())
     assert "false_positive_rate" not in found  # by construction of the threshold
 
@@ -141,7 +141,23 @@ def test_nothing_to_tell_apart_is_said_not_raised(ones: Data) -> None:
     (advice,) = said(Anomaly(), Blank(), everything)
     assert "every image of the valid split is normal" in advice
     assert advice.endswith("dataset.classes=[0]")
+    name, rate = evaluate(Anomaly(), Blank(), everything, seed=0, split="test")[0]
+    limit = calibrate(brightness(everything, "valid"), 0.95).value
+    assert name == "false_positive_rate"
+    assert rate == pytest.approx((brightness(everything, "test") > limit).double().mean().item())
     assert not said(Anomaly(normal=[1]), Opinionated(), everything)
+
+
+def test_what_was_measured_on_the_split_comes_before_what_validation_images_promise(
+    ones: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [name for name, _ in evaluate(Anomaly(), Blank(), ones, seed=0, split="test")]
+    assert [name for name in names if not name.startswith("valid_")][:3] == names[:3]
+    assert names[0] == "auroc"
+    monkeypatch.setattr("genlab.data.loader.Split.classes", lambda split: None)
+    above = brightness(ones, "test") > calibrate(brightness(ones, "valid"), 0.95).value
+    name, rate = evaluate(Anomaly(), Blank(), ones, seed=0, split="test")[0]
+    assert (name, rate) == ("flagged_rate", pytest.approx(above.double().mean().item()))
 
 
 def test_a_class_that_nobody_has_is_refused(ones: Data) -> None:

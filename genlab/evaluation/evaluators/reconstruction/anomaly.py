@@ -26,9 +26,10 @@ class Anomaly(Evaluator):
     """AUROC of the images outside the normal classes, and the rates of images whose score exceeds a threshold.
 
     `normal` are the normal classes; None: those that the model was trained on. `score` is the rule of
-    genlab.evaluation.anomaly. The threshold is the `quantile` of the scores of normal validation images; on
-    them themselves there is no `false_positive_rate`. `expected_rate`, with its 95 % interval, is the rate of other
-    normal images above it. To validation images of the normal classes, those of others, the split `outside`, are added.
+    genlab.evaluation.anomaly. `valid_threshold` is the `quantile` of the scores of normal validation images; on
+    them themselves there is no `false_positive_rate`. `valid_expected_rate`, with its 95 % interval, is the rate of
+    other normal images above it. Without classes the rate of all images is `flagged_rate`. To validation images of the
+    normal classes, those of others, the split `outside`, are added.
     """
 
     normal: Annotated[list[NonNegativeInt], MinLen(1)] | None = None
@@ -37,7 +38,7 @@ class Anomaly(Evaluator):
     n: Count = 32
     columns: Count = 8
 
-    notes = {"positive": "images outside the normal classes", "threshold": "of the normal validation images"}
+    notes = {"positive": "images outside the normal classes", "valid_threshold": "of the normal validation images"}
 
     def applies(self, model: Model) -> bool:
         return can_score(model)
@@ -47,15 +48,15 @@ class Anomaly(Evaluator):
         score = torch.cat([scores(model, each, self.score) for each in splits])
         anomalous = self._anomalous(splits)
         limit = self._threshold(model, split, score, anomalous)
-        yield "threshold", limit.value
-        yield "expected_rate", limit.rate
-        yield "expected_rate_low", limit.low
-        yield "expected_rate_high", limit.high
-        if anomalous is not None and anomalous.any() and not anomalous.all():
-            yield from self._rates(score, anomalous, limit.value, model)
-            if split.name != "valid":
-                yield "false_positive_rate", (score[~anomalous] > limit.value).double().mean()
-        elif self.normal or anomalous is not None:
+        one_sided = anomalous is None or not anomalous.any() or bool(anomalous.all())
+        if anomalous is not None and not one_sided:
+            yield from self._ranking(score, anomalous, model)
+        yield from _rates(score > limit.value, anomalous, split.name)
+        yield "valid_expected_rate", limit.rate
+        yield "valid_expected_rate_low", limit.low
+        yield "valid_expected_rate_high", limit.high
+        yield "valid_threshold", limit.value
+        if one_sided and (self.normal or anomalous is not None):
             yield "no_anomalies", Diagnosis(_one_sided(split.name, anomalous))
         yield "most_and_least_anomalous", self._grid(splits, score)
 
@@ -88,12 +89,11 @@ class Anomaly(Evaluator):
             )
         return self.normal or []
 
-    def _rates(self, score: Tensor, anomalous: Tensor, limit: float, model: Model) -> Iterator[tuple[str, Value]]:
+    def _ranking(self, score: Tensor, anomalous: Tensor, model: Model) -> Iterator[tuple[str, Value]]:
         from sklearn.metrics import roc_auc_score
 
         area = float(roc_auc_score(anomalous.numpy(), score.double().numpy()))
         yield "auroc", area
-        yield "true_positive_rate", (score[anomalous] > limit).double().mean()
         if area < 0.5:
             yield "below_chance", Diagnosis(_below_chance(area, model, self.score))
 
@@ -108,6 +108,18 @@ class Anomaly(Evaluator):
 
     def protocol(self) -> dict[str, Any]:
         return {**super().protocol(), "normal": self.normal or "the classes of the training split"}
+
+
+def _rates(above: Tensor, anomalous: Tensor | None, split: str) -> Iterator[tuple[str, Value]]:
+    """The shares of images above the threshold (N,): not of the normal validation images, which set it."""
+    if anomalous is not None and anomalous.any():
+        yield "true_positive_rate", above[anomalous].double().mean()
+    if split == "valid":
+        return
+    if anomalous is None:
+        yield "flagged_rate", above.double().mean()
+    elif not anomalous.all():
+        yield "false_positive_rate", above[~anomalous].double().mean()
 
 
 def _with_outside(split: Split) -> list[Split]:
