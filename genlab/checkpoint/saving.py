@@ -61,4 +61,5 @@ class Saver:
             )
         self._keeper.save(step, self._tensors, state)
         self._folder.update(step=step, metrics=state["metrics"], best=state["best"],
-                            diagnoses=state["diagnoses"], seconds=seconds, time=times)  # fmt: skip
+                            diagnoses=state["diagnoses"], protocols=state["protocols"],
+                            seconds=seconds, time=times)  # fmt: skip

@@ -22,6 +22,7 @@ class SavedState(Part):
     best: Best | None
     structure: dict[str, Any]
     diagnoses: list[Diagnosed]
+    protocols: dict[str, dict[str, Any]]
     due: list[str]
     memory: dict[str, dict[str, Numbers]]
     next_record: dict[str, float]
@@ -29,7 +30,7 @@ class SavedState(Part):
 
 def checked(saved: Mapping[str, Any]) -> dict[str, Any]:
     """`saved` with defaults for what checkpoints of 0.1 lack. CheckpointError names the first wrong key."""
-    state = {"diagnoses": [], "due": [], "memory": {}, "next_record": {}, **saved}
+    state = {"diagnoses": [], "protocols": {}, "due": [], "memory": {}, "next_record": {}, **saved}
     try:
         state["memory"] = SavedState.model_validate(state).memory
     except ValidationError as error:

@@ -66,6 +66,7 @@ class Trainer:
         self.metrics: dict[str, float] = {}
         self.best: dict[str, Any] | None = None
         self.diagnoses: list[dict[str, Any]] = []
+        self.protocols: dict[str, dict[str, Any]] = {}  # of the last run of each evaluator that has found anything
         self._due: list[str] = []  # evaluators still to be run at this step
         self._rare = tuple(f"{phase.name}/" for phase in self.phases if phase.spec.every > 1)
         self._rare_logs: dict[str, Tensor] = {}  # the last values of these phases, still on the device
@@ -104,10 +105,12 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """The plain state that a checkpoint holds in addition to `objects`."""
-        known, due = list(self.diagnoses), list(self._due)  # copies: another thread writes them during training
+        # copies: another thread writes them during training
+        known, due, protocols = list(self.diagnoses), list(self._due), dict(self.protocols)
         memory = {key: each.memory for key, each in self.evaluators.items() if each.memory is not None}
         return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best,
-                "diagnoses": known, "due": due, "memory": memory, "next_record": self._next_record}  # fmt: skip
+                "diagnoses": known, "protocols": protocols, "due": due, "memory": memory,
+                "next_record": self._next_record}  # fmt: skip
 
     def seconds(self) -> dict[str, float]:
         """Seconds of `fit` so far by activity: training, validation, images, logging, checkpoints."""
@@ -126,7 +129,7 @@ class Trainer:
         for phase in self.phases:
             phase.configure()
         self.step, self.metrics, self.best = state["step"], state["metrics"], state["best"]
-        self.diagnoses = state["diagnoses"]
+        self.diagnoses, self.protocols = state["diagnoses"], state["protocols"]
         self._due = [key for key in state["due"] if key in self.evaluators]
         self._next_record = state["next_record"]
         for key, known in state["memory"].items():
@@ -239,6 +242,8 @@ class Trainer:
             evaluator = self.evaluators[self._due[0]]
             model = self.average.model if self.average and not evaluator.live else self.model
             found = evaluate(evaluator, model, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
+            if found:
+                self.protocols[self._due[0]] = evaluator.protocol()
             scalars = numbers(found)
             if scalars:
                 split = evaluator.split or "train"

@@ -198,7 +198,9 @@ def _curves(run: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
 def _protocol(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Everything that a figure of this run depends on."""
     yield "weights evaluated", "averaged (EMA)" if config["trainer"]["ema_decay"] else "raw"
-    yield "evaluators", json.dumps({key: spec for key, spec in config["evaluator"].items() if spec})
+    specs = {key: spec for key, spec in config["evaluator"].items() if spec}
+    for key, protocol in record.get("protocols", specs).items():  # older runs do not say which found anything
+        yield f"evaluator {key}", json.dumps({**specs.get(key, {}), **protocol})
     for key in ("command", "seed", "data", "model", "device", "precision", "threads", "world", "versions", "git",
                 "config_hash"):  # fmt: skip
         value = record.get(key)

@@ -50,7 +50,7 @@ def record(run: Path) -> dict[str, Any]:
 
 
 def save(saver: Saver, step: int, net: nn.Module) -> None:
-    saver.save(step, {"model": net}, {"metrics": {}, "best": None, "diagnoses": []}, {"training": 1.0})
+    saver.save(step, {"model": net}, {"metrics": {}, "best": None, "diagnoses": [], "protocols": {}}, {"training": 1.0})
 
 
 def no_writer() -> bool:

@@ -17,6 +17,7 @@ ADAM = "structure optimizer/generator state"
 GONE = object()
 CHANGES: list[tuple[str, Any]] = [
     ("step", "3"), ("metrics", []), ("due", [1]), ("best", {}), ("diagnoses", [{}]), ("structure", None),
+    ("protocols", []),
     ("next_record generator/loss", None), ("memory gan_diagnosis", None), ("memory gan_diagnosis fractions", "1"),
     ("memory gan_diagnosis fractions 1", None), ("structure model", GONE), ("structure model metadata", 7),
     ("structure model metadata generator", []), ("structure model state", 1), ("structure optimizer/generator", {}),

@@ -39,6 +39,24 @@ def test_a_diagnosis_waits_while_training_may_still_mend_it(make_trainer: MakeTr
     assert [found["step"] for found in trainer.diagnoses] == [3]
 
 
+def test_the_protocol_of_an_evaluator_that_found_something_is_kept_and_survives(make_trainer: MakeTrainer) -> None:
+    class Resolved(Suspicious):
+        def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+            self.found = {"extractor": "chosen"}
+            yield from super().run(model, split)
+
+    class Silent(Suspicious):
+        def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
+            return iter(())
+
+    trainer = make_trainer("vae", "trainer.steps=1")
+    trainer.evaluators, trainer._cadence = {"a": Resolved(), "b": Silent()}, {"a": 1, "b": 1}
+    fit(trainer)
+    resumed = make_trainer("vae", "trainer.steps=2")
+    resumed.restore(*snapshot(trainer))
+    assert resumed.protocols == trainer.protocols == {"a": {"extractor": "chosen"}}
+
+
 def test_a_diagnosis_waits_for_its_steps_however_short_the_run(make_trainer: MakeTrainer) -> None:
     class Slow(Suspicious):
         def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:
@@ -100,6 +118,7 @@ class Counting(Suspicious):
     """An evaluator that compares with what it has seen before."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.memory = {}
 
     def run(self, model: Model, split: Any) -> Iterator[tuple[str, Value]]:

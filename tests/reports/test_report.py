@@ -77,6 +77,19 @@ def test_report_holds_figures_pictures_curves_and_configuration(run: Path) -> No
     assert "0.625 at step 20" in words  # one value makes no curve
 
 
+def test_report_lists_the_evaluators_that_found_something_with_what_their_keys_came_to(run: Path) -> None:
+    specs = {"fid": {"name": "fid", "extractor": "auto"}, "codebook": {"name": "codebook"}}
+    config = {**CONFIG, "evaluator": specs}
+    text = write_report(run, {**RECORD, "protocols": {"fid": {"extractor": "mnist"}}}, config).read_text()
+    made = text.partition("How the figures were made")[2].partition("<section")[0]
+    assert "evaluator fid" in made
+    assert "mnist" in made
+    assert "auto" not in made
+    assert "codebook" not in made
+    older = write_report(run, RECORD, config).read_text().partition("How the figures were made")[2]
+    assert "evaluator codebook" in older
+
+
 def test_report_needs_nothing_else_and_runs_nothing(run: Path) -> None:
     page = Reader()
     text = write_report(run, RECORD, CONFIG).read_text()
