@@ -181,15 +181,17 @@ def named(file_name: str, keys: Any, options: dict[str, Any] | None = None) -> s
     first, *always = file_name.split()
     fields, values = type(keys).__dataclass_fields__, asdict(keys)
     changed = [key for key in values if key not in (*always, "out", "folder") and values[key] != fields[key].default]
-    parts = [(key, values[key]) for key in (*always, *changed)] + sorted((options or {}).items())
+    parts = [(key, values[key]) for key in (*always, *changed) if values[key] is not None]
+    parts += sorted((options or {}).items())
     return "-".join([first, *(_name_part(key, value) for key, value in parts)])
 
 
 def _name_part(key: str, value: Any) -> str:
-    """A number with its key; a word as one part of a path: a long one is cut and gets a hash of the whole."""
+    """A number with its key; a word as one part of a path, without a file's suffix: one that is not whole or has
+    other signs gets a hash of the whole."""
     if not isinstance(value, str):
         return f"{key}{value}"
-    word = re.sub(r"[^\w.]+", "-", value[-60:]).strip("-")
+    word = re.sub(r"[^\w.]+", "-", re.sub(r"\.[A-Za-z]\w{1,4}$", "", value)[-60:]).strip("-")
     return word if word == value else f"{word}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
 
 

@@ -82,10 +82,13 @@ def reconstruct(loaded: LoadedRun, keys: Keys) -> Save:
 
 
 def denoise(loaded: LoadedRun, keys: DenoiseKeys) -> Save:
-    """Rows of images, above them with noise, above denoised."""
+    """Rows of images, above them with noise, if any is added, above denoised."""
     sigma = keys.sigma if keys.sigma is not None else 0.0 if keys.image else 0.3
     corrupt = CORRUPTIONS.build({"name": "gaussian", "amount": sigma}, "genlab denoise")
-    return _restored(loaded, keys, "gaussian", lambda image: (corrupt(image), None))
+    save = _restored(loaded, keys, "gaussian", lambda image: (corrupt(image), None))
+    if keys.image and keys.sigma is None:
+        say(f"no noise is added: {keys.image} is taken to be noisy already; sigma=0.3 adds noise")
+    return save
 
 
 def inpaint(loaded: LoadedRun, keys: InpaintKeys) -> Save:
@@ -104,7 +107,8 @@ def _restored(
 ) -> Save:
     """`corrupt` gives the corrupted images and a mask of the pixels to be replaced, or None for all of them.
 
-    `name` is what `model.corruption` calls it: a model that was trained on another one gets a notice.
+    Where nothing was corrupted there is no row of corrupted images. `name` is what `model.corruption` calls it: a
+    model that was trained on another one gets a notice.
     """
     import torch
 
@@ -120,7 +124,9 @@ def _restored(
         corrupted, unknown = corrupt(image)
         made = model.reconstruct(corrupted, *conditions)
         found.append((image, corrupted, made if unknown is None else made.where(unknown, corrupted)))
-    return rows_above(*(torch.cat(stack) for stack in zip(*found, strict=True)), columns=keys.columns)
+    clean, given, restored = (torch.cat(stack) for stack in zip(*found, strict=True))
+    rows = (clean, restored) if torch.equal(clean, given) else (clean, given, restored)
+    return rows_above(*rows, columns=keys.columns)
 
 
 def _chosen(loaded: LoadedRun, keys: RestoreKeys) -> tuple[Tensor, ...]:

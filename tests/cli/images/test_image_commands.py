@@ -90,13 +90,28 @@ def test_pictures_of_ones_own_are_restored_without_the_data_set(
     one = Image.open(said(capsys, "denoise", "last", f"image={folder / '0.png'}", "out=one.png").strip())
     many = Image.open(said(capsys, "inpaint", "last", f"image={folder}", "box=0.25", "out=many.png").strip())
     assert many.width > one.width
-    assert one.height == many.height
     sheet = np.asarray(one)
-    side = (sheet.shape[0] - 2) // 3
-    clean, given = sheet[2:side, 2:-2], sheet[2 + side : 2 * side, 2:-2]
-    assert np.array_equal(clean, given)  # taken to be noisy: nothing is added
+    side = (many.height - 2) // 3
+    assert one.height == 2 + 2 * side  # taken to be noisy: nothing is added, and no row shows it
+    clean = sheet[2:side, 2:-2]
     assert clean[:, :16].min() == 255
     assert clean[:, -16:].max() == 0
+
+
+@pytest.mark.usefixtures("outputs")
+def test_a_denoised_picture_of_ones_own_is_named_after_it_and_told_that_it_got_no_noise(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("x.png", "x.bmp"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(name)
+    made = set()
+    for name, more in (("x.png", []), ("x.bmp", []), ("x.png", ["sigma=0.5"])):
+        assert main.main(["denoise", "last", f"image={name}", *more]) == 0
+        out, err = capsys.readouterr()
+        made.add(Path(out.strip()).name)
+        assert ("no noise is added" in err and "sigma=0.3" in err) == (not more)
+    assert len(made) == 3
+    assert all(re.fullmatch(r"denoised-(sigma0\.5-)?x-\w{6}\.png", name) for name in made), made
 
 
 @pytest.mark.usefixtures("outputs")
