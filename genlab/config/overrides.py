@@ -27,6 +27,9 @@ OPTIONAL = ("recipe", "experiment", "workload", "debug")  # groups that can be n
 ENTRIES = ("optimizer.phases.", "model.regularizers.")
 DELETABLE = ("evaluator.", "logger.", *ENTRIES)
 
+# a value such as ~/runs, which Hydra's grammar takes only in quotes
+UNQUOTED_TILDE = re.compile(r"""^([^=]+=)([^'"\\\s,{}()\[\]]*~[^'"\\\s,{}()\[\]]*)$""")
+
 Groups = Mapping[str, Sequence[str]]
 
 
@@ -182,10 +185,11 @@ def _plain(argument: str) -> None:
 def _grammar(argument: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    quoted = UNQUOTED_TILDE.sub(r"\1'\2'", argument)
     try:
-        return OverridesParser.create().parse_override(argument)
+        return OverridesParser.create().parse_override(quoted)
     except Exception as error:  # ANTLR, casts and Hydra raise different types
-        hint = "quote a value that holds spaces, commas, quotes or brackets: 'key=\"a, b\"'"
+        hint = "quote a value that holds spaces, commas, quotes, brackets or '~': 'key=\"a, b\"'"
         raise ConfigError(f"cannot read {argument[:60]!r} ({first_line(error)})", "command line", hint) from None
 
 

@@ -75,11 +75,19 @@ def downloads() -> Path:
 
 
 def data_roots(root: str | None) -> list[Path]:
-    """The folders to search, in order; only `root` (`dataset.root`) if it is set."""
+    """The folders to search, in order; only `root` (`dataset.root`) if it is set. ConfigError if one is a file."""
     if root is not None:
-        return [user_path(root, "key dataset.root").absolute()]
+        return [_user_folder(root, "key dataset.root")]
     named = os.environ.get("GENLAB_DATA")
-    return [*([user_path(named, "environment variable GENLAB_DATA").absolute()] if named else []), downloads()]
+    return [*([_user_folder(named, "environment variable GENLAB_DATA")] if named else []), downloads()]
+
+
+def _user_folder(name: str, where: str) -> Path:
+    """An absolute path as of `user_path`; ConfigError if a file, a pipe or a device lies there."""
+    path = user_path(name, where).absolute()
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"'{name}' is not a folder", where, "give the folder that holds the data set")
+    return path
 
 
 def _unusable(name: str | Path, reason: str, where: str) -> ConfigError:

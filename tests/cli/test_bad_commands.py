@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -248,6 +250,19 @@ COMMANDS_WITH_A_RUN = {
     ("resume", "nowhere"): "is not a run",
     ("resume", "a\0b"): "is not a run",
 }
+
+
+@pytest.mark.parametrize("key", ["hydra.run.dir", "dataset.root"])
+def test_the_home_of_nobody(key: str, refused: Refused) -> None:
+    assert "no such home folder" in refused("train", f"{key}=~nosuchuser/x")
+
+
+def test_a_data_folder_that_is_none(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for root in (os.devnull, tmp_path / "file"):
+        assert f"'{root}' is not a folder; key dataset.root" in refused(
+            "train", "dataset=mnist", f"dataset.root={root}"
+        )
 
 
 @pytest.mark.parametrize("override", GRAMMAR, ids=lambda text: repr(text[:20]))

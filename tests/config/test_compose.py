@@ -34,6 +34,17 @@ def test_every_option_composes_and_is_right(group: str, name: str) -> None:
     compose.check(compose.compose(words).config)
 
 
+def test_a_tilde_is_the_home_folder_with_or_without_quotes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for words in (["hydra.run.dir=~/x", "dataset.root=~/data"], ["hydra.run.dir='~/x'", "dataset.root='~/data'"]):
+        composed = compose.compose(["dataset=mnist", *words])
+        assert composed.run_dir == tmp_path / "x"
+        assert composed.config["dataset"]["root"] == str(tmp_path / "data")
+    assert compose.compose(["dataset=mnist", "dataset.root=/a~1/b"]).config["dataset"]["root"] == "/a~1/b"
+    with pytest.raises(ConfigError, match="quotes, brackets or '~'"):
+        compose.compose(["dataset=mnist", "dataset.root=~/a b,c"])
+
+
 def test_a_key_without_a_value_is_named() -> None:
     with pytest.raises(ConfigError, match=r"missing value for 'dataset\.root'; key dataset\.root; give dataset\.root="):
         compose.compose(["dataset=folder"])
