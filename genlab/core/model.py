@@ -36,7 +36,8 @@ class Phase:
     without gradients receives the samples of all ranks, or with `gathers=False` those of its own rank.
 
     `metrics` are further scalars that only show progress, of the same inputs, before the update: they are computed
-    without gradients, at steps that are logged and in validation, so they cost nothing at other steps.
+    without gradients, at steps that are logged and in validation. Only CUDA graphs and phases that do not run at every
+    step compute them each time.
     """
 
     name: str

@@ -54,12 +54,17 @@ def fold_in(index: int) -> None:
 @contextlib.contextmanager
 def aside(device: torch.device) -> Iterator[None]:
     """Random numbers inside, on `device` and on the CPU, do not change those that follow."""
-    common = {generator: generator.get_state() for generator in (_common or {}).values()}
+    states = {generator: generator.get_state() for generator in (_common or {}).values()}
     devices = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
-        yield
-    for generator, state in common.items():
-        generator.set_state(state)
+        try:
+            yield
+        finally:
+            for generator in (_common or {}).values():
+                if generator in states:
+                    generator.set_state(states[generator])
+                else:  # first used inside
+                    generator.manual_seed(_value)
 
 
 def _apply(numbers: tuple[int, ...]) -> None:

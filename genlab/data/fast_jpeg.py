@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MODES = {"YCbCr": ("RGBX", 3), "Gray": ("L", 1)}  # Pillow's mode that shares the decoded bytes, and its channels
-EXIF = b"Exif\0\0"  # may turn the image: Pillow reads it
+# Pillow reads these: EXIF and XMP may turn the image, a multi-picture file (MPO) has a format of its own
+LEFT_TO_PILLOW = (b"Exif\0\0", b"http://ns.adobe.com/xap/", b"MPF\0")
 SCALES = (8, 4, 2, 1)  # Pillow's: a JPEG is decoded at 1 / scale
 
 
@@ -34,7 +35,7 @@ def _simplejpeg() -> ModuleType | None:
 def size(data: bytes, channels: int) -> tuple[int, int] | None:
     """Width and height of a JPEG that `reduced` can decode: upright, with as many channels; None for other bytes."""
     library = _simplejpeg()
-    if library is None or not data.startswith(b"\xff\xd8\xff") or EXIF in data:
+    if library is None or not data.startswith(b"\xff\xd8\xff") or any(mark in data for mark in LEFT_TO_PILLOW):
         return None
     try:
         height, width, space, _ = library.decode_jpeg_header(data)

@@ -119,15 +119,13 @@ class Stepper:
             logs: Values = {}
             for shared in parts(phase):
                 self.require_grad([phase])
+                inputs = self._inputs(phase, shared)
                 with self.context(phase):
-                    found = phase.spec.objective(*self._inputs(phase, shared))
+                    found = phase.spec.objective(*inputs)
                 self._check_objective(phase, found)
                 if phase.optimizer:
                     phase.backward(found["loss"] / count if count > 1 else found["loss"])
-                if phase.spec.metrics and (self._logged or phase.spec.every > 1):
-                    with torch.no_grad(), self.context(phase), self._metrics_noise():
-                        found = found | phase.spec.metrics(*self._inputs(phase, shared))
-                for name, value in found.items():
+                for name, value in (found | self._metrics(phase, inputs)).items():
                     logs[name] = logs[name] + value.detach() if name in logs else value.detach()
             if count > 1:
                 logs = {name: value / count for name, value in logs.items()}
@@ -137,31 +135,35 @@ class Stepper:
             self.average.blend()
         return values
 
-    def _metrics_noise(self) -> contextlib.AbstractContextManager[Any]:
-        """Metrics leave the noise of later phases as it is without them; in a graph they are part of every step."""
-        return rng.aside(self.runtime.device) if self._graphs is None else contextlib.nullcontext()
+    def _metrics(self, phase: PhaseState, inputs: tuple[Tensor, ...]) -> Values:
+        """What only logs need of a phase, if it may be logged; the noise of later phases does not change."""
+        if phase.spec.metrics is None or not (self._logged or phase.spec.every > 1):
+            return {}
+        aside = contextlib.nullcontext() if self._graphs else rng.aside(self.runtime.device)
+        with torch.no_grad(), self.context(phase), aside:
+            found = phase.spec.metrics(*inputs)
+        problem = _not_scalars(found) or ("'loss', which is the objective's" if "loss" in found else None)
+        if problem:
+            raise self._mistake(f"metrics of phase '{phase.name}' are", problem)
+        return found
 
     def _check_objective(self, phase: PhaseState, found: Any) -> None:
         """ConfigError, at the first step of a phase, unless its objective returns what `Phase` asks for."""
         if phase.name in self._checked:
             return
-        values = found if isinstance(found, Mapping) else {}
-        loss = values.get("loss")
-        vectors = [name for name, value in values.items() if not isinstance(value, Tensor) or value.ndim]
-        if values is not found:
-            problem = f"a {type(found).__name__}"
-        elif vectors:
-            problem = f"'{vectors[0]}', which is not a scalar tensor"
-        elif phase.optimizer and (loss is None or not loss.requires_grad):
+        problem = _not_scalars(found)
+        if not problem and phase.optimizer and not ("loss" in found and found["loss"].requires_grad):
             problem = "no 'loss' that depends on its parameters"
-        else:
-            self._checked.add(phase.name)
-            return
+        if problem:
+            raise self._mistake(f"the objective of phase '{phase.name}' returns", problem)
+        self._checked.add(phase.name)
+
+    def _mistake(self, what: str, problem: str) -> ConfigError:
         kind = type(self.model)
-        raise ConfigError(
-            f"the objective of phase '{phase.name}' returns {problem}",
+        return ConfigError(
+            f"{what} {problem}",
             f"{kind.__name__} in {getattr(sys.modules[kind.__module__], '__file__', kind.__module__)}",
-            "return a dict of scalar tensors: 'loss', to be minimized, and others to log",
+            "return a dict of scalar tensors: 'loss', to be minimized, from the objective, and others to log",
         )
 
     def _capturable(self, due: list[PhaseState], step: int, columns: Sequence[Tensor]) -> Values:
@@ -240,6 +242,15 @@ class Stepper:
 def _without_gradients() -> Iterator[None]:
     with torch.no_grad(), rng.replicated():
         yield
+
+
+def _not_scalars(found: Any) -> str | None:
+    """What is wrong with values that should be a dict of scalar tensors."""
+    if not isinstance(found, Mapping):
+        return f"a {type(found).__name__}"
+    vectors = (name for name, value in found.items() if not isinstance(value, Tensor) or value.ndim)
+    first = next(vectors, None)
+    return None if first is None else f"'{first}', which is not a scalar tensor"
 
 
 def _diverged(phase: str, step: int) -> DivergedError:

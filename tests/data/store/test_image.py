@@ -85,6 +85,21 @@ def test_simplejpeg_gives_the_pixels_of_pillow(
     assert fast == [outcome(each, form) for each in (data, *damaged) for form in forms]
 
 
+@pytest.mark.parametrize("kind", ["xmp", "mpo"])
+def test_simplejpeg_leaves_what_pillow_reads_differently(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """An orientation in XMP, and two pictures in one file, which Pillow does not decode at a reduced scale."""
+    pytest.importorskip("simplejpeg")
+    photos, file = [photo(number, 400, 300) for number in (0, 1)], io.BytesIO()
+    if kind == "mpo":
+        photos[0].save(file, "MPO", save_all=True, append_images=photos[1:])
+    else:
+        xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><tiff:Orientation>6</tiff:Orientation></x:xmpmeta>'
+        photos[0].save(file, "JPEG", xmp=xmp)
+    found = decode(file.getvalue(), Form(32, width=48))
+    monkeypatch.setattr(fast_jpeg, "_simplejpeg", lambda: None)
+    assert np.array_equal(found, decode(file.getvalue(), Form(32, width=48)))
+
+
 def test_a_reduced_jpeg_keeps_twice_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import JpegImagePlugin
 
