@@ -199,7 +199,8 @@ def _protocol(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[
     """Everything that a figure of this run depends on."""
     yield "weights evaluated", "averaged (EMA)" if config["trainer"]["ema_decay"] else "raw"
     specs = {key: spec for key, spec in config["evaluator"].items() if spec}
-    for key, protocol in record.get("protocols", specs).items():  # older runs do not say which found anything
+    protocols = record.get("protocols")  # older runs do not say which evaluators found anything
+    for key, protocol in (specs if protocols is None else protocols).items():
         yield f"evaluator {key}", json.dumps({**specs.get(key, {}), **protocol})
     for key in ("command", "seed", "data", "model", "device", "precision", "threads", "world", "versions", "git",
                 "config_hash"):  # fmt: skip

@@ -84,6 +84,7 @@ class Record(Part):
     metrics: dict[str, float | None] = {}
     best: Best | None = None
     diagnoses: list[Diagnosed] = []
+    protocols: dict[str, dict[str, Any]] | None = None  # by evaluator that found anything; older runs have none
     evaluations: list[Evaluation] = []
     error: str | None = None
     data: DataRecord | None = None
