@@ -90,13 +90,13 @@ def _check_kind(spec: Mapping[str, Any], data: DataSpec) -> None:
         raise ConfigError(
             f"model '{spec['name']}' learns from pairs of images",
             f"dataset {data.name} has none",
-            _pairs(data) if hasattr(target, "translate_back") else "use dataset=facades, paired or colorize",
+            _pairs(data) if hasattr(target, "translate_back") else "use dataset=facades, paired, colorize or low_high",
         )
     if getattr(target, "partners", False) and not data.aligned:
         raise ConfigError(
             f"model '{spec['name']}' compares a translation with its target",
             f"the images of dataset {data.name} have none",
-            "use model=cyclegan, or dataset=facades, paired or colorize",
+            "use model=cyclegan, or dataset=facades, paired, colorize or low_high",
         )
 
 

@@ -13,18 +13,20 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, ClassVar, cast
+from typing import IO, BinaryIO, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genlab.data.dataset import Source, StoredDataset, fixed
 from genlab.data.splits import Held
+from genlab.data.store.encoded import open_zip
 from genlab.data.store.image import Pixels, resize_all
 from genlab.errors import DataError
 from genlab.registry import DATASETS
 
 UINT8 = 0x08
+ENCRYPTED = 0x1  # the flag of a member of a ZIP archive
 MAX_ITEMS = 2_000_000  # more than any set in this format; a hostile header may claim 2**32
 SIDE = 28
 PARTS = {"train": "train", "test": "t10k"}
@@ -164,14 +166,25 @@ def read_idx(path: Path, item: tuple[int, ...], member: str | None = None) -> ND
         if member is None:
             with _opened(path) as file:
                 return _read(path, file, item, path.stat().st_size)
-        with zipfile.ZipFile(path) as archive, archive.open(member) as packed, gzip.open(packed) as file:
+        with open_zip(path) as archive, _entry(archive, member) as packed, gzip.open(packed) as file:
             return _read(path / member, cast(BinaryIO, file), item, archive.getinfo(member).file_size)
     except KeyError:
         raise _damaged(path, f"it does not contain {member}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
-        raise _damaged(path, f"its gzip stream is damaged or truncated ({error})") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, UnicodeError) as error:
+        what = "its gzip stream" if member is None else f"the ZIP archive, or {member} in it,"
+        raise _damaged(path, f"{what} is damaged or truncated ({error})") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read", str(error.strerror or error), "check the file") from None
+
+
+def _entry(archive: zipfile.ZipFile, member: str) -> IO[bytes]:
+    """The member as a file. BadZipFile unless it is stored or deflated; other methods raise errors of their own."""
+    entry = archive.getinfo(member)
+    if entry.flag_bits & ENCRYPTED:
+        raise zipfile.BadZipFile("it is encrypted")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"it is packed by method {entry.compress_type} instead of deflate")
+    return archive.open(entry)
 
 
 def _opened(path: Path) -> BinaryIO:

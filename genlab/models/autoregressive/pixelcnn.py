@@ -45,8 +45,8 @@ class PixelCNN(Model):
         self.distribution = pixel_distribution(likelihood, channels, components)
         out = (self.distribution.parameters, *sides)
         self.network = NETWORKS.build(network, "model.network", inp=image_shape, out=out)
-        if not isinstance(self.network, GatedStacks):
-            message = f"network '{network['name']}' does not keep the order of the pixels"
+        if not isinstance(self.network, GatedStacks) or self.network.embedding is not None:
+            message = f"network '{network['name']}' does not take pixels in their order"
             raise ConfigError(message, "key model.network.name", "use model.network.name=gated_pixelcnn")
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:

@@ -16,9 +16,9 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from genlab.core import rng
 from genlab.errors import ConfigError
+from genlab.nn.losses.dequantization import LEVELS
 from genlab.nn.losses.likelihood import bernoulli_nll, binarize, logistic_log_mass
 
-LEVELS = 256
 LOG_SCALE = -8.0  # the smallest log scale of a logistic: far below the distance of two levels, 1/255
 DistributionName = Literal["bernoulli", "softmax", "logistic_mixture"]
 
@@ -69,7 +69,7 @@ class Softmax:
         self.parameters = LEVELS
 
     def observe(self, image: Tensor) -> Tensor:
-        return quantize(image)
+        return nearest_level(image)
 
     def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
         level = (x[:, 0] * (LEVELS - 1)).round().long()
@@ -88,7 +88,7 @@ class LogisticMixture:
         self.parameters = sum(self.sizes)
 
     def observe(self, image: Tensor) -> Tensor:
-        return quantize(image)
+        return nearest_level(image)
 
     def _unpacked(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits (N, M, ...), means and log scales (N, C, M, ...), coefficients (N, pairs, M, ...) of M components."""
@@ -113,7 +113,7 @@ class LogisticMixture:
         x = torch.zeros_like(mean)
         for channel in range(self.channels):  # rounded, since the model has seen rounded values only
             value = (mean + _linear(coefficients, x) + noise)[:, channel]
-            x[:, channel] = quantize(value.clamp(0, 1))
+            x[:, channel] = nearest_level(value.clamp(0, 1))
         return x
 
 
@@ -124,7 +124,7 @@ def pixel_distribution(name: DistributionName, channels: int, components: int) -
     return Bernoulli(channels) if name == "bernoulli" else Softmax(channels)
 
 
-def quantize(image: Tensor) -> Tensor:
+def nearest_level(image: Tensor) -> Tensor:
     """Images in [0, 1] rounded to the nearest of 256 levels, k/255."""
     return (image * (LEVELS - 1)).round() / (LEVELS - 1)
 

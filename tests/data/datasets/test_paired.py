@@ -152,7 +152,7 @@ def test_jitter_is_the_enlarged_picture_cut_at_a_corner() -> None:
             ["dataset=unpaired", "dataset.base={name: celeba}", "dataset.attribute=Attribut_0"],
             "no attribute 'Attribut_0'",
         ),
-        (["model=pix2pix", "dataset=celeba"], "use dataset=facades, paired or colorize"),
+        (["model=pix2pix", "dataset=celeba"], "use dataset=facades, paired, colorize or low_high"),
         (
             ["model=pix2pix", "dataset=unpaired", "dataset.base={name: celeba}", "dataset.attribute=Attribute_0"],
             "dataset unpaired have none; use model=cyclegan",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from scipy.io import savemat
 
 from genlab.data.dataset import StoredDataset
 from genlab.data.datasets.mnist import KMNIST
+from genlab.data.datasets.standard import tar_file
 from genlab.data.datasets.standard.cifar import CIFAR10, CIFAR100
 from genlab.data.datasets.standard.emnist import CLASSES, EMNIST
 from genlab.data.datasets.standard.svhn import SVHN
-from genlab.errors import DataError
+from genlab.data.store import mat_file
+from genlab.errors import DataError, ResourceError
 from genlab.registry import DATASETS
 from tests.support import synthetic
 
@@ -109,6 +112,58 @@ def test_damaged_cifar_is_named(tmp_path: Path) -> None:
             dataset.open(CPU)
 
 
+def hostile_tar(path: Path, headers: int, size: int) -> None:
+    """An archive whose first member has that many extended headers (a long name each) of `size` bytes."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, size
+    one = header.tobuf(tarfile.GNU_FORMAT)
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(headers):
+            file.write(one)
+            for start in range(0, size, 2**20):
+                file.write(bytes(min(2**20, size - start)))
+
+
+@pytest.mark.parametrize(
+    ("headers", "size", "says"), [(1, 2**27, "a header is too long"), (3000, 512, "RecursionError|header")]
+)
+def test_headers_of_an_archive_are_bounded(tmp_path: Path, headers: int, size: int, says: str) -> None:
+    path = tmp_path / CIFAR10.archive
+    hostile_tar(path, headers, size)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=says):
+            CIFAR10(root=str(tmp_path), valid=4).open(CPU)
+        assert tracemalloc.get_traced_memory()[1] < 2**26 + 2**23  # 64 MB to see whether memory is left
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_length_of_an_unpacked_archive_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cifar(tmp_path, CIFAR10)
+    archived(tmp_path, CIFAR10)
+    monkeypatch.setattr(tar_file, "TOTAL", 100_000)
+    with pytest.raises(DataError, match="unpacks to more than 100000 bytes"):
+        CIFAR10(root=str(tmp_path), valid=4).open(CPU)
+
+
+def test_the_length_of_unpacked_files_is_bounded(tmp_path: Path) -> None:
+    cifar(tmp_path, CIFAR10)
+    batch = tmp_path / CIFAR10.inside / "data_batch_2.bin"
+    with batch.open("r+b") as file:
+        file.truncate(2**29)  # sparse
+    with pytest.raises(DataError, match=r"data_batch_2\.bin cannot be read.*longer than"):
+        CIFAR10(root=str(tmp_path), valid=4).open(CPU)
+
+
+def test_a_file_of_other_data_does_not_hide_the_archive(tmp_path: Path) -> None:
+    records = cifar(tmp_path, CIFAR100)
+    archived(tmp_path, CIFAR100)
+    (tmp_path / "train.bin").write_bytes(b"tokens")
+    images, _, _ = all_of(CIFAR100(root=str(tmp_path), valid=4))
+    assert np.array_equal(images, records["test.bin"][:, 2:].reshape(-1, 3, 32, 32))
+
+
 def svhn(root: Path, part: str, n: int) -> tuple[np.ndarray, np.ndarray]:
     images = RNG.integers(0, 256, (32, 32, 3, n), dtype=np.uint8)
     labels = (np.arange(n) % 10 + 1).astype(np.uint8)[:, None]
@@ -143,6 +198,37 @@ def test_a_damaged_svhn_file_is_named(tmp_path: Path, variables: Any, says: str)
     with pytest.raises(DataError, match=says) as caught:
         SVHN(root=str(tmp_path), valid=2).open(CPU)
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "says"),
+    [
+        ({"other": np.zeros(2000, np.uint8)}, "holds more than 1000 bytes"),
+        ({"ff": np.full((1, 1), 1, object)}, "'ff' is cell of shape"),
+        ({"ff": np.zeros((2, 3), complex)}, "not an array of numbers"),
+    ],
+)
+def test_what_a_matlab_file_holds_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: Any, says: str
+) -> None:
+    file = tmp_path / "faces.mat"
+    savemat(file, variable, do_compression=True)
+    assert file.stat().st_size < 1000
+    monkeypatch.setattr(mat_file, "LARGEST", 1000)
+    with pytest.raises(DataError, match=says):
+        mat_file.variables(file, ["ff"], "the faces")
+
+
+def test_a_lack_of_memory_is_no_damaged_matlab_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "faces.mat"
+    savemat(file, {"ff": np.zeros((2, 3), np.uint8)})
+
+    def exhausted(*args: Any, **keys: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("scipy.io.loadmat", exhausted)
+    with pytest.raises(ResourceError, match="out of memory"):
+        mat_file.variables(file, ["ff"], "the faces")
 
 
 def test_kmnist_is_mnist_in_another_folder(tmp_path: Path) -> None:
@@ -191,7 +277,27 @@ def test_a_damaged_emnist_archive_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not contain gzip/emnist-letters"):
         EMNIST(root=str(tmp_path), valid=4, subset="letters").open(CPU)
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(DataError, match="not a valid IDX file"):
+    with pytest.raises(DataError, match="not a readable zip archive"):
+        EMNIST(root=str(tmp_path), valid=4, subset="digits").open(CPU)
+
+
+@pytest.mark.parametrize("fault", ["encrypted", "lzma", "changed"])
+def test_a_zip_fault_is_told_as_one(tmp_path: Path, fault: str) -> None:
+    """Of members that are encrypted, packed by another method, or not those of the directory."""
+    emnist(tmp_path, "digits", 10, 0, "zip")
+    path = tmp_path / "EMNIST/gzip.zip"
+    if fault == "lzma":
+        with zipfile.ZipFile(path) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    data = bytearray(path.read_bytes())
+    for at in (at for at in range(len(data)) if data[at : at + 4] == b"PK\x01\x02"):
+        data[at + 8] |= fault == "encrypted"
+        data[at + 16] ^= fault == "changed"  # a byte of the checksum
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"the ZIP archive, or gzip/emnist-.* is damaged"):
         EMNIST(root=str(tmp_path), valid=4, subset="digits").open(CPU)
 
 

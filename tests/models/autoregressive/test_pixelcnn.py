@@ -113,6 +113,8 @@ def test_color_needs_a_mixture_and_the_network_an_order() -> None:
         pixelcnn((3, 4, 4), likelihood="softmax")
     with pytest.raises(ConfigError, match="gated_pixelcnn"):
         PixelCNN((1, 4, 4), {"name": "mlp", "hidden": [3]})
+    with pytest.raises(ConfigError, match=r"use model\.network\.name=gated_pixelcnn"):  # that one is of symbols
+        PixelCNN((1, 4, 4), {"name": "pixelcnn"}, likelihood="bernoulli")
 
 
 def evaluated(model: PixelCNN, image: Tensor, **keys: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -5,8 +5,6 @@ A record is one label byte, in CIFAR-100 a coarse and a fine one, and 3,072 byte
 
 from __future__ import annotations
 
-import tarfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -15,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlab.data.dataset import Source, StoredDataset, fixed
+from genlab.data.datasets.standard import tar_file
 from genlab.data.splits import Held
 from genlab.data.store.image import Pixels, resize_all
-from genlab.errors import DataError
+from genlab.errors import DataError, raise_if_exhausted
 from genlab.registry import DATASETS
+from genlab.utils.files import read_bounded
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
-LARGEST = 2**28  # bytes of a file in the archive, more than any real one
+LARGEST = 2**28  # bytes of a file, more than any real one
 MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
 
 
@@ -45,13 +45,16 @@ class _CIFAR(StoredDataset):
         raise NotImplementedError
 
     def files(self) -> list[Path]:
-        names = [*(name for part in self.parts.values() for name in part), self.label_file()[0]]
+        known = self.label_file()[0]  # other data have files with names such as train.bin
         try:
             folders = (f"{self.home}/{self.inside}/", f"{self.inside}/", "")
-            first = self.find(names[0], "", *(folder + names[0] for folder in folders))
+            first = self.find(known, "", *(folder + known for folder in folders))
         except DataError:
             return [self.find_or_fetch(self.archive, self.home, MIRRORS, self.md5)]
-        return [self._beside(first, name) for name in names]
+        return [self._beside(first, name) for name in self._names()]
+
+    def _names(self) -> list[str]:
+        return [*(name for part in self.parts.values() for name in part), self.label_file()[0]]
 
     def _beside(self, first: Path, name: str) -> Path:
         path = first.with_name(name)
@@ -79,22 +82,20 @@ class _CIFAR(StoredDataset):
 
     def _contents(self) -> dict[str, bytes]:
         """The content of each file, by its name."""
-        first, *others = self.files()
-        if first.name != self.archive:
-            return {path.name: path.read_bytes() for path in (first, *others)}
-        wanted = [*(name for part in self.parts.values() for name in part), self.label_file()[0]]
-        try:
-            with tarfile.open(first, "r:gz") as archive:
-                return {name: self._member(archive, name) for name in wanted}
-        except (tarfile.TarError, KeyError, EOFError, zlib.error, OSError) as error:
-            raise DataError(f"{first} is damaged", f"{type(error).__name__}: {error}", "download it again") from None
+        files = self.files()
+        if files[0].name == self.archive:
+            return self._unpacked(files[0])
+        return {path.name: _read(path) for path in files}
 
-    def _member(self, archive: tarfile.TarFile, name: str) -> bytes:
-        member = archive.getmember(f"{self.inside}/{name}")
-        file = archive.extractfile(member) if member.isreg() and member.size <= LARGEST else None
-        if file is None:
-            raise tarfile.ReadError(f"{name} is no file of the expected size")
-        return file.read()
+    def _unpacked(self, archive: Path) -> dict[str, bytes]:
+        places = {name: f"{self.inside}/{name}" for name in self._names()}
+        try:
+            held = tar_file.contents(archive, list(places.values()))
+        except Exception as error:  # a damaged archive may make it raise anything
+            raise_if_exhausted(error)
+            how = f"{type(error).__name__}: {error}"
+            raise DataError(f"{archive} is damaged or cannot be read", how, "check it, or download it again") from None
+        return {name: held[place] for name, place in places.items()}
 
     def _records(self, name: str, data: bytes, byte: int, count: int) -> tuple[Pixels, NDArray[np.int64]]:
         """Images uint8 (N, 3, 32, 32) and labels (N,) of a file."""
@@ -106,6 +107,14 @@ class _CIFAR(StoredDataset):
         if labels.max() >= count:
             raise DataError(f"{name} holds the label {labels.max()}", f"there are {count} classes", "download it again")
         return records[:, self.label_bytes :].reshape(-1, 3, SIDE, SIDE), labels
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_bounded(path.resolve(), LARGEST)
+    except (OSError, ValueError) as error:
+        raise_if_exhausted(error)
+        raise DataError(f"{path} cannot be read", getattr(error, "strerror", None) or str(error), "check it") from None
 
 
 @DATASETS("cifar10")
