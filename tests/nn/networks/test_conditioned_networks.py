@@ -102,6 +102,15 @@ def test_patches_of_a_unet_are_put_back_where_they_were() -> None:
     assert torch.allclose(network(x), nn.functional.silu(x))
 
 
+def test_the_width_of_a_transformer_is_divided_among_heads_and_by_four() -> None:
+    size = (1, 8, 8)
+    made = NETWORKS.build({"name": "dit", "width": 12, "layers": 1, "heads": 4}, inp=size, out=size)
+    assert made(torch.randn(2, *size)).shape == (2, *size)
+    for width, heads in ((12, 8), (6, 2)):
+        with pytest.raises(ConfigError, match=rf"a width of {width} cannot be divided by 4 and among {heads} heads"):
+            NETWORKS.build({"name": "dit", "width": width, "heads": heads}, inp=size, out=size)
+
+
 def test_a_model_that_gives_conditions_refuses_other_networks() -> None:
     from genlab.registry import MODELS
 

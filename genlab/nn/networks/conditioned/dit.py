@@ -36,9 +36,9 @@ class DiT(nn.Module):
         super().__init__()
         if isinstance(inp, int) or isinstance(out, int) or inp[1:] != out[1:]:
             raise misfit("dit", "an image to one of the same size", inp, out, "use film_mlp for vectors")
-        if width % (2 * heads) or width % 4:
-            raise ConfigError(f"a width of {width} cannot be divided among {heads} heads", "network name=dit",
-                              "choose a width divisible by 4 and by twice the heads")  # fmt: skip
+        if width % heads or width % 4:
+            raise ConfigError(f"a width of {width} cannot be divided by 4 and among {heads} heads", "network name=dit",
+                              "choose a width divisible by 4 and by the heads")  # fmt: skip
         self.patch, self.width = patch, width
         self.embedding = ConditionEmbedding(conditions, width)
         self.first = nn.Conv2d(inp[0], width, patch, stride=patch)
