@@ -30,8 +30,9 @@ class FlowMatching(GuidedModel):
     """v(x, t) is the velocity of dx/dt = v from x₀ ~ N(0, I) at t = 0 to data at t = 1; images are scaled to [-1, 1].
 
     In training, `time` is the distribution of t. With `ot_group` noise is assigned to data by optimal transport among
-    so many examples, which makes paths straighter. `dequantize` adds noise as wide as a gray level to images, without
-    which their log-likelihood means little.
+    so many examples, which makes paths straighter; not with `conditional`, where each class would get noise of its own,
+    while its samples start from all noise. `dequantize` adds noise as wide as a gray level to images, without which
+    their log-likelihood means little.
     """
 
     likelihood_kind: LikelihoodKind
@@ -46,6 +47,9 @@ class FlowMatching(GuidedModel):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        if ot_group and self.num_classes:
+            raise ConfigError("optimal transport gives each class noise of its own; its samples start from all",
+                              "keys model.ot_group and model.conditional", "use model.ot_group=null")  # fmt: skip
         self.time, self.ot_group, self.dequantize = time, ot_group, dequantize
         self.likelihood_kind = "exact" if self.of_points else "estimate"
         self.likelihood_of = "density" if self.of_points else "dequantized"
@@ -84,6 +88,12 @@ class FlowMatching(GuidedModel):
     def observe(self, image: Tensor) -> Tensor:
         """Images with uniform noise as wide as one of 256 levels; points unchanged."""
         return image if self.of_points else dequantize(image)
+
+    def likelihood_notes(self) -> dict[str, Any]:
+        """How log p(x) is computed; ConfigError for a model of classes that has not learned p(x) without one."""
+        self.check_without_class("log p(x)")
+        notes: dict[str, Any] = {"solver": "rk4", "steps": self.likelihood_steps}
+        return {**notes, "class": "none"} if self.num_classes else notes
 
     def log_likelihood(self, x: Tensor) -> Tensor:
         """log p(x), (N,) in nats, without a class, `x` as from `observe`; of images, a level has the volume 1.

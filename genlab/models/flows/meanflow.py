@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from genlab.errors import ConfigError
 from genlab.nn.diffusion.derivatives import jvp
 from genlab.nn.diffusion.guidance import Guidance, GuidedModel, Steps, per_example
 from genlab.nn.diffusion.solvers import evenly, last
@@ -49,6 +50,18 @@ class MeanFlow(GuidedModel):
         self.time, self.time_mean, self.time_std = time, time_mean, time_std
         self.interval_fraction, self.adaptive_power = interval_fraction, adaptive_power
         self.training_guidance = training_guidance
+        if training_guidance != 1:
+            self.check_without_class("training_guidance other than 1")
+            if not self.num_classes:
+                raise ConfigError("guidance of the learned velocity needs classes", "key model.training_guidance",
+                                  "add model.conditional=true")  # fmt: skip
+
+    def check_batch(self, n: int) -> None:
+        super().check_batch(n)
+        if self.interval_fraction and not intervals(n, self.interval_fraction):
+            raise ConfigError(f"a fraction of {self.interval_fraction:g} of a batch of {n} examples is none of them",
+                              "key model.interval_fraction",
+                              "use a larger batch or fraction, or a smaller trainer.grad_accum_steps")  # fmt: skip
 
     def loss(self, image: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
         """E w ‖u(z_t, r, t) − target‖², w the adaptive weight (equations 9 and 22)."""
@@ -108,12 +121,17 @@ class MeanFlow(GuidedModel):
             yield z
 
 
+def intervals(n: int, fraction: float) -> int:
+    """How many of n examples have an interval: a fraction, rounded to thousandths, of n, rounded down."""
+    return n * round(1000 * fraction) // 1000
+
+
 def interleaved(n: int, fraction: float, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Two sets of positions of 0, ..., n − 1: a fraction, rounded to thousandths, spaced evenly, and the others.
+    """Two sets of positions of 0, ..., n − 1: `intervals(n, fraction)` of them, spaced evenly, and the others.
 
     Ranks whose batches hold a whole number of the first set choose the examples that one rank would.
     """
     thousandths = round(1000 * fraction)
     count = torch.arange(n + 1, device=like.device) * thousandths // 1000
     order = count.diff().argsort(descending=True, stable=True)  # as indices: a mask would make the host wait
-    return order[: n * thousandths // 1000], order[n * thousandths // 1000 :]
+    return order[: intervals(n, fraction)], order[intervals(n, fraction) :]

@@ -63,9 +63,17 @@ class GuidedModel(Model):
             return None
         return label.masked_fill(rng.uniform(len(label), like=label) < self.label_dropout, self.num_classes)
 
+    def check_without_class(self, what: str) -> None:
+        """ConfigError if `what` needs F(x, t, ∅) and training always shows the class."""
+        if self.num_classes and not self.label_dropout:
+            raise ConfigError(f"{what} needs the network's output without a class, which was not trained",
+                              "key model.label_dropout", "train with model.label_dropout=0.1")  # fmt: skip
+
     def labels(self, n: int, label: int | None, guidance: float, like: Tensor) -> Tensor | None:
-        """The n classes to sample: `label`, or all in turn. ConfigError for a model without classes."""
+        """The n classes to sample: `label`, or all in turn. ConfigError where classes or guidance were not trained."""
         if self.num_classes:
+            if guidance != 1:
+                self.check_without_class("guidance other than 1")
             return in_turn(n, self.num_classes, label, like=like)
         if label is not None or guidance != 1:
             hint = "train with model.conditional=true"

@@ -126,6 +126,14 @@ def test_a_model_without_classes_takes_neither_label_nor_guidance() -> None:
             model().sample(2, **options)  # type: ignore[arg-type]
 
 
+def test_guidance_needs_a_network_that_has_learned_without_classes() -> None:
+    field = model(lambda x, t, label: x, conditional=True, label_dropout=0.0)
+    field.sample(2, steps=1)
+    for guidance in (0.0, 2.0):
+        with pytest.raises(ConfigError, match=r"guidance other than 1 needs .* key model.label_dropout; train with"):
+            field.sample(2, steps=1, guidance=guidance)
+
+
 def test_images_are_samples_in_their_range_and_points_are_not_clamped() -> None:
     far = model(lambda x, t, label: x * 0 + 9, shape=(1, 4, 4))
     assert far.sample(2, steps=1).eq(1).all()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genlab.core import rng
+from genlab.errors import ConfigError
 from genlab.models.flows.flow_matching import FlowMatching
 from genlab.models.flows.meanflow import SMALL, MeanFlow, interleaved
 from genlab.nn.diffusion.derivatives import jvp
@@ -113,6 +114,29 @@ def test_training_guidance_mixes_the_velocity_of_the_class_with_that_of_none() -
     found = model.velocity(z, torch.ones(2), v, torch.tensor([1, 3]))  # 3: hidden
     assert found[0].eq(3 * 1 - 2 * 5).all()
     assert found[1].eq(1).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"needs classes; key model.training_guidance; add model.conditional=true"),
+        (
+            {"conditional": True, "label_dropout": 0.0},
+            r"training_guidance other than 1 needs .* key model.label_dropout",
+        ),
+    ],
+)
+def test_training_guidance_needs_a_network_with_and_without_classes(options: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        known(MeanFlow, training_guidance=3.0, **options)
+
+
+def test_a_batch_without_an_interval_is_refused() -> None:
+    model = known(MeanFlow)
+    model.check_batch(4)
+    with pytest.raises(ConfigError, match=r"0.25 of a batch of 3 examples is none of them; key model.interval_frac"):
+        model.check_batch(3)
+    known(MeanFlow, interval_fraction=0.0).check_batch(3)
 
 
 def test_a_fraction_of_the_examples_has_an_interval_whatever_the_ranks() -> None:

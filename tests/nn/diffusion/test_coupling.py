@@ -40,6 +40,11 @@ def test_the_batch_of_a_process_holds_whole_groups() -> None:
         model.check_batch(12)
 
 
+def test_pairs_across_classes_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"gives each class noise of its own; .*; keys model.ot_group and model.cond"):
+        known(FlowMatching, ot_group=8, conditional=True)
+
+
 def test_optimal_pairs_make_the_paths_shorter() -> None:
     torch.manual_seed(0)
     data = torch.randn(256, 2, 1, 1)

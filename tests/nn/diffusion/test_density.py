@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from genlab.core import rng
+from genlab.errors import ConfigError
+from genlab.evaluation.evaluators.likelihood.log_likelihood import LogLikelihood
 from genlab.models.flows.flow_matching import FlowMatching
 from genlab.nn.diffusion.density import log_density, with_divergence
 from genlab.nn.losses.dequantization import dequantize
@@ -64,6 +66,20 @@ def test_a_flow_of_points_has_an_exact_density_and_one_of_images_a_bound_for_lev
     # the density of 256 x: y = 2 x − 1 is Gaussian, and a level has the width 2/256 in y
     expected = log_gaussian(2 * observed - 1, MEAN, DEVIATION) + 16 * math.log(2 / 256)
     assert torch.allclose(images.log_likelihood(observed), expected, atol=0.01)
+
+
+def test_the_protocol_names_the_solver_and_that_the_class_is_not_given() -> None:
+    for conditional, without in ((False, {}), (True, {"class": "none"})):
+        evaluator = LogLikelihood()
+        evaluator.note(known(FlowMatching, conditional=conditional), torch.zeros(2, *POINT), changed=False)
+        found = evaluator.protocol()
+        expected = {"kind": "exact", "solver": "rk4", "steps": 25, **without}
+        assert {key: found[key] for key in found if key in ("kind", "solver", "steps", "class")} == expected
+
+
+def test_a_flow_that_always_saw_the_class_has_no_likelihood_without_it() -> None:
+    with pytest.raises(ConfigError, match=r"log p\(x\) needs .* key model.label_dropout; train with"):
+        LogLikelihood().check(known(FlowMatching, conditional=True, label_dropout=0.0), None)
 
 
 def test_the_likelihood_of_a_network_with_attention_is_finite() -> None:

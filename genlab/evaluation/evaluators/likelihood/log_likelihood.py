@@ -28,13 +28,17 @@ class LogLikelihood(BlockwiseNLL):
     """−log p(x) in nats per image, the mean over `images` of the split (null: all), with its standard error.
 
     `bits_per_dim`, unless x is a point: the same per pixel and channel, in bits. The protocol's `kind` says whether the
-    figures are exact, an upper bound or an estimate of −log p of the pixels. A conditional model's are given the label.
+    figures are exact, an upper bound or an estimate of −log p of the pixels. A model whose `conditions` name the label
+    is given it; a conditional flow is measured without a class, and its protocol has `class: none`.
     """
 
     batch_size: PositiveInt = 100
 
     needs = (HasLogLikelihood,)
     notes = {"units": "nats per image; bits per pixel and channel"}
+
+    def check(self, model: Any, split: Any) -> None:
+        notes_of(model)
 
     def at_once(self) -> int:
         return self.batch_size
@@ -47,6 +51,11 @@ class LogLikelihood(BlockwiseNLL):
 
     def note(self, model: Any, x: Tensor, changed: bool) -> None:
         nll, pixels = MEANING[model.likelihood_of]
-        self.found = {"kind": model.likelihood_kind, "nll": nll, "pixels": pixels}
+        self.found = {"kind": model.likelihood_kind, "nll": nll, "pixels": pixels, **notes_of(model)}
         if model.conditions:
             self.found["given"] = list(model.conditions)
+
+
+def notes_of(model: Any) -> dict[str, Any]:
+    """What the model says of its computation, for the protocol; ConfigError if it cannot compute log p(x)."""
+    return model.likelihood_notes() if hasattr(model, "likelihood_notes") else {}
