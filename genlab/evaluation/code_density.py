@@ -7,11 +7,14 @@ improve as well. Ghosh, Sajjadi, Vergari, Black & Schölkopf, From Variational t
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
 from genlab.core import rng
 from genlab.core.model import Decodes, Model
+from genlab.utils.terminal import say
 
 
 class CodeSampler(Model):
@@ -44,9 +47,15 @@ class CodeSampler(Model):
 
 def fitted(decoder: Decodes, codes: Tensor, components: int, seed: int) -> CodeSampler:
     """The decoder with a mixture of `components` Gaussians of full covariance, fitted by EM to codes (N, D)."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    mixture = GaussianMixture(components, random_state=seed, reg_covar=1e-6).fit(codes.double().cpu().numpy())
+    mixture = GaussianMixture(components, random_state=seed, reg_covar=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the line below says it
+        mixture.fit(codes.double().cpu().numpy())
+    if not mixture.converged_:
+        say(f"the mixture still changed after {mixture.n_iter_} iterations of EM; perhaps use fewer components")
     covariances = torch.from_numpy(mixture.covariances_)
     tensors = (mixture.weights_, mixture.means_, torch.linalg.cholesky(covariances))
     return CodeSampler(decoder, *(torch.as_tensor(each).float().to(codes.device) for each in tensors))

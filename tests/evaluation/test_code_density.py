@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn import mixture
 from torch import Tensor, nn
 
 import genlab
 from genlab.cli import main
+from genlab.cli.images import sample
 from genlab.core import rng
 from genlab.evaluation.code_density import fitted
 from tests.support.commands import Refused
@@ -47,7 +50,7 @@ def test_samples_have_the_moments_of_the_codes(components: int) -> None:
 
 @pytest.mark.usefixtures("fresh")
 def test_an_autoencoder_is_sampled_through_its_codes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Refused
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = str(tmp_path / "run")
     small = ["model=autoencoder", "model.latent_dim=3", "model.network.hidden=[8]", "trainer.steps=5", "evaluator=none"]
@@ -62,4 +65,29 @@ def test_an_autoencoder_is_sampled_through_its_codes(
     assert held[0].shape == (6, 1, 8, 8)
     assert np.array_equal(held[1], held[2])
     assert not np.array_equal(held[0], held[1])
+    monkeypatch.setattr(sample, "MOST_DIMENSIONS", 2)
+    assert "codes of 3 dimensions are too large" in refused("sample", run, "codes=mixture")
+    monkeypatch.undo()
     assert "components need more" in refused("sample", run, "codes=mixture", "components=9000")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_fit_that_stops_early_says_so_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixture, "GaussianMixture", functools.partial(mixture.GaussianMixture, max_iter=2))
+    torch.manual_seed(0)
+    fitted(Identity(), torch.rand(300, 6), 10, seed=0)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("genlab: the mixture still changed after 2 iterations of EM")
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("name", ["cvae", "vqvae"])
+def test_codes_with_labels_or_from_a_codebook_are_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Refused
+) -> None:
+    run = str(tmp_path / "run")
+    genlab.train([f"model={name}", "trainer.steps=2", "evaluator=none", "logger=quiet", f"hydra.run.dir={run}"])
+    capsys.readouterr()
+    assert f"Gaussians do not fit the codes of model '{name}'" in refused("sample", run, "codes=mixture")

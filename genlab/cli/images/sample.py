@@ -26,6 +26,7 @@ EXAMPLES = """\
   genlab sample last codes=mixture                  of an autoencoder, through a density fitted to its codes
 """
 MOST_IN_A_GRID, BATCH = 10_000, 256
+MOST_DIMENSIONS = 1024  # of codes with full covariances, whose cost grows with the square
 SQUARE = "images in a row; null: a square, or one column a class where the model takes classes"
 CODES = "sample through a density fitted to the codes of the training images; null: the model's own distribution"
 FILE = f"PNG file, or {', '.join(ARRAYS)}: all n as uint8 (n, C, H, W); null: RUN/images/..."
@@ -43,7 +44,7 @@ class Keys:
 
 def through_codes(loaded: LoadedRun, keys: Keys) -> LoadedRun:
     """The run as it is, or with a model that samples through a density of codes, fitted to those of all of train."""
-    from genlab.core.model import Decodes, Encodes, Samples
+    from genlab.core.model import Decodes, Encodes, HasCodebook, Samples
 
     model: Any = loaded.model
     coded = isinstance(model, Encodes) and isinstance(model, Decodes)
@@ -53,6 +54,9 @@ def through_codes(loaded: LoadedRun, keys: Keys) -> LoadedRun:
             raise ConfigError(what, f"run {loaded.path}", "add codes=gaussian or codes=mixture")
         return loaded
     require(loaded, "Encodes", "Decodes")
+    if model.conditions or isinstance(model, HasCodebook):
+        what = f"Gaussians do not fit the codes of model '{loaded.config['name']}', which hold a label or are discrete"
+        raise ConfigError(what, "key codes", "leave it out")
     import torch
 
     from genlab.core import rng
@@ -62,6 +66,9 @@ def through_codes(loaded: LoadedRun, keys: Keys) -> LoadedRun:
     rng.seed(keys.seed)
     with torch.no_grad():
         found = codes(model, loaded.data().split("train")).to(loaded.runtime.device)
+    if found.shape[1] > MOST_DIMENSIONS:
+        what = f"codes of {found.shape[1]} dimensions are too large for full covariances"
+        raise ConfigError(what, "key codes", f"train a model with at most {MOST_DIMENSIONS}")
     components = keys.components if keys.codes == "mixture" else 1
     if len(found) <= components:
         raise ConfigError(f"{components} components need more than {len(found)} images", "key components", "use fewer")
