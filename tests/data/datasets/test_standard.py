@@ -125,7 +125,7 @@ def hostile_tar(path: Path, headers: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "size", "says"), [(1, 2**27, "a header is too long"), (3000, 512, "RecursionError|header")]
+    ("headers", "size", "says"), [(1, 2**27, "headers are too long"), (3000, 512, "RecursionError|header")]
 )
 def test_headers_of_an_archive_are_bounded(tmp_path: Path, headers: int, size: int, says: str) -> None:
     path = tmp_path / CIFAR10.archive
@@ -137,6 +137,17 @@ def test_headers_of_an_archive_are_bounded(tmp_path: Path, headers: int, size: i
         assert tracemalloc.get_traced_memory()[1] < 2**26 + 2**23  # 64 MB to see whether memory is left
     finally:
         tracemalloc.stop()
+
+
+def test_a_map_of_holes_is_no_way_around(tmp_path: Path) -> None:
+    """An archive may say that a file's map of holes has any number of entries, which tarfile would keep."""
+    holes = tarfile.TarInfo(f"{CIFAR10.inside}/data_batch_1.bin")
+    holes.size = 2**22
+    holes.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": holes.name}
+    with tarfile.open(tmp_path / CIFAR10.archive, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(holes, io.BytesIO(b"9999999\n" + b"0\n" * 2**21))
+    with pytest.raises(DataError, match="headers are too long"):
+        CIFAR10(root=str(tmp_path), valid=4).open(CPU)
 
 
 def test_the_length_of_an_unpacked_archive_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
