@@ -38,7 +38,8 @@ not used for any choice, unless a row says otherwise. Losses are in nats, summed
 standard deviation over training runs with different seeds, or, where a row has one run, over sampling seeds.
 
 Runs of 2026-11-20 with a seed other than 0 are from a time when `seed` also chose the validation images: add
-`dataset.split_seed=SEED` to their commands to train on the same images.
+`dataset.split_seed=SEED` to their commands to train on the same images. Some defaults have changed since then, so the
+configuration of such a run is another one than its command gives today (the hashes differ); the commit says which.
 """
 
 
