@@ -90,6 +90,21 @@ def test_metrics_are_computed_where_they_are_logged_and_change_nothing(make_trai
         assert {"loss", "free_energy", "pseudo_nll"} <= records[1][5].keys()
 
 
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        ({"loss": torch.zeros(())}, "'loss', which is the objective's"),
+        ({"x": 1.0}, "'x', which is not a scalar"),
+        (0, "a int"),
+    ],
+)
+def test_metrics_that_cannot_be_logged_are_refused(make_trainer: MakeTrainer, found: object, problem: str) -> None:
+    trainer = make_trainer("vae")
+    trainer.phases[0].spec = replace(trainer.phases[0].spec, metrics=lambda *shared: found)  # type: ignore[arg-type,return-value]
+    with pytest.raises(ConfigError, match=f"metrics of phase 'model' are {problem}"):
+        trainer.train_step()
+
+
 def test_accumulation_moves_both_players_once(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer("dcgan", "trainer.grad_accum_steps=4")
     before = [[p.detach().clone() for p in phase.parameters] for phase in trainer.phases]
