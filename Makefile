@@ -20,7 +20,7 @@ demo: $(VENV)/.demo  ## set up an environment and train a VAE on the built-in di
 	$(BIN)/genlab train
 	@echo; echo "To have genlab in this shell:  . $(BIN)/activate"
 
-test: $(VENV)/.test check  ## set up an environment, then run checks and tests (about 10 minutes on two cores)
+test: $(VENV)/.test check  ## set up an environment, then run checks and tests (10 to 30 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 check: $(VENV)/.test  ## run lint, format, types, import direction and link checks
@@ -49,7 +49,7 @@ acceptance: $(VENV)/.test  ## reproduce the cheap results on real data (GENLAB_D
 	$(BIN)/pytest -m acceptance
 	$(BIN)/genlab reproduce --all-cheap
 
-harness: $(VENV)/.test  ## kill, damage, fill and misuse by the thousand; print what failed (about 90 minutes on two cores)
+harness: $(VENV)/.test  ## kill, damage, fill and misuse by the thousand; print what failed (several hours on two cores)
 	$(BIN)/python -m tests.harness $(HARNESS)
 
 lock:  ## update the pinned dependencies, with hashes (needs uv)
