@@ -7,7 +7,7 @@ Every public method takes and returns images as float (N, C, H, W) in [0, 1].
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -104,6 +104,19 @@ class Model(nn.Module):
 class Samples(Protocol):
     def sample(self, n: int) -> Tensor:
         """n images (n, C, H, W) in [0, 1] from the model's distribution."""
+
+
+@runtime_checkable
+class HasPath(Samples, Protocol):
+    """A sample is the end of a path from noise to data; the options of `sample` are those of `path`."""
+
+    network: nn.Module  # called at the steps of the path
+
+    def path(self, n: int) -> Iterator[Tensor]:
+        """The states (n, C, H, W) of n samples, noise first, in the model's own range."""
+
+    def to_image(self, state: Tensor) -> Tensor:
+        """A state as images in [0, 1]; points stay as they are."""
 
 
 @runtime_checkable
@@ -229,6 +242,7 @@ class BitsPerDim(Protocol):
 
 CAPABILITIES: list[type] = [
     Samples,
+    HasPath,
     Reconstructs,
     Encodes,
     Decodes,

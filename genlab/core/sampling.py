@@ -1,4 +1,4 @@
-"""Samples of a model: the options of `sample`, and sampling in batches."""
+"""Samples of a model: the options of `sample`, what they cost, and sampling in batches."""
 
 from __future__ import annotations
 
@@ -9,14 +9,30 @@ from typing import Any
 from pydantic import BaseModel
 from torch import Tensor
 
-from genlab.core.model import Model, Samples
+from genlab.core.model import HasPath, Model, Samples
 from genlab.registry import signature_schema
 
 
 def sample_options(model: Samples) -> type[BaseModel]:
     """The schema of the parameters of `sample` after `n`: the options of `genlab sample RUN key=value`."""
-    function = type(model).sample
+    function = type(model).path if isinstance(model, HasPath) else type(model).sample
     return signature_schema(function, tuple(inspect.signature(function).parameters)[:2])
+
+
+def network_calls(model: HasPath, **options: Any) -> int:
+    """How many calls of its network a sample with these options takes; counted on one, which costs as much."""
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    handle = model.network.register_forward_hook(count)
+    try:
+        model.sample(1, **options)
+    finally:
+        handle.remove()
+    return calls
 
 
 def classes_in_turn(model: Model) -> int | None:

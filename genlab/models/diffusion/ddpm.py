@@ -20,7 +20,6 @@ from genlab.core import rng
 from genlab.errors import ConfigError
 from genlab.nn.diffusion.guidance import Guidance, GuidedModel, Steps, per_example
 from genlab.nn.diffusion.schedules import NoiseSchedule, alpha_bars
-from genlab.nn.diffusion.solvers import last
 from genlab.registry import MODELS, ClassLabel, Fraction
 
 Target = Literal["epsilon", "x0", "v"]
@@ -68,20 +67,14 @@ class DDPM(GuidedModel):
         target = {"epsilon": epsilon, "x0": x0, "v": signal * epsilon - noise * x0}[self.target]
         return {"loss": (prediction - target).square().flatten(1).sum(1).mean()}
 
-    def sample(
+    def path(
         self, n: int, steps: Steps = 50, eta: Eta = 0.0, guidance: Guidance = 1.0, label: ClassLabel = None
-    ) -> Tensor:
-        """n samples: images in [0, 1], or points; of class `label`, or of all classes in turn.
+    ) -> Iterator[Tensor]:
+        """The states of n samples from noise to data, images in [-1, 1]: `steps` + 1 tensors.
 
         With as many `steps` as `timesteps` and `eta` = 1 this is the ancestral sampling of algorithm 2, with the
         variance of the posterior q(x_{t-1}|x_t, x₀).
         """
-        return self.to_image(last(self.path(n, steps, eta, guidance, label)))
-
-    def path(
-        self, n: int, steps: Steps = 50, eta: Eta = 0.0, guidance: Guidance = 1.0, label: ClassLabel = None
-    ) -> Iterator[Tensor]:
-        """The states of n samples from noise to data, images in [-1, 1]: `steps` + 1 tensors."""
         x = self.normal(n, *self.image_shape)
         labels = self.labels(n, label, guidance, like=x)
         yield x

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from genlab.core import rng
 from genlab.nn.diffusion.guidance import Guidance, GuidedModel, Steps, per_example
-from genlab.nn.diffusion.solvers import last
 from genlab.nn.layers.conditions import Conditions
 from genlab.registry import MODELS, ClassLabel, NonNegativeFloat, PositiveFloat
 
@@ -68,18 +67,6 @@ class EDM(GuidedModel):
         """c_skip, c_out, c_in and c_noise of noise levels σ (table 1)."""
         total = sigma**2 + self.sigma_data**2
         return self.sigma_data**2 / total, sigma * self.sigma_data * total.rsqrt(), total.rsqrt(), sigma.log() / 4
-
-    def sample(
-        self,
-        n: int,
-        steps: Steps = 18,
-        solver: Solver = "heun",
-        churn: Churn = 0.0,
-        guidance: Guidance = 1.0,
-        label: ClassLabel = None,
-    ) -> Tensor:
-        """n samples: images in [0, 1], or points; of class `label`, or of all classes in turn."""
-        return self.to_image(last(self.path(n, steps, solver, churn, guidance, label)))
 
     def path(
         self,

@@ -19,7 +19,7 @@ from genlab.errors import ConfigError
 from genlab.nn.diffusion.coupling import optimally_paired
 from genlab.nn.diffusion.density import log_density
 from genlab.nn.diffusion.guidance import Guidance, GuidedModel, Steps, per_example
-from genlab.nn.diffusion.solvers import Solver, evenly, last, solve
+from genlab.nn.diffusion.solvers import Solver, evenly, solve
 from genlab.nn.diffusion.times import TimeDistribution, sample_times
 from genlab.nn.losses.dequantization import dequantize, per_level
 from genlab.registry import MODELS, ClassLabel, PositiveInt
@@ -70,12 +70,6 @@ class FlowMatching(GuidedModel):
         s = per_example(t, x1)
         v = self.guided((1 - s) * x0 + s * x1, t, self.with_dropout(label))
         return {"loss": (v - (x1 - x0)).square().flatten(1).sum(1).mean()}
-
-    def sample(
-        self, n: int, steps: Steps = 20, solver: Solver = "heun", guidance: Guidance = 1.0, label: ClassLabel = None
-    ) -> Tensor:
-        """n samples: images in [0, 1], or points; of class `label`, or of all classes in turn."""
-        return self.to_image(last(self.path(n, steps, solver, guidance, label)))
 
     def path(
         self, n: int, steps: Steps = 20, solver: Solver = "heun", guidance: Guidance = 1.0, label: ClassLabel = None

@@ -15,7 +15,7 @@ from torch import Tensor
 from genlab.errors import ConfigError
 from genlab.nn.diffusion.derivatives import jvp
 from genlab.nn.diffusion.guidance import Guidance, GuidedModel, Steps, per_example
-from genlab.nn.diffusion.solvers import evenly, last
+from genlab.nn.diffusion.solvers import evenly
 from genlab.nn.diffusion.times import TimeDistribution, sample_times
 from genlab.nn.layers.conditions import Conditions
 from genlab.registry import MODELS, ClassLabel, Fraction, NonNegativeFloat, PositiveFloat
@@ -106,10 +106,6 @@ class MeanFlow(GuidedModel):
     def average(self, z: Tensor, r: Tensor, t: Tensor, labels: Tensor | None, guidance: float = 1.0) -> Tensor:
         """u(z, r, t), float32, at times (N,)."""
         return self.guided(z, torch.stack([t, t - r], 1), labels, guidance)
-
-    def sample(self, n: int, steps: Steps = 1, guidance: Guidance = 1.0, label: ClassLabel = None) -> Tensor:
-        """n samples: images in [0, 1], or points; of class `label`, or of all classes in turn (algorithm 2)."""
-        return self.to_image(last(self.path(n, steps, guidance, label)))
 
     def path(self, n: int, steps: Steps = 1, guidance: Guidance = 1.0, label: ClassLabel = None) -> Iterator[Tensor]:
         """The states of n samples from noise to data, images in [-1, 1]: `steps` + 1 tensors (equation 12)."""

@@ -7,7 +7,8 @@ Ho & Salimans, Classifier-Free Diffusion Guidance, 2022 (arXiv:2207.12598); for 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, ClassVar
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from genlab.core import rng
 from genlab.core.model import Model, Shape
 from genlab.errors import ConfigError
+from genlab.nn.diffusion.solvers import last
 from genlab.nn.layers.conditions import Conditions
 from genlab.nn.layers.labels import in_turn, needed
 from genlab.registry import NETWORKS, ConditionedNetworkSpec, Fraction, NonNegativeFloat, PositiveInt
@@ -48,6 +50,14 @@ class GuidedModel(Model):
         self.of_points = image_shape[1:] == (1, 1)
         conditions = dataclasses.replace(self.embedded, num_classes=self.num_classes)
         self.network = NETWORKS.build(network, "model.network", inp=image_shape, out=image_shape, conditions=conditions)
+
+    def path(self, n: int, *args: Any, **options: Any) -> Iterator[Tensor]:
+        """The states of n samples from noise to data, images in [-1, 1]; a model names its options here."""
+        raise NotImplementedError
+
+    def sample(self, n: int, **options: Any) -> Tensor:
+        """n samples, the ends of their `path`: images in [0, 1], or points; of one class, or of all in turn."""
+        return self.to_image(last(self.path(n, **options)))
 
     def from_image(self, image: Tensor) -> Tensor:
         """Images from [0, 1] to [-1, 1]."""
