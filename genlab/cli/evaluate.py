@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
     from genlab.core.evaluator import Evaluator
+    from genlab.core.values import Image
     from genlab.workflows.build import LoadedRun
-    from genlab.workflows.evaluation import Measurement
+    from genlab.workflows.evaluation import Measurement, Result
 
 EXAMPLES = """\
   genlab eval last                                                the model's objective on the test split
@@ -75,17 +76,17 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"one name for the results of {len(names)} evaluators", "key name", "choose one evaluator")
     loaded = open_run(options)
     changes = [override for override in parsed if override.key_or_group != "evaluator"]
-    from genlab.workflows.evaluation import Measurement, publish
+    from genlab.workflows.evaluation import Measurement, Result, publish
 
     seed = loaded.config["seed"] if keys.seed is None else keys.seed
-    results: list[tuple[str, dict[str, float | None]]] = []
+    results: list[Result] = []
     try:
         for entry, evaluator in _evaluators(loaded, names, changes).items():
             split = None if evaluator.split is None else keys.split
             measurement = Measurement(loaded, entry, evaluator, split, seed, keys.name, keys.repeats)
-            result = measure(measurement)
-            results.append((measurement.group, result["metrics"]))
-            show_result(result)
+            written, images = measure(measurement)
+            results.append(Result(measurement.group, written["metrics"], images))
+            show_result(written)
     finally:  # those before one that failed, or that nobody read
         publish(loaded, results)
     return 0
@@ -105,8 +106,8 @@ def _check_key(key: str, names: Sequence[str]) -> None:
     raise ConfigError(f"unknown key '{key[:60]}'", "genlab eval has no such key", hint)
 
 
-def measure(measurement: Measurement) -> dict[str, Any]:
-    """Write what one evaluator found, `metrics`, `protocol` and `diagnoses`, and its image grids as PNG files."""
+def measure(measurement: Measurement) -> tuple[dict[str, Any], dict[str, Image]]:
+    """Write and return what one evaluator found: `metrics`, `protocol` and `diagnoses`; and images, as PNG files."""
     from genlab.core.values import Diagnosis, Image
     from genlab.engine.evaluate import numbers
     from genlab.utils.files import dump_json
@@ -118,10 +119,10 @@ def measure(measurement: Measurement) -> dict[str, Any]:
     diagnoses = [value.sentence for _, value in values if isinstance(value, Diagnosis) and value.due(step)]
     result = {"metrics": finite(numbers(values)), "protocol": protocol, "diagnoses": diagnoses}
     write(Target(path, f"{stem}.json", hint), dump_json(result))
-    for name, value in values:
-        if isinstance(value, Image):
-            write(Target(path, f"{stem}-{name.replace('/', '-')}.png", hint), value.png)
-    return result
+    images = {name: value for name, value in values if isinstance(value, Image)}
+    for name, image in images.items():
+        write(Target(path, f"{stem}-{name.replace('/', '-')}.png", hint), image.png)
+    return result, images
 
 
 def show_result(result: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genlab.core.values import Value
+from genlab.core.values import Image, Value
 from genlab.registry import Cadence
 
 
@@ -46,6 +46,10 @@ class Evaluator:
     def run(self, model: Any, split: Any) -> Iterator[tuple[str, Value]]:
         """Names and values. `split` is the Split to read; None if `self.split` is None."""
         raise NotImplementedError
+
+    def charts(self, numbers: Mapping[str, float]) -> Iterator[tuple[str, Image]]:
+        """Names and images that are made from the numbers alone; after averaging, if there are several seeds."""
+        return iter(())
 
     def protocol(self) -> dict[str, Any]:
         """Everything needed to repeat the measurement; stored with the values."""

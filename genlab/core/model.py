@@ -120,6 +120,14 @@ class HasPath(Samples, Protocol):
 
 
 @runtime_checkable
+class HasVelocity(HasPath, Protocol):
+    """Its paths are the solutions of dx/dt = v(x, t), with noise at t = 0 and data at t = 1."""
+
+    def velocity(self, x: Tensor, t: float) -> Tensor:
+        """v at states (N, C, H, W) of its paths, all at the time t; of all classes in turn if it has classes."""
+
+
+@runtime_checkable
 class Reconstructs(Protocol):
     def reconstruct(self, image: Tensor, *conditions: Tensor) -> Tensor:
         """Reconstructions of images (N, C, H, W) in [0, 1], with the same shape and range."""
@@ -243,6 +251,7 @@ class BitsPerDim(Protocol):
 CAPABILITIES: list[type] = [
     Samples,
     HasPath,
+    HasVelocity,
     Reconstructs,
     Encodes,
     Decodes,

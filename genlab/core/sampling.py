@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from torch import Tensor
 
 from genlab.core.model import HasPath, Model, Samples
-from genlab.registry import signature_schema
+from genlab.registry import check_keywords, signature_schema
 
 
 def sample_options(model: Samples) -> type[BaseModel]:
     """The schema of the parameters of `sample` after `n`: the options of `genlab sample RUN key=value`."""
     function = type(model).path if isinstance(model, HasPath) else type(model).sample
     return signature_schema(function, tuple(inspect.signature(function).parameters)[:2])
+
+
+def checked_options(model: Samples, given: Mapping[str, Any] | None, key: str) -> dict[str, Any]:
+    """The options of `sample` that `key` of the configuration gives; ConfigError for one that it does not take."""
+    return check_keywords(sample_options(model), given or {}, key)
 
 
 def network_calls(model: HasPath, **options: Any) -> int:

@@ -64,6 +64,11 @@ def _on_host(value: Value) -> Value:
     return Image(value.pixels.cpu()) if isinstance(value, Image) else value
 
 
+def with_charts(evaluator: Evaluator, values: list[tuple[str, Value]]) -> list[tuple[str, Value]]:
+    """The values, and the evaluator's charts of the numbers among them."""
+    return [*values, *evaluator.charts(numbers(values))]
+
+
 def numbers(values: list[tuple[str, Value]]) -> dict[str, float]:
     """Only the scalars."""
     return {key: value for key, value in values if isinstance(value, float | int)}

@@ -18,7 +18,7 @@ from genlab.distributed.float64 import float64_on_host
 from genlab.distributed.runtime import Runtime
 from genlab.distributed.stop_sync import Agreement
 from genlab.engine.compiling import Compilation
-from genlab.engine.evaluate import evaluate, numbers
+from genlab.engine.evaluate import evaluate, numbers, with_charts
 from genlab.engine.optimizers import Schedule
 from genlab.engine.phase_state import MakeOptimizer
 from genlab.engine.saved_state import checked
@@ -241,7 +241,8 @@ class Trainer:
         while self._due:
             evaluator = self.evaluators[self._due[0]]
             model = self.average.model if self.average and not evaluator.live else self.model
-            found = evaluate(evaluator, model, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
+            values = evaluate(evaluator, model, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
+            found = with_charts(evaluator, values)
             if found:
                 self.protocols[self._due[0]] = evaluator.protocol()
             scalars = numbers(found)

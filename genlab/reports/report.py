@@ -17,6 +17,7 @@ from genlab.config.yaml_file import dump_config
 from genlab.reports import html_page
 from genlab.reports.charts import Curve, line_chart
 from genlab.reports.evaluation_table import evaluation_table
+from genlab.runs import evaluations
 from genlab.runs.metrics_file import records
 from genlab.utils.formatting import duration, number
 from genlab.utils.own_folder import OwnFolder
@@ -24,6 +25,7 @@ from genlab.utils.terminal import console, is_terminal, printable
 
 REPORT = "report.html"
 IMAGE_LIMIT = 2**26  # bytes of one image in a page
+EVALUATED = 30  # images of evaluations in a page
 EARLIER = 3  # images of a name shown beside the last one
 LAST_CHARTS = ("gradient_norm", "learning_rate", "images_per_second")  # of less interest than losses
 WITH_MODES = ("ring", "grid")  # data sets of points, whose modes are known
@@ -43,7 +45,7 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
             html_page.header(title, record["status"], _summary(record), str(run)),
             html_page.section("Diagnosis", html_page.table(_diagnoses(record), code=0)),
             html_page.section("Figures", html_page.cards(_figures(record)), UNITS),
-            html_page.section("Evaluations", evaluation_table(record.get("evaluations", [])), EVALUATIONS),
+            html_page.section("Evaluations", _evaluations(run, record), EVALUATIONS),
             html_page.section("Images", html_page.gallery("galleries", _images(run))),
             html_page.section("Curves", html_page.gallery("curves", _charts(run)), "over optimizer steps"),
             html_page.section("What next", html_page.table(next_commands(run, record), code=0)),
@@ -142,6 +144,13 @@ def _diagnoses(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Diagnoses: name and step, and the sentence with the override to try."""
     for found in record.get("diagnoses", []):
         yield f"{found['name']} at step {found['step']:,}", found["sentence"]
+
+
+def _evaluations(run: Path, record: Mapping[str, Any]) -> str:
+    """The table of results, and the images of those of the newest steps."""
+    shown = [each for each in evaluations.images(run) if _is_embeddable(each[2])][:EVALUATED]
+    figures = (html_page.image_figure(title, (f"step {step:,}", path), ()) for title, step, path in shown)
+    return evaluation_table(record.get("evaluations", [])) + html_page.gallery("galleries", figures)
 
 
 def _images(run: Path) -> Iterator[str]:

@@ -91,6 +91,20 @@ def read_all(run: Path) -> list[dict[str, Any]]:
     return listed
 
 
+def images(run: Path) -> list[tuple[str, int, Path]]:
+    """Title, step and file of the images in RUN/eval, of each title those of the newest step; newest first."""
+    try:
+        files = OwnFolder(run).names(FOLDER)
+    except (GenlabError, OSError):  # a link in place of the folder
+        return []
+    newest: dict[str, tuple[str, int, Path]] = {}
+    for match in filter(None, (re.fullmatch(r"(.+)-(\d{8,15})-(.+)\.png", file) for file in files[:MOST_FILES])):
+        title, step = f"{match[3]} of {match[1]}", int(match[2])
+        if title not in newest or step > newest[title][1]:
+            newest[title] = title, step, run / FOLDER / match[0]
+    return sorted(newest.values(), key=lambda each: (-each[1], each[0]))
+
+
 def read(own: OwnFolder, file: str) -> dict[str, Any] | None:
     """The result in RUN/eval/`file`; None if it is missing, damaged, too long or a link."""
     try:

@@ -25,13 +25,21 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
     from genlab.core.evaluator import Evaluator
-    from genlab.core.values import Value
+    from genlab.core.values import Image, Value
     from genlab.data.dataset import Data
     from genlab.workflows.build import LoadedRun
 
 
-Grouped = tuple[str, Mapping[str, float | None]]  # a group of TensorBoard and its metrics
 EFFECTIVE = os.access in os.supports_effective_ids
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one measurement shows: its group in TensorBoard, numbers and images."""
+
+    group: str
+    metrics: Mapping[str, float | None]
+    images: Mapping[str, Image]
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,8 @@ class Measurement:
 
     @property
     def group(self) -> str:
-        """The first part of scalar names in TensorBoard; that of training, `valid`, unless the protocol is special."""
-        return "-".join(filter(None, (self.split, self.name or self._variant)))
+        """The first part of names in TensorBoard: the split, as in training, and what is special in the protocol."""
+        return "-".join(filter(None, (self.split or "train", self.name or self._variant)))
 
     @property
     def _variant(self) -> str:
@@ -76,14 +84,14 @@ class Measurement:
 
     def run(self) -> tuple[list[tuple[str, Value]], dict[str, Any]]:
         """Names and values, and the protocol. ConfigError, before anything is computed, if the result has no place."""
-        from genlab.engine.evaluate import evaluate
+        from genlab.engine.evaluate import evaluate, with_charts
 
         refuse_read_only(self.loaded)
         evaluations.refuse_taken(self.loaded.path, f"{self.stem}.json", self.identity())
         data = self.loaded.data()
         seeds = range(self.seed, self.seed + self.repeats)
         found = [evaluate(self.evaluator, self.loaded.model, data, seed, self.split) for seed in seeds]
-        return averaged(found), self._protocol(data)
+        return with_charts(self.evaluator, averaged(found)), self._protocol(data)
 
     def _protocol(self, data: Data) -> dict[str, Any]:
         return {
@@ -162,11 +170,11 @@ def refuse_read_only(loaded: LoadedRun) -> None:
             )
 
 
-def publish(loaded: LoadedRun, results: Sequence[Grouped]) -> None:
+def publish(loaded: LoadedRun, results: Sequence[Result]) -> None:
     """Show results that have just been written: in TensorBoard, run.json and report.html."""
     if not results:
         return
-    _log(loaded, [(group, metrics) for group, metrics in results if metrics])
+    _log(loaded, [each for each in results if each.metrics or each.images])
     record = run_folder.read_record(loaded.path)
     try:
         folder = run_folder.RunFolder.open(loaded.path)
@@ -184,7 +192,7 @@ def publish(loaded: LoadedRun, results: Sequence[Grouped]) -> None:
         folder.release()
 
 
-def _log(loaded: LoadedRun, results: Sequence[Grouped]) -> None:
+def _log(loaded: LoadedRun, results: Sequence[Result]) -> None:
     """Into RUN/eval, so that TensorBoard shows a run of its own: while training, it reads only the newest file of a
     folder, and a resumed training discards what is in its own."""
     specs = {key: spec for key, spec in loaded.config["logger"].items() if spec}
@@ -196,6 +204,10 @@ def _log(loaded: LoadedRun, results: Sequence[Grouped]) -> None:
         LOGGERS.build(spec, f"logger.{key}", folder=folder, resumed_at=loaded.step) for key, spec in chosen.items()
     )
     loggers.start(loaded.step, loaded.step, loaded.config["name"])
-    for group, metrics in results:
-        loggers.scalars(loaded.step, group, {k: math.nan if value is None else value for k, value in metrics.items()})
+    for each in results:
+        numbers = {name: math.nan if value is None else value for name, value in each.metrics.items()}
+        if numbers:
+            loggers.scalars(loaded.step, each.group, numbers)
+        for name, image in each.images.items():
+            loggers.image(loaded.step, f"{each.group}/{name}", image)
     loggers.close()

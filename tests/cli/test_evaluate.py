@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
@@ -16,6 +17,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from genlab.cli import evaluate, main
+from genlab.runs.evaluations import images
 from genlab.runs.run_folder import RunFolder
 from tests.support.commands import SMALL_VAE, Refused, said
 
@@ -145,6 +147,22 @@ def test_results_are_shown_everywhere(run: Path, capsys: pytest.CaptureFixture[s
     assert [step for step, _ in shown["test-batch_size50-seed5/loss"]] == [4]
     row = said(capsys, "runs").splitlines()[1].split()
     assert row[6:9] == ["test/loss", f"{loss['objective-test-00000004']:.4g}", "+1"]
+
+
+def test_images_are_shown_beside_the_numbers(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "eval", "last", "evaluator=[sharpness,samples]", "evaluator.samples.n=4")
+    events = EventAccumulator(str(run / "eval")).Reload()
+    assert events.Tags()["images"] == ["train-n4/samples"]
+    png = (run / "eval" / "samples-n4-00000004-samples.png").read_bytes()
+    assert events.Images("train-n4/samples")[0].encoded_image_string == png
+    page = (run / "report.html").read_text()
+    assert base64.b64encode(png).decode() in page
+    assert "samples of samples-n4" in page
+    (run / "eval" / "samples-n4-00000002-samples.png").write_bytes(png)
+    assert [(title, step) for title, step, _ in images(run)] == [("samples of samples-n4", 4)]
+    shutil.rmtree(run / "eval")
+    (run / "eval").symlink_to(run)
+    assert images(run) == []
 
 
 def test_a_run_is_resumed_as_if_it_had_not_been_evaluated(

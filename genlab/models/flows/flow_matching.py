@@ -76,8 +76,11 @@ class FlowMatching(GuidedModel):
     ) -> Iterator[Tensor]:
         """The states of n samples from noise to data, images in [-1, 1]: `steps` + 1 tensors."""
         x = self.normal(n, *self.image_shape)
-        labels = self.labels(n, label, guidance, like=x)
-        return solve(lambda x, t: self.guided(x, t, labels, guidance), x, evenly(0, 1, steps), solver)
+        return solve(lambda x, t: self.velocity(x, t, guidance, label), x, evenly(0, 1, steps), solver)
+
+    def velocity(self, x: Tensor, t: float, guidance: float = 1.0, label: int | None = None) -> Tensor:
+        """v(x, t) of states of class `label`, or of all classes in turn."""
+        return self.guided(x, t, self.labels(len(x), label, guidance, like=x), guidance)
 
     def observe(self, image: Tensor) -> Tensor:
         """Images with uniform noise as wide as one of 256 levels; points unchanged."""

@@ -70,7 +70,7 @@ class MeanFlow(GuidedModel):
         r, t = self.times(len(x), like=x)
         s = per_example(t, x)
         z, label = (1 - s) * x + s * epsilon, self.with_dropout(label)
-        v = self.velocity(z, t, epsilon - x, label)
+        v = self.guided_velocity(z, t, epsilon - x, label)
         apart, together = interleaved(len(x), self.interval_fraction, like=t)
         parts = (self.interval_error, apart), (self.instant_error, together)
         error = torch.cat(
@@ -94,7 +94,7 @@ class MeanFlow(GuidedModel):
         """The same with r = t, which needs no derivative: ‖u(z, t, t) − v‖²."""
         return (self.average(z, t, t, label) - v).square().flatten(1).sum(1)
 
-    def velocity(self, z: Tensor, t: Tensor, v: Tensor, label: Tensor | None) -> Tensor:
+    def guided_velocity(self, z: Tensor, t: Tensor, v: Tensor, label: Tensor | None) -> Tensor:
         """ω v + (1 − ω) u(z, t, t, ∅), or v itself for examples without a class (equation 19)."""
         if label is None or self.training_guidance == 1:
             return v
@@ -106,6 +106,11 @@ class MeanFlow(GuidedModel):
     def average(self, z: Tensor, r: Tensor, t: Tensor, labels: Tensor | None, guidance: float = 1.0) -> Tensor:
         """u(z, r, t), float32, at times (N,)."""
         return self.guided(z, torch.stack([t, t - r], 1), labels, guidance)
+
+    def velocity(self, z: Tensor, t: float, guidance: float = 1.0, label: int | None = None) -> Tensor:
+        """dz/dt at a time t that runs from noise to data, −u(z, 1 − t, 1 − t); of one class or of all in turn."""
+        now = z.new_full((len(z),), 1 - t)
+        return -self.average(z, now, now, self.labels(len(z), label, guidance, like=z), guidance)
 
     def path(self, n: int, steps: Steps = 1, guidance: Guidance = 1.0, label: ClassLabel = None) -> Iterator[Tensor]:
         """The states of n samples from noise to data, images in [-1, 1]: `steps` + 1 tensors (equation 12)."""

@@ -9,19 +9,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from genlab.core import rng
 from genlab.core.model import Model
 from genlab.core.values import Diagnosis, Image
 from genlab.data.datasets.digits import Digits
 from genlab.data.datasets.toy import Dirac, Grid, Ring
 from genlab.engine.evaluate import evaluate, numbers
 from genlab.errors import ConfigError
-from genlab.evaluation.evaluators.distribution import modes
+from genlab.evaluation.evaluators.distribution import modes, points
 from genlab.evaluation.evaluators.distribution.modes import Modes, kl_to_even, nearest, spelled
 from genlab.evaluation.evaluators.distribution.points import PointsPlot, alone, drive
 from genlab.evaluation.evaluators.image_grids import SamplesGrid
+from genlab.models.flows.flow_matching import FlowMatching
 from genlab.nn.losses.regularizers import Regularizers
 from genlab.registry import MODELS, discover
 from genlab.reports.vector_field import Window, plot
+from tests.support.fields import known
 from tests.support.models import spec_of
 
 discover()
@@ -153,12 +156,12 @@ def test_samples_are_driven_up_the_logit_as_one_alone_would_be(pack: int) -> Non
     with torch.no_grad():
         model.discriminator[1].weight.copy_(slope)
         model.discriminator[1].bias.zero_()
-    points, data = torch.tensor([[0.5, -1.0], [2.0, 0.1]]), torch.zeros(5, 2, 1, 1)
+    at, data = torch.tensor([[0.5, -1.0], [2.0, 0.1]]), torch.zeros(5, 2, 1, 1)
     logit = alone(model, data)
-    expected = points @ torch.tensor([1.0, 2.0])  # the others are at 0
-    assert torch.allclose(logit(points), expected)
+    expected = at @ torch.tensor([1.0, 2.0])  # the others are at 0
+    assert torch.allclose(logit(at), expected)
     force = torch.sigmoid(-expected)[:, None] * torch.tensor([1.0, 2.0])  # −∇softplus(−D)
-    assert torch.allclose(drive(model, logit, points), force, atol=1e-6)
+    assert torch.allclose(drive(model, logit, at), force, atol=1e-6)
 
 
 def test_points_are_shown_by_their_own_evaluator_alone() -> None:
@@ -169,6 +172,33 @@ def test_points_are_shown_by_their_own_evaluator_alone() -> None:
     assert shown.pixels.shape == (3, 480, 480)
     assert evaluate(SamplesGrid(n=4), gan(), data, 0) == []
     assert evaluate(PointsPlot(n=4), Draws(torch.zeros(4, 1, 8, 8)), Digits().open(CPU), 0) == []
+
+
+def test_the_arrows_of_a_flow_are_its_velocity_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(points, "plot", lambda *given: drawn.append(given))
+    flow = known(FlowMatching, lambda x, t, label: t * x)
+    sampling = {"steps": 1, "solver": "euler"}
+    evaluate(PointsPlot(n=20, time=0.25, sampling=sampling), flow, Ring(n=100, valid=50).open(CPU), 0)
+    [(_, value, arrows, dots)] = drawn
+    assert value is None
+    at = torch.tensor([[1.0, -2.0], [0.0, 4.0]])
+    assert torch.equal(arrows(at), 0.25 * at)
+    rng.seed(0, 2**31)
+    assert torch.equal(dots[1][0], flow.sample(20, **sampling).flatten(1))
+
+
+@pytest.mark.parametrize("evaluator", [PointsPlot, Modes])
+def test_options_of_sampling_reach_the_model_and_unknown_ones_are_refused(evaluator: Any) -> None:
+    data = Ring(n=100, valid=50).open(CPU)
+    flow = known(FlowMatching, lambda x, t, label: x)
+    with pytest.raises(ConfigError, match=r"evaluator\.sampling"):
+        evaluator(sampling={"step": 3}).check(flow, data.split("valid"))
+    calls = []
+    monitored = flow.network.register_forward_hook(lambda *_: calls.append(1))
+    evaluate(evaluator(n=10, sampling={"steps": 3, "solver": "euler"}), flow, data, 0)
+    monitored.remove()
+    assert len(calls) == 3 + (evaluator is PointsPlot)  # and the arrows
 
 
 def test_arrows_have_heads_and_marks_lie_on_top() -> None:

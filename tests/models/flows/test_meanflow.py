@@ -111,7 +111,7 @@ def test_the_weight_of_an_example_falls_with_its_error() -> None:
 def test_training_guidance_mixes_the_velocity_of_the_class_with_that_of_none() -> None:
     model = known(MeanFlow, lambda z, t, label: torch.full_like(z, 5.0), conditional=True, training_guidance=3.0)
     z, v = torch.zeros(2, *POINT), torch.ones(2, *POINT)
-    found = model.velocity(z, torch.ones(2), v, torch.tensor([1, 3]))  # 3: hidden
+    found = model.guided_velocity(z, torch.ones(2), v, torch.tensor([1, 3]))  # 3: hidden
     assert found[0].eq(3 * 1 - 2 * 5).all()
     assert found[1].eq(1).all()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Reconstructs, Samples, Translates
-from genlab.core.sampling import classes_in_turn, sample_batches, sample_options
+from genlab.core.sampling import checked_options, classes_in_turn, sample_batches
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.evaluation.extraction import (
@@ -24,7 +24,7 @@ from genlab.evaluation.extraction import (
     features_of,
     shipped,
 )
-from genlab.registry import PositiveInt, check_keywords
+from genlab.registry import PositiveInt
 
 Source = Literal["samples", "reconstructions", "translations"]
 CAPABILITY: dict[str, type] = {"samples": Samples, "reconstructions": Reconstructs, "translations": Translates}
@@ -83,7 +83,7 @@ class FeatureSets(Evaluator):
     def options(self, model: Any) -> dict[str, Any]:
         """The options of the model's `sample`; ConfigError for one that it lacks, or if nothing is sampled."""
         if self.source == "samples":
-            return check_keywords(sample_options(model), self.sampling or {}, f"{self.key}.sampling")
+            return checked_options(model, self.sampling, f"{self.key}.sampling")
         if self.sampling:
             raise ConfigError(
                 f"source={self.source} samples nothing", f"key {self.key}.sampling", "leave it out, or source"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model, Samples, generator_every
-from genlab.core.sampling import sample_batches
+from genlab.core.sampling import checked_options, sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
@@ -36,11 +36,12 @@ class Modes(Evaluator):
     `high_quality` is the fraction of these samples, and only they are counted (Lin et al., PacGAN, NeurIPS 2018,
     section 4.1). The centers and their deviation are those of the training points. Stacked MNIST: the shipped
     classifier reads each channel, and all samples count. N samples of K modes used evenly have a `mode_kl` of about
-    (K - 1)/2N, not 0.
+    (K - 1)/2N, not 0. `sampling`: options of the model's `sample`.
     """
 
     n: PositiveInt | None = None
     deviations: PositiveFloat = 3.0
+    sampling: dict[str, Any] | None = None
 
     needs = (Samples,)
     notes = {"modes": "class means of the training points; stacks: the shipped classifier mnist, channel by channel"}
@@ -48,19 +49,24 @@ class Modes(Evaluator):
     def check(self, model: Any, split: Split) -> None:
         if not split.points and split.table.name != "stacked_mnist":
             raise unknown()
+        self.options(model)
+
+    def options(self, model: Samples) -> dict[str, Any]:
+        return checked_options(model, self.sampling, f"{self.key}.sampling")
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         self.check(model, split)
+        options = self.options(model)
         quality: float | None = None
         if split.points:
-            samples = drawn(model, self.n or POINTS).flatten(1)
+            samples = drawn(model, self.n or POINTS, **options).flatten(1)
             centers, deviation = clusters(split.sibling("train"))
             if not deviation:  # the same point repeated: nothing lies near it
                 raise unknown()
             near, tally = nearest(samples.cpu(), centers, self.deviations * deviation)
             quality = float(near.double().mean())
         else:
-            tally = spelled(drawn(model, self.n or STACKS)).bincount(minlength=1000)
+            tally = spelled(drawn(model, self.n or STACKS, **options)).bincount(minlength=1000)
         found, total = int((tally > 0).sum()), len(tally)
         yield "modes", float(found)
         yield "mode_kl", kl_to_even(tally)
@@ -77,9 +83,9 @@ def unknown() -> ConfigError:
     return ConfigError("this data set has no known modes", "evaluator modes", "use dataset=ring, grid or stacked_mnist")
 
 
-def drawn(model: Any, n: int) -> Tensor:
+def drawn(model: Any, n: int, **options: Any) -> Tensor:
     """n samples, a batch at a time."""
-    return torch.cat([*sample_batches(model, n, BATCH)])
+    return torch.cat([*sample_batches(model, n, BATCH, **options)])
 
 
 def clusters(split: Split) -> tuple[Tensor, float]:

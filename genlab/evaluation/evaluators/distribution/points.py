@@ -1,4 +1,4 @@
-"""Points in the plane: a model's samples over the data, and its discriminator's logit everywhere."""
+"""Points in the plane: a model's samples over the data, and its discriminator's logit or velocity everywhere."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from genlab.core.evaluator import Evaluator
-from genlab.core.model import Samples
+from genlab.core.model import HasVelocity, Samples
+from genlab.core.sampling import checked_options
 from genlab.core.values import Value
 from genlab.data.dataset import Split
 from genlab.nn.capabilities import HasGANLoss
-from genlab.registry import EVALUATORS, Count
+from genlab.registry import EVALUATORS, Count, Fraction
 from genlab.reports.vector_field import Window, plot
 
 DATA, SAMPLES = (120, 120, 120), (0, 90, 50)  # gray and green
@@ -25,12 +26,21 @@ Logit = Callable[[Tensor], Tensor]
 @dataclass
 class PointsPlot(Evaluator):
     """Data gray, samples green. The background is the logit of a GAN's discriminator: red real, blue fake, white midway
-    between its extremes; arrows show where the generator's loss drives a sample at that place, −∇ of the loss.
+    between its extremes; arrows show where the generator's loss drives a sample at that place, −∇ of the loss. For a
+    flow the arrows are its velocity at `time`, 0 noise and 1 data. `sampling`: options of the model's `sample`.
     """
 
     n: Count = 1000
+    time: Fraction = 0.8
+    sampling: dict[str, Any] | None = None
 
     needs = (Samples,)
+
+    def check(self, model: Any, split: Split) -> None:
+        self.options(model)
+
+    def options(self, model: Samples) -> dict[str, Any]:
+        return checked_options(model, self.sampling, f"{self.key}.sampling")
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         if not split.points:
@@ -38,13 +48,15 @@ class PointsPlot(Evaluator):
         data = split.take(self.n, ("image",))[0]
         if data[0].numel() != 2:
             return  # only a plane can be shown
-        samples = model.sample(self.n)
+        samples = model.sample(self.n, **self.options(model))
         window = Window.around(data.flatten(1).cpu())
         value = arrows = None
         plain = model.inputs == ("image",) and not model.conditions
         if isinstance(model, HasGANLoss) and plain:
             logit = alone(model, data)
             value, arrows = scaled(logit), lambda points: drive(model, logit, points)
+        elif isinstance(model, HasVelocity) and plain:
+            arrows = lambda points: model.velocity(as_pixels(points, data), self.time).flatten(1)  # noqa: E731
         dots = [(data.flatten(1), DATA, 1.5), (samples.flatten(1), SAMPLES, 1.5)]
         yield "points", plot(window, value, arrows, dots)
 
@@ -54,7 +66,7 @@ def alone(model: Any, data: Tensor) -> Logit:
     packed = model.regularizers.pack
 
     def logit(points: Tensor) -> Tensor:
-        seen = points.to(data)[:, :, None, None]
+        seen = as_pixels(points, data)
         if packed:
             others = data.repeat(-(-len(seen) * (packed.size - 1) // len(data)), 1, 1, 1)
             beside = others[: len(seen) * (packed.size - 1)].unflatten(0, (len(seen), packed.size - 1))
@@ -62,6 +74,11 @@ def alone(model: Any, data: Tensor) -> Logit:
         return model.discriminator_logits(seen).flatten().float()
 
     return logit
+
+
+def as_pixels(points: Tensor, like: Tensor) -> Tensor:
+    """Points (N, 2) as images of one pixel (N, 2, 1, 1), on the device of `like`."""
+    return points.to(like)[:, :, None, None]
 
 
 def scaled(logit: Logit) -> Logit:
