@@ -14,6 +14,7 @@ import inspect
 import json
 import pkgutil
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from importlib.metadata import entry_points
@@ -64,7 +65,9 @@ def signature_schema(target: Callable[..., Any], exclude: tuple[str, ...] = ()) 
         if name not in exclude:
             fields[name] = (hints.get(name, Any), ... if p.default is p.empty else p.default)
     config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
-    return create_model(getattr(target, "__name__", "spec"), __config__=config, **fields)
+    with warnings.catch_warnings():  # a key named json or copy hides a method of the schema that nobody calls
+        warnings.filterwarnings("ignore", "Field name .* shadows", UserWarning)
+        return create_model(getattr(target, "__name__", "spec"), __config__=config, **fields)
 
 
 def keyword_parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:

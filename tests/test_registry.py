@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
 
 from genlab.errors import ConfigError
-from genlab.registry import MODELS, PositiveInt, Registry, keyword_parameters
+from genlab.registry import MODELS, PositiveInt, Registry, keyword_parameters, signature_schema
 
 SHAPES = Registry("shape", runtime=("canvas",))
 
@@ -50,3 +51,11 @@ def test_a_constructor_without_options_takes_its_own_keys_alone() -> None:
     assert set(keyword_parameters(Fixed)) == {"canvas"}
     with pytest.raises(ConfigError, match=r"unknown key 'shape\.size'"):
         SHAPES.check({"name": "fixed", "size": 2}, "shape")
+
+
+def test_a_key_may_have_the_name_of_a_method_of_the_schema() -> None:
+    def target(json: str = "a", copy: int = 1) -> None: ...
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(signature_schema(target).model_fields) == {"json", "copy"}

@@ -21,6 +21,7 @@ COMMANDS = {
     "arithmetic": ("images.arithmetic:COMMAND", "add an attribute to images, as a direction in code space"),
     "anomaly": ("images.anomaly:COMMAND", "score images and mark anomalies"),
     "encode": ("images.encode:COMMAND", "write the codes of a data set as a NumPy file"),
+    "compare": ("compare", "runs side by side: figures with verdicts, curves, images"),
     "runs": ("runs_table", "a table of runs: status, step, best metric"),
     "list": ("listing", "models, datasets, optimizers, experiments, ..."),
     "info": ("info", "one model, data set, ...: paper, parameters, losses"),

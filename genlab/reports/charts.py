@@ -12,6 +12,7 @@ Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 380, 230
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 30  # margins of the plot, in the same units
+STRIP = 24  # height of a row of dots, and width of its label
 POINTS = 300  # of a line; more are averaged in groups
 KEPT = 2**14  # of a line, before that
 START = 0.05  # fraction of the run whose values may be cut off ...
@@ -72,6 +73,32 @@ def line_chart(series: Mapping[str, Points]) -> str:
     for name, points in lines.items():
         parts.append(_line(name, [to_svg(x, y) for x, y in points]))
     return "".join([*parts, "</svg></svg>"])
+
+
+def strip_chart(rows: Sequence[tuple[str, str, Sequence[float]]]) -> str:
+    """One `<svg>` with a row of dots for each (label, CSS class, values), all on one scale, the means as bars.
+
+    Values must be finite, and each row must have one at least.
+    """
+    values = [value for _, _, found in rows for value in found]
+    low, high = _wide(min(values), max(values), margin=0.05)
+    height = STRIP * len(rows) + BOTTOM
+
+    def across(value: float) -> float:
+        return STRIP + (value - low) / (high - low) * (WIDTH - STRIP - RIGHT)
+
+    parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img">']
+    for value in ticks(low, high, 4):
+        x = f"{across(value):.1f}"
+        parts.append(f'<line class="rule" x1="{x}" x2="{x}" y1="0" y2="{height - BOTTOM}"/>')
+        parts.append(f'<text x="{x}" y="{height - 10}" text-anchor="middle">{number(value)}</text>')
+    for index, (label, name, found) in enumerate(rows):
+        down, style = STRIP * (index + 0.5), f'class="line {escape(name, quote=True)}"'
+        parts.append(f'<text x="4" y="{down + 4:.1f}">{escape(label)}</text>')
+        parts += [f'<circle {style} cx="{across(value):.1f}" cy="{down:.1f}" r="4"/>' for value in found]
+        x = f"{across(sum(found) / len(found)):.1f}"
+        parts.append(f'<line {style} x1="{x}" x2="{x}" y1="{down - 8:.1f}" y2="{down + 8:.1f}"/>')
+    return "".join([*parts, "</svg>"])
 
 
 def _line(name: str, places: Points) -> str:

@@ -6,8 +6,9 @@ Arguments named `html` are trusted markup made here; everything else is text and
 from __future__ import annotations
 
 import base64
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -36,9 +37,9 @@ def page(title: str, html: Iterable[str]) -> str:
 
 
 def header(title: str, status: str, summary: Iterable[str], path: str) -> str:
-    badge = f'<span class="status {escape(status)}">{escape(status)}</span>'
+    badge = f' <span class="status {escape(status)}">{escape(status)}</span>' if status else ""
     return (
-        f"<header><h1>{escape(title)} {badge}</h1>\n<p>{escape(' · '.join(summary))}</p>\n"
+        f"<header><h1>{escape(title)}{badge}</h1>\n<p>{escape(' · '.join(summary))}</p>\n"
         f"<p><code>{escape(path)}</code></p></header>"
     )
 
@@ -63,22 +64,38 @@ def cards(figures: Iterable[tuple[str, str, str]]) -> str:
     return f'<dl class="cards">{boxes}</dl>' if boxes else ""
 
 
-def table(rows: Iterable[tuple[str, ...]], code: int, header: tuple[str, ...] = ()) -> str:
-    """Columns, of which number `code` is set as code; empty without rows. Cells may have several lines."""
+def table(rows: Iterable[Sequence[str]], code: int, header: Sequence[str] = (), classes: Iterable[str] = ()) -> str:
+    """Columns, of which number `code` is set as code; empty without rows. Cells may have several lines.
+
+    `classes`: the CSS class of each row.
+    """
     lines = []
-    for row in rows:
+    for row, name in zip(rows, itertools.chain(classes, itertools.repeat("")), strict=False):
         cells = [escape(cell).replace("\n", "<br>") for cell in row]
         cells[code] = f"<code>{cells[code]}</code>"
-        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n")
+        mark = f' class="{escape(name)}"' if name else ""
+        lines.append(f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n")
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     return f"<table>{f'<tr>{head}</tr>' if head else ''}{''.join(lines)}</table>" if lines else ""
 
 
 def image_figure(name: str, last: tuple[str, Path], earlier: Iterable[tuple[str, Path]]) -> str:
     """The last image of a name, and smaller earlier ones below it, each with its caption."""
-    small = "".join(f"<figure>{image(path)}<figcaption>{escape(note)}</figcaption></figure>" for note, path in earlier)
+    small = "".join(_captioned(caption, path) for caption, path in earlier)
     caption = f"<figcaption><b>{breakable(name)}</b> · {escape(last[0])}</figcaption>"
     return f'<figure class="images">{caption}{image(last[1])}<div class="earlier">{small}</div></figure>\n'
+
+
+def images_beside(name: str, rows: Iterable[Iterable[tuple[str, Path]]]) -> str:
+    """Rows of images side by side, each with its caption."""
+    html = "".join(
+        f'<div class="beside">{"".join(_captioned(caption, path) for caption, path in row)}</div>' for row in rows
+    )
+    return f'<figure class="images"><figcaption><b>{breakable(name)}</b></figcaption>{html}</figure>\n'
+
+
+def _captioned(caption: str, path: Path) -> str:
+    return f"<figure>{image(path)}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def image(path: Path) -> str:
@@ -86,13 +103,22 @@ def image(path: Path) -> str:
     return f'<img alt="{escape(path.stem)}" src="data:image/png;base64,{data}">'
 
 
+def legend(keys: Mapping[str, str]) -> str:
+    """The name of each CSS class of lines, beside its color."""
+    return " ".join(f'<span class="key {escape(each)}">{escape(name)}</span>' for each, name in keys.items())
+
+
 def chart(name: str, html: str, splits: Iterable[str]) -> str:
-    keys = " ".join(f'<span class="key {escape(split)}">{escape(split)}</span>' for split in splits)
+    keys = legend({split: split for split in splits})
     return f'<figure class="curve"><figcaption><b>{breakable(name)}</b> {keys}</figcaption>{html}</figure>\n'
 
 
 def note(content: str) -> str:
     return f'<p class="alone">{escape(content)}</p>'
+
+
+def paragraphs(sentences: Iterable[str]) -> str:
+    return f'<div class="notes">{"".join(f"<p>{escape(each)}</p>" for each in sentences)}</div>'
 
 
 def gallery(name: str, html: Iterable[str]) -> str:

@@ -109,7 +109,7 @@ def _closing_rows(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, s
     for name, value, note in _figures(record):
         yield name, f"{value} {note}".rstrip()
     yield from _diagnoses(record)
-    for name, paths in sorted(_by_name(run).items()):
+    for name, paths in sorted(images_by_name(run).items()):
         yield name, str(paths[-1])
     if (run / "report.html").exists():
         yield "report", str(run / "report.html")
@@ -155,18 +155,18 @@ def _evaluations(run: Path, record: Mapping[str, Any]) -> str:
 
 def _images(run: Path) -> Iterator[str]:
     """For each name the last image, with some earlier ones, evenly spread over the run."""
-    for name, paths in sorted(_by_name(run).items()):
-        captioned = [(f"step {_step(path):,}", path) for path in paths]
+    for name, paths in sorted(images_by_name(run).items()):
+        captioned = [(f"step {step_of(path):,}", path) for path in paths]
         *earlier, last = captioned
         few = min(EARLIER, len(earlier))
         yield html_page.image_figure(name, last, [earlier[i * len(earlier) // few] for i in range(few)])
 
 
-def _by_name(run: Path) -> dict[str, list[Path]]:
+def images_by_name(run: Path) -> dict[str, list[Path]]:
     """The images that the run's `images` logger wrote, in the order of their steps; no links, no pipes."""
     names: dict[str, list[Path]] = {}
     paths = [run / "images" / file for file in OwnFolder(run).names("images") if re.search(r".-\d{8,}\.png$", file)]
-    for path in sorted(filter(_is_embeddable, paths), key=_step):
+    for path in sorted(filter(_is_embeddable, paths), key=step_of):
         names.setdefault(path.stem.rpartition("-")[0], []).append(path)
     return names
 
@@ -176,16 +176,16 @@ def _is_embeddable(path: Path) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size <= IMAGE_LIMIT
 
 
-def _step(path: Path) -> int:
+def step_of(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
 
 
 def _charts(run: Path) -> Iterator[str]:
-    curves = _curves(run)
-    for name in sorted(curves, key=lambda name: name.rpartition("/")[2] in LAST_CHARTS):
-        drawing = line_chart(curves[name]) or _alone(curves[name])
+    found = curves(run)
+    for name in sorted(found, key=lambda name: name.rpartition("/")[2] in LAST_CHARTS):
+        drawing = line_chart(found[name]) or _alone(found[name])
         if drawing:
-            yield html_page.chart(name, drawing, sorted(curves[name]))
+            yield html_page.chart(name, drawing, sorted(found[name]))
 
 
 def _alone(series: Mapping[str, list[tuple[float, float]]]) -> str:
@@ -194,14 +194,14 @@ def _alone(series: Mapping[str, list[tuple[float, float]]]) -> str:
     return html_page.note(f"{number(found[0][1])} at step {found[0][0]:,}") if found else ""
 
 
-def _curves(run: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
+def curves(run: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """name -> split -> (step, value), from metrics.jsonl."""
-    curves: dict[str, dict[str, Curve]] = {}
+    found: dict[str, dict[str, Curve]] = {}
     for _, record in records(OwnFolder(run)):
         step, split, _ = record.pop("step"), record.pop("split"), record.pop("time")
         for name, value in record.items():
-            curves.setdefault(name, {}).setdefault(split, Curve()).add(step, math.nan if value is None else value)
-    return {name: {split: curve.points() for split, curve in series.items()} for name, series in curves.items()}
+            found.setdefault(name, {}).setdefault(split, Curve()).add(step, math.nan if value is None else value)
+    return {name: {split: curve.points() for split, curve in series.items()} for name, series in found.items()}
 
 
 def _protocol(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

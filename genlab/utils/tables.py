@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from genlab.utils.terminal import console, echo, is_terminal, printable
 
@@ -20,9 +21,32 @@ def show(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") 
             table.add_row(*(escape(cell) for cell in row))
         console().print(table)
         return
-    if title:
-        echo(title)
-    lines = [list(header), *map(list, rows)]
+    echo(*([title] if title else []), *aligned(header, rows))
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of plain text whose columns stand below one another."""
+    lines = [header, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    for line in lines:
-        echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV with a header, the keys of the first record; None is an empty cell.
+
+    Text that a spreadsheet would take for a formula gets a quote before it: names of runs come from anywhere.
+    """
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return f"'{printable(value)}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else printable(value)

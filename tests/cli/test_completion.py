@@ -68,6 +68,7 @@ def test_runs_and_their_options(tmp_path: Path) -> None:
     assert candidates("genlab sample outputs/vae-digits/now s") == ["seed=", "solver=", "steps="]  # the model's own
     assert candidates("genlab sample outputs/vae-digits/now solver=h") == ["solver=heun"]
     assert candidates("genlab traverse last split=t") == ["split=test", "split=train"]
+    assert {"csv=", "outputs/vae-digits/now"} <= set(candidates("genlab compare last "))
     assert "evaluator=objective" in candidates("genlab eval last evaluator=")
     assert "evaluator=[fid,prdc" in candidates("genlab eval last evaluator=[fid,")
     assert candidates("genlab eval last evaluator=[fid,kid] evaluator.kid.subset_") == ["evaluator.kid.subset_size="]

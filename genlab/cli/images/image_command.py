@@ -162,17 +162,21 @@ def require(loaded: LoadedRun, *needs: str) -> None:
 
 def destination(command: ImageCommand, keys: Any, loaded: LoadedRun, options: dict[str, Any]) -> Target:
     """The file to write: `out`, which ends in one of the command's suffixes, else a name in the run folder."""
-    suffixes = command.suffixes
     if keys.out is None:
         name = named(command.file_name, keys, options)
-        return Target(loaded.path, f"{command.folder}{name}{suffixes[0]}")
-    path = user_path(keys.out, "key out")
+        return Target(loaded.path, f"{command.folder}{name}{command.suffixes[0]}")
+    return user_target(keys.out, "out", command.suffixes)
+
+
+def user_target(name: str, key: str, suffixes: tuple[str, ...]) -> Target:
+    """The file that a user names with `key`. ConfigError for another suffix, a folder, a pipe or a device."""
+    path = user_path(name, f"key {key}")
     if path.suffix.lower() not in suffixes:
         hint = f"give a name ending in {' or '.join(suffixes)}"
-        raise ConfigError(f"'{keys.out}' has another suffix than this command writes", "key out", hint)
+        raise ConfigError(f"'{name}' has another suffix than this command writes", f"key {key}", hint)
     if path.exists() and not path.is_file():
-        raise ConfigError(f"'{keys.out}' is not a regular file", "key out", "give another name")
-    return Target(path.parent, path.name)
+        raise ConfigError(f"'{name}' is not a regular file", f"key {key}", "give another name")
+    return Target(path.parent, path.name, f"give another {key}=...")
 
 
 def named(file_name: str, keys: Any, options: dict[str, Any] | None = None) -> str:

@@ -1,0 +1,107 @@
+"""genlab compare: runs beside each other, and which of their figures differ by more than chance."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Gt, Lt
+from pydantic import Field
+
+from genlab.cli.images.image_command import Target, user_target, write
+from genlab.cli.options import Parser, keywords
+from genlab.errors import ConfigError
+from genlab.utils.tables import csv_text, show
+from genlab.utils.terminal import echo
+
+if TYPE_CHECKING:
+    from genlab.workflows.compare.comparison import Comparison
+
+EXAMPLES = """\
+  genlab compare outputs/sweeps/losses                          the configurations of a sweep
+  genlab compare vae-mnist/a 'vae-mnist/2026-*' metric=elbo     runs and patterns; one figure
+  genlab compare outputs/sweeps/losses metric=[fid*,recall*] csv=figures.csv
+"""
+KEYS = """\
+  metric=  names of figures, patterns allowed; fewer figures need a smaller correction (all)
+  alpha=   probability of calling a figure different by chance, over all figures (0.05)
+  html=    the page (outputs/comparisons/NAME.html)
+  csv=     a line for each run and figure
+  json=    everything
+"""
+MOST_KEYS = 20  # of the configuration that the terminal shows
+FOLDER = "outputs/comparisons"
+
+
+@dataclass(frozen=True)
+class Keys:
+    metric: list[str] | str | None = None
+    alpha: Annotated[float, Gt(0), Lt(1), Field(description="probability of a false alarm")] = 0.05
+    html: str | None = None
+    csv: str | None = None
+    json: str | None = None
+
+
+def parser() -> Parser:
+    parse = Parser("compare", "Compare runs, sweeps or patterns of them.", EXAMPLES, KEYS)
+    parse.add_argument("options", nargs="+", metavar="RUN | KEY=VALUE")
+    return parse
+
+
+def run(arguments: argparse.Namespace) -> int:
+    known = {field.name for field in fields(Keys)}
+    options = [word for word in arguments.options if _is_option(word, known)]
+    keys = Keys(**keywords(Keys, options, "genlab compare"))
+    names = [word for word in arguments.options if word not in options]
+    if not names:
+        raise ConfigError(
+            "no run is named", "genlab compare", "name runs, sweeps or patterns; `genlab runs` lists them"
+        )
+    page_file = user_target(keys.html or _default(names, arguments.options), "html", (".html",))
+    csv_file = user_target(keys.csv, "csv", (".csv",)) if keys.csv else None
+    json_file = user_target(keys.json, "json", (".json",)) if keys.json else None
+    from genlab.workflows.compare.comparison import compare
+
+    patterns = [keys.metric] if isinstance(keys.metric, str) else keys.metric or []
+    found = compare(names, patterns, keys.alpha)
+    _show(found)
+    _write(found, page_file, csv_file, json_file, shlex.join(["genlab", "compare", *arguments.options]))
+    return 0
+
+
+def _is_option(word: str, known: set[str]) -> bool:
+    """A known key, or what looks like a misspelled one and not like a path."""
+    key, equals, _ = word.partition("=")
+    return bool(equals) and (key in known or key.isidentifier())
+
+
+def _default(names: Sequence[str], words: Sequence[str]) -> str:
+    """The page of these runs and words: the same command replaces its own page."""
+    slug = re.sub(r"\W+", "-", "-".join(names), flags=re.ASCII).strip("-")[:60]
+    return f"{FOLDER}/{slug}-{hashlib.sha256(shlex.join(words).encode()).hexdigest()[:6]}.html"
+
+
+def _show(found: Comparison) -> None:
+    from genlab.workflows.compare.tables import notes, tables
+
+    for table in tables(found, MOST_KEYS):
+        show(table.header, table.rows, table.title)
+        echo("")
+    echo(*notes(found), "")
+
+
+def _write(found: Comparison, html: Target, csv: Target | None, json: Target | None, command: str) -> None:
+    from genlab.utils.files import dump_json
+    from genlab.workflows.compare.page import page
+
+    text = page(found, command)  # reads more of the runs: says what is wrong before anything is written
+    if csv:
+        write(csv, csv_text(found.records()).encode())
+    if json:
+        write(json, dump_json(found.as_dict()))
+    write(html, text.encode())
