@@ -158,7 +158,11 @@ class Pen:
         """At the right edge, from `top` down; a curve without a name is left out."""
         named = [name for name in names if name]
         width = max((self._font.getlength(name) / FINE for name in named), default=0)
+        left = WIDTH - RIGHT - 8 - width
+        box = left - 32, top - ROW / 2, WIDTH - RIGHT, top + ROW * (len(named) - 0.5)
+        if named:
+            self._draw.rectangle([part * FINE for part in box], fill="white")
         for row, name in enumerate(named):
-            left, down = WIDTH - RIGHT - 8 - width, top + ROW * row
+            down = top + ROW * row
             self.line([(left - 26, down), (left - 8, down)], names[name], 2)
             self.text((left, down), name, "lm")
