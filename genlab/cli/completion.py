@@ -113,7 +113,7 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "list": lambda: list(KINDS),
     "completion": lambda: list(SCRIPTS),
     "reproduce": _claims,
-    "runs": list,
+    "runs": lambda: ["model=", "dataset=", "status=", "seed=", "sort="],
     "doctor": list,
 }
 

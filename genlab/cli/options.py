@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FLAGS: dict[str, dict[str, Any]] = {
     "config-dir": {"action": "append", "default": [], "metavar": "DIR", "help": "a folder of your own configurations"},
     "plugin": {"action": "append", "default": [], "metavar": "MODULE", "help": "a module with your own components"},
+    "json": {"action": "store_true", "help": "print JSON instead of a table"},
+    "csv": {"action": "store_true", "help": "print CSV instead of a table"},
     "device": {"metavar": "DEVICE", "help": "auto, cpu, mps, cuda or cuda:N"},
 }
 INSTEAD = {"plugin": "plugin", "plugins": "plugin", "device": "device", "trainer.device": "device"}  # key -> flag
@@ -36,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         self._words: Sequence[str] = ()  # the arguments that are being parsed
 
     def flags(self, *names: str) -> None:
-        """Add flags that several commands take: config-dir, plugin, device."""
+        """Add flags that several commands take: config-dir, plugin, device, json, csv."""
         for name in names:
             self.add_argument(f"--{name}", **FLAGS[name])
 

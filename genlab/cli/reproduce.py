@@ -10,7 +10,7 @@ from genlab.cli.images.image_command import Target, write
 from genlab.cli.options import Parser
 from genlab.errors import ConfigError, GenlabError, SweepError
 from genlab.utils.paths import user_path
-from genlab.utils.tables import show
+from genlab.utils.tables import show, show_records
 
 if TYPE_CHECKING:
     from genlab.workflows.reproduce.claims import Claims
@@ -34,6 +34,7 @@ def parser() -> Parser:
     parse.add_argument("--forget", nargs="+", default=[], metavar="RUN", help="remove runs from the ledger")
     parse.add_argument("--claims", dest="folder", metavar="DIR", help="claims of your own: YAML files as genlab's")
     parse.add_argument("--ledger", metavar="FILE", help="a ledger of your own")
+    parse.flags("json")
     parse.add_argument("--page", metavar="FILE", help="write the results page from the ledger")
     return parse
 
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     stored = Ledger.read(file)
     parts = registered.cheap(everything) if options.all_cheap else registered.chosen(everything, options.claims)
     if not (parts or options.forget or options.page):
-        _list(everything)
+        _list(everything, options.json)
     for name in options.forget:
         stored.forget(name)
     failed, missed, errors = _reproduce(parts, options, stored) if parts else ([], 0, [])
@@ -71,16 +72,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _list(claims: Mapping[str, Claims]) -> None:
+def _list(claims: Mapping[str, Claims], json: bool) -> None:
     from genlab.workflows.reproduce.claims import cheap
 
     inexpensive = cheap(claims)
     rows = [
-        [name, part.title, str(len(part.rows)), f"{sum(run.minutes for run in part.runs.values()):,.0f}",
-         str(len(inexpensive[name].rows) if name in inexpensive else 0)]
+        {"claim": name, "what": part.title, "figures": len(part.rows),
+         "minutes of one core": round(sum(run.minutes for run in part.runs.values())),
+         "figures of --all-cheap": len(inexpensive[name].rows) if name in inexpensive else 0}
         for name, part in claims.items()
     ]  # fmt: skip
-    show(["claim", "what", "figures", "minutes of one core", "figures of --all-cheap"], rows)
+    show_records(rows, json)
 
 
 def _reproduce(

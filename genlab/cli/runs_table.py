@@ -3,35 +3,76 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from genlab.cli.options import Parser
 from genlab.errors import ConfigError
 from genlab.utils.paths import user_path
-from genlab.utils.tables import show
+from genlab.utils.tables import csv_text, show, show_records
 from genlab.utils.terminal import echo
+
+EXAMPLES = """\
+  genlab runs
+  genlab runs outputs/sweeps status=done
+  genlab runs model=dcgan dataset=*mnist sort=best_value
+  genlab runs model.latent_dim=2 sort=-valid/elbo --csv > runs.csv
+"""
+KEYS = """\
+  KEY=VALUE  only such runs: model, dataset, status, seed, any key of the configuration; * and ? fit anything
+  sort=KEY   by such a key, best_value or a metric; -KEY: the largest first (started)
+"""
 
 
 def parser() -> Parser:
-    parse = Parser("runs", "A table of the runs below a folder.", "  genlab runs\n  genlab runs outputs/sweeps\n")
-    parse.add_argument("root", nargs="?", default="outputs", metavar="ROOT")
+    parse = Parser("runs", "A table of the runs below a folder (outputs).", EXAMPLES, KEYS)
+    parse.add_argument("options", nargs="*", metavar="ROOT | KEY=VALUE")
+    parse.flags("json", "csv")
     return parse
 
 
 def run(options: argparse.Namespace) -> int:
-    from genlab.runs import run_folder
-
-    root = user_path(options.root, "genlab runs")
+    filters = [word.partition("=") for word in options.options if "=" in word.partition("/")[0]]
+    roots = [word for word in options.options if "=" not in word.partition("/")[0]]
+    chosen = {key: value for key, _, value in filters if key != "sort"}
+    sort = next((value for key, _, value in filters if key == "sort"), "")
+    if len(roots) > 1:
+        raise ConfigError(f"{len(roots)} folders are named", "genlab runs", "name one, and filters as KEY=VALUE")
+    root = user_path(roots[0] if roots else "outputs", "genlab runs")
     if not root.is_dir():
         raise ConfigError(f"no folder '{root}'", "genlab runs", "train something first, or name another folder")
-    records = run_folder.scan(root)
+    if options.json or options.csv:
+        _print_flat(root, chosen, sort, options.json)
+    else:
+        _show_table(root, chosen, sort)
+    return 0
+
+
+def _print_flat(root: Path, filters: dict[str, str], sort: str, json: bool) -> None:
+    from genlab.runs.records import find
+
+    records = [record["flat"] for record in find(root, filters, sort)]
+    if json:
+        show_records(records, json=True)
+    else:
+        echo(*csv_text(records).splitlines())
+
+
+def _show_table(root: Path, filters: dict[str, str], sort: str) -> None:
+    if filters or sort:
+        from genlab.runs.records import find
+
+        records = find(root, filters, sort)
+    else:  # without the configurations, which take longer to read
+        from genlab.runs import run_folder
+
+        records = run_folder.scan(root)
     if not records:
-        echo(f"no runs in {root}")
-        return 0
+        echo(f"no {'such ' if filters else ''}runs in {root}")
+        return
     rows = [[str(record.get("status", "?")), _name(record, "model"), _name(record, "data"), _progress(record),
              best(record), evaluated(record), str(record["path"])] for record in records]  # fmt: skip
     show(["status", "model", "data", "step", "best", "evaluated", "folder"], rows)
-    return 0
 
 
 def _name(record: dict[str, Any], part: str) -> str:

@@ -142,6 +142,11 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """As `flatten`, without mappings that hold other keys."""
+    return {key: value for key, value in flatten(tree).items() if not isinstance(value, Mapping) or not value}
+
+
 def _unknown_key(override: Override, tree: Mapping[str, Any], known: Groups) -> ConfigError:
     """ConfigError that suggests the nearest key of the same section, or a deeper one of the same name."""
     key, keys = override.key_or_group, [key for key in flatten(tree) if not key.startswith("hydra")]

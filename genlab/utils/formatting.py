@@ -1,6 +1,8 @@
-"""Numbers as people read them."""
+"""Numbers and values as people read and write them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 
 def number(value: float) -> str:
@@ -18,3 +20,10 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}h {minute:02}m"
     return f"{minutes}m {second:02}s" if minutes else f"{second}s"
+
+
+def value_text(value: Any) -> str:
+    """A value of the configuration as it is written on the command line."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)

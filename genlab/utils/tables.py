@@ -31,8 +31,20 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
+def show_records(records: Sequence[Mapping[str, Any]], json: bool) -> None:
+    """Print records as JSON, or, if all have the same keys, as a table."""
+    from genlab.utils.files import dump_json
+
+    if json:
+        echo(*dump_json(list(records)).decode().splitlines())
+    elif records:
+        keys = list(records[0])
+        rows = [["-" if record[key] is None else str(record[key]) for key in keys] for record in records]
+        show(keys, rows)
+
+
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV with a header, the keys of the first record; None is an empty cell.
+    """CSV with a header, every key of any record; what a record lacks, and None, is an empty cell.
 
     Text that a spreadsheet would take for a formula gets a quote before it: names of runs come from anywhere.
     """
@@ -40,9 +52,10 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     import io
 
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
+    keys = dict.fromkeys(_cell(key) for row in rows for key in row)
+    writer = csv.DictWriter(out, list(keys), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    writer.writerows({_cell(key): _cell(value) for key, value in row.items()} for row in rows)
     return out.getvalue()
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genlab.config.overrides import flatten
+from genlab.config.overrides import flatten, leaves
 from genlab.errors import ConfigError, GenlabError
 from genlab.runs import run_folder
 from genlab.runs.provenance import config_hash
+from genlab.utils.formatting import value_text
 
 MOST_GROUPS = 26
 FIRST = ("name", "dataset.name")  # keys that name a group before any other does
@@ -104,16 +105,8 @@ def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys and values, without the seed and without mappings that hold others."""
-    flat = flatten(_without_seed(config))
-    return {key: value for key, value in flat.items() if not isinstance(value, Mapping) or not value}
-
-
-def text(value: Any) -> str:
-    """A value of the configuration as it is written on the command line."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    return str(value)
+    """Dotted keys and values, without the seed."""
+    return leaves(_without_seed(config))
 
 
 def _labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -123,14 +116,14 @@ def _labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     words: list[list[str]] = [[] for _ in configs]
     for key in sorted(varying, key=lambda key: _rank(key, configs)):
         start = "" if key in FIRST else f"{key}="
-        shown = [f"{start}{text(config[key])}" if key in config else "" for config in configs]
+        shown = [f"{start}{value_text(config[key])}" if key in config else "" for config in configs]
         added = [[*each, word] for each, word in zip(words, shown, strict=True)]
         if len(set(map(tuple, added))) > len(set(map(tuple, words))):
             words = added
         if len(set(map(tuple, words))) == len(configs):
             break
     return [
-        ", ".join(filter(None, each)) or text(config.get("name", MISSING))
+        ", ".join(filter(None, each)) or value_text(config.get("name", MISSING))
         for each, config in zip(words, configs, strict=True)
     ]
 
@@ -148,7 +141,7 @@ def differences(groups: Sequence[Group]) -> dict[str, list[str]]:
     """What differs between groups, with each group's value: keys of the configuration, then versions, code and
     machines in parentheses."""
     configs = [_leaves(group.config) for group in groups]
-    found = {key: [text(config.get(key, MISSING)) for config in configs]
+    found = {key: [value_text(config.get(key, MISSING)) for config in configs]
              for key in dict.fromkeys(itertools.chain(*configs))}  # fmt: skip
     found |= {f"({key})": [_environment(group, key) for group in groups] for key in ENVIRONMENT}
     return {key: values for key, values in found.items() if len(set(values)) > 1}
