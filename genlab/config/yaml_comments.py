@@ -9,7 +9,7 @@ from typing import Any
 
 from genlab.config.yaml_file import parse_config
 
-MODEL_CHOICES = ("optimizer", "schedule", "trainer")  # the groups of which a model's file may name an option
+MODEL_CHOICES = ("optimizer", "schedule", "trainer", "evaluator")  # groups of which a model names an option
 KINDS = {  # kind in `genlab list` -> group
     "models": "model",
     "datasets": "dataset",

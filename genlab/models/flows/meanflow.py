@@ -34,7 +34,6 @@ class MeanFlow(GuidedModel):
     """
 
     embedded: ClassVar = Conditions(time=True, times=2, time_scale=1)  # (t, t − r)
-    monitor = "squared_error"
 
     def __init__(
         self,
@@ -47,6 +46,8 @@ class MeanFlow(GuidedModel):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        if self.of_points:
+            self.monitor = "squared_error"  # the loss is weighted by itself
         self.time, self.time_mean, self.time_std = time, time_mean, time_std
         self.interval_fraction, self.adaptive_power = interval_fraction, adaptive_power
         self.training_guidance = training_guidance

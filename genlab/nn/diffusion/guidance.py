@@ -48,6 +48,8 @@ class GuidedModel(Model):
         self.num_classes = needed(num_classes, f"{type(self).__name__} with conditional=true") if conditional else None
         self.inputs = ("image", "label") if conditional else ("image",)
         self.of_points = image_shape[1:] == (1, 1)
+        # of images: the loss falls to a floor while samples still improve
+        self.monitor = "loss" if self.of_points else "quick_fid"
         conditions = dataclasses.replace(self.embedded, num_classes=self.num_classes)
         self.network = NETWORKS.build(network, "model.network", inp=image_shape, out=image_shape, conditions=conditions)
 
