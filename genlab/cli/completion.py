@@ -225,11 +225,11 @@ def _choices(name: str, run: str) -> dict[str, list[str]]:
         return {f"trainer.{key}": _values(f"trainer.{key}") for key in ("steps", "epochs")}
     command = load_command(name)
     found = _fields(getattr(command, "keys", None) or command.Keys) | ({"evaluator": []} if name == "eval" else {})
-    if getattr(command, "options_of", ""):
+    if method := getattr(command, "options_of", ""):
         from genlab.runs import run_folder
 
         with contextlib.suppress(GenlabError):
-            found |= (run_folder.read_record(run_folder.find(run))["model"] or {}).get("sample_options", {})
+            found |= (run_folder.read_record(run_folder.find(run))["model"] or {}).get("options", {}).get(method, {})
     return found
 
 

@@ -26,7 +26,7 @@ EXAMPLES = """\
   genlab info dataset=celeba
   genlab info optimizer=adamw
   genlab info experiment=vae_mnist
-  genlab info last                      the model of a run: its parameters, and what genlab sample takes
+  genlab info last                      the model of a run: its parameters, and what genlab sample and others take
 """
 SHOWN = ("model", "dataset", "optimizer", "schedule", "evaluator", "logger")
 FILES = ("experiment", "sweep", "workload", "trainer", "recipe", "debug")  # their files say it all
@@ -163,16 +163,17 @@ def _model(spec: Mapping[str, Any]) -> None:
 
 
 def _abilities(model: Model) -> None:
-    """The inputs and capabilities of the model, and the options of `sample`."""
-    from genlab.core.model import Samples, capabilities
-    from genlab.core.sampling import sample_options
+    """The inputs and capabilities of the model, and the options of `sample` and other methods."""
+    from genlab.core.model import capabilities
+    from genlab.core.sampling import OPEN_METHODS, method_options
 
     echo(f"reads   {', '.join(model.inputs)}", f"can do  {', '.join(capabilities(model)) or 'nothing yet'}")
-    found = parameters(sample_options(model)) if isinstance(model, Samples) else []
-    if found:
-        echo("")
-        rows = [[f"{each.name}=", each.default, each.allowed, each.meaning] for each in found]
-        show(["genlab sample RUN", "default", "may be", "meaning"], rows)
+    for method in OPEN_METHODS:
+        found = parameters(method_options(model, method))
+        if found:
+            echo("")
+            rows = [[f"{each.name}=", each.default, each.allowed, each.meaning] for each in found]
+            show([f"genlab {method} RUN", "default", "may be", "meaning"], rows)
 
 
 def _built(spec: Mapping[str, Any]) -> tuple[Any, tuple[int, int, int]]:

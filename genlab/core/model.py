@@ -134,6 +134,25 @@ class Reconstructs(Protocol):
 
 
 @runtime_checkable
+class Denoises(Protocol):
+    """A model of clean images that is told how noisy an image is."""
+
+    def denoise(self, image: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+        """The mean of the clean images, and one of them at random, given noisy ones, all (N, C, H, W) in [0, 1].
+
+        `sigma` is the standard deviation of the Gaussian noise, which was added before values were clipped to [0, 1].
+        """
+
+
+@runtime_checkable
+class Inpaints(Protocol):
+    """A model of images that is told which pixels are unknown."""
+
+    def inpaint(self, image: Tensor, unknown: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] with pixels filled in where `unknown`, (N, 1, H, W), is true; others stay."""
+
+
+@runtime_checkable
 class Encodes(Protocol):
     def encode(self, image: Tensor, *conditions: Tensor) -> Tensor:
         """Codes (N, D) of images (N, C, H, W) in [0, 1]. They include the conditions that `decode` needs."""
@@ -253,6 +272,8 @@ CAPABILITIES: list[type] = [
     HasPath,
     HasVelocity,
     Reconstructs,
+    Denoises,
+    Inpaints,
     Encodes,
     Decodes,
     HasPrior,

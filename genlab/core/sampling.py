@@ -1,4 +1,4 @@
-"""Samples of a model: the options of `sample`, what they cost, and sampling in batches."""
+"""What a model samples: the options of its methods, what a sample costs, and sampling in batches."""
 
 from __future__ import annotations
 
@@ -6,17 +6,27 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, create_model
 from torch import Tensor
 
 from genlab.core.model import HasPath, Model, Samples
 from genlab.registry import check_keywords, signature_schema
 
+OPEN_METHODS = ("sample", "denoise", "inpaint")  # whose options are keys of the command of the same name
+
 
 def sample_options(model: Samples) -> type[BaseModel]:
     """The schema of the parameters of `sample` after `n`: the options of `genlab sample RUN key=value`."""
-    function = type(model).path if isinstance(model, HasPath) else type(model).sample
-    return signature_schema(function, tuple(inspect.signature(function).parameters)[:2])
+    return method_options(model, "sample")
+
+
+def method_options(model: object, method: str) -> type[BaseModel]:
+    """The schema of the parameters of a model's method that have a default; empty if the model lacks the method."""
+    function = getattr(type(model), "path" if method == "sample" and isinstance(model, HasPath) else method, None)
+    if function is None:
+        return create_model(method, __config__=ConfigDict(extra="forbid"))
+    parameters = inspect.signature(function).parameters.values()
+    return signature_schema(function, tuple(each.name for each in parameters if each.default is each.empty))
 
 
 def checked_options(model: Samples, given: Mapping[str, Any] | None, key: str) -> dict[str, Any]:

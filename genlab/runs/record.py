@@ -28,7 +28,7 @@ class DataRecord(Part):
 
 
 class ModelRecord(Part):
-    sample_options: dict[str, list[str]] = {}  # what `genlab sample RUN` takes: the few values that each may have
+    options: dict[str, dict[str, list[str]]] = {}  # of `genlab sample RUN` and others: the few values each may have
 
 
 class Best(Part):

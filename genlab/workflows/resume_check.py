@@ -12,8 +12,8 @@ from genlab import registry
 from genlab.checkpoint import manager
 from genlab.config.parameters import parameters
 from genlab.config.trainer_config import TrainerConfig
-from genlab.core.model import Samples, capabilities
-from genlab.core.sampling import sample_options
+from genlab.core.model import capabilities
+from genlab.core.sampling import OPEN_METHODS, method_options
 from genlab.data.dataset import StoredDataset
 from genlab.errors import CheckpointError
 from genlab.runs import provenance, run_folder
@@ -62,16 +62,16 @@ def metadata(config: Mapping[str, Any], data: Data, model: Model, runtime: Runti
             "family": config["model"]["name"],
             "parameters": parameter_counts(model),
             "can": capabilities(model),
-            "sample_options": _sample_options(model),
+            "options": _options(model),
         },
         **provenance.process_info(),
     }
 
 
-def _sample_options(model: Model) -> dict[str, list[str]]:
-    """The options of `genlab sample RUN` for this model, for shell completion, which must not load torch."""
-    found = parameters(sample_options(model)) if isinstance(model, Samples) else []
-    return {each.name: each.choices for each in found}
+def _options(model: Model) -> dict[str, dict[str, list[str]]]:
+    """The options of `genlab sample RUN` and the like for this model, for completion, which must not load torch."""
+    found = {method: parameters(method_options(model, method)) for method in OPEN_METHODS}
+    return {method: {each.name: each.choices for each in options} for method, options in found.items() if options}
 
 
 def refuse_changes(

@@ -60,7 +60,7 @@ def test_runs_and_their_options(tmp_path: Path) -> None:
     run = tmp_path / "outputs" / "vae-digits" / "now"
     run.mkdir(parents=True)
     options = {"steps": [], "solver": ["euler", "heun"]}
-    (run / "run.json").write_text(json.dumps({"status": "done", "model": {"sample_options": options}}))
+    (run / "run.json").write_text(json.dumps({"status": "done", "model": {"options": {"sample": options}}}))
     assert candidates("genlab sample ") == ["last", "outputs/vae-digits/now"]
     assert candidates("genlab resume outputs/v") == ["outputs/vae-digits/now"]
     assert candidates("genlab interpolate last mode=s") == ["mode=slerp"]

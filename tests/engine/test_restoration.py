@@ -15,6 +15,7 @@ from genlab.core.model import Model
 from genlab.core.values import Diagnosis, Image
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.reconstruction.restoration import best_count, projection
+from genlab.evaluation.restoration import Corrupted
 from genlab.models.classical.pca import PCA
 from genlab.nn.augment.corruptions import GRAY
 from genlab.registry import EVALUATORS, discover
@@ -90,8 +91,8 @@ def test_the_best_number_of_components_keeps_the_images_and_not_the_noise() -> N
     pca = PCA((1, 6, 6), 36)
     pca.update(images)
     noisy = images + 0.02 * torch.randn(images.shape, generator=generator)
-    assert best_count(pca, images, noisy, None) == 4
-    assert best_count(pca, images, images, None) >= 4
+    assert best_count(pca, images, Corrupted(noisy)) == 4
+    assert best_count(pca, images, Corrupted(images)) >= 4
     found, _ = measured("denoise", Stub(36), images, amounts=[0.02])
     assert found["components/pca_best/0.02"] == 4
     assert found["psnr/pca_best/0.02"] > found["psnr/pca/0.02"] + 5  # of 36 components 32 hold noise alone
@@ -130,3 +131,50 @@ def test_a_model_of_another_corruption_is_told_which_one_it_needs(
     assert (said is not None) == (wanted is not None)
     if isinstance(said, Diagnosis):
         assert said.sentence.endswith(f"not on {wanted}: use model.corruption.name={wanted}")
+
+
+class Told(Model):
+    """Is told how noisy images are, and which pixels are unknown; `darker` is an option of its own."""
+
+    def denoise(self, image: Tensor, sigma: float, darker: float = 0.0) -> tuple[Tensor, Tensor]:
+        return torch.full_like(image, sigma), torch.full_like(image, 2 * sigma - darker)
+
+    def inpaint(self, image: Tensor, unknown: Tensor, shade: float = 0.5) -> Tensor:
+        return torch.where(unknown, torch.full_like(image, shade), image)
+
+
+def test_a_model_that_is_told_the_noise_is_scored_by_its_mean_and_by_its_sample() -> None:
+    images = torch.full((9, 1, 8, 8), 0.5)
+    found, picture = measured("denoise", Told(), images, amounts=[0.1, 0.3], columns=3, sampling={"darker": 0.05})
+    for sigma in (0.1, 0.3):
+        assert found[f"psnr/restored/{sigma}"] == pytest.approx(-20 * np.log10(0.5 - sigma), abs=1e-3)
+        assert found[f"psnr/sampled/{sigma}"] == pytest.approx(-20 * np.log10(abs(0.45 + 0.1 - 2 * sigma)), abs=1e-3)
+    assert picture.pixels.shape[1] == 2 + 2 * 4 * (8 * 8 + 2)  # clean, noisy, mean and sample, for each of two levels
+
+
+def test_a_model_that_is_told_what_is_unknown_fills_it_in() -> None:
+    images = torch.full((9, 1, 8, 8), 0.5)
+    found, _ = measured("inpaint", Told(), images, boxes=[0.5], sampling={"shade": 0.6})
+    assert found["psnr/restored/0.5"] == pytest.approx(-10 * np.log10(0.1**2 / 4), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "said"),
+    [
+        ("denoise", {"corruption": "salt_pepper"}, "removes only Gaussian noise; .*corruption=salt_pepper; use"),
+        ("denoise", {"sampling": {"shade": 0.5}}, "unknown key 'evaluator.sampling.shade'"),
+        ("inpaint", {"sampling": {"darker": 0.5}}, "unknown key 'evaluator.sampling.darker'"),
+    ],
+)
+def test_what_a_model_cannot_be_told_is_refused_before_training(name: str, keys: dict[str, Any], said: str) -> None:
+    discover()
+    evaluator = EVALUATORS.build({"name": name, **keys})
+    assert evaluator.applies(Told())
+    with pytest.raises(ConfigError, match=said):
+        evaluator.check(Told(), split(torch.rand(4, 1, 8, 8)))
+
+
+def test_a_model_that_reconstructs_has_no_options() -> None:
+    discover()
+    with pytest.raises(ConfigError, match="unknown key 'evaluator\\.sampling\\.steps'"):
+        EVALUATORS.build({"name": "denoise", "sampling": {"steps": 5}}).check(Stub(4), split(torch.rand(4, 1, 8, 8)))

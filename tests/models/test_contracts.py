@@ -14,9 +14,11 @@ from genlab.core import rng
 from genlab.core.model import (
     CAPABILITIES,
     Decodes,
+    Denoises,
     Encodes,
     HasFilters,
     HasPrior,
+    Inpaints,
     Model,
     Reconstructs,
     Samples,
@@ -145,6 +147,24 @@ def test_capabilities_give_what_they_say(small: Build, shape: Shape) -> None:
         assert picture.dtype == torch.float32
         assert picture.min() >= 0
         assert picture.max() <= 1
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_restored_images_are_images(small: Build, shape: Shape) -> None:
+    model, image = built(small, shape).eval(), torch.rand(N, *shape)
+    unknown, restored = image[:, :1] > 0.5, list[Tensor]()
+    with torch.no_grad():
+        if isinstance(model, Denoises):
+            restored += model.denoise(image, 0.2)
+        if isinstance(model, Inpaints):
+            restored.append(model.inpaint(image, unknown))
+            assert torch.equal(restored[-1].masked_fill(unknown, 0), image.masked_fill(unknown, 0))
+    if not restored:
+        pytest.skip("restores by reconstruction alone, if at all")
+    for picture in restored:
+        assert picture.shape == image.shape
+        assert picture.dtype == torch.float32
+        assert 0 <= picture.min() <= picture.max() <= 1
 
 
 def test_the_noise_seed_decides_everything(small: Build) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # the command that shows a capability, suggested where a model lacks another
 SHOWN_BY = {
     "Samples": "sample", "Reconstructs": "reconstruct", "Decodes": "interpolate", "Encodes": "encode",
-    "Translates": "translate",
+    "Translates": "translate", "Denoises": "denoise", "Inpaints": "inpaint",
 }  # fmt: skip
 
 # keys that several commands take
@@ -65,8 +65,9 @@ class ImageCommand:
     """`genlab NAME RUN key=value ...`: `make(loaded, keys, **options)` returns what writes the file.
 
     `keys` is a frozen dataclass with `out` and, if random numbers are drawn, `seed`. `options` are the keyword
-    parameters of the model's `options_of` ("sample"), which follow them on the command line. `file_name` is the first
-    word of the file's name and the keys that follow it always; keys that are not at their default follow too.
+    parameters of the model's method `options_of` ("sample"), if it has one, which follow them on the command line.
+    `file_name` is the first word of the file's name and the keys that follow it always; keys that are not at their
+    default follow too.
     """
 
     name: str
@@ -75,7 +76,7 @@ class ImageCommand:
     keys: Callable[..., Any]
     make: Callable[..., Save]
     file_name: str
-    needs: tuple[str, ...] = ()  # capabilities of the model
+    needs: tuple[str, ...] = ()  # capabilities of the model; "A or B": one of them
     options_of: str = ""  # the model's method whose options are additional keys
     prepare: Callable[[LoadedRun, Any], LoadedRun] | None = None  # may replace the model, as the keys say
     suffixes: tuple[str, ...] = (".png",)
@@ -113,9 +114,9 @@ class ImageCommand:
         """The options for the model's method; ConfigError for a key that neither it nor the command takes."""
         from pydantic import create_model
 
-        from genlab.core.sampling import sample_options
+        from genlab.core.sampling import method_options
 
-        options = sample_options(loaded.model)  # type: ignore[arg-type]
+        options = method_options(loaded.model, self.options_of)
         both = create_model("keys", __base__=(own, options))
         values = keywords(both, arguments, f"genlab {self.name} of model '{loaded.config['name']}'")
         return {key: value for key, value in values.items() if key in options.model_fields}
@@ -140,11 +141,11 @@ def open_run(options: argparse.Namespace) -> LoadedRun:
 
 
 def require(loaded: LoadedRun, *needs: str) -> None:
-    """ConfigError if the model lacks one of the capabilities; it says what the model can do instead."""
+    """ConfigError if the model lacks one of the capabilities, "A or B"; it says what the model can do instead."""
     from genlab.core.model import capabilities
 
     able = capabilities(loaded.model)
-    missing = [name for name in needs if name not in able]
+    missing = [need for need in needs if not {*need.split(" or ")} & {*able}]
     if missing:
         commands = [f"genlab {SHOWN_BY[name]}" for name in able if name in SHOWN_BY]
         raise ConfigError(
@@ -152,7 +153,8 @@ def require(loaded: LoadedRun, *needs: str) -> None:
             f"run {loaded.path}",
             f"try {' or '.join(commands)}" if commands else f"it can do: {', '.join(able) or 'nothing to be seen'}",
         )
-    if loaded.record["data"]["shape"][1:] == [1, 1] and set(needs) & {"Samples", "Reconstructs", "Decodes"}:
+    of_images = {"Samples", "Reconstructs", "Decodes"}
+    if loaded.record["data"]["shape"][1:] == [1, 1] and {*" or ".join(needs).split(" or ")} & of_images:
         raise ConfigError(
             f"{loaded.record['data']['name']} holds points, not images",
             f"run {loaded.path}",

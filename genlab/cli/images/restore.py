@@ -1,8 +1,8 @@
-"""genlab reconstruct, denoise and inpaint: images, or corrupted images, above a trained model's reconstructions."""
+"""genlab reconstruct, denoise and inpaint: images, or corrupted images, above what a trained model makes of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,12 +20,13 @@ from genlab.cli.images.image_command import (
     rows_above,
 )
 from genlab.errors import ConfigError
-from genlab.registry import CORRUPTIONS, Count, Fraction, NonNegativeFloat
+from genlab.registry import Count, Fraction, NonNegativeFloat
 from genlab.utils.terminal import say
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from genlab.evaluation.restoration import Corrupt
     from genlab.workflows.build import LoadedRun
 
 RECONSTRUCT = """\
@@ -36,13 +37,16 @@ DENOISE = """\
   genlab denoise last
   genlab denoise last sigma=0.5 n=32
   genlab denoise last image=scan.png out=clean.png
+  genlab denoise last image=scan.png noise=0.2      of a diffusion or flow model, which must know how noisy it is
 """
 INPAINT = """\
   genlab inpaint last
   genlab inpaint last box=0.25 n=32 seed=1
   genlab inpaint last image=face.png out=filled.png
+  genlab inpaint last steps=50 repeats=10           of a diffusion or flow model
 """
 SIGMA = "of the Gaussian noise that is added; null: 0.3, or 0 with image=, which is taken to be noisy"
+NOISE = "σ of the Gaussian noise that the images of image= have"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class RestoreKeys(Keys):
 @dataclass(frozen=True)
 class DenoiseKeys(RestoreKeys):
     sigma: Annotated[NonNegativeFloat | None, Field(description=SIGMA)] = None
+    noise: Annotated[NonNegativeFloat, Field(description=NOISE)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,52 +86,54 @@ def reconstruct(loaded: LoadedRun, keys: Keys) -> Save:
     return rows_above(columns[0], made, columns=keys.columns)
 
 
-def denoise(loaded: LoadedRun, keys: DenoiseKeys) -> Save:
-    """Rows of images, above them with noise, if any is added, above denoised."""
+def denoise(loaded: LoadedRun, keys: DenoiseKeys, **options: Any) -> Save:
+    """Rows of images, above them with noise, if any is added, above denoised.
+
+    A model that is told the noise gives the mean of clean images, and below it one of them at random.
+    """
+    from genlab.core.model import Denoises
+    from genlab.evaluation.restoration import Corrupted, with_noise
+
     sigma = keys.sigma if keys.sigma is not None else 0.0 if keys.image else 0.3
-    corrupt = CORRUPTIONS.build({"name": "gaussian", "amount": sigma}, "genlab denoise")
-    save = _restored(loaded, keys, "gaussian", lambda image: (corrupt(image), None))
+    if keys.noise and not keys.image:
+        raise ConfigError("images of the data set have no noise", "key noise", "use sigma=..., which adds noise")
+    total = (sigma**2 + keys.noise**2) ** 0.5
+    if keys.image and not total and isinstance(loaded.model, Denoises):
+        raise ConfigError("the model must know how noisy the image is", "key noise", "add noise=0.2 or another σ")
+    corrupt = with_noise("gaussian", sigma, "genlab denoise")
+    save = _restored(loaded, keys, "gaussian", lambda image: Corrupted(corrupt(image).image, sigma=total), options)
     if keys.image and keys.sigma is None:
         say(f"no noise is added: {keys.image} is taken to be noisy already; sigma=0.3 adds noise")
     return save
 
 
-def inpaint(loaded: LoadedRun, keys: InpaintKeys) -> Save:
+def inpaint(loaded: LoadedRun, keys: InpaintKeys, **options: Any) -> Save:
     """Rows of images, above them with a square missing, above filled: known pixels stay."""
-    from genlab.nn.augment.corruptions import GRAY, box_mask
+    from genlab.evaluation.restoration import with_box
 
-    def corrupt(image: Tensor) -> tuple[Tensor, Tensor]:
-        unknown = box_mask(image, keys.box)
-        return image.masked_fill(unknown, GRAY), unknown
-
-    return _restored(loaded, keys, "box", corrupt)
+    return _restored(loaded, keys, "box", with_box(keys.box), options)
 
 
-def _restored(
-    loaded: LoadedRun, keys: RestoreKeys, name: str, corrupt: Callable[[Tensor], tuple[Tensor, Tensor | None]]
-) -> Save:
-    """`corrupt` gives the corrupted images and a mask of the pixels to be replaced, or None for all of them.
-
-    Where nothing was corrupted there is no row of corrupted images. `name` is what `model.corruption` calls it: a
-    model that was trained on another one gets a notice.
+def _restored(loaded: LoadedRun, keys: RestoreKeys, name: str, corrupt: Corrupt, options: Mapping[str, Any]) -> Save:
+    """Where nothing was corrupted there is no row of corrupted images. `name` is what `model.corruption` calls the
+    corruption: a model that was trained on another one gets a notice. `options` are those of the model's own method.
     """
     import torch
 
+    from genlab.evaluation.restoration import restore
     from genlab.nn.augment.corruptions import untrained_corruption
 
     advice = untrained_corruption(loaded.model, name)
     if advice:
         say(f"warning: {advice}")
-    model: Any = loaded.model
     columns = _chosen(loaded, keys)
     found = []
     for image, *conditions in zip(*(column.split(keys.columns) for column in columns), strict=True):
-        corrupted, unknown = corrupt(image)
-        made = model.reconstruct(corrupted, *conditions)
-        found.append((image, corrupted, made if unknown is None else made.where(unknown, corrupted)))
-    clean, given, restored = (torch.cat(stack) for stack in zip(*found, strict=True))
-    rows = (clean, restored) if torch.equal(clean, given) else (clean, given, restored)
-    return rows_above(*rows, columns=keys.columns)
+        given = corrupt(image)
+        found.append((image, given.image, *restore(loaded.model, given, conditions, options).values()))
+    clean, corrupted, *restored = (torch.cat(stack) for stack in zip(*found, strict=True))
+    shown = [] if torch.equal(clean, corrupted) else [corrupted]
+    return rows_above(clean, *shown, *restored, columns=keys.columns)
 
 
 def _chosen(loaded: LoadedRun, keys: RestoreKeys) -> tuple[Tensor, ...]:
@@ -148,9 +155,9 @@ RECONSTRUCT_COMMAND = ImageCommand(
 )  # fmt: skip
 DENOISE_COMMAND = ImageCommand(
     "denoise", "Rows of images, above them with noise, above denoised.", DENOISE, DenoiseKeys, denoise,
-    "denoised sigma", needs=("Reconstructs",),
+    "denoised sigma", needs=("Reconstructs or Denoises",), options_of="denoise",
 )  # fmt: skip
 INPAINT_COMMAND = ImageCommand(
     "inpaint", "Rows of images, above them with a square missing, above filled.", INPAINT, InpaintKeys, inpaint,
-    "inpainted box", needs=("Reconstructs",),
+    "inpainted box", needs=("Reconstructs or Inpaints",), options_of="inpaint",
 )  # fmt: skip

@@ -7,6 +7,7 @@ Distillation for Fast Sampling of Diffusion Models, ICLR 2022 (arXiv:2202.00512)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -102,6 +103,16 @@ class DDPM(GuidedModel):
         if not self.of_points:
             x0 = x0.clamp(-1, 1)
         return x0, (x - signal * x0) / noise
+
+    def posterior_mean(self, x: Tensor, sigma: float, labels: Tensor | None, guidance: float = 1.0) -> Tensor:
+        """The prediction of x₀ at the time whose noise level √(1 − ᾱ_t) / √ᾱ_t is nearest to σ."""
+
+        def distance(t: int) -> float:
+            return abs(math.log((1 / self.alpha_bar[t] - 1) ** 0.5 / sigma))
+
+        t = min(range(1, self.timesteps + 1), key=distance)
+        x0, _ = self.denoised(x / (1 + sigma**2) ** 0.5, t, labels, guidance)
+        return x0
 
 
 def ddim_step(x0: Tensor, epsilon: Tensor, now: float, then: float, eta: float) -> Tensor:

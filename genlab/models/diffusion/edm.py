@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genlab.core import rng
 from genlab.nn.diffusion.guidance import Guidance, GuidedModel, Steps, per_example
+from genlab.nn.diffusion.schedules import noise_levels
 from genlab.nn.layers.conditions import Conditions
 from genlab.registry import MODELS, ClassLabel, NonNegativeFloat, PositiveFloat
 
@@ -63,6 +64,9 @@ class EDM(GuidedModel):
         network = self.guided(per_example(c_in, x) * x, c_noise, labels, guidance)
         return per_example(c_skip, x) * x + per_example(c_out, x) * network
 
+    def posterior_mean(self, x: Tensor, sigma: float, labels: Tensor | None, guidance: float = 1.0) -> Tensor:
+        return self.denoised(x, x.new_full((len(x),), sigma), labels, guidance)
+
     def preconditioning(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """c_skip, c_out, c_in and c_noise of noise levels σ (table 1)."""
         total = sigma**2 + self.sigma_data**2
@@ -78,13 +82,13 @@ class EDM(GuidedModel):
         label: ClassLabel = None,
     ) -> Iterator[Tensor]:
         """The states of n samples from noise of σ = `sigma_max` to data: `steps` + 1 tensors (algorithm 2)."""
-        levels = self.levels(steps)
+        levels = noise_levels(self.sigma_max, self.sigma_min, steps, self.rho)
         x = levels[0] * self.normal(n, *self.image_shape)
         labels = self.labels(n, label, guidance, like=x)
 
         def slope(x: Tensor, sigma: float) -> Tensor:
             """dx/dσ (equation 3 with σ(t) = t)."""
-            return (x - self.denoised(x, x.new_full((n,), sigma), labels, guidance)) / sigma
+            return (x - self.posterior_mean(x, sigma, labels, guidance)) / sigma
 
         yield x
         for sigma, after in pairwise(levels):
@@ -96,8 +100,3 @@ class EDM(GuidedModel):
                 d = (d + slope(x + step * d, after)) / 2
             x = x + step * d
             yield x
-
-    def levels(self, steps: int) -> list[float]:
-        """Noise levels σ₀ = sigma_max > ... > σ_{N-1} = sigma_min > σ_N = 0 of N steps (equation 5)."""
-        largest, smallest = self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)
-        return [(largest + i / max(1, steps - 1) * (smallest - largest)) ** self.rho for i in range(steps)] + [0.0]

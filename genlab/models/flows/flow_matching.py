@@ -82,6 +82,11 @@ class FlowMatching(GuidedModel):
         """v(x, t) of states of class `label`, or of all classes in turn."""
         return self.guided(x, t, self.labels(len(x), label, guidance, like=x), guidance)
 
+    def posterior_mean(self, x: Tensor, sigma: float, labels: Tensor | None, guidance: float = 1.0) -> Tensor:
+        """x_t + (1 − t) v(x_t, t) where the path has the noise level (1 − t) / t = σ: x_t = t x."""
+        t = 1 / (1 + sigma)
+        return t * x + (1 - t) * self.guided(t * x, t, labels, guidance)
+
     def observe(self, image: Tensor) -> Tensor:
         """Images with uniform noise as wide as one of 256 levels; points unchanged."""
         return image if self.of_points else dequantize(image)

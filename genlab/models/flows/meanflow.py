@@ -122,6 +122,12 @@ class MeanFlow(GuidedModel):
             z = z - (t - r) * self.average(z, z.new_full((n,), r), z.new_full((n,), t), labels, guidance)
             yield z
 
+    def posterior_mean(self, x: Tensor, sigma: float, labels: Tensor | None, guidance: float = 1.0) -> Tensor:
+        """z_t − t u(z_t, t, t) where the path has the noise level t / (1 − t) = σ: z_t = (1 − t) x."""
+        t = sigma / (1 + sigma)
+        z, times = (1 - t) * x, x.new_full((len(x),), t)
+        return z - t * self.average(z, times, times, labels, guidance)
+
 
 def intervals(n: int, fraction: float) -> int:
     """How many of n examples have an interval: a fraction, rounded to thousandths, of n, rounded down."""

@@ -10,19 +10,27 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from genlab.core import rng
 from genlab.core.model import Model, Shape
 from genlab.errors import ConfigError
+from genlab.nn.diffusion import restoration
+from genlab.nn.diffusion.restoration import LARGEST, SMALLEST
+from genlab.nn.diffusion.schedules import noise_levels
 from genlab.nn.diffusion.solvers import last
 from genlab.nn.layers.conditions import Conditions
 from genlab.nn.layers.labels import in_turn, needed
-from genlab.registry import NETWORKS, ConditionedNetworkSpec, Fraction, NonNegativeFloat, PositiveInt
+from genlab.registry import NETWORKS, ConditionedNetworkSpec, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 Steps = Annotated[PositiveInt, Field(description="from noise to data; some solvers call the network twice in each")]
 Guidance = Annotated[NonNegativeFloat, Field(description="weight of the class: 0 ignores it, above 1 exaggerates it")]
+RestorationSteps = Annotated[PositiveInt, Field(description="noise levels of a restoration")]
+Jump = Annotated[PositiveInt, Field(description="levels of inpainting that are repeated together")]
+Repeats = Annotated[PositiveInt, Field(description="how often; each is as many calls of the network again")]
+KnownClass = Annotated[NonNegativeInt | None, Field(description="the class of all images; null: not known")]
 
 
 class GuidedModel(Model):
@@ -60,6 +68,54 @@ class GuidedModel(Model):
     def sample(self, n: int, **options: Any) -> Tensor:
         """n samples, the ends of their `path`: images in [0, 1], or points; of one class, or of all in turn."""
         return self.to_image(last(self.path(n, **options)))
+
+    def posterior_mean(self, x: Tensor, sigma: float, labels: Tensor | None, guidance: float = 1.0) -> Tensor:
+        """E[data | x] of x = data + σ · noise, (N, ...) in the range of `from_image`."""
+        raise NotImplementedError
+
+    def denoise(
+        self,
+        image: Tensor,
+        sigma: float,
+        steps: RestorationSteps = 20,
+        guidance: Guidance = 1.0,
+        label: KnownClass = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The mean of clean images, and one of them at random, given noisy ones of the deviation `sigma`."""
+        if not sigma:
+            return image, image
+        mean, scale = self.of_class(label, guidance, image), 1 if self.of_points else 2
+        levels = noise_levels(scale * sigma, min(scale * sigma, SMALLEST), steps)
+        x = self.from_image(image)
+        found = restoration.denoise(mean, x if self.of_points else restoration.unclipped(x, levels[0]), levels)
+        return self.to_image(found[0]), self.to_image(found[1])
+
+    def inpaint(
+        self,
+        image: Tensor,
+        unknown: Tensor,
+        steps: RestorationSteps = 20,
+        jump: Jump = 5,
+        repeats: Repeats = 5,
+        guidance: Guidance = 1.0,
+        label: KnownClass = None,
+    ) -> Tensor:
+        """`image` with the pixels where `unknown` is true filled in, at random given the others."""
+        mean = self.of_class(label, guidance, image)
+        levels = noise_levels(LARGEST, SMALLEST, steps)
+        found = restoration.inpaint(mean, self.from_image(image), unknown, levels, jump, repeats)
+        return torch.where(unknown, self.to_image(found), image)
+
+    def of_class(self, label: int | None, guidance: float, like: Tensor) -> restoration.PosteriorMean:
+        """`posterior_mean` of data of one class, or without a class. ConfigError where that was not trained."""
+        labels = None
+        if label is not None:
+            labels = self.labels(len(like), label, guidance, like)
+        elif guidance != 1:
+            raise ConfigError("guidance needs a class", "key guidance", "add a label, or leave it out")
+        else:
+            self.check_without_class("restoration without a label")
+        return lambda x, sigma: self.posterior_mean(x, sigma, labels, guidance)
 
     def from_image(self, image: Tensor) -> Tensor:
         """Images from [0, 1] to [-1, 1]."""

@@ -1,4 +1,4 @@
-"""Noise schedules of diffusion in discrete steps: how much of the data is left after each."""
+"""Noise schedules: how much of the data is left after each step of diffusion, and the noise levels of samplers."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def alpha_bars(schedule: NoiseSchedule, timesteps: int) -> list[float]:
             beta = 1 - _cosine(t / timesteps) / _cosine((t - 1) / timesteps)
         found.append(found[-1] * (1 - min(beta, LARGEST)))
     return found
+
+
+def noise_levels(largest: float, smallest: float, steps: int, rho: float = 7.0) -> list[float]:
+    """Noise levels σ₀ = `largest` > ... > σ_{N-1} = `smallest` > σ_N = 0 of N steps, equally spaced in σ^(1/ρ).
+
+    Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, NeurIPS 2022 (arXiv:2206.00364),
+    equation 5.
+    """
+    start, end = largest ** (1 / rho), smallest ** (1 / rho)
+    return [(start + i / max(1, steps - 1) * (end - start)) ** rho for i in range(steps)] + [0.0]
 
 
 def _cosine(t: float) -> float:

@@ -9,6 +9,7 @@ import torch
 
 from genlab.core import rng
 from genlab.models.diffusion.edm import EDM
+from genlab.nn.diffusion.schedules import noise_levels
 from tests.support.fields import POINT, known
 
 SIGMA = torch.tensor([0.002, 0.1, 0.5, 2.0, 80.0])
@@ -31,14 +32,14 @@ def test_preconditioning_gives_unit_variances_and_amplifies_errors_least() -> No
 
 
 def test_noise_levels_follow_rho() -> None:
-    levels = known(EDM).levels(18)
+    levels = noise_levels(80.0, 0.002, 18)
     assert len(levels) == 19
     assert levels[0] == pytest.approx(80)
     assert levels[17] == pytest.approx(0.002)
     assert levels[18] == 0
     roots = torch.tensor(levels[:18]) ** (1 / 7)
     assert torch.allclose(roots.diff(), roots.diff().mean().expand(17), atol=1e-5)  # equal steps of σ^(1/ρ)
-    assert known(EDM).levels(1) == [pytest.approx(80), 0]
+    assert noise_levels(80.0, 0.002, 1) == [pytest.approx(80), 0]
 
 
 @pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2)])

@@ -1,0 +1,55 @@
+"""genlab denoise and inpaint with a model that restores by sampling."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genlab.cli import main
+from tests.support.commands import Refused, said
+
+RUN = [
+    "model=flow_matching", "model.network={name: film_mlp, width: 8, layers: 1}", "dataset=digits", "trainer.steps=2",
+    "evaluator=none", "logger=quiet", "hydra.run.dir=outputs/flow",
+]  # fmt: skip
+
+
+def cells(path: str) -> tuple[int, int]:
+    """Rows and columns of a grid of digits."""
+    width, height = Image.open(path.strip()).size
+    return (height - 2) // 66, (width - 2) // 66  # enlarged to 64 pixels
+
+
+def test_a_flow_denoises_and_inpaints(capsys: pytest.CaptureFixture[str], refused: Refused) -> None:
+    said(capsys, "train", *RUN)
+    assert cells(said(capsys, "denoise", "flow", "n=6", "columns=3", "steps=2")) == (8, 3)  # mean, and below it sample
+    assert cells(said(capsys, "inpaint", "flow", "n=6", "columns=3", "steps=2", "repeats=1")) == (6, 3)
+    few, more = (said(capsys, "inpaint", "flow", "n=2", f"steps={steps}").strip() for steps in (2, 3))
+    assert Path(few).read_bytes() != Path(more).read_bytes()
+
+    options = json.loads(Path("outputs/flow/run.json").read_text())["model"]["options"]
+    assert [*options["denoise"]] == ["steps", "guidance", "label"]  # for completion
+    assert [*options["inpaint"]] == ["steps", "jump", "repeats", "guidance", "label"]
+    assert "genlab inpaint RUN" in said(capsys, "info", "flow")
+    assert "did you mean 'repeats'?" in refused("inpaint", "flow", "repeat=2")
+    assert "without classes; keys label and guidance" in refused("denoise", "flow", "label=1")
+    salt = "evaluator.denoise.corruption=salt_pepper"
+    assert f"removes only Gaussian noise; {salt}; use" in refused("eval", "flow", "evaluator=denoise", salt)
+    assert "lacks Reconstructs; " in refused("reconstruct", "flow")
+
+
+def test_a_flow_must_know_how_noisy_an_image_of_ones_own_is(
+    capsys: pytest.CaptureFixture[str], refused: Refused
+) -> None:
+    said(capsys, "train", *RUN)
+    Image.fromarray(np.full((8, 8), 128, np.uint8)).save("mine.png")
+    assert "must know how noisy the image is; key noise; add noise=0.2" in refused("denoise", "flow", "image=mine.png")
+    assert "no noise; key noise; use sigma" in refused("denoise", "flow", "noise=0.1")
+    assert main.main(["denoise", "flow", "image=mine.png", "noise=0.1", "steps=2"]) == 0
+    out, err = capsys.readouterr()
+    assert "no noise is added" in err
+    assert cells(out) == (3, 1)  # as given, mean, sample
