@@ -35,7 +35,10 @@ def rehearse(job: Job) -> Report:
     held: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
-        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        try:
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        except RuntimeError:  # inside a forward derivative (torch.func) a tensor wraps another and has no storage
+            held[-id(tensor)] = tensor.nbytes
         return tensor
 
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}

@@ -21,6 +21,15 @@ def test_dry_run_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_counts_what_a_forward_derivative_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    network = "model.network={name: film_mlp, width: 16, layers: 1}"
+    found = {}
+    for model in ("flow_matching", "meanflow"):  # the second was a bug in genlab: its tensors had no storage
+        table = said(capsys, "train", "dry_run=true", f"model={model}", network, "dataset=ring")
+        [found[model]] = [line.split()[-2] for line in table.splitlines() if line.startswith("activations")]
+    assert float(found["meanflow"]) > float(found["flow_matching"]) > 0
+
+
 @pytest.mark.parametrize(
     ("choice", "texts"),
     [
