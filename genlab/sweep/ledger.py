@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,15 @@ class Ledger:
                  entry.get("metric", "-"), str(self.folder / str(index))]
                 for index, entry in enumerate(self.entries)]  # fmt: skip
         show(["job", "overrides", "status", "code", "metric", "folder"], rows)
+
+
+def final_metric(record: Mapping[str, Any]) -> tuple[str, float] | None:
+    """The final value of the monitored metric, else of the model's loss, else of the first validation metric."""
+    metrics = {key: value for key, value in (record.get("metrics") or {}).items() if isinstance(value, int | float)}
+    best = (record.get("best") or {}).get("metric")
+    ranked = [best, "valid/loss", *(key for key in metrics if key.startswith("valid/"))]
+    name = next((key for key in ranked if key in metrics), None)
+    return (name, metrics[name]) if name else None
 
 
 def _claim(planned: Plan) -> tuple[Path, Lock]:

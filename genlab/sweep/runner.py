@@ -1,6 +1,7 @@
 """genlab train -m: one process per run, so that a crash affects one run only.
 
     <sweep>/sweep.json     the jobs, their states and final metrics: replaced atomically after every change
+    <sweep>/sweep.csv      a row for each job, with its values and last metrics: written at the end
     <sweep>/0/ <sweep>/1/  the runs      <sweep>/0.log  the output of a run
 
 The same command with the same hydra.sweep.dir runs the jobs that are not finished; a stopped job resumes from its
@@ -23,7 +24,7 @@ from genlab.errors import CheckpointError, ConfigError, ResourceError, SweepErro
 from genlab.runs.lock import is_held
 from genlab.sweep import fork_server
 from genlab.sweep.jobs import Child, Start, exit_code, fork, spawn, stop, wait
-from genlab.sweep.ledger import LOCK, Ledger
+from genlab.sweep.ledger import LOCK, Ledger, final_metric
 from genlab.sweep.plan import Job, Plan
 from genlab.sweep.watch import Watch
 from genlab.utils.terminal import echo, say
@@ -40,10 +41,15 @@ def sweep(planned: Plan, parallel: int, show_only: bool = False) -> int:
         return 0
     ledger = Ledger.open(planned)
     try:
-        _run_all(planned.jobs, ledger, parallel)
+        try:
+            _run_all(planned.jobs, ledger, parallel)
+        finally:
+            gc.unfreeze()
+            ledger.table()
+        from genlab.sweep.summary import summarize  # what it imports, no job needs
+
+        summarize(ledger.folder, ledger.entries)
     finally:
-        gc.unfreeze()
-        ledger.table()
         ledger.lock.release()
     failed = [str(index) for index, entry in enumerate(ledger.entries) if entry["status"] != "done"]
     if failed:
@@ -154,12 +160,9 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _metric(record: dict[str, Any]) -> str:
-    """The final value of the monitored metric, else of the model's loss, else of the first validation metric."""
-    metrics = {key: value for key, value in (record.get("metrics") or {}).items() if isinstance(value, int | float)}
-    best = (record.get("best") or {}).get("metric")
-    ranked = [best, "valid/loss", *(key for key in metrics if key.startswith("valid/"))]
-    name = next((key for key in ranked if key in metrics), None)
-    return f"{name} {metrics[name]:.5g}" if name else "-"
+    """The final metric of a run for the ledger."""
+    found = final_metric(record)
+    return f"{found[0]} {found[1]:.5g}" if found else "-"
 
 
 def _last_line(path: Path) -> str:

@@ -50,11 +50,11 @@ class Group:
         return [run.seed for run in self.runs]
 
 
-def grouped(records: Iterable[Mapping[str, Any]]) -> tuple[list[Group], list[str]]:
+def grouped(records: Iterable[Mapping[str, Any]], most: int | None = MOST_GROUPS) -> tuple[list[Group], list[str]]:
     """Groups in the order in which they are first met, and why runs were left out.
 
     `records` as of `genlab.runs.selection.select`. ConfigError if no run can be used, or if there are more than
-    MOST_GROUPS groups.
+    `most` groups.
     """
     left_out: list[str] = []
     by_config: dict[str, list[Run]] = {}
@@ -62,14 +62,19 @@ def grouped(records: Iterable[Mapping[str, Any]]) -> tuple[list[Group], list[str
         by_config.setdefault(config_hash(_without_seed(run.config)), []).append(run)
     if not by_config:
         raise ConfigError("no run can be compared", "; ".join(left_out[:3]), "name runs that are done")
-    if len(by_config) > MOST_GROUPS:
+    if most is not None and len(by_config) > most:
         raise ConfigError(
-            f"{len(by_config)} configurations are too many", f"at most {MOST_GROUPS} are compared", "name fewer runs"
+            f"{len(by_config)} configurations are too many", f"at most {most} are compared", "name fewer runs"
         )
     distinct = [_one_per_seed(runs, left_out) for runs in by_config.values()]
     labels = _labels([_leaves(runs[0].config) for runs in distinct])
-    letters = string.ascii_uppercase
-    return [Group(*each) for each in zip(letters, labels, distinct, strict=False)], left_out
+    return [Group(*each) for each in zip(_letters(), labels, distinct, strict=False)], left_out
+
+
+def _letters() -> Iterator[str]:
+    """A, B, ..., Z, AA, AB, ..."""
+    for length in itertools.count(1):
+        yield from map("".join, itertools.product(string.ascii_uppercase, repeat=length))
 
 
 def _usable(records: Iterable[Mapping[str, Any]], left_out: list[str]) -> Iterator[Run]:

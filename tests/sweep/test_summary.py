@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from genlab.sweep.summary import summarize
+from tests.support.written_runs import write_run
+
+
+def entries(*overrides: str, status: str = "done") -> list[dict[str, object]]:
+    return [{"overrides": words.split(), "status": status, "code": 0} for words in overrides]
+
+
+def a_sweep(losses: dict[str, tuple[float, ...]], **model: object) -> list[dict[str, object]]:
+    """Runs below `s`: by the value of model.d, the losses of the seeds 0, 1, ..."""
+    found, number = [], 0
+    for width, values in losses.items():
+        for seed, loss in enumerate(values):
+            best = {"metric": "valid/loss", "value": loss, "step": 100}
+            config = {"model": {"name": "vae", "d": int(width), **model}}
+            write_run(f"s/{number}", seed, {"valid/loss": loss}, config=config, best=best)
+            found += entries(f"model.d={width} seed={seed}")
+            number += 1
+    return found
+
+
+def test_a_sweep_ends_with_means_the_best_and_a_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = a_sweep({"2": (3.0, 5.0), "8": (2.0, 3.0)})
+    jobs += entries("model.d=9 seed=0", status="failed")  # it has no folder
+    summarize(Path("s"), jobs)
+    out = capsys.readouterr().out
+    assert "model.d=2      2      valid/loss  4 ± 1.4" in out
+    assert "model.d=8      2      valid/loss  2.5 ± 0.71" in out
+    assert "best of 2: model.d=8, mean valid/loss 2.5" in out
+    with open("s/sweep.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["model.d"], row["seed"], row["status"], row["valid/loss"]) for row in rows] == [
+        ("2", "0", "done", "3.0"), ("2", "1", "done", "5.0"), ("8", "0", "done", "2.0"), ("8", "1", "done", "3.0"),
+        ("9", "0", "failed", ""),
+    ]  # fmt: skip
+
+
+def test_losses_of_other_objectives_have_no_best(capsys: pytest.CaptureFixture[str]) -> None:
+    best = {"metric": "valid/loss", "value": 1.0, "step": 100}
+    for number, name in enumerate(("vae", "autoencoder")):
+        config = {"name": name, "model": {"name": name}}
+        write_run(f"s/{number}", 0, {"valid/loss": 1.0}, config=config, best=best)
+    summarize(Path("s"), entries("model=vae", "model=autoencoder"))
+    assert "best: valid/loss cannot be compared: another model.name" in capsys.readouterr().out
+
+
+def test_many_configurations_and_none(capsys: pytest.CaptureFixture[str]) -> None:
+    summarize(Path("s"), a_sweep({str(width): (float(width),) for width in range(1, 31)}))
+    assert "best of 30: model.d=1," in capsys.readouterr().out
+    Path("empty").mkdir()
+    summarize(Path("empty"), entries("seed=0", status="failed"))
+    assert Path("empty/sweep.csv").exists()
