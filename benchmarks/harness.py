@@ -13,9 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.workloads import WORKLOADS
 from genlab.workflows.stopwatch import Stopwatch
-
-BATCH = {"vae_mlp_mnist": 128, "vae_conv64": 64, "dcgan64": 64, "dcgan64_lsun": 64, "vqvae32": 128, "wgan_gp28": 64}
 
 
 def options(about: str, workloads: list[str]) -> argparse.ArgumentParser:
@@ -35,7 +34,7 @@ def given(parser: argparse.ArgumentParser) -> argparse.Namespace:
     import torch
 
     chosen = parser.parse_args()
-    chosen.batch = chosen.batch or BATCH[chosen.workload]
+    chosen.batch = chosen.batch or WORKLOADS[chosen.workload].batch
     torch.set_num_threads(chosen.threads)
     torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = True

@@ -93,7 +93,7 @@ def table(rounds: Sequence[Round], conditions: str = "") -> str:
     lines = [head, ["---"] + ["--:"] * (len(head) - 1)]
     for entry, said in found.items():
         lines.append([
-            entry, _rate(said[first]), f"{said['spread']:.0%}", _rate(said[second]),
+            entry, rate(said[first]), f"{said['spread']:.0%}", rate(said[second]),
             f"{said['first_step_s']:.2f}", f"{said['peak_rss'] / 1e6:,.0f}",
             *("" if mine == entry else f"{said['times'][mine]:.2f}" for mine in ours),
         ])  # fmt: skip
@@ -106,5 +106,5 @@ def table(rounds: Sequence[Round], conditions: str = "") -> str:
     return "\n".join([about, "", *(f"| {' | '.join(cells)} |" for cells in lines), ""])
 
 
-def _rate(value: float) -> str:
+def rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"

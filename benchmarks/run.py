@@ -1,6 +1,6 @@
 """Compare genlab's speed with its floor and other projects: new processes, interleaved rounds, ratios within a round.
 
-    python -m benchmarks.run                                          all workloads, genlab and floor
+    python -m benchmarks.run                                          the first workloads, genlab and floor
     python -m benchmarks.run vae_mlp_mnist --peers-python peers/bin/python --examples checkouts/examples
     python -m benchmarks.run --gate 0.85 vae_mlp_mnist                exit code 1 below 0.85 of the floor
 
@@ -24,30 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import LIMIT, rounds, synthetic
+from benchmarks.workloads import COMPARED, WORKLOADS
 from genlab.runs.provenance import git_state, processor, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 ENOUGH = 5  # rounds needed to store a result
-STEPS = {  # timed steps, and warm-up steps before them
-    "cpu": {
-        "vae_mlp_mnist": (1000, 30),
-        "vae_conv64": (15, 3),
-        "dcgan64": (10, 3),
-        "dcgan64_lsun": (10, 3),
-        "vqvae32": (30, 3),
-        "wgan_gp28": (50, 5),
-    },
-    "cuda": {
-        "vae_mlp_mnist": (5000, 50),
-        "vae_conv64": (1000, 50),
-        "dcgan64": (1000, 50),
-        "dcgan64_lsun": (1000, 50),
-        "vqvae32": (1000, 50),
-        "wgan_gp28": (1000, 50),
-    },
-}
-CONVOLUTIONAL = ("vae_conv64", "dcgan64", "dcgan64_lsun", "vqvae32", "wgan_gp28")
 PEERS = {
     "pythae": ("pythae_vae", ("vae_mlp_mnist", "vae_conv64")),
     "lightning": ("lightning_vae", ("vae_mlp_mnist", "vae_conv64")),
@@ -60,7 +42,9 @@ def options() -> argparse.Namespace:
     parse = argparse.ArgumentParser(
         description=about, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parse.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(STEPS['cpu'])}; none: all")
+    parse.add_argument(
+        "workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(WORKLOADS)}; none: the first {len(COMPARED)}"
+    )
     parse.add_argument("--rounds", type=int, default=5)
     parse.add_argument("--steps", type=int, help="steps that are timed, in place of each workload's own number")
     parse.add_argument("--threads", type=int, default=1)
@@ -73,19 +57,19 @@ def options() -> argparse.Namespace:
     parse.add_argument("--out", type=Path, help=f"folder for the results; from {ENOUGH} rounds: {RESULTS.name}/")
     parse.add_argument("--docs", action="store_true", help="also replace the table in docs/performance.md")
     given = parse.parse_intermixed_args()
-    unknown = sorted(set(given.workloads) - set(STEPS["cpu"]))
+    unknown = sorted(set(given.workloads) - set(WORKLOADS))
     if unknown:
-        parse.error(f"unknown workload {unknown[0]}; choose from {', '.join(STEPS['cpu'])}")
+        parse.error(f"unknown workload {unknown[0]}; choose from {', '.join(WORKLOADS)}")
     if given.docs and given.rounds < ENOUGH:
         parse.error(f"--docs takes {ENOUGH} rounds or more")
     given.out = given.out or (RESULTS if given.rounds >= ENOUGH else None)
-    given.workloads = given.workloads or list(STEPS["cpu"])
+    given.workloads = given.workloads or list(COMPARED)
     return given
 
 
 def entries(workload: str, given: argparse.Namespace, data: Path, images: Path) -> dict[str, list[str]]:
     """The command of each entry, by name."""
-    steps, warmup = STEPS[given.device][workload]
+    steps, warmup = WORKLOADS[workload].steps if given.device == "cpu" else WORKLOADS[workload].gpu_steps
     steps = given.steps or steps
     span = ["--steps", str(steps), "--warmup", str(warmup), "--threads", str(given.threads), "--device", given.device]
     found = {}
@@ -112,7 +96,9 @@ def entries(workload: str, given: argparse.Namespace, data: Path, images: Path) 
 
 def layout(workload: str, device: str, precision: str) -> str:
     """The faster memory layout, as genlab's `trainer.channels_last=auto` chooses it."""
-    return "nhwc" if workload in CONVOLUTIONAL and (device == "cpu" or precision != "fp32") else "nchw"
+    chosen = WORKLOADS[workload]
+    faster = chosen.batch > 1 if device == "cpu" else precision != "fp32"
+    return "nhwc" if chosen.convolutional and faster else "nchw"
 
 
 def row(name: str, command: list[str], variables: dict[str, str]) -> dict[str, Any] | None:

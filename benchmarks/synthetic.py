@@ -17,13 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.workloads import WORKLOADS
 from genlab.utils.paths import cache_folder
 
-NEEDS = {  # workload -> data set; data set -> file that shows that it exists
-    "vae_mlp_mnist": "mnist", "vae_conv64": "celeba", "dcgan64": "celeba", "dcgan64_lsun": "lsun", "vqvae32": "celeba",
-    "wgan_gp28": "mnist",
-}  # fmt: skip
-SIGNS = {
+SIGNS = {  # the file that shows that a data set exists
     "mnist": ("MNIST/raw/train-images-idx3-ubyte", "MNIST/raw/train-images-idx3-ubyte.gz"),
     "celeba": ("celeba/img_align_celeba",),
     "lsun": ("lsun/bedroom_train_lmdb/data.mdb",),
@@ -32,7 +29,7 @@ SIGNS = {
 
 def data_root(workloads: list[str]) -> tuple[Path, str]:
     """The folder to use as GENLAB_DATA for these workloads, and "real" or "synthetic"; missing data are created."""
-    names = sorted({NEEDS[workload] for workload in workloads})
+    names = sorted({WORKLOADS[workload].data for workload in workloads})
     given = os.environ.get("GENLAB_DATA")
     if given and all(_there(Path(given), name) for name in names):
         return Path(given).resolve(), "real"
@@ -77,7 +74,9 @@ def celeba(root: Path, n: int = 2000) -> None:
     names = [f"{i + 1:06d}.jpg" for i in range(n)]
     for name in names:
         (partial / name).write_bytes(scene(rng, 178, 218, grain=2.0))
-    attributes = [str(n), " ".join(f"attribute_{i}" for i in range(40)), *(name + " 1" * 40 for name in names)]
+    labels = ["Male", *(f"attribute_{i}" for i in range(1, 40))]
+    rows = [f"{name} {1 if i % 2 else -1}" + " 1" * 39 for i, name in enumerate(names)]
+    attributes = [str(n), " ".join(labels), *rows]
     parts = [f"{name} {0 if 10 * i < 8 * n else 1 if 10 * i < 9 * n else 2}" for i, name in enumerate(names)]
     (home / "list_attr_celeba.txt").write_text("\n".join(attributes) + "\n")
     (home / "list_eval_partition.txt").write_text("\n".join(parts) + "\n")

@@ -6,18 +6,30 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from benchmarks import floor, images, nets, synthetic
+from benchmarks import floor, images, synthetic
+from benchmarks.floors.how import How
+from benchmarks.workloads import WORKLOADS
 from genlab.config import compose
 from genlab.core import rng
 from genlab.distributed.runtime import Runtime
 from genlab.engine.trainer import Trainer
-from genlab.registry import MODELS
+from genlab.models.autoregressive.made import MaskedLinear
 from genlab.workflows.build import build_data, build_model, build_trainer, load_registry
 
-COUNTS = {"vae_mlp_mnist": 652_824, "vae_conv64": 3_937_635, "dcgan64": 6_342_272, "dcgan64_lsun": 6_342_272,
-          "vqvae32": 695_491, "wgan_gp28": 898_176}  # fmt: skip
+# ours is a likelihood, whose constant for σ = 1 is no work
+CONSTANT = {"vae_conv64", "vqvae32"}
+LOSSES: dict[str, str | None] = {
+    "dcgan64": "generator/loss",
+    "dcgan64_lsun": "generator/loss",
+    "wgan_gp28": "discriminator/loss",
+    "kmeans_mnist": "centroids/loss",
+    "cyclegan64": "generators/loss",
+    "pix2pix128": "generator/loss",
+    **dict.fromkeys(("rbm_mnist", "pcd_mnist", "dbn_mnist", "pca_mnist")),  # a loss without a meaning, or none
+}
+STEPS = {"kmeans_mnist": 4}  # of which two measure patches
 
 
 @pytest.fixture
@@ -32,9 +44,9 @@ def trainer_of(workload: str) -> Trainer:
     load_registry()
     # one layout for both: the other rounds otherwise, and Adam's first step is ±lr however small a gradient is
     few = [
-        "trainer.batch_size=4",
+        f"trainer.batch_size={min(4, WORKLOADS[workload].batch)}",
         "evaluator=none",
-        "dataset.valid=4",
+        *(["dataset.valid=4"] if WORKLOADS[workload].data != "celeba" else []),
         "trainer.precision=fp32",
         "trainer.channels_last=false",
     ]
@@ -45,52 +57,63 @@ def trainer_of(workload: str) -> Trainer:
     return build_trainer(settings, opened, build_model(settings, opened, runtime), runtime)
 
 
-@pytest.mark.parametrize("workload", COUNTS)
-def test_parameters(workload: str) -> None:
-    load_registry()
-    settings = compose.compose([f"workload={workload}"]).config
-    shape = {"vae_mlp_mnist": (1, 28, 28), "vqvae32": (3, 32, 32), "wgan_gp28": (1, 28, 28)}.get(workload, (3, 64, 64))
-    model = MODELS.build(settings["model"], "model", image_shape=shape, num_classes=10)
-    assert sum(p.numel() for p in model.parameters()) == COUNTS[workload]
-    assert floor.build(workload, floor.How())[1] == COUNTS[workload]
-
-
-@pytest.mark.parametrize(
-    ("workload", "pair", "nll"),
-    [
-        ("vae_mlp_mnist", nets.mlp_vae, floor.BernoulliNLL.apply),
-        ("vae_conv64", nets.conv_vae, floor.half_squared_error),
-        ("dcgan64", nets.dcgan, None),
-        ("vqvae32", nets.vqvae, None),
-        ("wgan_gp28", nets.wgan_gp, None),
-    ],
-)
-def test_one_step_is_equal(data: None, monkeypatch: pytest.MonkeyPatch, workload: str, pair, nll) -> None:
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_one_step_is_equal(data: None, monkeypatch: pytest.MonkeyPatch, workload: str) -> None:
     trainer = trainer_of(workload)
-    networks = pair()
+    networks = floor.FLOORS[workload].networks()
+    _shake(trainer.model)  # layers that are zero at first would hide what is behind them
     _copy(trainer.model, networks)
-    loop = {"dcgan64": floor.gan, "vqvae32": floor.vqvae, "wgan_gp28": floor.wgan_gp}.get(workload)
-    step = loop(*networks, floor.How()) if loop else floor.vae(*networks, nll, floor.How())
-    [batch] = trainer.batches.at(0)
+    before = _vector(trainer.model)
+    step = floor.FLOORS[workload].loop(*networks, how=How())
     monkeypatch.setattr(rng, "seed", lambda *numbers: None)  # both draw from torch's one stream
-    torch.manual_seed(1)
-    ours = trainer.train_step()
-    torch.manual_seed(1)
-    theirs = step((batch * 255).round().to(torch.uint8))
-    if workload in ("vae_conv64", "vqvae32"):  # ours is a likelihood: its constant for σ = 1 is no work
+    for number in range(STEPS.get(workload, 1)):
+        batch = torch.cat(trainer.batches.at(number), 1)
+        torch.manual_seed(number)
+        ours = trainer.train_step()
+        torch.manual_seed(number)
+        theirs = step(255 * batch)  # not rounded: some inputs are made from images
+    if workload in CONSTANT:
         theirs = theirs + 0.5 * batch[0].numel() * torch.log(torch.tensor(2 * torch.pi))
-    name = {"dcgan64": "generator/loss", "wgan_gp28": "discriminator/loss"}.get(workload, "loss")
-    torch.testing.assert_close(ours[name], theirs.detach(), rtol=1e-5, atol=1e-5)
-    theirs_now = [p for net in networks for p in net.parameters()]
-    for mine, other in zip(trainer.model.parameters(), theirs_now, strict=True):
-        torch.testing.assert_close(mine, other, rtol=0, atol=1e-5)
+    if (loss := LOSSES.get(workload, "loss")) is not None:
+        torch.testing.assert_close(ours[loss], theirs.detach(), rtol=1e-5, atol=1e-5)
+    after, expected = _vector(trainer.model), _vector(*networks)
+    # of a gradient that is nothing but rounding, Adam's first step is of either sign
+    tolerance = 0.1 if workload in ("cyclegan64", "pix2pix128") else 0.01  # many of them, behind instance norms
+    assert torch.dist(after, expected) < tolerance * torch.dist(after, before)
+
+
+def _state(*modules: nn.Module) -> list[Tensor]:
+    """The parameters or, of models that have none, the buffers."""
+    parameters: list[Tensor] = [p.detach() for module in modules for p in module.parameters()]
+    return parameters or [buffer for module in modules for buffer in module.buffers()]
+
+
+def _vector(*modules: nn.Module) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in _state(*modules)])
+
+
+def _shake(model: nn.Module) -> None:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+        for layer in model.modules():
+            if isinstance(layer, MaskedLinear):  # the floor's weights behind the mask are zero
+                layer.weight.copy_(layer.masked(torch.tensor([0])))
 
 
 def _copy(model: nn.Module, networks: tuple[nn.Module, ...]) -> None:
-    with torch.no_grad():
-        into = [p for net in networks for p in net.parameters()]
-        for mine, other in zip(model.parameters(), into, strict=True):
-            other.copy_(mine)
+    for mine, other in zip(_state(model), _state(*networks), strict=True):
+        other.copy_(mine)
+    drawn = [buffer for net in networks for buffer in _drawn(net)]
+    for mine, other in zip(_drawn(model), drawn, strict=True):
+        other.copy_(mine)
+
+
+def _drawn(module: nn.Module) -> list[Tensor]:
+    """The buffers that are random at first."""
+    names = "chains", "degrees_in", "degrees_out"
+    return [buffer for name, buffer in module.named_buffers() if name.endswith(names) and len(buffer)]
 
 
 def test_the_exported_images_are_those_of_training(data: None, monkeypatch: pytest.MonkeyPatch) -> None:

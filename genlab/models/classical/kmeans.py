@@ -97,8 +97,8 @@ class KMeans(Model):
         """
         dead = self.members <= self.dead * self.members.mean()
         smallest = self.members.masked_fill(dead, torch.inf).amin()
-        shuffled = rng.uniform(len(x), like=x).argsort()
-        chosen = x[shuffled[torch.arange(len(dead), device=x.device) % len(x)]]
+        shuffled = rng.uniform(len(x), like=x).topk(min(len(dead), len(x))).indices  # without sorting all of them
+        chosen = x[shuffled[torch.arange(len(dead), device=x.device) % len(shuffled)]]
         self.center.copy_(torch.where(dead[:, None], chosen, self.center))
         self.members.copy_(torch.where(dead, smallest.nan_to_num(posinf=0.0), self.members))
         return dead.sum()
@@ -116,8 +116,10 @@ class KMeans(Model):
 
     def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """For each row of x (N, D), the index of the nearest centroid and the squared distance to it, each (N,)."""
-        distance, index = torch.cdist(x, self.center).min(1)
-        return index, distance.square()
+        # |x − c|² without |x|², which is the same for all centroids; under autocast bf16 would round it
+        with torch.autocast(x.device.type, enabled=False):
+            least, index = torch.addmm(self.center.square().sum(1), x, self.center.T, alpha=-2).min(1)
+        return index, (least + x.square().sum(1)).clamp(min=0)
 
     def encode(self, image: Tensor) -> Tensor:
         """Triangle activations, summed over each quadrant: (N, 4K), section 3.3."""

@@ -57,13 +57,13 @@ class RBMEnergy:
         """E[v|h], (N, D), float32: probabilities if the units are binary."""
         return _mean(linear(h, self.weight.t(), self.visible_bias), self.visible)
 
-    def mean_energy(self, v: Tensor, h: Tensor, hidden_input: Tensor) -> Tensor:
-        """E(v, h), averaged over the N pairs: a scalar, from `hidden_input` of v."""
+    def mean_energy(self, v: Tensor, h: Tensor, hidden_input: Tensor, mean_v: Tensor) -> Tensor:
+        """E(v, h), averaged over the N pairs: a scalar, from `hidden_input` of v and the mean of v (D,)."""
         total = torch.vdot(h.flatten(), hidden_input.flatten())
         if self.hidden == "gaussian":
             total = total - 0.5 * torch.vdot(h.flatten(), h.flatten()) - 0.5 * len(h) * self.hidden_bias.square().sum()
         if self.visible == "binary":
-            visible = (v.mean(0) * self.visible_bias).sum()  # not a matrix product, which autocast would round
+            visible = (mean_v * self.visible_bias).sum()  # not a matrix product, which autocast would round
         else:
             visible = -0.5 * (v - self.visible_bias).square().sum() / len(v)
         return -visible - total / len(h)
@@ -93,7 +93,7 @@ def _mean(total: Tensor, units: UnitType) -> Tensor:
 def sample_units(mean: Tensor, units: UnitType = "binary") -> Tensor:
     """Random units (N, K) with these means: 0 or 1, or normal with variance 1."""
     if units == "binary":
-        return (rng.uniform(*mean.shape, like=mean) < mean).float()
+        return rng.uniform(*mean.shape, like=mean).lt_(mean)
     return mean + rng.normal(*mean.shape, like=mean)
 
 
@@ -111,17 +111,29 @@ def gibbs(energy: RBMEnergy, v: Tensor, steps: int, mean: bool = False, hidden_i
     return v
 
 
-class _KnownGradient(torch.autograd.Function):
-    """A value whose `gradients` for the `parameters` are known, so that nothing has to be differentiated."""
+class _Contrast(torch.autograd.Function):
+    """A known `value` whose gradient is that of E(v, h) − E(fantasy, k), averaged over the rows of either pair.
+
+    `change` is the mean of the fantasies minus that of the data.
+    The loss may be scaled: the factor meets the units (N, ·), which are smaller than the weights, before the products.
+    """
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: tuple[Tensor, ...], *parameters: Tensor) -> Tensor:
-        ctx.save_for_backward(*gradients)
+    def forward(
+        ctx: Any, value: Tensor, change: Tensor, v: Tensor, h: Tensor, fantasy: Tensor, k: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        kind = value.device.type
+        ctx.product_dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        ctx.save_for_backward(change, v, h, fantasy, k)
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, *(each.mul_(outer[0]) for each in ctx.saved_tensors))
+        change, v, h, fantasy, k = ctx.saved_tensors
+        [factor], dtype = outer, ctx.product_dtype
+        h, k = h * (factor / len(h)), k * (factor / len(k))
+        weight = (k.t().to(dtype) @ fantasy.to(dtype)).addmm_(h.t().to(dtype), v.to(dtype), alpha=-1).float()
+        return *[None] * 6, weight, change * factor, k.sum(0) - h.sum(0)
 
 
 def contrast(energy: RBMEnergy, v: Tensor, fantasy: Tensor, hidden_input: Tensor | None = None) -> Tensor:
@@ -135,10 +147,10 @@ def contrast(energy: RBMEnergy, v: Tensor, fantasy: Tensor, hidden_input: Tensor
         x = energy.hidden_input(v) if hidden_input is None else hidden_input
         y = energy.hidden_input(fantasy)
         h, k = _mean(x, energy.hidden), _mean(y, energy.hidden)
-        value = energy.mean_energy(v, h, x) - energy.mean_energy(fantasy, k, y)
-        outer = torch.addmm(k.t() @ fantasy, h.t(), v, beta=1 / len(k), alpha=-1 / len(h))
-        gradients = outer.float(), fantasy.mean(0) - v.mean(0), k.mean(0) - h.mean(0)
-    loss: Tensor = _KnownGradient.apply(value, gradients, energy.weight, energy.visible_bias, energy.hidden_bias)
+        mean_v, mean_fantasy = v.mean(0), fantasy.mean(0)
+        value = energy.mean_energy(v, h, x, mean_v) - energy.mean_energy(fantasy, k, y, mean_fantasy)
+    parameters = energy.weight, energy.visible_bias, energy.hidden_bias
+    loss: Tensor = _Contrast.apply(value, mean_fantasy - mean_v, v, h, fantasy, k, *parameters)
     return loss
 
 

@@ -15,12 +15,13 @@ def random_patches(image: Tensor, side: int, count: int) -> Tensor:
     """
     n, channels, height, width = image.shape
     position = rng.uniform(n, count, 2, like=image)
-    reach = torch.arange(side, device=image.device)
-    rows = (position[..., 0] * (height - side + 1)).long()[..., None] + reach  # (N, count, side)
-    columns = (position[..., 1] * (width - side + 1)).long()[..., None] + reach
-    index = torch.arange(n, device=image.device)[:, None, None, None]
-    taken = image[index, :, rows[..., :, None], columns[..., None, :]]  # (N, count, side, side, C)
-    return taken.movedim(-1, 2).reshape(n * count, channels * side**2)
+    row = (position[..., 0] * (height - side + 1)).long()
+    column = (position[..., 1] * (width - side + 1)).long()
+    corner = row * width + column  # (n, count): a patch's first pixel in the image as a vector
+    plane, reach = torch.arange(channels, device=image.device), torch.arange(side, device=image.device)
+    offset = (plane[:, None, None] * height + reach[:, None]) * width + reach  # (channels, side, side)
+    index = (corner[..., None] + offset.flatten()).flatten(1)
+    return image.flatten(1).gather(1, index).view(n * count, channels * side**2)
 
 
 def all_patches(image: Tensor, side: int, stride: int) -> tuple[Tensor, tuple[int, int]]:

@@ -101,7 +101,7 @@ def logistic_log_mass(mean: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
 
 def binarize(image: Tensor) -> Tensor:
     """Random black and white pixels, 0 or 1; the gray level in [0, 1] is the probability of 1."""
-    return (rng.uniform(*image.shape, like=image) < image).float()
+    return rng.uniform(*image.shape, like=image).lt_(image)
 
 
 class OutputDistribution(nn.Module):

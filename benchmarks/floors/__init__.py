@@ -1,0 +1,1 @@
+"""Floor loops by family; `benchmarks/floor.py` names them by workload."""

@@ -1,0 +1,76 @@
+"""Floor loops of GANs."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from benchmarks.floors.how import How, Step
+
+
+def gan(generator: nn.Module, discriminator: nn.Module, how: How) -> Step:
+    """Goodfellow et al. (2014), non-saturating, trained like DCGAN: Adam 2e-4, β1 0.5. Returns the generator loss."""
+    generate, judge = how.place(generator), how.place(discriminator)
+    adams = [how.adam(net, 2e-4, (0.5, 0.999)) for net in (generator, discriminator)]
+
+    def step(pixels: Tensor) -> Tensor:
+        real = pixels.float().mul_(1 / 127.5).sub_(1).contiguous(memory_format=how.memory)
+        code = torch.randn(len(real), 100, device=real.device)
+        for adam in adams:
+            adam.zero_grad(set_to_none=True)
+        with how.autocast():
+            fake = generate(code).tanh()
+            on_real, on_fake = judge(real), judge(fake.detach())
+        (softplus(-on_real.float()).mean() + softplus(on_fake.float()).mean()).backward()
+        adams[1].step()
+        discriminator.requires_grad_(False)
+        with how.autocast():
+            on_fake = judge(fake)
+        loss = softplus(-on_fake.float()).mean()
+        loss.backward()
+        discriminator.requires_grad_(True)
+        adams[0].step()
+        return loss
+
+    return step
+
+
+def wgan_gp(generator: nn.Module, critic: nn.Module, how: How) -> Step:
+    """Gulrajani et al. (2017), algorithm 1: λ 10, five critic steps, Adam 1e-4 (0, 0.9). Returns the critic loss.
+
+    The critic is not compiled: torch.compile does not support second derivatives.
+    """
+    generate, judge = how.place(generator), critic.to(how.device, memory_format=how.memory)
+    adams = [how.adam(net, 1e-4, (0.0, 0.9)) for net in (generator, critic)]
+    turns = itertools.count(1)
+
+    def step(pixels: Tensor) -> Tensor:
+        moves = next(turns) % 5 == 0
+        real = pixels.float().mul_(1 / 127.5).sub_(1).contiguous(memory_format=how.memory)
+        code = torch.randn(len(real), 100, device=real.device)
+        for adam in adams:
+            adam.zero_grad(set_to_none=True)
+        with how.autocast(), torch.set_grad_enabled(moves):
+            fake = generate(code).tanh()
+        with how.autocast():
+            on_real, on_fake = judge(real), judge(fake.detach())
+        share = torch.rand(len(real), 1, 1, 1, device=real.device)
+        between = torch.lerp(fake.detach().float(), real, share).requires_grad_()
+        [slope] = torch.autograd.grad(judge(between).sum(), between, create_graph=True)
+        norm = (slope.flatten(1).square().sum(1) + 1e-12).sqrt()
+        loss = on_fake.float().mean() - on_real.float().mean() + 10 * (norm - 1).square().mean()
+        loss.backward()
+        adams[1].step()
+        if moves:
+            critic.requires_grad_(False)
+            with how.autocast():
+                on_fake = judge(fake)
+            (-on_fake.float().mean()).backward()
+            critic.requires_grad_(True)
+            adams[0].step()
+        return loss
+
+    return step
