@@ -41,7 +41,7 @@ class MaskedLinear(nn.Linear):
     def masked(self, k: Tensor) -> Tensor:
         """The weights (O, I) under mask k, int64 (1,)."""
         kept = self.degrees_in[k] <= self.degrees_out[k].T
-        return self.weight * kept
+        return self.weight * kept.to(self.weight.dtype)  # a product with booleans is slow, and its gradient too
 
     def init_for_relu(self) -> None:
         """Initial weights N(0, 2/n), n being the inputs that an output sees under the first mask (He et al. 2015)."""
