@@ -149,7 +149,7 @@ def test_capabilities_give_what_they_say(small: Build, shape: Shape) -> None:
         assert picture.max() <= 1
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8)], ids=str)  # inpainting takes a hundred calls of the network
 def test_restored_images_are_images(small: Build, shape: Shape) -> None:
     model, image = built(small, shape).eval(), torch.rand(N, *shape)
     unknown, restored = image[:, :1] > 0.5, list[Tensor]()
