@@ -44,3 +44,19 @@ def test_errors_carry_the_exit_code() -> None:
     with pytest.raises(ConfigError) as caught:
         genlab.train(["model=vea"])
     assert caught.value.code == 2
+
+
+def test_runs_are_found_evaluated_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = genlab.train_sweep([*TINY, "seed=0,1", "model.beta=1,2", "hydra.sweep.dir=outputs/s"])
+    assert [(run["seed"], run["model.beta"], run["status"]) for run in runs] == [
+        (seed, beta, "done") for seed in (0, 1) for beta in (1, 2)
+    ]
+    assert [run["path"] for run in genlab.find_runs("model.beta=2", sort="-seed")] == ["outputs/s/3", "outputs/s/1"]
+    result = genlab.evaluate("outputs/s/0", "objective", split="valid", batch_size=50)
+    assert result["protocol"]["options"] == {"batch_size": 50}
+    assert result["metrics"]["loss"] == pytest.approx(runs[0]["valid/loss"], rel=0.01)  # other noise
+    found = genlab.compare("outputs/s", metric=["kl"])
+    assert {pair.figure.key.name for pair in found.pairs} == {"kl"}
+    assert len(found.records()) == 4
+    with pytest.raises(ConfigError):
+        genlab.find_runs("dcgan")

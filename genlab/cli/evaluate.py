@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from genlab.core.evaluator import Evaluator
     from genlab.core.values import Image
     from genlab.workflows.build import LoadedRun
-    from genlab.workflows.evaluation import Measurement, Result
+    from genlab.workflows.evaluation import Measurement
 
 EXAMPLES = """\
   genlab eval last                                                the model's objective on the test split
@@ -61,6 +61,12 @@ def parser() -> Parser:
 
 
 def run(options: argparse.Namespace) -> int:
+    evaluate(options)
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """What the command does: the result of each evaluator, as its file has it."""
     from genlab.config import overrides
 
     chosen = [item for item in options.options if item.lstrip("+~").startswith(("evaluator=", "evaluator."))]
@@ -79,17 +85,18 @@ def run(options: argparse.Namespace) -> int:
     from genlab.workflows.evaluation import Measurement, Result, publish
 
     seed = loaded.config["seed"] if keys.seed is None else keys.seed
-    results: list[Result] = []
+    results, found = list[Result](), list[dict[str, Any]]()
     try:
         for entry, evaluator in _evaluators(loaded, names, changes).items():
             split = None if evaluator.split is None else keys.split
             measurement = Measurement(loaded, entry, evaluator, split, seed, keys.name, keys.repeats)
             written, images = measure(measurement)
             results.append(Result(measurement.group, written["metrics"], images))
+            found.append(written)
             show_result(written)
     finally:  # those before one that failed, or that nobody read
         publish(loaded, results)
-    return 0
+    return found
 
 
 def _check_key(key: str, names: Sequence[str]) -> None:

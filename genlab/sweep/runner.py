@@ -39,6 +39,12 @@ def sweep(planned: Plan, parallel: int, show_only: bool = False) -> int:
     if show_only:
         echo(*(" ".join(job.varies) or "(no values vary)" for job in planned.jobs))
         return 0
+    run_all(planned, parallel)
+    return 0
+
+
+def run_all(planned: Plan, parallel: int) -> Path:
+    """Run every job; the folder, which is another than the planned one if that was taken. Raises as `sweep` does."""
     ledger = Ledger.open(planned)
     try:
         try:
@@ -56,7 +62,7 @@ def sweep(planned: Plan, parallel: int, show_only: bool = False) -> int:
         raise SweepError(f"{len(failed)} of {len(ledger.entries)} jobs failed: {', '.join(failed[:20])}",
                          f"sweep {ledger.folder}", "see the logs there; run them again with the same command and "
                          f"hydra.sweep.dir={ledger.folder}")  # fmt: skip
-    return 0
+    return ledger.folder
 
 
 def _starter() -> Start:

@@ -14,29 +14,29 @@ def entries(*overrides: str, status: str = "done") -> list[dict[str, object]]:
 
 
 def a_sweep(losses: dict[str, tuple[float, ...]], **model: object) -> list[dict[str, object]]:
-    """Runs below `s`: by the value of model.d, the losses of the seeds 0, 1, ..."""
+    """Runs below `s`: by the value of model.latent_dim, the losses of the seeds 0, 1, ..."""
     found, number = [], 0
     for width, values in losses.items():
         for seed, loss in enumerate(values):
             best = {"metric": "valid/loss", "value": loss, "step": 100}
-            config = {"model": {"name": "vae", "d": int(width), **model}}
+            config = {"model": {"name": "vae", "latent_dim": int(width), **model}}
             write_run(f"s/{number}", seed, {"valid/loss": loss}, config=config, best=best)
-            found += entries(f"model.d={width} seed={seed}")
+            found += entries(f"model.latent_dim={width} seed={seed}")
             number += 1
     return found
 
 
 def test_a_sweep_ends_with_means_the_best_and_a_csv(capsys: pytest.CaptureFixture[str]) -> None:
     jobs = a_sweep({"2": (3.0, 5.0), "8": (2.0, 3.0)})
-    jobs += entries("model.d=9 seed=0", status="failed")  # it has no folder
+    jobs += entries("model.latent_dim=9 seed=0", status="failed")  # it has no folder
     summarize(Path("s"), jobs)
     out = capsys.readouterr().out
-    assert "model.d=2      2      valid/loss  4 ± 1.4" in out
-    assert "model.d=8      2      valid/loss  2.5 ± 0.71" in out
-    assert "best of 2: model.d=8, mean valid/loss 2.5" in out
+    assert "model.latent_dim=2  2      valid/loss  4 ± 1.4" in out
+    assert "model.latent_dim=8  2      valid/loss  2.5 ± 0.71" in out
+    assert "best of 2: model.latent_dim=8, mean valid/loss 2.5" in out
     with open("s/sweep.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["model.d"], row["seed"], row["status"], row["valid/loss"]) for row in rows] == [
+    assert [(row["model.latent_dim"], row["seed"], row["status"], row["valid/loss"]) for row in rows] == [
         ("2", "0", "done", "3.0"), ("2", "1", "done", "5.0"), ("8", "0", "done", "2.0"), ("8", "1", "done", "3.0"),
         ("9", "0", "failed", ""),
     ]  # fmt: skip
@@ -53,7 +53,7 @@ def test_losses_of_other_objectives_have_no_best(capsys: pytest.CaptureFixture[s
 
 def test_many_configurations_and_none(capsys: pytest.CaptureFixture[str]) -> None:
     summarize(Path("s"), a_sweep({str(width): (float(width),) for width in range(1, 31)}))
-    assert "best of 30: model.d=1," in capsys.readouterr().out
+    assert "best of 30: model.latent_dim=1," in capsys.readouterr().out
     Path("empty").mkdir()
     summarize(Path("empty"), entries("seed=0", status="failed"))
     assert Path("empty/sweep.csv").exists()

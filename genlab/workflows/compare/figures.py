@@ -18,7 +18,11 @@ from genlab.workflows.compare.significance import Summary
 
 TRAINING = "training"  # the source of the last metrics of training, in run.json
 OWN_UNITS = "as the model's losses"  # the `units` of an evaluator whose numbers only runs of one model share
-NETWORKS = ("network", "generator", "discriminator", "encoder", "decoder", "prior", "head", "body")  # keys of `model`
+# keys of `model` that leave the objective what it is: networks and sizes
+SIZES = (
+    "network", "generator", "discriminator", "encoder", "decoder", "prior", "head", "body", "latent_dim", "hidden",
+    "num_embeddings", "embedding_dim", "couplings", "scales", "mapping_layers", "channel_base", "channel_max",
+)  # fmt: skip
 REFERENCES = ("_floor", "_real")  # endings of what a perfect model would score: figures of the data
 LARGEST = 1e100  # a run that diverged, or a stranger's file, may hold more
 # entries of a protocol that may differ: which noise, which checkpoint, on which machine
@@ -150,14 +154,14 @@ def _is_number(value: float | None) -> bool:
 
 
 def _protocol(protocol: Mapping[str, Any], run: Run, name: str = "") -> dict[str, Any]:
-    """The entries that two numbers must share. Of a loss: also what defines it, which is every key of `model` but sizes
-    (whole numbers) and networks."""
+    """The entries that two numbers must share. Of a loss: also what defines it, which is every key of `model` but
+    SIZES."""
     kept = {key: value for key, value in protocol.items() if key not in FREE}
     if kept.get("units") == OWN_UNITS:
         model = run.config["model"]
         kept["model.name"] = model["name"]
         if name.rpartition("/")[2] == "loss":
-            defining = {key: value for key, value in model.items() if type(value) is not int and key not in NETWORKS}
+            defining = {key: value for key, value in model.items() if key not in SIZES}
             kept |= {f"model.{key}": value for key, value in defining.items()}
     return kept
 

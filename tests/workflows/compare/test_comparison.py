@@ -109,11 +109,14 @@ def test_losses_are_compared_only_where_the_objective_is_the_same() -> None:
         return compare(["outputs/vae", f"outputs/{name}"])
 
     write_run(
-        "outputs/vae", 0, {"valid/loss": 1.0, "valid/kl": 1.0}, config={"model": {"name": "vae", "beta": 1.0, "d": 2}}
+        "outputs/vae",
+        0,
+        {"valid/loss": 1.0, "valid/kl": 1.0},
+        config={"model": {"name": "vae", "beta": 1.0, "latent_dim": 2}},
     )
-    assert losses("wide", {"name": "vae", "beta": 1.0, "d": 8, "network": {"name": "mlp"}}).not_compared == {}
-    beta = losses("beta", {"name": "vae", "beta": 4.0, "d": 2})
-    assert beta.not_compared == {"valid/loss": "another model.beta (A: 1.0, B: 4.0)"}
+    assert losses("wide", {"name": "vae", "beta": 1.0, "latent_dim": 8, "network": {"name": "mlp"}}).not_compared == {}
+    beta = losses("beta", {"name": "vae", "beta": 4, "latent_dim": 2})
+    assert beta.not_compared == {"valid/loss": "another model.beta (A: 1.0, B: 4)"}
     assert [pair.figure.title for pair in beta.pairs] == ["valid/kl"]
     other = losses("gan", {"name": "gan", "loss": "hinge"})
     assert set(other.not_compared) == {"valid/loss", "valid/kl"}
