@@ -129,6 +129,19 @@ def test_a_finished_folder_of_another_run_is_no_claims_run(
     assert sorted(Ledger.read(Path("ledger.json")).runs) == ["two/0", "two/1"]
 
 
+def test_a_run_made_with_other_evaluators_is_the_claims_run(
+    commands: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The defaults of evaluators change between versions; the weights do not depend on them."""
+    planted("one", "+evaluator.samples={name: samples}", "logger=quiet")
+    assert main.main(["reproduce", "one", *OWN]) == 0
+    assert commands == ["eval outputs/results/one"]
+    config = Path("outputs/results/one/config.yaml")
+    config.write_text(config.read_text().replace("seed: 0", "seed: 1"))  # not the configuration of its record
+    assert main.main(["reproduce", "one", *OWN]) == 2
+    assert "run one was made with configuration " in capsys.readouterr().err
+
+
 def test_a_seed_of_a_sweep_is_its_own(commands: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     for folder, seed in (("two/0", 0), ("two/1", 0)):
         planted(folder, f"seed={seed}")

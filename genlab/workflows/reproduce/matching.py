@@ -23,6 +23,8 @@ from genlab.workflows.evaluation import changed_keys, configured
 from genlab.workflows.reproduce.claims import Claims, Evaluation
 
 SHOWN_KEYS = 5  # of those that differ
+# Keys that change neither weights nor what a claim measures: a run made with other default evaluators is the same run.
+WATCHING = ("evaluator", "logger", "checkpoint", "trainer.log_every", "name")
 
 
 def finished(part: Claims, name: str, folder: Path) -> dict[str, Any] | None:
@@ -38,10 +40,11 @@ def finished(part: Claims, name: str, folder: Path) -> dict[str, Any] | None:
         finished(part, before, folder)
     claimed = configuration(tuple(run.overrides_of(name, folder)))
     expected, found = config_hash(claimed), record.get("config_hash")
-    if found != expected:
+    if found != expected and (keys := _differing(folder / name, claimed, found)) != []:
+        differs = f", which differs in {', '.join(keys[:SHOWN_KEYS])}" if keys else ""
         raise ConfigError(
             f"run {name} was made with configuration {found}, the claim's is {expected}",
-            f"run {folder / name}{_differing(folder / name, claimed)}",
+            f"run {folder / name}{differs}",
             "remove the folder, or choose another with --runs; --forget takes its figures out of the ledger",
         )
     return record
@@ -57,13 +60,16 @@ def _record(run: Path) -> dict[str, Any] | None:
     return found if found["status"] == "done" else None
 
 
-def _differing(run: Path, claimed: Mapping[str, Any]) -> str:
-    """The keys that differ, if the run's stored configuration names them."""
+def _differing(run: Path, claimed: Mapping[str, Any], recorded: object) -> list[str] | None:
+    """The keys of training that differ; None if the stored configuration is not the `recorded` one, or unreadable."""
     try:
-        keys = run_folder.differences(run_folder.read_config(run), dict(claimed))
+        stored = run_folder.read_config(run)
+        keys = run_folder.differences(stored, dict(claimed))
     except GenlabError:
-        keys = []
-    return f", which differs in {', '.join(keys[:SHOWN_KEYS])}" if keys else ""
+        return None
+    if config_hash(stored) != recorded:
+        return None
+    return [key for key in keys if not any(key == each or key.startswith(f"{each}.") for each in WATCHING)]
 
 
 @functools.lru_cache(maxsize=1024)
