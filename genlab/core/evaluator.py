@@ -41,7 +41,8 @@ class Evaluator:
         """The override (`source=reconstructions`) that makes this applicable to `model`; None if there is none."""
 
     def check(self, model: Any, split: Any) -> None:
-        """GenlabError if a key, the data or another file does not fit. Called before training; may read only labels."""
+        """GenlabError if a key, the data or another file does not fit. Called before training and before `genlab eval`;
+        may read only labels."""
 
     def run(self, model: Any, split: Any) -> Iterator[tuple[str, Value]]:
         """Names and values. `split` is the Split to read; None if `self.split` is None."""

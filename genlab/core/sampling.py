@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from typing import Any
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, create_model
 from torch import Tensor
 
+from genlab.core import rng
 from genlab.core.model import HasPath, Model, Samples
+from genlab.errors import ConfigError
 from genlab.registry import check_keywords, signature_schema
 
 OPEN_METHODS = ("sample", "denoise", "inpaint")  # whose options are keys of the command of the same name
@@ -30,8 +33,37 @@ def method_options(model: object, method: str) -> type[BaseModel]:
 
 
 def checked_options(model: Samples, given: Mapping[str, Any] | None, key: str) -> dict[str, Any]:
-    """The options of `sample` that `key` of the configuration gives; ConfigError for one that it does not take."""
-    return check_keywords(sample_options(model), given or {}, key)
+    """The options of `sample` that `key` of the configuration gives; ConfigError for one that it does not take, or
+    that a model which samples step by step refuses."""
+    options = check_keywords(sample_options(model), given or {}, key)
+    if isinstance(model, HasPath):
+        rehearse(model, lambda: model.sample(1, **options), key)
+    return options
+
+
+def rehearse(model: HasPath, call: Callable[[], Any], key: str) -> None:
+    """`call` up to where it first needs the network: ConfigError, which names `key`, if it is refused before that.
+
+    Random numbers that follow stay what they would have been.
+    """
+
+    def stop(*_: object) -> NoReturn:
+        raise _Reached
+
+    handle = model.network.register_forward_pre_hook(stop)
+    try:
+        with rng.aside(next(itertools.chain(model.network.parameters(), model.network.buffers())).device):
+            call()
+    except _Reached:
+        pass
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
+    finally:
+        handle.remove()
+
+
+class _Reached(Exception):
+    """The network is called."""
 
 
 def network_calls(model: HasPath, **options: Any) -> int:

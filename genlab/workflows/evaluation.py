@@ -89,6 +89,8 @@ class Measurement:
         refuse_read_only(self.loaded)
         evaluations.refuse_taken(self.loaded.path, f"{self.stem}.json", self.identity())
         data = self.loaded.data()
+        if self.split:
+            self.evaluator.check(self.loaded.model, data.split(self.split))
         seeds = range(self.seed, self.seed + self.repeats)
         found = [evaluate(self.evaluator, self.loaded.model, data, seed, self.split) for seed in seeds]
         return with_charts(self.evaluator, averaged(found)), self._protocol(data)

@@ -17,8 +17,11 @@ from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.reconstruction.restoration import best_count, projection
 from genlab.evaluation.restoration import Corrupted
 from genlab.models.classical.pca import PCA
+from genlab.models.diffusion.ddpm import DDPM
+from genlab.models.flows.flow_matching import FlowMatching
 from genlab.nn.augment.corruptions import GRAY
 from genlab.registry import EVALUATORS, discover
+from tests.support.fields import known
 
 
 class Stub(Model):
@@ -36,7 +39,7 @@ class Stub(Model):
 
 
 def split(images: Tensor) -> Any:
-    rows = SimpleNamespace(take=lambda n, columns: (images[:n],))
+    rows = SimpleNamespace(take=lambda n, columns: (images[:n],), points=images.shape[2:] == (1, 1))
     rows.batches = lambda columns, size: [(images,)]
     rows.sibling = lambda name: rows
     return rows
@@ -172,6 +175,41 @@ def test_what_a_model_cannot_be_told_is_refused_before_training(name: str, keys:
     assert evaluator.applies(Told())
     with pytest.raises(ConfigError, match=said):
         evaluator.check(Told(), split(torch.rand(4, 1, 8, 8)))
+
+
+@pytest.mark.parametrize("name", ["denoise", "inpaint"])
+def test_points_are_refused_before_training(name: str) -> None:
+    discover()
+    with pytest.raises(ConfigError, match=f"points have no pixels to restore; key evaluator.{name}; leave it out"):
+        EVALUATORS.build({"name": name}, key=f"evaluator.{name}").check(
+            known(FlowMatching), split(torch.rand(4, 2, 1, 1))
+        )
+
+
+@pytest.mark.parametrize("name", ["denoise", "inpaint"])
+@pytest.mark.parametrize(
+    ("trained", "sampling", "said"),
+    [
+        ({}, {"guidance": 2}, "evaluator.x.sampling: guidance needs a class; key guidance"),
+        ({"label_dropout": 0.0}, {}, "evaluator.x.sampling: restoration without a label needs .*label_dropout"),
+        ({}, {"label": 3}, "evaluator.x.sampling: there is no class 3"),
+    ],
+)
+def test_what_was_not_trained_is_refused_before_training(
+    name: str, trained: dict[str, Any], sampling: dict[str, Any], said: str
+) -> None:
+    discover()
+    evaluator = EVALUATORS.build({"name": name, "sampling": sampling}, key="evaluator.x")
+    model, images = known(DDPM, never, (1, 8, 8), conditional=True, **trained), split(torch.rand(4, 1, 8, 8))
+    with pytest.raises(ConfigError, match=said):
+        evaluator.check(model, images)
+    state = torch.get_rng_state()
+    EVALUATORS.build({"name": name, "sampling": {"label": 1}}).check(model, images)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def never(*_: Any) -> Tensor:
+    raise AssertionError("the network was called")
 
 
 def test_a_model_that_reconstructs_has_no_options() -> None:

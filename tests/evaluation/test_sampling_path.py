@@ -16,6 +16,7 @@ from genlab.engine.evaluate import evaluate
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.paths.path_images import PathImages
 from genlab.evaluation.sampling_path import frame, narrowed, states, strip
+from genlab.models.diffusion.ddpm import DDPM
 from genlab.models.diffusion.edm import EDM
 from genlab.models.flows.flow_matching import FlowMatching
 from genlab.models.flows.realnvp import RealNVP
@@ -92,4 +93,6 @@ def test_the_evaluator_shows_images_and_points() -> None:
     assert shown.pixels.shape == (1, 2 + 2 * 66, 2 + 3 * 66)
     with pytest.raises(ConfigError, match=r"evaluator\.sampling"):
         PathImages(sampling={"stps": 2}).check(points, None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"evaluator\.sampling: the model has 1000 steps; steps=1001; give"):
+        PathImages(sampling={"steps": 1001}).check(known(DDPM, to_white, SHAPE), None)  # type: ignore[arg-type]
     assert not PathImages().applies(RealNVP((2, 1, 1), {"name": "mlp", "hidden": [4]}))

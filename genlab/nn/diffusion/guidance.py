@@ -82,9 +82,9 @@ class GuidedModel(Model):
         label: KnownClass = None,
     ) -> tuple[Tensor, Tensor]:
         """The mean of clean images, and one of them at random, given noisy ones of the deviation `sigma`."""
+        mean, scale = self.of_class(label, guidance, image), 1 if self.of_points else 2
         if not sigma:
             return image, image
-        mean, scale = self.of_class(label, guidance, image), 1 if self.of_points else 2
         levels = noise_levels(scale * sigma, min(scale * sigma, SMALLEST), steps)
         x = self.from_image(image)
         found = restoration.denoise(mean, x if self.of_points else restoration.unclipped(x, levels[0]), levels)

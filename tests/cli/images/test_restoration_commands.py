@@ -42,6 +42,17 @@ def test_a_flow_denoises_and_inpaints(capsys: pytest.CaptureFixture[str], refuse
     assert "lacks Reconstructs; " in refused("reconstruct", "flow")
 
 
+def test_what_an_evaluator_cannot_do_is_refused_before_it_begins(
+    capsys: pytest.CaptureFixture[str], refused: Refused
+) -> None:
+    points = [word.replace("digits", "ring") for word in RUN]
+    said(capsys, "train", *points)
+    assert "points have no pixels to restore; key evaluator.inpaint" in refused("eval", "flow", "evaluator=inpaint")
+    elsewhere = "evaluator=denoise", "hydra.run.dir=outputs/other"
+    assert "pixels to restore; key evaluator.denoise" in refused("train", *points, *elsewhere)
+    assert not list(Path("outputs/flow").glob("eval/*"))
+
+
 def test_a_flow_must_know_how_noisy_an_image_of_ones_own_is(
     capsys: pytest.CaptureFixture[str], refused: Refused
 ) -> None:

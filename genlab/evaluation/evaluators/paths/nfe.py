@@ -23,7 +23,7 @@ from genlab.evaluation.evaluators.distribution.distances import FrechetDistance
 from genlab.evaluation.evaluators.distribution.feature_sets import Several
 from genlab.evaluation.evaluators.distribution.modes import Modes
 from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName
-from genlab.registry import EVALUATORS, Count, PositiveInt
+from genlab.registry import EVALUATORS, Count, PositiveInt, check_keywords
 from genlab.reports.curve_plot import Points, curve_plot
 from genlab.runs.evaluations import SEED_SD
 
@@ -60,7 +60,7 @@ class QualityByCalls(Evaluator):
             if "steps" in options:
                 hint = f"leave out steps, and give {self.key}.calls"
                 raise ConfigError("the calls decide how many steps there are", f"key {self.key}.samplers", hint)
-            checked_options(model, options, f"{self.key}.samplers")
+            checked_options(model, {**options, "steps": 1}, f"{self.key}.samplers")
 
     def measure(self, split: Split) -> FrechetDistance | Modes:
         """The evaluator whose figures are drawn against the calls."""
@@ -73,7 +73,8 @@ class QualityByCalls(Evaluator):
         taken: dict[str, dict[str, int]] = {}
         floor: dict[str, Value] = {}
         for given in self.samplers:
-            options, title = checked_options(model, given, f"{self.key}.samplers"), titled(given)
+            options = check_keywords(sample_options(model), given, f"{self.key}.samplers")
+            title = titled(given)
             steps_of = self.affordable(model, options)
             taken[title or "default"] = {f"calls_{calls}": steps for calls, steps in steps_of.items()}
             for calls, steps in steps_of.items():

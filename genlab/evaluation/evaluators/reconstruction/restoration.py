@@ -11,8 +11,8 @@ from annotated_types import MinLen
 from torch import Tensor
 
 from genlab.core.evaluator import Evaluator
-from genlab.core.model import Denoises, Encodes, Inpaints, Reconstructs
-from genlab.core.sampling import method_options
+from genlab.core.model import Denoises, Encodes, HasPath, Inpaints, Reconstructs
+from genlab.core.sampling import method_options, rehearse
 from genlab.core.values import Diagnosis, Value
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
@@ -68,11 +68,20 @@ class Restoration(Evaluator):
         raise NotImplementedError
 
     def check(self, model: Any, split: Split) -> None:
-        self.options(model)
+        if split.points:
+            raise ConfigError("points have no pixels to restore", f"key {self.key}", "leave it out")
+        options = self.options(model)
+        if isinstance(model, HasPath) and hasattr(model, self.method):
+            rehearse(model, lambda: self.try_own(model, **options), f"{self.key}.sampling")
 
     def options(self, model: Any) -> dict[str, Any]:
         """The options of the model's own method; ConfigError for one that it lacks, or if it cannot undo this."""
         return check_keywords(method_options(model, self.method), self.sampling or {}, f"{self.key}.sampling")
+
+    def try_own(self, model: Any, **options: Any) -> None:
+        """Restore one image by the model's own method."""
+        image = model.to_image(next(model.path(1)))
+        restore(model, next(iter(self.levels().values()))(image), [], options)
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         options, projections = self.options(model), dict[str, Restore]()
