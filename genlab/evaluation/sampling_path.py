@@ -10,6 +10,7 @@ from torch import Tensor
 from genlab.core.model import HasPath
 from genlab.core.sampling import sample_options
 from genlab.core.values import Image
+from genlab.errors import ConfigError
 from genlab.reports.grid import PAPER, image_grid
 from genlab.reports.vector_field import Window, plot
 
@@ -24,9 +25,22 @@ def states(model: Any, n: int, count: int, **options: Any) -> list[Tensor]:
 
     `options` are those of the model's `sample`, in which `steps` decides how many states there are.
     """
-    steps = options.get("steps", sample_options(model).model_fields["steps"].default)
-    wanted = {round(steps * i / max(1, count - 1)) for i in range(count)}
+    wanted = spread(model, count, **options)
     return [state for i, state in enumerate(model.path(n, **options)) if i in wanted]
+
+
+def has_steps(model: Any) -> bool:
+    """Whether a sample is the end of a path whose number of steps is an option."""
+    return isinstance(model, HasPath) and "steps" in sample_options(model).model_fields
+
+
+def spread(model: HasPath, count: int, **options: Any) -> set[int]:
+    """Which of the states 0, ..., `steps` are shown, at most `count`; ConfigError if the model lacks this option."""
+    if not has_steps(model):
+        hint = "give its method path a parameter steps with a default"
+        raise ConfigError("the model does not say how many steps its paths have", "its options lack steps", hint)
+    steps = options.get("steps", sample_options(model).model_fields["steps"].default)
+    return {round(steps * i / max(1, count - 1)) for i in range(count)}
 
 
 def strip(model: HasPath, path: list[Tensor], data: Tensor | None) -> Image:

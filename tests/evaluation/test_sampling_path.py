@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from genlab.models.diffusion.ddpm import DDPM
 from genlab.models.diffusion.edm import EDM
 from genlab.models.flows.flow_matching import FlowMatching
 from genlab.models.flows.realnvp import RealNVP
+from genlab.registry import EVALUATORS, discover
 from tests.support.fields import known
 
 CPU = torch.device("cpu")
@@ -43,6 +45,22 @@ def test_states_are_spread_evenly_over_the_steps(steps: int, count: int, expecte
     shown = states(model, 2, count, steps=steps, solver="euler")
     assert len(shown) == len(expected)
     assert all(torch.equal(a, all_states[i]) for a, i in zip(shown, expected, strict=True))
+
+
+def test_a_path_without_the_option_steps_is_refused() -> None:
+    class Fixed(FlowMatching):
+        def path(self, n: int) -> Iterator[Tensor]:  # type: ignore[override]
+            return iter(())
+
+    with pytest.raises(ConfigError, match="does not say how many steps"):
+        states(known(Fixed, to_white, SHAPE), 1, 4)
+    assert not PathImages().applies(known(Fixed, to_white, SHAPE))
+
+
+def test_a_row_of_states_holds_more_than_the_noise() -> None:
+    discover()
+    with pytest.raises(ConfigError, match=r"bad value 1 for 'evaluator\.columns'"):
+        EVALUATORS.build({"name": "paths", "columns": 1})
 
 
 def test_the_steps_of_the_model_are_the_default() -> None:

@@ -38,7 +38,9 @@ class Keys:
 
 def film(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
     """The states of n samples from noise to data, one a frame; points are drawn over those of the test split."""
-    from genlab.evaluation.sampling_path import frame, states
+    import torch
+
+    from genlab.evaluation.sampling_path import frame, spread, states
     from genlab.reports.grid import animation
 
     model: Any = loaded.model
@@ -46,12 +48,12 @@ def film(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
     data = loaded.data().split("test").take(MANY, ("image",))[0] if points else None
     if data is not None and data[0].numel() != 2:
         raise ConfigError("only points in the plane can be shown", f"run {loaded.path}", "try genlab eval RUN")
-    path = states(model, keys.n or (MANY if points else FEW), keys.frames, **options)
-    first = frame(model, path[0], data, SIDE)
-    pixels = len(path) * first.pixels[0].numel()
-    if pixels > MOST_PIXELS:
+    n = keys.n or (MANY if points else FEW)
+    blank = frame(model, torch.zeros(n, *loaded.record["data"]["shape"]), data, SIDE)
+    pixels = len(spread(model, keys.frames, **options)) * blank.pixels[0].numel()
+    if pixels > MOST_PIXELS:  # known before anything is sampled
         raise ConfigError(f"a film of {pixels // 10**6} million pixels is too large", "keys n and frames", "use fewer")
-    frames = [first, *(frame(model, state, data, SIDE) for state in path[1:])]
+    frames = [frame(model, state, data, SIDE) for state in states(model, n, keys.frames, **options)]
     frames += frames[-1:] * (keys.fps - 1)
     return lambda target: write(target, animation(frames, keys.fps, target.path.suffix[1:].lower()))
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from genlab.cli import main
 from genlab.cli.images import film
+from genlab.evaluation import sampling_path
 from tests.support.commands import SMALL_VAE, Refused, said
 
 NETWORK = "model.network={name: film_mlp, width: 8, layers: 1}"
@@ -41,7 +42,8 @@ def test_a_film_shows_the_states_and_rests_at_the_end(
     assert "unknown key 'step'" in refused("film", "outputs/a", "step=3")
     assert ".gif or .webp" in refused("film", "outputs/a", "out=film.png")
     monkeypatch.setattr(film, "MOST_PIXELS", 10_000)
-    assert "million pixels is too large; keys n and frames; use fewer" in refused("film", "outputs/a", "steps=3")
+    monkeypatch.setattr(sampling_path, "states", None)  # nothing is sampled
+    assert "million pixels is too large; keys n and frames; use fewer" in refused("film", "outputs/a", "frames=30")
 
 
 def test_points_are_filmed_and_other_models_have_no_path(capsys: pytest.CaptureFixture[str], refused: Refused) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genlab.core import rng
 from genlab.core.evaluator import Evaluator
-from genlab.core.model import HasPath, Model
+from genlab.core.model import Model
 from genlab.core.sampling import checked_options, classes_in_turn, network_calls, sample_batches, sample_options
 from genlab.core.values import Image, Value
 from genlab.data.dataset import Split
@@ -23,6 +23,7 @@ from genlab.evaluation.evaluators.distribution.distances import FrechetDistance
 from genlab.evaluation.evaluators.distribution.feature_sets import Several
 from genlab.evaluation.evaluators.distribution.modes import Modes
 from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName
+from genlab.evaluation.sampling_path import has_steps
 from genlab.registry import EVALUATORS, Count, PositiveInt, check_keywords
 from genlab.reports.curve_plot import Points, curve_plot
 from genlab.runs.evaluations import SEED_SD
@@ -52,7 +53,7 @@ class QualityByCalls(Evaluator):
     notes = {"seconds": "of sampling alone, on the device and with the threads of this command"}
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, HasPath) and "steps" in sample_options(model).model_fields
+        return has_steps(model)
 
     def check(self, model: Any, split: Split) -> None:
         self.measure(split).check(model, split)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Gt
 
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import HasPath, Model
-from genlab.core.sampling import checked_options, sample_options
+from genlab.core.sampling import checked_options
 from genlab.core.values import Value
 from genlab.data.dataset import Split
-from genlab.evaluation.sampling_path import states, strip
+from genlab.evaluation.sampling_path import has_steps, states, strip
 from genlab.registry import EVALUATORS, Count, PositiveInt
 
 
@@ -25,12 +27,12 @@ class PathImages(Evaluator):
     """
 
     rows: PositiveInt = 6
-    columns: Count = 10
+    columns: Annotated[Count, Gt(1)] = 10
     points: PositiveInt = 500
     sampling: dict[str, Any] | None = None
 
     def applies(self, model: Model) -> bool:
-        return isinstance(model, HasPath) and "steps" in sample_options(model).model_fields
+        return has_steps(model)
 
     def check(self, model: Any, split: Split) -> None:
         self.options(model)
