@@ -243,14 +243,14 @@ class Trainer:
             model = self.average.model if self.average and not evaluator.live else self.model
             values = evaluate(evaluator, model, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
             found = with_charts(evaluator, values)
+            scalars, split = numbers(found), evaluator.split or "train"
+            last = {f"{split}/{name}": value for name, value in scalars.items()}
             if found:
-                self.protocols[self._due[0]] = evaluator.protocol()
-            scalars = numbers(found)
+                self.protocols[self._due[0]] = {**evaluator.protocol(), "metrics": list(last)}
             if scalars:
-                split = evaluator.split or "train"
                 if self.runtime.is_main:
                     self._logger.scalars(self.step, split, scalars)
-                self.metrics.update({f"{split}/{name}": value for name, value in scalars.items()})
+                self.metrics.update(last)
                 self._note_best()
             for name, value in found:
                 if isinstance(value, Image):

@@ -14,7 +14,7 @@ from genlab.utils.formatting import number
 from genlab.utils.own_folder import OwnFolder
 from genlab.utils.tables import csv_text, show
 from genlab.utils.terminal import echo
-from genlab.workflows.compare.figures import TRAINING, figures
+from genlab.workflows.compare.figures import TRAINING, Key, figures
 from genlab.workflows.compare.groups import Group, grouped
 
 CSV = "sweep.csv"
@@ -71,12 +71,14 @@ def _best(groups: Sequence[Group]) -> Iterator[str]:
     if len(names) > 1 or name is None:
         yield "best: the models monitor no common metric"
         return
-    found, refused = figures(groups, [name.partition("/")[2]])
-    shared = [figure for figure in found if figure.key.source == TRAINING]
+    found, refused = figures(groups)
+    split, _, rest = name.partition("/")
+    key = Key(TRAINING, split, rest)
+    shared = [figure for figure in found if figure.key == key]
     for figure in shared:
         compared = [group for group in groups if group.letter in figure.values]
         means = {group.label: figure.over_training(group.letter).mean for group in compared}
         best = min(means, key=means.__getitem__)
         yield f"best of {len(compared)}: {best}, mean {name} {number(means[best])}"
     if not shared:
-        yield f"best: {name} cannot be compared: {refused.get(name, 'it is not finite')}"
+        yield f"best: {name} cannot be compared: {refused.get(key, 'it is not finite')}"

@@ -54,7 +54,7 @@ def test_the_protocol_of_an_evaluator_that_found_something_is_kept_and_survives(
     fit(trainer)
     resumed = make_trainer("vae", "trainer.steps=2")
     resumed.restore(*snapshot(trainer))
-    assert resumed.protocols == trainer.protocols == {"a": {"extractor": "chosen"}}
+    assert resumed.protocols == trainer.protocols == {"a": {"extractor": "chosen", "metrics": []}}
 
 
 def test_a_diagnosis_waits_for_its_steps_however_short_the_run(make_trainer: MakeTrainer) -> None:

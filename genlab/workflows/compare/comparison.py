@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.runs.selection import select
-from genlab.workflows.compare.figures import Figure, figures, spread
+from genlab.workflows.compare.figures import Figure, chosen, figures, spread
 from genlab.workflows.compare.groups import Group, differences, grouped
 from genlab.workflows.compare.significance import POWER, Summary
 from genlab.workflows.compare.verdicts import Pair, judged, method
@@ -67,11 +67,12 @@ class Comparison:
 def compare(names: Sequence[str | Path], patterns: Sequence[str] = (), alpha: float = 0.05) -> Comparison:
     """Compare the named runs, sweeps and patterns, as `genlab compare` does; `patterns` choose figures by name.
 
-    ConfigError if a name has no run, or if no run can be used.
+    ConfigError if a name has no run, if no run can be used, or if no figure fits a pattern.
     """
     groups, left_out = grouped(select([str(name) for name in names], "genlab compare"))
-    found, refused = figures(groups, patterns)
-    return Comparison(groups, differences(groups), found, judged(found, alpha), refused, left_out, alpha)
+    found, refused = chosen(*figures(groups), patterns)
+    not_compared = {str(key): why for key, why in refused.items()}
+    return Comparison(groups, differences(groups), found, judged(found, alpha), not_compared, left_out, alpha)
 
 
 def _plain(summary: Summary) -> dict[str, Any]:

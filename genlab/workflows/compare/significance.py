@@ -35,6 +35,7 @@ class Summary:
 class Test:
     """A two-sided t-test: `difference` of two means (second minus first), the ends of its interval, and p.
 
+    p is nan if the means differ and nothing varies: as whole numbers often do, which a t-test is not made for.
     `sd` is the deviation of one seed's difference: of the pairs, or of one value of two equally large groups.
     """
 
@@ -68,21 +69,21 @@ def welch(first: Summary, second: Summary, alpha: float) -> Test:
 def _student(
     difference: float, error: float, freedom: float, alpha: float, scale: float
 ) -> tuple[float, float, float, float]:
-    """The difference, the ends of its interval and p. Without any spread, equal or not is certain."""
+    """The difference, the ends of its interval and p. Without any spread p is 1 for equal means and nan for others."""
     from scipy.special import stdtr, stdtrit
 
     if abs(difference) <= EXACT * scale:
         difference = 0.0
     if error <= EXACT * scale:
-        return difference, difference, difference, 0.0 if difference else 1.0
+        return difference, difference, difference, math.nan if difference else 1.0
     reach = float(stdtrit(freedom, 1 - alpha / 2)) * error
     p = 2 * float(stdtr(freedom, -abs(difference) / error))
     return difference, difference - reach, difference + reach, p
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p values: if all that are below α are called different, one of them is wrong with probability α at
-    most, however the tests depend on each other."""
+    """Adjusted p values: if all that are below α are called different, the probability of even one false positive is
+    at most α, however the tests depend on each other."""
     adjusted, largest = [0.0] * len(p), 0.0
     for rank, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
         largest = max(largest, min(1.0, (len(p) - rank) * p[index]))

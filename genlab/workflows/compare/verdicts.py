@@ -12,12 +12,14 @@ from genlab.workflows.compare.figures import Figure
 from genlab.workflows.compare.significance import POWER, Test, holm, paired, seeds_needed, welch
 
 MOST_SEEDS = 30  # that are recommended; where it takes more, the groups are called not distinguishable
+NO_SPREAD = "no test: no spread; more seeds needed"  # the difference is the same for all seeds
 Over = Literal["training seeds", "sampling seeds"]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two groups on one figure. `test` is None if seeds are missing; `adjusted` is its p after Holm's correction.
+    """Two groups on one figure. `test` is None if seeds or their spread are missing; `adjusted` is its p after Holm's
+    correction.
 
     `over`: what the spread is of. Sampling seeds of one run say nothing about other training seeds.
     """
@@ -62,7 +64,7 @@ def method(pairs: Sequence[Pair], alpha: float) -> Iterator[str]:
         kinds = {True: "t-tests of the differences between runs of the same seed", False: "Welch's t-tests"}
         used = " and ".join(kinds[kind] for kind in (True, False) if kind in pairing)
         yield (
-            f"Over training seeds: {used}, two-sided, with {1 - alpha:.0%} intervals of each difference alone. "
+            f"Over training seeds: {used}, two-sided, with {100 * (1 - alpha):g}% intervals of each difference alone. "
             f"p (Holm) is corrected for {_count(training)}; a pair is called different if it is below {alpha:g}."
         )
         yield (
@@ -86,17 +88,21 @@ def _count(tests: Sequence[Pair]) -> str:
 def _tested(figure: Figure, first: str, second: str, alpha: float) -> Pair:
     ours, theirs = figure.values[first], figure.values[second]
     pair = Pair(figure, first, second)
+    (a, *_), (b, *_) = ours.values(), theirs.values()
     if len(ours) > 1 and len(theirs) > 1:
+        over: Over = "training seeds"
         if ours.keys() == theirs.keys():
             test = paired([ours[seed].mean for seed in ours], [theirs[seed].mean for seed in ours], alpha)
         else:
             test = welch(figure.over_training(first), figure.over_training(second), alpha)
-        return replace(pair, test=test, over="training seeds")
-    (a, *_), (b, *_) = ours.values(), theirs.values()
-    if len(ours) == len(theirs) == 1 and a.n > 1 and b.n > 1:
-        return replace(pair, test=welch(a, b, alpha), over="sampling seeds")
-    single = " and ".join(letter for letter, values in ((first, ours), (second, theirs)) if len(values) == 1)
-    return replace(pair, verdict=f"no test: one training seed of {single}")
+    elif len(ours) == len(theirs) == 1 and a.n > 1 and b.n > 1:
+        over, test = "sampling seeds", welch(a, b, alpha)
+    else:
+        single = " and ".join(letter for letter, values in ((first, ours), (second, theirs)) if len(values) == 1)
+        return replace(pair, verdict=f"no test: one training seed of {single}")
+    if math.isnan(test.p):
+        return replace(pair, verdict=NO_SPREAD)
+    return replace(pair, test=test, over=over)
 
 
 def _verdict(pair: Pair, alpha: float, level: float) -> Pair:

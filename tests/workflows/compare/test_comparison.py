@@ -12,7 +12,7 @@ from genlab.workflows.compare.comparison import Comparison, compare
 from genlab.workflows.compare.verdicts import Pair
 from tests.support.written_runs import write_result, write_run
 
-LOW, HIGH = (10.0, 10.1, 9.9), (12.0, 12.1, 11.9)
+LOW, HIGH = (10.0, 10.1, 9.9), (12.0, 12.101, 11.9)
 
 
 def sweep(folder: str, values: tuple[float, ...], seeds: tuple[int, ...] = (0, 1, 2), **config: object) -> str:
@@ -75,6 +75,27 @@ def test_one_training_seed_has_no_verdict_of_training() -> None:
     assert only(compare(["outputs/c", "outputs/d"])).verdict == "no test: one training seed of B"
 
 
+def test_differences_without_any_spread_have_no_test() -> None:
+    found = compare([sweep("a", (8.0, 8.0), (0, 1)), sweep("b", (7.0, 7.0), (0, 1), name="b")])
+    assert (only(found).verdict, only(found).test) == ("no test: no spread; more seeds needed", None)
+    assert "no spread" in str(found)
+
+
+def test_a_sampling_seed_counts_once_and_weights_are_kept_apart() -> None:
+    a, b = write_run("outputs/a"), write_run("outputs/b", config={"name": "b", "trainer": {"ema_decay": 0.9}})
+    for file in ("plain-00000100.json", "mine-00000100.json"):
+        write_result(a, {"fid": 9.0}, file)
+    write_result(b, {"fid": 8.0}, "ema-00000100.json", weights="ema")
+    write_result(b, {"fid": 12.0}, "raw-00000100.json", weights="raw")
+    found = compare(["outputs"])
+    assert only(found).verdict == "no test: one training seed of A and B"
+    assert {letter: values[0].mean for letter, values in only(found).figure.values.items()} == {"A": 9.0, "B": 8.0}
+    assert [figure.title for figure in compare(["outputs/b"]).figures] == [
+        "fid: test/fid",
+        'fid: test/fid weights="raw"',
+    ]
+
+
 def test_repeats_are_sampling_seeds_of_one_value() -> None:
     for name, mean in (("a", 9.0), ("b", 12.0)):
         run = write_run(f"outputs/{name}", config={"name": name})
@@ -116,11 +137,44 @@ def test_losses_are_compared_only_where_the_objective_is_the_same() -> None:
     )
     assert losses("wide", {"name": "vae", "beta": 1.0, "latent_dim": 8, "network": {"name": "mlp"}}).not_compared == {}
     beta = losses("beta", {"name": "vae", "beta": 4, "latent_dim": 2})
-    assert beta.not_compared == {"valid/loss": "another model.beta (A: 1.0, B: 4)"}
+    assert beta.not_compared == {"valid/loss": "another model.beta (A: 1, B: 4)"}
     assert [pair.figure.title for pair in beta.pairs] == ["valid/kl"]
     other = losses("gan", {"name": "gan", "loss": "hinge"})
     assert set(other.not_compared) == {"valid/loss", "valid/kl"}
-    assert other.not_compared["valid/kl"] == 'another model.name (A: "vae", B: "gan")'
+    assert other.not_compared["valid/kl"] == 'another model.name (A: "vae", B: "gan", and 1 more)'
+
+
+def test_numbers_in_the_models_own_units_need_the_same_distribution_of_pixels() -> None:
+    for likelihood in ("bernoulli", "gaussian"):
+        model = {"name": "vae", "likelihood": likelihood, "beta": 1.0}
+        config = {"name": likelihood, "model": model}
+        write_run(f"outputs/{likelihood}", 0, {"valid/elbo": 1.0}, config=config)
+    reason = 'another model.likelihood (A: "bernoulli", B: "gaussian")'
+    assert compare(["outputs"]).not_compared == {"valid/elbo": reason}
+
+
+@pytest.mark.parametrize(("theirs", "verdicts"), [({"images": 500.0, "of": None}, 1), ({"images": 5000}, 0)])
+def test_a_metric_of_training_has_the_protocol_of_the_evaluator_that_found_it(
+    theirs: dict[str, object], verdicts: int
+) -> None:
+    for name, protocol in (("a", {"images": 500}), ("b", theirs)):
+        found_by = {
+            "diversity": {**protocol, "metrics": ["valid/distance_of_pairs"]},
+            "pairs": {"n": name, "metrics": []},
+        }
+        metrics = {"valid/distance_of_pairs": 1.0}
+        write_run(f"outputs/{name}", 0, metrics, config={"name": name}, protocols=found_by)
+    found = compare(["outputs"])
+    assert len(found.pairs) == verdicts
+    if not verdicts:
+        reason = 'another diversity (A: {"images": 500}, B: {"images": 5000})'
+        assert found.not_compared == {"valid/distance_of_pairs": reason}
+
+
+def test_protocols_that_python_calls_equal_may_differ() -> None:
+    for name, flag in (("a", True), ("b", 1)):
+        write_result(write_run(f"outputs/{name}", config={"name": name}), {"fid": 1.0}, mixed=flag)
+    assert compare(["outputs"]).not_compared == {"fid: test/fid": "another mixed (A: true, B: 1)"}
 
 
 def test_results_of_earlier_checkpoints_are_not_figures_of_the_run() -> None:
@@ -169,3 +223,9 @@ def test_patterns_choose_figures() -> None:
         metrics = {"valid/elbo": 1.0, "valid/kl": 1.0, "valid/encoder/kl": 1.0}
         write_run(f"outputs/{name}", 0, metrics, config={"name": name})
     assert [f.key.name for f in compare(["outputs"], ["*kl"]).figures] == ["kl", "encoder/kl"]
+    with pytest.raises(ConfigError, match="no figure is named 'elb'; metric=; did you mean 'elbo'"):
+        compare(["outputs"], ["kl", "elb"])
+
+
+def test_the_level_of_intervals_is_not_rounded() -> None:
+    assert "99.9% intervals" in str(compare([sweep("a", LOW), sweep("b", HIGH, name="b")], alpha=0.001))

@@ -38,9 +38,15 @@ def correlated(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.normal(size=(1, *shape[1:])) + 0.5 * rng.normal(size=shape)
 
 
+def whole(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Counts, such as modes covered: 7 or 8."""
+    return rng.integers(7, 9, shape)
+
+
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize(
-    ("groups", "n", "draw"), [(2, 3, np.random.Generator.standard_normal), (2, 3, correlated), (3, 4, skewed)]
+    ("groups", "n", "draw"),
+    [(2, 3, np.random.Generator.standard_normal), (2, 3, correlated), (3, 4, skewed), (2, 2, whole), (3, 4, whole)],
 )
 def test_at_most_five_percent_of_comparisons_of_equal_configurations_call_one_different(
     groups: int, n: int, draw: Draw, paired: bool
@@ -60,7 +66,7 @@ def test_without_the_correction_it_would_be_wrong_several_times_as_often() -> No
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_a_planted_difference_is_found_with_the_stated_power(paired: bool) -> None:
-    """Two standard deviations in one figure of five, five seeds each, 50 comparisons."""
+    """Four standard deviations in one figure of five, five seeds each, 50 comparisons."""
     rng, n, effect = np.random.default_rng(1), 5, 4.0
     values = rng.standard_normal((50, FIGURES, 2, n))
     values[:, 0, 1] += effect
