@@ -37,7 +37,7 @@ DENOISE = """\
   genlab denoise last
   genlab denoise last sigma=0.5 n=32
   genlab denoise last image=scan.png out=clean.png
-  genlab denoise last image=scan.png noise=0.2      of a diffusion or flow model, which must know how noisy it is
+  genlab denoise last image=scan.png image_sigma=0.2    of a diffusion or flow model, which must know how noisy it is
 """
 INPAINT = """\
   genlab inpaint last
@@ -46,7 +46,7 @@ INPAINT = """\
   genlab inpaint last steps=50 repeats=10           of a diffusion or flow model
 """
 SIGMA = "of the Gaussian noise that is added; null: 0.3, or 0 with image=, which is taken to be noisy"
-NOISE = "σ of the Gaussian noise that the images of image= have"
+IMAGE_SIGMA = "of the Gaussian noise that the images of image= already have, for a model that is told it"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class RestoreKeys(Keys):
 @dataclass(frozen=True)
 class DenoiseKeys(RestoreKeys):
     sigma: Annotated[NonNegativeFloat | None, Field(description=SIGMA)] = None
-    noise: Annotated[NonNegativeFloat, Field(description=NOISE)] = 0.0
+    image_sigma: Annotated[NonNegativeFloat, Field(description=IMAGE_SIGMA)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,14 @@ def denoise(loaded: LoadedRun, keys: DenoiseKeys, **options: Any) -> Save:
     from genlab.evaluation.restoration import Corrupted, with_noise
 
     sigma = keys.sigma if keys.sigma is not None else 0.0 if keys.image else 0.3
-    if keys.noise and not keys.image:
-        raise ConfigError("images of the data set have no noise", "key noise", "use sigma=..., which adds noise")
-    total = (sigma**2 + keys.noise**2) ** 0.5
-    if keys.image and not total and isinstance(loaded.model, Denoises):
-        raise ConfigError("the model must know how noisy the image is", "key noise", "add noise=0.2 or another σ")
+    told = isinstance(loaded.model, Denoises)
+    if keys.image_sigma and not keys.image:
+        raise ConfigError("images of the data set have no noise", "key image_sigma", "use sigma=..., which adds noise")
+    if keys.image_sigma and not told:
+        raise ConfigError("the model is not told how noisy an image is", "key image_sigma", "leave it out")
+    total = (sigma**2 + keys.image_sigma**2) ** 0.5
+    if keys.image and not total and told:
+        raise ConfigError("the model must know how noisy the image is", "key image_sigma", "add image_sigma=0.2")
     corrupt = with_noise("gaussian", sigma, "genlab denoise")
     save = _restored(loaded, keys, "gaussian", lambda image: Corrupted(corrupt(image).image, sigma=total), options)
     if keys.image and keys.sigma is None:

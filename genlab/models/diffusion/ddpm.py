@@ -7,7 +7,7 @@ Distillation for Fast Sampling of Diffusion Models, ICLR 2022 (arXiv:2202.00512)
 
 from __future__ import annotations
 
-import math
+from bisect import bisect
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -50,6 +50,8 @@ class DDPM(GuidedModel):
         self.target = target
         self.alpha_bar = alpha_bars(noise_schedule, timesteps)
         alpha_bar = torch.tensor(self.alpha_bar, dtype=torch.float64)
+        levels = [(1 / each - 1) ** 0.5 for each in self.alpha_bar[1:]]  # σ of x / √ᾱ
+        self.midpoints = [(low * high) ** 0.5 for low, high in pairwise(levels)]  # halfway between their logarithms
         self.register_buffer("signal", alpha_bar.sqrt().float(), persistent=False)
         self.register_buffer("noise", (1 - alpha_bar).sqrt().float(), persistent=False)
 
@@ -105,12 +107,8 @@ class DDPM(GuidedModel):
         return x0, (x - signal * x0) / noise
 
     def posterior_mean(self, x: Tensor, sigma: float, labels: Tensor | None, guidance: float = 1.0) -> Tensor:
-        """The prediction of x₀ at the time whose noise level √(1 − ᾱ_t) / √ᾱ_t is nearest to σ."""
-
-        def distance(t: int) -> float:
-            return abs(math.log((1 / self.alpha_bar[t] - 1) ** 0.5 / sigma))
-
-        t = min(range(1, self.timesteps + 1), key=distance)
+        """The prediction of x₀ at the time whose noise level √(1 − ᾱ_t) / √ᾱ_t has the logarithm nearest to ln σ."""
+        t = 1 + bisect(self.midpoints, sigma)
         x0, _ = self.denoised(x / (1 + sigma**2) ** 0.5, t, labels, guidance)
         return x0
 

@@ -28,8 +28,8 @@ from genlab.registry import NETWORKS, ConditionedNetworkSpec, Fraction, NonNegat
 Steps = Annotated[PositiveInt, Field(description="from noise to data; some solvers call the network twice in each")]
 Guidance = Annotated[NonNegativeFloat, Field(description="weight of the class: 0 ignores it, above 1 exaggerates it")]
 RestorationSteps = Annotated[PositiveInt, Field(description="noise levels of a restoration")]
-Jump = Annotated[PositiveInt, Field(description="levels of inpainting that are repeated together")]
-Repeats = Annotated[PositiveInt, Field(description="how often; each is as many calls of the network again")]
+Jump = Annotated[PositiveInt, Field(description="noise levels per jump of RePaint")]
+Repeats = Annotated[PositiveInt, Field(description="passes over each jump; the cost grows in proportion")]
 KnownClass = Annotated[NonNegativeInt | None, Field(description="the class of all images; null: not known")]
 
 
@@ -85,7 +85,8 @@ class GuidedModel(Model):
         mean, scale = self.of_class(label, guidance, image), 1 if self.of_points else 2
         if not sigma:
             return image, image
-        levels = noise_levels(scale * sigma, min(scale * sigma, SMALLEST), steps)
+        # evenly spaced: with few steps the variance of samples comes closest to that of the posterior
+        levels = noise_levels(scale * sigma, min(scale * sigma, SMALLEST), steps, rho=1)
         x = self.from_image(image)
         found = restoration.denoise(mean, x if self.of_points else restoration.unclipped(x, levels[0]), levels)
         return self.to_image(found[0]), self.to_image(found[1])
@@ -95,7 +96,7 @@ class GuidedModel(Model):
         image: Tensor,
         unknown: Tensor,
         steps: RestorationSteps = 20,
-        jump: Jump = 5,
+        jump: Jump = 1,
         repeats: Repeats = 5,
         guidance: Guidance = 1.0,
         label: KnownClass = None,

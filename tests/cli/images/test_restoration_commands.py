@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from genlab.cli import main
-from tests.support.commands import Refused, said
+from tests.support.commands import SMALL_VAE, Refused, said
 
 RUN = [
     "model=flow_matching", "model.network={name: film_mlp, width: 8, layers: 1}", "dataset=digits", "trainer.steps=2",
@@ -58,9 +58,14 @@ def test_a_flow_must_know_how_noisy_an_image_of_ones_own_is(
 ) -> None:
     said(capsys, "train", *RUN)
     Image.fromarray(np.full((8, 8), 128, np.uint8)).save("mine.png")
-    assert "must know how noisy the image is; key noise; add noise=0.2" in refused("denoise", "flow", "image=mine.png")
-    assert "no noise; key noise; use sigma" in refused("denoise", "flow", "noise=0.1")
-    assert main.main(["denoise", "flow", "image=mine.png", "noise=0.1", "steps=2"]) == 0
+    unknown = "must know how noisy the image is; key image_sigma; add image_sigma=0.2"
+    assert unknown in refused("denoise", "flow", "image=mine.png")
+    assert "no noise; key image_sigma; use sigma" in refused("denoise", "flow", "image_sigma=0.1")
+    assert main.main(["denoise", "flow", "image=mine.png", "image_sigma=0.1", "steps=2"]) == 0
     out, err = capsys.readouterr()
     assert "no noise is added" in err
     assert cells(out) == (3, 1)  # as given, mean, sample
+    said(capsys, "train", *SMALL_VAE, *RUN[2:-1], "hydra.run.dir=outputs/vae")
+    assert "is not told how noisy an image is; key image_sigma; leave it out" in refused(
+        "denoise", "vae", "image=mine.png", "image_sigma=0.1"
+    )

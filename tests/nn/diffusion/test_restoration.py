@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from genlab.models.flows.meanflow import MeanFlow
 from genlab.nn.diffusion import restoration
 from genlab.nn.diffusion.guidance import GuidedModel
 from genlab.nn.diffusion.schedules import alpha_bars, noise_levels
-from tests.support.fields import POINT, known
+from tests.support.fields import POINT, Field, known
 
 S = 0.5  # data are N(0, S²) inside the model
 IMAGE = (1, 4, 4)
@@ -70,6 +71,43 @@ def test_denoising_gives_the_mean_and_samples_of_the_posterior(kind: type[Guided
     assert torch.allclose(mean, torch.tensor(0.5 + kept * (seen - 0.5)), atol=2e-3)
     assert float(sample.mean()) == pytest.approx(0.5 + kept * (seen - 0.5), abs=0.005)
     assert float(sample.std()) == pytest.approx(kept**0.5 * sigma, rel=0.05)
+
+
+def test_with_the_default_steps_samples_vary_nearly_as_the_posterior() -> None:
+    sigma, deviation = 0.15, 0.25
+    rng.seed(0)
+    _, sample = known(EDM, zero, IMAGE).denoise(torch.full((2000, *IMAGE), 0.5), sigma)
+    exact = (deviation**-2 + sigma**-2) ** -0.5
+    assert 0.89 * exact < float(sample.std()) < exact
+
+
+def test_with_the_defaults_unknown_pixels_come_near_their_conditional() -> None:
+    """Two pixels with correlation ρ; the known one is 1.5 standard deviations above the mean."""
+    deviation, correlation = 0.3, 0.8
+    covariance = deviation**2 * torch.tensor([[1, correlation], [correlation, 1]])
+
+    class Gaussian(EDM):
+        def posterior_mean(self, x: Tensor, sigma: float, *_: Any) -> Tensor:
+            gain = covariance @ torch.linalg.inv(covariance + sigma**2 * torch.eye(2))
+            return (x.flatten(1) @ gain.T).reshape(x.shape)
+
+    model, y = known(Gaussian, zero, (1, 1, 2)), 1.5 * deviation
+    image = model.to_image(torch.tensor([y, 0.0]).expand(3000, 1, 1, 2))
+    rng.seed(0)
+    found = model.from_image(model.inpaint(image, torch.tensor([False, True]).reshape(1, 1, 1, 2)))[..., 1]
+    assert 0.82 * correlation * y < float(found.mean()) < correlation * y
+    assert float(found.std()) == pytest.approx(deviation * (1 - correlation**2) ** 0.5, rel=0.25)
+
+
+@pytest.mark.parametrize(("schedule", "timesteps"), [("linear", 1000), ("cosine", 50), ("linear", 1)])
+def test_a_noise_level_is_taken_at_the_nearest_time(schedule: str, timesteps: int) -> None:
+    model, seen = known(DDPM, zero, noise_schedule=schedule, timesteps=timesteps, target="x0"), list[float]()
+    model.network = Field(lambda x, t, label: seen.append(round(float(t[0]) * timesteps)) or x)  # type: ignore[func-returns-value]
+    levels = [math.log(1 / each - 1) / 2 for each in alpha_bars(schedule, timesteps)[1:]]  # type: ignore[arg-type]
+    sigmas = [10 ** (i / 10 - 3) for i in range(70)]
+    for sigma in sigmas:
+        model.posterior_mean(torch.ones(1, *POINT), sigma, None)
+    assert seen == [1 + min(range(timesteps), key=lambda i: abs(levels[i] - math.log(s))) for s in sigmas]
 
 
 def test_an_image_without_noise_is_its_own_restoration() -> None:
