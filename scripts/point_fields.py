@@ -67,14 +67,26 @@ def picture(runs: Sequence[Path]) -> PIL.Image.Image:
     for column, (run, title) in enumerate(zip(runs, MODELS.values(), strict=True)):
         left = LEFT + column * (CELL + GAP)
         draw.text((left + CELL / 2, TOP / 2), title, "black", font, "mm")
-        plots = sorted((run / "images").glob("points-*.png"))
-        for row, percent in enumerate(MOMENTS):
-            with PIL.Image.open(plots[len(plots) * percent // 100 - 1]) as plot:
+        for row, found in enumerate(plots_of(run)):
+            if found is None:  # an empty cell
+                continue
+            with PIL.Image.open(found) as plot:
                 cell = plot.convert("RGB").resize((CELL, CELL), PIL.Image.Resampling.LANCZOS)
             sheet.paste(cell, (left, TOP + row * (CELL + GAP)))
             draw.rectangle((left, TOP + row * (CELL + GAP), left + CELL - 1, TOP + row * (CELL + GAP) + CELL - 1),
                            outline=(200, 200, 200))  # fmt: skip
     return sheet
+
+
+def plots_of(run: Path) -> list[Path | None]:
+    """The plot at each of the moments, which is the nearest; None if that is further than half of 5 % away."""
+    plots = {int(path.stem.rpartition("-")[2]): path for path in (run / "images").glob("points-*.png")}
+    if not plots:
+        sys.exit(f"no plots in {run / 'images'}; train with evaluator=points logger=images, or delete {run}")
+    end = max(plots)  # the last plot is drawn at the end of training
+    nearest = [min(plots, key=lambda step: abs(100 * step - percent * end)) for percent in MOMENTS]
+    return [plots[step] if abs(100 * step - percent * end) <= 2.5 * end else None
+            for step, percent in zip(nearest, MOMENTS, strict=True)]  # fmt: skip
 
 
 if __name__ == "__main__":

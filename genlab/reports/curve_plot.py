@@ -54,13 +54,14 @@ class Axes:
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     def y_ticks(self) -> list[float]:
-        """Round numbers: 1, 2 and 5 times powers of ten, only the powers if there are many."""
+        """Round numbers: 1, 2 and 5 times powers of ten, only the powers if there are many, all if few."""
         if not self.log_y:
             return ticks(self.low[1], self.high[1], 5)
         powers = range(math.floor(self.low[1]), math.ceil(self.high[1]) + 1)
         factors = (1, 2, 5) if self.high[1] - self.low[1] < 3 else (1,)
         found = [factor * 10.0**power for power in powers for factor in factors]
-        return [y for y in found if self.low[1] <= math.log10(y) <= self.high[1]]
+        inside = [y for y in found if self.low[1] <= math.log10(y) <= self.high[1]]
+        return inside if len(inside) > 1 else ticks(10 ** self.low[1], 10 ** self.high[1], 5)
 
 
 def curve_plot(

@@ -22,6 +22,8 @@ def test_axes_are_logarithmic_where_asked_and_hold_every_point() -> None:
     assert TOP < high < low < HEIGHT - BOTTOM
     assert axes.place(1, -5)[1] == HEIGHT - BOTTOM  # an error bar that ends below 0
     assert axes.y_ticks() == [1, 2, 5, 10, 20, 50, 100]
+    assert Axes.around([1], [31, 39], log_y=True).y_ticks() == [32, 34, 36, 38]  # no 1, 2 or 5 times a power of ten
+    assert Axes.around([1], [21, 49], log_y=True).y_ticks() == [30, 40, 50]  # one of them
     assert Axes.around([1], [0.2, 0.9], log_y=False).y_ticks() == pytest.approx([0.2, 0.4, 0.6, 0.8])
 
 

@@ -32,3 +32,16 @@ def test_finished_runs_become_columns_and_moments_rows(monkeypatch: pytest.Monke
         for column in range(4):
             middle = pixels[names["TOP"] + row * cell + 120, names["LEFT"] + column * cell + 120]
             assert abs(middle - [50 * column, 2 * percent, 0]).max() <= 3
+
+
+def test_a_plot_stands_beside_its_own_moment_or_not_at_all() -> None:
+    plots_of = runpy.run_path(str(SCRIPT))["plots_of"]
+    images = Path("run") / "images"
+    images.mkdir(parents=True)
+    with pytest.raises(SystemExit, match="no plots in run/images"):
+        plots_of(Path("run"))
+    for percent in range(10, 101, 10):
+        (images / f"points-{percent:08d}.png").touch()
+    assert [found and found.name for found in plots_of(Path("run"))] == [
+        None, "points-00000020.png", "points-00000050.png", "points-00000100.png",
+    ]  # fmt: skip
