@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from genlab.core.model import Samples
+from genlab.core.sampling import checked_options
 from genlab.core.values import Image, Value
 from genlab.registry import Cadence
 
@@ -56,6 +58,21 @@ class Evaluator:
         """Everything needed to repeat the measurement; stored with the values."""
         keys = [key for key in inspect.signature(type(self)).parameters if key not in ("every", "key")]
         return {**{key: getattr(self, key) for key in keys}, **self.notes, **self.found}
+
+
+@dataclass
+class SamplesEvaluator(Evaluator):
+    """An evaluator of a model's samples. `sampling`: options of the model's `sample`."""
+
+    sampling: dict[str, Any] | None = field(default=None, kw_only=True)
+
+    needs = (Samples,)
+
+    def check(self, model: Any, split: Any) -> None:
+        self.options(model)
+
+    def options(self, model: Samples) -> dict[str, Any]:
+        return checked_options(model, self.sampling, f"{self.key}.sampling")
 
 
 class MeanEvaluator(Evaluator):

@@ -148,8 +148,8 @@ class Denoises(Protocol):
 class Inpaints(Protocol):
     """A model of images that is told which pixels are unknown."""
 
-    def inpaint(self, image: Tensor, unknown: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] with pixels filled in where `unknown`, (N, 1, H, W), is true; others stay."""
+    def inpaint(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] with pixels filled in where `mask`, (N, 1, H, W), is true; others stay."""
 
 
 @runtime_checkable

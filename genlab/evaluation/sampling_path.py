@@ -12,9 +12,8 @@ from genlab.core.sampling import sample_options
 from genlab.core.values import Image
 from genlab.errors import ConfigError
 from genlab.reports.grid import PAPER, image_grid
-from genlab.reports.vector_field import Window, plot
+from genlab.reports.vector_field import DATA, SAMPLES, Window, plot
 
-DATA, SAMPLES = (170, 170, 170), (0, 90, 50)  # gray and green
 NOISE = 2.0  # standard deviations of unit noise that a plot of points shows
 UNIT = 1.2  # the widest that unit noise is taken to be: few values spread by more than 1
 GAP = 4  # pixels between plots of points

@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 LOW, HIGH = (103, 169, 207), (239, 138, 98)  # blue where classified as fake, red as real; white between
 INK, ARROW = (70, 70, 70), (110, 110, 110)
+DATA, SAMPLES = (120, 120, 120), (0, 90, 50)  # points: gray and green
 HEAD = 6  # pixels: the length of an arrow's head, at most
 LABEL = 18  # pixels reserved for the other number of a corner
 
 Pixel = tuple[float, float]  # across, down
+
+
+def in_the_plane(points: Tensor) -> bool:
+    """Whether points (N, D, 1, 1) have two coordinates: only a plane can be drawn."""
+    return points[0].numel() == 2
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from genlab.core import rng
 from genlab.core.model import Model
 from genlab.core.values import Diagnosis, Image
 from genlab.errors import ConfigError
+from genlab.evaluation.corrupted import Corrupted
 from genlab.evaluation.evaluators.reconstruction.restoration import best_count, projection
-from genlab.evaluation.restoration import Corrupted
 from genlab.models.classical.pca import PCA
 from genlab.models.diffusion.ddpm import DDPM
 from genlab.models.flows.flow_matching import FlowMatching
@@ -142,8 +142,8 @@ class Told(Model):
     def denoise(self, image: Tensor, sigma: float, darker: float = 0.0) -> tuple[Tensor, Tensor]:
         return torch.full_like(image, sigma), torch.full_like(image, 2 * sigma - darker)
 
-    def inpaint(self, image: Tensor, unknown: Tensor, shade: float = 0.5) -> Tensor:
-        return torch.where(unknown, torch.full_like(image, shade), image)
+    def inpaint(self, image: Tensor, mask: Tensor, shade: float = 0.5) -> Tensor:
+        return torch.where(mask, torch.full_like(image, shade), image)
 
 
 def test_a_model_that_is_told_the_noise_is_scored_by_its_mean_and_by_its_sample() -> None:

@@ -22,6 +22,7 @@ from genlab.models.diffusion.edm import EDM
 from genlab.models.flows.flow_matching import FlowMatching
 from genlab.models.flows.realnvp import RealNVP
 from genlab.registry import EVALUATORS, discover
+from genlab.reports.vector_field import DATA
 from tests.support.fields import known
 
 CPU = torch.device("cpu")
@@ -93,7 +94,7 @@ def test_points_are_drawn_over_the_data_in_the_same_window() -> None:
     data = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])[:, :, None, None]
     shown = frame(model, torch.tensor([[0.0, 1.0]])[:, :, None, None], data, 101).pixels
     at = lambda x, y: shown[:, round(50 - y / 2.1 * 50), round(50 + x / 2.1 * 50)].tolist()  # noqa: E731
-    assert at(1, 0) == at(-1, 0) == [170, 170, 170]
+    assert at(1, 0) == at(-1, 0) == list(DATA)
     assert at(0, 1) == [0, 90, 50]
     row = strip(model, states(model, 5, 3, steps=2), data).pixels
     assert row.shape == (3, 180, 3 * 180 + 2 * 4)

@@ -42,11 +42,12 @@ def film(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
 
     from genlab.evaluation.sampling_path import frame, spread, states
     from genlab.reports.grid import animation
+    from genlab.reports.vector_field import in_the_plane
 
     model: Any = loaded.model
     points = loaded.record["data"]["shape"][1:] == [1, 1]
     data = loaded.data().split("test").take(MANY, ("image",))[0] if points else None
-    if data is not None and data[0].numel() != 2:
+    if data is not None and not in_the_plane(data):
         raise ConfigError("only points in the plane can be shown", f"run {loaded.path}", "try genlab eval RUN")
     n = keys.n or (MANY if points else FEW)
     blank = frame(model, torch.zeros(n, *loaded.record["data"]["shape"]), data, SIDE)

@@ -26,7 +26,7 @@ from genlab.utils.terminal import say
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genlab.evaluation.restoration import Corrupt
+    from genlab.evaluation.corrupted import Corrupt
     from genlab.workflows.build import LoadedRun
 
 RECONSTRUCT = """\
@@ -92,7 +92,7 @@ def denoise(loaded: LoadedRun, keys: DenoiseKeys, **options: Any) -> Save:
     A model that is told the noise gives the mean of clean images, and below it one of them at random.
     """
     from genlab.core.model import Denoises
-    from genlab.evaluation.restoration import Corrupted, with_noise
+    from genlab.evaluation.corrupted import Corrupted, with_noise
 
     sigma = keys.sigma if keys.sigma is not None else 0.0 if keys.image else 0.3
     told = isinstance(loaded.model, Denoises)
@@ -112,7 +112,7 @@ def denoise(loaded: LoadedRun, keys: DenoiseKeys, **options: Any) -> Save:
 
 def inpaint(loaded: LoadedRun, keys: InpaintKeys, **options: Any) -> Save:
     """Rows of images, above them with a square missing, above filled: known pixels stay."""
-    from genlab.evaluation.restoration import with_box
+    from genlab.evaluation.corrupted import with_box
 
     return _restored(loaded, keys, "box", with_box(keys.box), options)
 
@@ -123,7 +123,7 @@ def _restored(loaded: LoadedRun, keys: RestoreKeys, name: str, corrupt: Corrupt,
     """
     import torch
 
-    from genlab.evaluation.restoration import restore
+    from genlab.evaluation.corrupted import restore
     from genlab.nn.augment.corruptions import untrained_corruption
 
     advice = untrained_corruption(loaded.model, name)

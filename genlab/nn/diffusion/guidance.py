@@ -17,8 +17,8 @@ from torch import Tensor
 from genlab.core import rng
 from genlab.core.model import Model, Shape
 from genlab.errors import ConfigError
-from genlab.nn.diffusion import restoration
-from genlab.nn.diffusion.restoration import LARGEST, SMALLEST
+from genlab.nn.diffusion import posterior_sampling
+from genlab.nn.diffusion.posterior_sampling import SIGMA_MAX, SIGMA_MIN, PosteriorMean
 from genlab.nn.diffusion.schedules import noise_levels
 from genlab.nn.diffusion.solvers import last
 from genlab.nn.layers.conditions import Conditions
@@ -82,32 +82,34 @@ class GuidedModel(Model):
         label: KnownClass = None,
     ) -> tuple[Tensor, Tensor]:
         """The mean of clean images, and one of them at random, given noisy ones of the deviation `sigma`."""
-        mean, scale = self.of_class(label, guidance, image), 1 if self.of_points else 2
+        mean, scale = self.class_posterior_mean(label, guidance, image), 1 if self.of_points else 2
         if not sigma:
             return image, image
         # evenly spaced: with few steps the variance of samples comes closest to that of the posterior
-        levels = noise_levels(scale * sigma, min(scale * sigma, SMALLEST), steps, rho=1)
+        levels = noise_levels(scale * sigma, min(scale * sigma, SIGMA_MIN), steps, rho=1)
         x = self.from_image(image)
-        found = restoration.denoise(mean, x if self.of_points else restoration.unclipped(x, levels[0]), levels)
+        if not self.of_points:
+            x = posterior_sampling.unclipped(x, levels[0])
+        found = posterior_sampling.denoise(mean, x, levels)
         return self.to_image(found[0]), self.to_image(found[1])
 
     def inpaint(
         self,
         image: Tensor,
-        unknown: Tensor,
+        mask: Tensor,
         steps: RestorationSteps = 20,
         jump: Jump = 1,
         repeats: Repeats = 5,
         guidance: Guidance = 1.0,
         label: KnownClass = None,
     ) -> Tensor:
-        """`image` with the pixels where `unknown` is true filled in, at random given the others."""
-        mean = self.of_class(label, guidance, image)
-        levels = noise_levels(LARGEST, SMALLEST, steps)
-        found = restoration.inpaint(mean, self.from_image(image), unknown, levels, jump, repeats)
-        return torch.where(unknown, self.to_image(found), image)
+        """`image` with the pixels where `mask` is true filled in, at random given the others."""
+        mean = self.class_posterior_mean(label, guidance, image)
+        levels = noise_levels(SIGMA_MAX, SIGMA_MIN, steps)
+        found = posterior_sampling.inpaint(mean, self.from_image(image), mask, levels, jump, repeats)
+        return torch.where(mask, self.to_image(found), image)
 
-    def of_class(self, label: int | None, guidance: float, like: Tensor) -> restoration.PosteriorMean:
+    def class_posterior_mean(self, label: int | None, guidance: float, like: Tensor) -> PosteriorMean:
         """`posterior_mean` of data of one class, or without a class. ConfigError where that was not trained."""
         labels = None
         if label is not None:

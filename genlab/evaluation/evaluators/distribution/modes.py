@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genlab.core.evaluator import Evaluator
-from genlab.core.model import Model, Samples, generator_every
-from genlab.core.sampling import checked_options, sample_batches
+from genlab.core.evaluator import SamplesEvaluator
+from genlab.core.model import Model, generator_every
+from genlab.core.sampling import sample_batches
 from genlab.core.values import UNTAUGHT, Diagnosis, Value
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
@@ -28,7 +28,7 @@ MOST = 0.9  # fraction of the modes above which the missing ones are not a colla
 
 @EVALUATORS("modes")
 @dataclass
-class Modes(Evaluator):
+class Modes(SamplesEvaluator):
     """`modes`: the number of modes with at least one sample; `mode_kl`: KL in nats from the modes of the samples to the
     uniform distribution over all modes.
 
@@ -41,18 +41,13 @@ class Modes(Evaluator):
 
     n: PositiveInt | None = None
     deviations: PositiveFloat = 3.0
-    sampling: dict[str, Any] | None = None
 
-    needs = (Samples,)
     notes = {"modes": "class means of the training points; stacks: the shipped classifier mnist, channel by channel"}
 
     def check(self, model: Any, split: Split) -> None:
         if not split.points and split.table.name != "stacked_mnist":
             raise unknown()
-        self.options(model)
-
-    def options(self, model: Samples) -> dict[str, Any]:
-        return checked_options(model, self.sampling, f"{self.key}.sampling")
+        super().check(model, split)
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         self.check(model, split)

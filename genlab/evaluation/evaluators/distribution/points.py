@@ -9,22 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genlab.core.evaluator import Evaluator
-from genlab.core.model import HasVelocity, Samples
-from genlab.core.sampling import checked_options
+from genlab.core.evaluator import SamplesEvaluator
+from genlab.core.model import HasVelocity
 from genlab.core.values import Value
 from genlab.data.dataset import Split
 from genlab.nn.capabilities import HasGANLoss
 from genlab.registry import EVALUATORS, Count, Fraction
-from genlab.reports.vector_field import Window, plot
+from genlab.reports.vector_field import DATA, SAMPLES, Window, in_the_plane, plot
 
-DATA, SAMPLES = (120, 120, 120), (0, 90, 50)  # gray and green
 Logit = Callable[[Tensor], Tensor]
 
 
 @EVALUATORS("points")
 @dataclass
-class PointsPlot(Evaluator):
+class PointsPlot(SamplesEvaluator):
     """Data gray, samples green. The background is the logit of a GAN's discriminator: red real, blue fake, white midway
     between its extremes; arrows show where the generator's loss drives a sample at that place, −∇ of the loss. For a
     flow the arrows are its velocity at `time`, 0 noise and 1 data. `sampling`: options of the model's `sample`.
@@ -32,22 +30,13 @@ class PointsPlot(Evaluator):
 
     n: Count = 1000
     time: Fraction = 0.8
-    sampling: dict[str, Any] | None = None
-
-    needs = (Samples,)
-
-    def check(self, model: Any, split: Split) -> None:
-        self.options(model)
-
-    def options(self, model: Samples) -> dict[str, Any]:
-        return checked_options(model, self.sampling, f"{self.key}.sampling")
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         if not split.points:
             return
         data = split.take(self.n, ("image",))[0]
-        if data[0].numel() != 2:
-            return  # only a plane can be shown
+        if not in_the_plane(data):
+            return
         samples = model.sample(self.n, **self.options(model))
         window = Window.around(data.flatten(1).cpu())
         value = arrows = None

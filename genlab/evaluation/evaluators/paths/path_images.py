@@ -8,18 +8,18 @@ from typing import Annotated, Any
 
 from annotated_types import Gt
 
-from genlab.core.evaluator import Evaluator
-from genlab.core.model import HasPath, Model
-from genlab.core.sampling import checked_options
+from genlab.core.evaluator import SamplesEvaluator
+from genlab.core.model import Model
 from genlab.core.values import Value
 from genlab.data.dataset import Split
 from genlab.evaluation.sampling_path import has_steps, states, strip
 from genlab.registry import EVALUATORS, Count, PositiveInt
+from genlab.reports.vector_field import in_the_plane
 
 
 @EVALUATORS("paths")
 @dataclass
-class PathImages(Evaluator):
+class PathImages(SamplesEvaluator):
     """States of samples from noise (left) to data (right), at most `columns`, evenly spaced over the steps.
 
     Images: `rows` samples, one a row. Points in the plane: `points` samples over the data. Noise wider than that of
@@ -29,20 +29,13 @@ class PathImages(Evaluator):
     rows: PositiveInt = 6
     columns: Annotated[Count, Gt(1)] = 10
     points: PositiveInt = 500
-    sampling: dict[str, Any] | None = None
 
     def applies(self, model: Model) -> bool:
         return has_steps(model)
 
-    def check(self, model: Any, split: Split) -> None:
-        self.options(model)
-
-    def options(self, model: HasPath) -> dict[str, Any]:
-        return checked_options(model, self.sampling, f"{self.key}.sampling")
-
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         data = split.take(self.points, ("image",))[0] if split.points else None
-        if data is not None and data[0].numel() != 2:
-            return  # only a plane can be shown
+        if data is not None and not in_the_plane(data):
+            return
         n = self.rows if data is None else self.points
         yield "paths", strip(model, states(model, n, self.columns, **self.options(model)), data)

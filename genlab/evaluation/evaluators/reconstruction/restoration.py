@@ -16,8 +16,8 @@ from genlab.core.sampling import method_options, rehearse
 from genlab.core.values import Diagnosis, Value
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
+from genlab.evaluation.corrupted import Corrupt, Corrupted, keeping_known, restore, with_box, with_noise
 from genlab.evaluation.evaluators.reconstruction.reconstruction import principal_components
-from genlab.evaluation.restoration import Corrupt, Corrupted, keeping_known, restore, with_box, with_noise
 from genlab.models.classical.pca import MAX_DIMENSIONS, PCA
 from genlab.nn.augment.corruptions import untrained_corruption
 from genlab.nn.losses.image_similarity import psnr, ssim
@@ -52,7 +52,7 @@ class Restoration(Evaluator):
         "pca": "fitted on train, as many components as the code has dimensions",
         "pca_best": "a power of two of components, or all: the highest PSNR on corrupted validation images",
     }
-    corrupted: ClassVar[str]  # the name of a corrupted image in a figure's name
+    corrupted_name: ClassVar[str]  # the name of a corrupted image in a figure's name
     method: ClassVar[str]  # of a model that restores in its own way
 
     def __post_init__(self) -> None:
@@ -101,15 +101,15 @@ class Restoration(Evaluator):
                 yield f"components/pca_best/{amount:g}", count
             for index, columns in enumerate(zip(*(column.split(BATCH) for column in clean), strict=True)):
                 image, *conditions = columns
-                given = corrupt(image)
-                restored = restore(model, given, conditions, options)
-                projected = {who: keeping_known(given, way(given.image)) for who, way in projections.items()}
-                for who, images in {self.corrupted: given.image, **restored, **projected}.items():
+                corrupted = corrupt(image)
+                restored = restore(model, corrupted, conditions, options)
+                projected = {who: keeping_known(corrupted, way(corrupted.image)) for who, way in projections.items()}
+                for who, images in {self.corrupted_name: corrupted.image, **restored, **projected}.items():
                     for name, measure in (("psnr", psnr), ("ssim", ssim)):
                         key = f"{name}/{who}/{amount:g}"
                         totals[key] = totals.get(key, 0) + measure(image, images).double().sum()
                 if index == 0:
-                    rows += [x[: self.columns] for x in (image, given.image, *restored.values())]
+                    rows += [x[: self.columns] for x in (image, corrupted.image, *restored.values())]
             yield from ((key, total / len(clean[0])) for key, total in totals.items())
         advice = untrained_corruption(model, self.corruption)
         if advice:
@@ -126,7 +126,7 @@ class Denoise(Restoration):
     amounts: Annotated[tuple[NonNegativeFloat, ...], MinLen(1)] = (0.1, 0.3, 0.5)
 
     needs = (Reconstructs | Denoises,)
-    corrupted, method = "noisy", "denoise"
+    corrupted_name, method = "noisy", "denoise"
 
     def options(self, model: Any) -> dict[str, Any]:
         if self.corruption != "gaussian" and not isinstance(model, Reconstructs):
@@ -149,7 +149,7 @@ class Inpaint(Restoration):
     boxes: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.25, 0.5)
 
     needs = (Reconstructs | Inpaints,)
-    corrupted, corruption, method = "masked", "box", "inpaint"
+    corrupted_name, corruption, method = "masked", "box", "inpaint"
 
     def levels(self) -> dict[float, Corrupt]:
         return {box: with_box(box) for box in self.boxes}
@@ -168,12 +168,12 @@ def projection(pca: PCA, count: int) -> Restore:
     return lambda image: pca.decode(pca.encode(image) * kept)
 
 
-def best_count(pca: PCA, clean: Tensor, given: Corrupted) -> int:
+def best_count(pca: PCA, clean: Tensor, corrupted: Corrupted) -> int:
     """The number of components, a power of two or all of them, whose projection has the highest PSNR."""
     counts = [2**power for power in range(pca.latent_dim.bit_length()) if 2**power < pca.latent_dim]
     counts.append(pca.latent_dim)
 
     def quality(count: int) -> float:
-        return float(psnr(clean, keeping_known(given, projection(pca, count)(given.image))).mean())
+        return float(psnr(clean, keeping_known(corrupted, projection(pca, count)(corrupted.image))).mean())
 
     return max(counts, key=quality)

@@ -18,7 +18,7 @@ from torch import Tensor
 from genlab.core import rng
 
 PosteriorMean = Callable[[Tensor, float], Tensor]  # E[data | x] of states x (N, ...) and σ
-LARGEST, SMALLEST = 80.0, 0.002  # noise levels for data in [-1, 1] (Karras et al. 2022, table 1)
+SIGMA_MAX, SIGMA_MIN = 80.0, 0.002  # noise levels for data in [-1, 1] (Karras et al. 2022, table 1)
 
 
 def reverse_step(x: Tensor, data: Tensor, now: float, then: float) -> Tensor:
@@ -41,9 +41,9 @@ def denoise(mean: PosteriorMean, x: Tensor, levels: Sequence[float]) -> tuple[Te
 
 
 def inpaint(
-    mean: PosteriorMean, known: Tensor, unknown: Tensor, levels: Sequence[float], jump: int, repeats: int
+    mean: PosteriorMean, known: Tensor, mask: Tensor, levels: Sequence[float], jump: int, repeats: int
 ) -> Tensor:
-    """Data (N, ...) like `known` except where `unknown` is true: a sample given the known values, in approximation.
+    """Data (N, ...) like `known` except where `mask` is true: a sample given the known values, in approximation.
 
     At each level the known values are the data with noise (RePaint, algorithm 1). Every `jump` levels are passed
     `repeats` times, with new noise in between, so that unknown values come to fit the known ones.
@@ -54,7 +54,7 @@ def inpaint(
             x = x + (then**2 - now**2) ** 0.5 * rng.normal(*x.shape, like=x)
         else:
             x = reverse_step(x, mean(x, now), now, then)
-            x = torch.where(unknown, x, known + then * rng.normal(*x.shape, like=x) if then > 0 else known)
+            x = torch.where(mask, x, known + then * rng.normal(*x.shape, like=x) if then > 0 else known)
     return x
 
 

@@ -17,7 +17,7 @@ from genlab.models.diffusion.ddpm import DDPM
 from genlab.models.diffusion.edm import EDM
 from genlab.models.flows.flow_matching import FlowMatching
 from genlab.models.flows.meanflow import MeanFlow
-from genlab.nn.diffusion import restoration
+from genlab.nn.diffusion import posterior_sampling
 from genlab.nn.diffusion.guidance import GuidedModel
 from genlab.nn.diffusion.schedules import alpha_bars, noise_levels
 from tests.support.fields import POINT, Field, known
@@ -121,7 +121,7 @@ def test_clipped_noise_becomes_gaussian_again() -> None:
     sigma, black = 0.4, -torch.ones(20_000)
     noisy = (black + sigma * torch.randn(20_000)).clamp(-1, 1)
     for sign in (1, -1):  # black or white
-        found = restoration.unclipped(sign * noisy, sigma)
+        found = posterior_sampling.unclipped(sign * noisy, sigma)
         assert float(found.mean()) == pytest.approx(-sign, abs=0.01)
         assert float(found.std()) == pytest.approx(sigma, rel=0.02)
         assert torch.equal(found.clamp(-1, 1), sign * noisy)
@@ -129,10 +129,10 @@ def test_clipped_noise_becomes_gaussian_again() -> None:
 
 def test_parts_of_the_levels_are_passed_again() -> None:
     levels = [4.0, 3.0, 2.0, 1.0, 0.0]
-    found = [*restoration.resampled(levels, 2, 2)]
+    found = [*posterior_sampling.resampled(levels, 2, 2)]
     first = [(4, 3), (3, 2), (2, 4), (4, 3), (3, 2)]
     assert found == [*first, (2, 1), (1, 0), (0, 2), (2, 1), (1, 0)]
-    assert [*restoration.resampled(levels, 3, 1)] == [(4, 3), (3, 2), (2, 1), (1, 0)]
+    assert [*posterior_sampling.resampled(levels, 3, 1)] == [(4, 3), (3, 2), (2, 1), (1, 0)]
 
 
 def test_repeats_bring_inpainting_to_the_conditional() -> None:
@@ -145,12 +145,12 @@ def test_repeats_bring_inpainting_to_the_conditional() -> None:
         return (x.flatten(1) @ gain.T).reshape(x.shape)
 
     given = torch.tensor([y, 0.0]).reshape(POINT).expand(4000, *POINT)
-    unknown = torch.tensor([False, True]).reshape(1, *POINT)
-    levels = noise_levels(restoration.LARGEST, restoration.SMALLEST, 40)
+    mask = torch.tensor([False, True]).reshape(1, *POINT)
+    levels = noise_levels(posterior_sampling.SIGMA_MAX, posterior_sampling.SIGMA_MIN, 40)
     found = []
     for repeats in (1, 5, 20):
         rng.seed(0)
-        x = restoration.inpaint(mean, given, unknown, levels, 1, repeats)
+        x = posterior_sampling.inpaint(mean, given, mask, levels, 1, repeats)
         assert torch.equal(x[:, 0], given[:, 0])
         found.append(x[:, 1])
     errors = [abs(float(x.mean()) - correlation * y) for x in found]
@@ -164,11 +164,11 @@ def test_repeats_bring_inpainting_to_the_conditional() -> None:
 def test_inpainting_keeps_known_pixels_to_the_bit(kind: type[GuidedModel]) -> None:
     model, image = known(kind, EXACT[kind], (3, 4, 4)), torch.rand(6, 3, 4, 4)
     assert isinstance(model, Inpaints)
-    unknown = torch.zeros(6, 1, 4, 4, dtype=torch.bool)
-    unknown[:, :, 1:3, 1:3] = True
+    mask = torch.zeros(6, 1, 4, 4, dtype=torch.bool)
+    mask[:, :, 1:3, 1:3] = True
     rng.seed(0)
-    found = model.inpaint(image, unknown, steps=4, jump=2, repeats=2)
-    everywhere = unknown.expand_as(image)
+    found = model.inpaint(image, mask, steps=4, jump=2, repeats=2)
+    everywhere = mask.expand_as(image)
     assert torch.equal(found[~everywhere], image[~everywhere])
     assert not torch.isclose(found[everywhere], image[everywhere]).any()
     assert 0 <= found.min() <= found.max() <= 1
@@ -177,11 +177,11 @@ def test_inpainting_keeps_known_pixels_to_the_bit(kind: type[GuidedModel]) -> No
 @pytest.mark.parametrize("kind", EXACT)
 def test_the_seed_decides_a_restoration(kind: type[GuidedModel]) -> None:
     model, image = known(kind, EXACT[kind], IMAGE), torch.rand(3, *IMAGE)
-    unknown = torch.ones(3, 1, 4, 4, dtype=torch.bool)
+    mask = torch.ones(3, 1, 4, 4, dtype=torch.bool)
     found = []
     for seed in (0, 0, 1):
         rng.seed(seed)
-        found.append((model.denoise(image, 0.2, steps=3)[1], model.inpaint(image, unknown, steps=3)))
+        found.append((model.denoise(image, 0.2, steps=3)[1], model.inpaint(image, mask, steps=3)))
     for first, again, other in zip(*found, strict=True):
         assert torch.equal(first, again)
         assert not torch.equal(first, other)

@@ -19,7 +19,7 @@ class Corrupted:
     """Corrupted images (N, C, H, W), and what is known of the corruption."""
 
     image: Tensor
-    unknown: Tensor | None = None  # true where pixels were replaced, (N, 1, H, W); the others are those of the image
+    mask: Tensor | None = None  # true where pixels were replaced, (N, 1, H, W); the others are those of the image
     sigma: float | None = None  # of Gaussian noise
 
 
@@ -37,27 +37,27 @@ def with_box(fraction: float) -> Corrupt:
     """A gray square at a random position, of `fraction` of the shorter side."""
 
     def corrupt(image: Tensor) -> Corrupted:
-        unknown = box_mask(image, fraction)
-        return Corrupted(image.masked_fill(unknown, GRAY), unknown)
+        mask = box_mask(image, fraction)
+        return Corrupted(image.masked_fill(mask, GRAY), mask)
 
     return corrupt
 
 
 def restore(
-    model: Any, given: Corrupted, conditions: list[Tensor], options: Mapping[str, Any] | None = None
+    model: Any, corrupted: Corrupted, conditions: list[Tensor], options: Mapping[str, Any] | None = None
 ) -> dict[str, Tensor]:
     """The `restored` images and, of a model that samples clean images given noisy ones, such samples (`sampled`).
 
     Where it is known which pixels are unknown, the others stay. `options` are those of the model's own method.
     """
-    if given.unknown is not None and isinstance(model, Inpaints):
-        return {"restored": model.inpaint(given.image, given.unknown, **(options or {}))}
-    if given.sigma is not None and isinstance(model, Denoises):
-        mean, sample = model.denoise(given.image, given.sigma, **(options or {}))
+    if corrupted.mask is not None and isinstance(model, Inpaints):
+        return {"restored": model.inpaint(corrupted.image, corrupted.mask, **(options or {}))}
+    if corrupted.sigma is not None and isinstance(model, Denoises):
+        mean, sample = model.denoise(corrupted.image, corrupted.sigma, **(options or {}))
         return {"restored": mean, "sampled": sample}
-    return {"restored": keeping_known(given, model.reconstruct(given.image, *conditions))}
+    return {"restored": keeping_known(corrupted, model.reconstruct(corrupted.image, *conditions))}
 
 
-def keeping_known(given: Corrupted, restored: Tensor) -> Tensor:
+def keeping_known(corrupted: Corrupted, restored: Tensor) -> Tensor:
     """`restored` where pixels are unknown, or everywhere if that is not known."""
-    return restored if given.unknown is None else torch.where(given.unknown, restored, given.image)
+    return restored if corrupted.mask is None else torch.where(corrupted.mask, restored, corrupted.image)
