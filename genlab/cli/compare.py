@@ -99,9 +99,9 @@ def _write(found: Comparison, html: Target, csv: Target | None, json: Target | N
     from genlab.utils.files import dump_json
     from genlab.workflows.compare.page import page
 
-    text = page(found, command)  # reads more of the runs: says what is wrong before anything is written
+    data = page(found, command)  # reads more of the runs: says what is wrong before anything is written
     if csv:
         write(csv, csv_text(found.records()).encode())
     if json:
         write(json, dump_json(found.as_dict()))
-    write(html, text.encode())
+    write(html, data)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +34,33 @@ def parser() -> Parser:
 
 
 def run(options: argparse.Namespace) -> int:
-    filters = [word.partition("=") for word in options.options if "=" in word.partition("/")[0]]
-    roots = [word for word in options.options if "=" not in word.partition("/")[0]]
-    chosen = {key: value for key, _, value in filters if key != "sort"}
-    sort = next((value for key, _, value in filters if key == "sort"), "")
+    filters = _filters([word for word in options.options if _is_filter(word)])
+    roots = [word for word in options.options if not _is_filter(word)]
+    sort = filters.pop("sort", "")
     if len(roots) > 1:
         raise ConfigError(f"{len(roots)} folders are named", "genlab runs", "name one, and filters as KEY=VALUE")
     root = user_path(roots[0] if roots else "outputs", "genlab runs")
     if not root.is_dir():
         raise ConfigError(f"no folder '{root}'", "genlab runs", "train something first, or name another folder")
     if options.json or options.csv:
-        _print_flat(root, chosen, sort, options.json)
+        _print_flat(root, filters, sort, options.json)
     else:
-        _show_table(root, chosen, sort)
+        _show_table(root, filters, sort)
     return 0
+
+
+def _is_filter(word: str) -> bool:
+    """KEY=VALUE, in which a metric's key has a "/" (valid/elbo), as has the path of an existing folder (./a=b)."""
+    return "=" in word and not ("/" in word and os.path.isdir(word))
+
+
+def _filters(words: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, _, value in (word.partition("=") for word in words):
+        if key in found:
+            raise ConfigError(f"'{key[:60]}' is given twice", "genlab runs", "give one value or a pattern")
+        found[key] = value
+    return found
 
 
 def _print_flat(root: Path, filters: dict[str, str], sort: str, json: bool) -> None:

@@ -32,7 +32,10 @@ def dump_config(config: dict[str, Any]) -> bytes:
 
 
 def parse_config(data: bytes) -> dict[str, Any]:
-    """The mapping in `data`. ValueError for anything but bounded, plain YAML without aliases or duplicate keys."""
+    """The mapping in `data`. ValueError for anything but bounded, plain YAML without aliases or duplicate keys.
+
+    Plain: what JSON has too, so neither dates without quotes nor keys that are no text.
+    """
     try:
         _check(data)
         value = yaml.load(data, Loader=_Loader)
@@ -40,6 +43,7 @@ def parse_config(data: bytes) -> dict[str, Any]:
         raise ValueError(" ".join(str(error).split())[:200] or "not YAML") from None
     if not isinstance(value, dict):
         raise ValueError("it holds no mapping")
+    _check_plain(value)
     return value
 
 
@@ -52,3 +56,16 @@ def _check(data: bytes) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH_LIMIT or count > NODES_LIMIT:
             raise ValueError("it is nested too deeply or too large")
+
+
+def _check_plain(value: Any) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"the key {str(key)[:60]} is no text: put it in quotes")
+            _check_plain(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_plain(item)
+    elif value is not None and not isinstance(value, str | int | float):
+        raise ValueError(f"{str(value)[:60]} is a {type(value).__name__}: put it in quotes")

@@ -18,6 +18,7 @@ KEPT = 2**14  # of a line, before that
 START = 0.05  # fraction of the run whose values may be cut off ...
 WILD = 3  # ... if they would make the vertical range this many times larger ...
 MANY = 20  # ... and there are so many points
+LARGEST, SMALLEST = 1e100, 1e-100  # values beyond are left out, and ranges below are widened: their ends would overflow
 
 
 class Curve:
@@ -44,10 +45,10 @@ class Curve:
 def line_chart(series: Mapping[str, Points]) -> str:
     """One `<svg>` with a line for each named series of (step, value); the CSS classes are the series' names.
 
-    Values that are not finite are left out. A line that begins far outside what follows is cut off at the edge.
-    A single value has no line: the result is empty.
+    Values that are not finite or beyond ±1e100 are left out. A line that begins far outside what follows is cut off
+    at the edge. A single value has no line: the result is empty.
     """
-    lines = {name: _thin([(x, y) for x, y in points if math.isfinite(y)]) for name, points in series.items()}
+    lines = {name: _thin([(x, y) for x, y in points if abs(y) < LARGEST]) for name, points in series.items()}
     lines = {name: points for name, points in lines.items() if points}
     if sum(map(len, lines.values())) < 2:
         return ""
@@ -128,8 +129,8 @@ def _heights(points: Points, after: float) -> tuple[float, float]:
 def _wide(low: float, high: float, margin: float = 0.0) -> tuple[float, float]:
     """A range of some width, with a margin on either side."""
     room = (high - low) * margin
-    if high - low <= 1e-12 * max(abs(low), abs(high)):
-        room = abs(low) * 0.1 or 1.0
+    if high - low <= max(1e-12 * max(abs(low), abs(high)), SMALLEST):
+        room = abs(low) * 0.1 if abs(low) > SMALLEST else 1.0
     return low - room, high + room
 
 

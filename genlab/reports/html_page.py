@@ -31,9 +31,10 @@ PAGE = """<!doctype html>
 """
 
 
-def page(title: str, html: Iterable[str]) -> str:
+def page(title: str, html: Iterable[str]) -> bytes:
+    """The whole page in UTF-8; what has no place in it, as names of files may hold, becomes "?"."""
     style = Path(__file__).with_suffix(".css").read_text("utf-8")
-    return PAGE.format(title=escape(title), style=style, body="\n".join(html))
+    return PAGE.format(title=escape(title), style=style, body="\n".join(html)).encode(errors="replace")
 
 
 def header(title: str, status: str, summary: Iterable[str], path: str) -> str:

@@ -53,7 +53,7 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
             html_page.section("Configuration", html_page.text(dump_config(dict(config)).decode())),
         ],
     )
-    OwnFolder(run).write(REPORT, html.encode())
+    OwnFolder(run).write(REPORT, html)
     return run / REPORT
 
 

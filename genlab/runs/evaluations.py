@@ -98,10 +98,10 @@ def images(run: Path) -> list[tuple[str, int, Path]]:
     except (GenlabError, OSError):  # a link in place of the folder
         return []
     newest: dict[str, tuple[str, int, Path]] = {}
-    for match in filter(None, (re.fullmatch(r"(.+)-(\d{8,15})-(.+)\.png", file) for file in files[:MOST_FILES])):
-        title, step = f"{match[3]} of {match[1]}", int(match[2])
-        if title not in newest or step > newest[title][1]:
-            newest[title] = title, step, run / FOLDER / match[0]
+    matches = filter(None, (re.fullmatch(r"(.+)-(\d{8,15})-(.+)\.png", file) for file in files))
+    for match in sorted(matches, key=lambda match: -int(match[2]))[:MOST_FILES]:
+        title = f"{match[3]} of {match[1]}"
+        newest.setdefault(title, (title, int(match[2]), run / FOLDER / match[0]))
     return sorted(newest.values(), key=lambda each: (-each[1], each[0]))
 
 

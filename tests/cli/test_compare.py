@@ -84,6 +84,15 @@ def test_a_strangers_run_neither_controls_the_terminal_nor_the_page(capsys: pyte
     assert not Path("b.csv").exists()
 
 
+def test_names_that_are_no_text_stand_in_the_page_with_a_question_mark() -> None:
+    for name in ("a", "b"):
+        config = {"name": name, "model": {"name": name}}
+        run = write_run(f"outputs/{name}", 0, {"valid/\ud800x": 1.0}, config=config)
+        write_curve(run, "\ud800x", [1.0, 2.0])
+    assert main.main(["compare", "outputs", "html=page.html", "csv=a.csv"]) == 0
+    assert "valid/?x" in Path("page.html").read_text("utf-8")
+
+
 def test_what_is_refused(refused: Refused) -> None:
     write_run("outputs/a")
     assert "no run is named" in refused("compare", "csv=a.csv")

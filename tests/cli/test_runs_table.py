@@ -25,12 +25,14 @@ def test_runs_filtered_and_as_json_and_csv(capsys: pytest.CaptureFixture[str]) -
     rows = list(csv.DictReader(text.splitlines()))
     assert [row["model"] for row in rows] == ["vae", "iwae", "'=1+1?[2J"]
     assert said(capsys, "runs", "status=failed") == "no such runs in outputs\n"
+    assert said(capsys, "runs", "valid/elbo=-1").splitlines()[1].endswith("outputs/1")
 
 
 def test_what_runs_refuses(refused: Refused) -> None:
     write_run("outputs/a")
     assert "2 folders are named" in refused("runs", "outputs", "b")
     assert "no run has the key 'modell'; genlab runs; did you mean 'model'?" in refused("runs", "modell=vae")
+    assert "'status' is given twice" in refused("runs", "status=done", "status=failed")
 
 
 def test_a_folder_may_hold_an_equals_sign(capsys: pytest.CaptureFixture[str]) -> None:

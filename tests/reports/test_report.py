@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from genlab.loggers.images import Images
-from genlab.reports.charts import POINTS, Curve, line_chart, ticks
+from genlab.reports.charts import POINTS, Curve, line_chart, strip_chart, ticks
 from genlab.reports.grid import image_grid
 from genlab.reports.report import closing_table, next_commands, write_report
 
@@ -144,8 +144,11 @@ def test_chart_of_odd_series() -> None:
     assert line_chart({}) == ""
     assert line_chart({"train": [(1, float("nan")), (2, float("inf"))]}) == ""
     assert line_chart({"train": [(5, 3.0)]}) == ""  # a point is no curve
-    for points in ([(1, 0.0), (2, 0.0)], [(1, 1e-9), (2, 2e-9)], [(1, -3e38), (2, 3e38)]):
+    for points in ([(1, 0.0), (2, 0.0)], [(1, 1e-9), (2, 2e-9)], [(1, -3e38), (2, 3e38)],
+                   [(1, 0.0), (2, 1e-323)]):  # fmt: skip
         ElementTree.fromstring(line_chart({"train": points}))
+        ElementTree.fromstring(strip_chart([("A", "g0", [y for _, y in points])]))
+    assert line_chart({"train": [(1, -1.7e308), (2, 1.7e308)]}) == ""  # their difference is infinite
 
 
 def test_ticks_are_round_and_inside() -> None:

@@ -37,6 +37,14 @@ def test_options_that_differ_have_names_that_differ() -> None:
     assert all(name.isascii() and "/" not in name and len(name) < 200 for name in names)
 
 
+def test_of_too_many_images_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluations, "MOST_FILES", 2)
+    (tmp_path / "eval").mkdir()
+    for file in ("a-00000001-x.png", "b-00000002-x.png", "c-00000003-x.png"):
+        (tmp_path / "eval" / file).touch()
+    assert [title for title, _, _ in evaluations.images(tmp_path)] == ["x of c", "x of b"]
+
+
 def test_a_name_from_a_strange_configuration_stays_in_its_folder() -> None:
     assert file_stem("../../x", None, "", 0) == "..-..-x-00000000"
     assert len(file_stem("y" * 999, "test", variant({f"key{i}": "z" * 50 for i in range(20)}), 10**12)) < 230

@@ -98,6 +98,10 @@ HOSTILE: dict[str, bytes] = {
     "python module": b"a: !!python/module:canary",
     "own tag": b"a: !run 1",
     "a mapping as key": b"? {a: 1}\n: 2",
+    "a number as key": b"a: {1: x, b: y}",
+    "a date": b"a: 2026-11-30",
+    "a set": b"a: !!set {x, y}",
+    "bytes": b"a: !!binary aGVsbG8=",
     "impossible date": b"a: 2026-99-99",
     "huge integer": b"a: " + b"9" * 5000,
 }

@@ -27,7 +27,7 @@ class Column(NamedTuple):
     run: Run
 
 
-def page(comparison: Comparison, command: str) -> str:
+def page(comparison: Comparison, command: str) -> bytes:
     """The whole page; `command` made it."""
     groups = comparison.groups
     found = {table.title: table for table in tables(comparison)}
