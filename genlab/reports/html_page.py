@@ -12,6 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from genlab.utils.files import read_bounded
+
+IMAGE_LIMIT = 2**26  # bytes of one image in a page
+
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -100,7 +104,8 @@ def _captioned(caption: str, path: Path) -> str:
 
 
 def image(path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
+    """OSError or ValueError if the file is a link, or longer than IMAGE_LIMIT bytes."""
+    data = base64.b64encode(read_bounded(path, IMAGE_LIMIT)).decode()
     return f'<img alt="{escape(path.stem)}" src="data:image/png;base64,{data}">'
 
 

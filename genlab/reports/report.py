@@ -24,7 +24,6 @@ from genlab.utils.own_folder import OwnFolder
 from genlab.utils.terminal import console, is_terminal, printable
 
 REPORT = "report.html"
-IMAGE_LIMIT = 2**26  # bytes of one image in a page
 EVALUATED = 30  # images of evaluations in a page
 EARLIER = 3  # images of a name shown beside the last one
 LAST_CHARTS = ("gradient_norm", "learning_rate", "images_per_second")  # of less interest than losses
@@ -173,7 +172,7 @@ def images_by_name(run: Path) -> dict[str, list[Path]]:
 
 def _is_embeddable(path: Path) -> bool:
     status = path.lstat()
-    return stat.S_ISREG(status.st_mode) and status.st_size <= IMAGE_LIMIT
+    return stat.S_ISREG(status.st_mode) and status.st_size <= html_page.IMAGE_LIMIT
 
 
 def step_of(path: Path) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from genlab.cli import main
+from genlab.workflows.compare import page
 from tests.support.commands import Refused, said
 from tests.support.written_runs import write_curve, write_image, write_result, write_run
 
@@ -91,6 +92,26 @@ def test_names_that_are_no_text_stand_in_the_page_with_a_question_mark() -> None
         write_curve(run, "\ud800x", [1.0, 2.0])
     assert main.main(["compare", "outputs", "html=page.html", "csv=a.csv"]) == 0
     assert "valid/?x" in Path("page.html").read_text("utf-8")
+
+
+def test_a_page_says_which_configurations_it_leaves_out_and_holds_so_many_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page, "MOST_IMAGES", 1)
+    for number in range(9):
+        run = write_run(f"outputs/{number}", config={"name": str(number)})
+        write_curve(run, "kl", [1.0, 2.0])
+        for name in ("codes", "samples"):
+            write_image(run, name, 100, number)
+    assert main.main(["compare", "outputs", "html=page.html"]) == 0
+    html = Path("page.html").read_text()
+    assert "the first 8 of 9 configurations" in html
+    assert "the first 6 of 9 configurations" in html
+    assert html.count("<polyline") == 8  # no color stands for two
+    assert html.count("data:image/png") == 6
+    monkeypatch.setattr(page, "MOST_BYTES", 100)
+    assert main.main(["compare", "outputs", "html=small.html"]) == 0
+    assert "data:image/png" not in Path("small.html").read_text()
 
 
 def test_what_is_refused(refused: Refused) -> None:

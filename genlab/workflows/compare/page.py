@@ -13,10 +13,11 @@ from genlab.workflows.compare.comparison import Comparison
 from genlab.workflows.compare.groups import Group, Run
 from genlab.workflows.compare.tables import notes, tables
 
-COLORS = 8  # CSS classes g0 ... g7
+COLORS = 8  # CSS classes g0 ... g7; of more groups the first have curves
 MOST_CHARTS = 40
 STEPS = 3  # at which images are shown
 COLUMNS = 6  # of images side by side
+MOST_IMAGES, MOST_BYTES = 30, 2**26  # names of images in a page, and what their files hold together
 Points = Sequence[tuple[float, float]]
 
 
@@ -49,8 +50,9 @@ def page(comparison: Comparison, command: str) -> bytes:
             table("Verdicts", "the method is below", different),
             table("Figures", "mean ± standard deviation (training seeds)"),
             html_page.section("Every seed", html_page.gallery("curves", _strips(comparison)), "one dot for each run"),
-            html_page.section("Images", html_page.gallery("stacked", _images(groups)), "at equal steps"),
-            html_page.section("Curves", _curves(groups), _curve_note(groups)),
+            html_page.section("Images", html_page.gallery("stacked", _images(groups)),
+                              _first(groups, COLUMNS, "at equal steps")),
+            html_page.section("Curves", _curves(groups[:COLORS]), _first(groups, COLORS, _curve_note(groups))),
             table("What differs", "keys of the configuration; of the record in parentheses"),
             table("Not compared"),
             html_page.section("Method", html_page.paragraphs(notes(comparison))),
@@ -62,13 +64,17 @@ def _color(index: int) -> str:
     return f"g{index % COLORS}"
 
 
+def _first(groups: Sequence[Group], most: int, note: str) -> str:
+    return f"{note}; the first {most} of {len(groups)} configurations" if len(groups) > most else note
+
+
 def _curves(groups: Sequence[Group]) -> str:
     charts = html_page.gallery("curves", _charts(groups))
     return _legend(groups) + charts if charts else ""
 
 
 def _legend(groups: Sequence[Group]) -> str:
-    names = [f"{group.letter} {group.label}" for group in groups[:COLORS]]
+    names = [f"{group.letter} {group.label}" for group in groups]
     return f'<p class="legend">{html_page.legend({_color(i): name for i, name in enumerate(names)})}</p>'
 
 
@@ -127,13 +133,20 @@ def _columns(groups: Sequence[Group]) -> list[Column]:
 
 
 def _images(groups: Sequence[Group]) -> Iterator[str]:
-    """For each name that two columns have: the images of the last step that all have, and of earlier ones."""
+    """For each name that two columns have: the images of the last step that all have, and of earlier ones. Of
+    MOST_IMAGES names, as long as there is room in MOST_BYTES."""
     columns = _columns(groups)
     found = [images_by_name(column.run.path) for column in columns]
-    for name in dict.fromkeys(name for images in found for name in images):
+    room = MOST_BYTES
+    for name in list(dict.fromkeys(name for images in found for name in images))[:MOST_IMAGES]:
         having = [(column, images[name]) for column, images in zip(columns, found, strict=True) if name in images]
-        if len(having) >= min(2, len(columns)):
-            yield html_page.images_beside(name, _rows(having))
+        if len(having) < min(2, len(columns)):
+            continue
+        rows = list(_rows(having))
+        room -= sum(path.lstat().st_size for row in rows for _, path in row)
+        if room < 0:
+            return
+        yield html_page.images_beside(name, rows)
 
 
 def _rows(having: Sequence[tuple[Column, Sequence[Path]]]) -> Iterator[list[tuple[str, Path]]]:
