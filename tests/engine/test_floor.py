@@ -78,7 +78,7 @@ def test_one_step_is_equal(data: None, monkeypatch: pytest.MonkeyPatch, workload
         torch.testing.assert_close(ours[loss], theirs.detach(), rtol=1e-5, atol=1e-5)
     after, expected = _vector(trainer.model), _vector(*networks)
     # of a gradient that is nothing but rounding, Adam's first step is of either sign
-    tolerance = 0.1 if workload in ("cyclegan64", "pix2pix128") else 0.01  # many of them, behind instance norms
+    tolerance = 0.1 if workload in ("cyclegan64", "pix2pix128", "vae_conv64") else 0.01  # many of them, before norms
     assert torch.dist(after, expected) < tolerance * torch.dist(after, before)
 
 
@@ -123,8 +123,7 @@ def test_the_exported_images_are_those_of_training(data: None, monkeypatch: pyte
     exported = np.load(images.export("dcgan64_lsun"))
     assert exported.dtype == np.uint8
     assert exported.shape[1:] == (3, 64, 64)
-    monkeypatch.setattr(images, "LIMIT", 4)
-    assert len(exported) > len(np.load(images.export("dcgan64_lsun"))) == 4
+    assert len(exported) > len(np.load(images.export("dcgan64_lsun", 4))) == 4
     [batch] = trainer_of("dcgan64_lsun").batches.at(0)
     rows = {row.tobytes() for row in exported}
     assert all((image * 255).round().to(torch.uint8).numpy().tobytes() in rows for image in batch)
