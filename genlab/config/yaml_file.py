@@ -34,7 +34,7 @@ def dump_config(config: dict[str, Any]) -> bytes:
 def parse_config(data: bytes) -> dict[str, Any]:
     """The mapping in `data`. ValueError for anything but bounded, plain YAML without aliases or duplicate keys.
 
-    Plain: what JSON has too, so neither dates without quotes nor keys that are no text.
+    Plain: what JSON has too, so neither dates without quotes nor keys that are not text.
     """
     try:
         _check(data)
@@ -62,7 +62,7 @@ def _check_plain(value: Any) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise ValueError(f"the key {str(key)[:60]} is no text: put it in quotes")
+                raise ValueError(f"the key {str(key)[:60]} is not text: put it in quotes")
             _check_plain(item)
     elif isinstance(value, list):
         for item in value:
