@@ -27,7 +27,7 @@ def select(names: Sequence[str], where: str, root: Path = Path("outputs")) -> li
         records = [record for path in _paths(name, where, root) for record in run_folder.scan(path)]
         if not records:
             run_folder.find(name, root)  # says what is wrong
-            raise ConfigError(f"there is no run in '{name}'", where, "`genlab runs` lists the runs")
+            raise ConfigError(f"'{name}' contains no run", where, "`genlab runs` lists the runs")
         for record in records:
             found.setdefault(os.path.realpath(record["path"]), record)
     return list(found.values())

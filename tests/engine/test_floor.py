@@ -18,7 +18,7 @@ from genlab.engine.trainer import Trainer
 from genlab.models.autoregressive.made import MaskedLinear
 from genlab.workflows.build import build_data, build_model, build_trainer, load_registry
 
-# ours is a likelihood, whose constant for σ = 1 is no work
+# ours is a likelihood, whose constant for σ = 1 costs nothing
 CONSTANT = {"vae_conv64", "vqvae32"}
 LOSSES: dict[str, str | None] = {
     "dcgan64": "generator/loss",
