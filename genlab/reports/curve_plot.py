@@ -1,4 +1,4 @@
-"""Curves with error bars as an image, of quantities that are measured at powers of two."""
+"""Curves with error bars as an image."""
 
 from __future__ import annotations
 
@@ -31,27 +31,35 @@ TEXT, RULE, LEVEL = (60, 60, 60), (225, 225, 225), (130, 130, 130)
 
 @dataclass(frozen=True)
 class Axes:
-    """Where points lie: x to base 2, y linear or logarithmic, between `low` and `high` on the scale of each axis."""
+    """Where points lie: x linear or to base 2, y linear or logarithmic; `low` and `high` are the ends of the axes, as
+    logarithms where an axis is logarithmic."""
 
     low: tuple[float, float]
     high: tuple[float, float]
     log_y: bool
+    log_x: bool = True
 
     @classmethod
-    def around(cls, xs: Iterable[float], ys: Iterable[float], log_y: bool) -> Axes:
+    def around(cls, xs: Iterable[float], ys: Iterable[float], log_y: bool, log_x: bool = True) -> Axes:
         """Axes that hold all values, with a margin."""
-        scaled = [math.log2(x) for x in xs], [math.log10(y) if log_y else y for y in ys]
+        scaled = [math.log2(x) if log_x else x for x in xs], [math.log10(y) if log_y else y for y in ys]
         rooms = [0.05 * (max(each) - min(each)) or 0.1 for each in scaled]
         low = tuple(min(each) - room for each, room in zip(scaled, rooms, strict=True))
         high = tuple(max(each) + room for each, room in zip(scaled, rooms, strict=True))
-        return cls((low[0], low[1]), (high[0], high[1]), log_y)
+        return cls((low[0], low[1]), (high[0], high[1]), log_y, log_x)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Pixels across and down of a point; a y at or below 0 lies on the lower edge of a logarithmic axis."""
         height = (math.log10(y) if y > 0 else self.low[1]) if self.log_y else y
-        across = (math.log2(x) - self.low[0]) / (self.high[0] - self.low[0])
+        across = ((math.log2(x) if self.log_x else x) - self.low[0]) / (self.high[0] - self.low[0])
         up = max(0.0, (height - self.low[1]) / (self.high[1] - self.low[1]))
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+    def x_ticks(self) -> list[float]:
+        """Powers of two, or round numbers."""
+        if not self.log_x:
+            return ticks(self.low[0], self.high[0], 6)
+        return [2.0**power for power in range(math.ceil(self.low[0]), math.floor(self.high[0]) + 1)]
 
     def y_ticks(self) -> list[float]:
         """Round numbers: 1, 2 and 5 times powers of ten, only the powers if there are many, all if few."""
@@ -65,11 +73,17 @@ class Axes:
 
 
 def curve_plot(
-    curves: Mapping[str, Points], title: str, across: str, log_y: bool, levels: Mapping[str, float]
+    curves: Mapping[str, Points],
+    title: str,
+    across: str,
+    log_y: bool,
+    levels: Mapping[str, float],
+    log_x: bool = True,
 ) -> Image:
     """A line with markers and error bars for each named curve, and a dashed line for each named level, with a legend.
 
-    x is above 0. Values of y that are not finite, or with `log_y` not above 0, are left out.
+    With `log_x`, for quantities measured at powers of two, x is above 0. Values of y that are not finite, or with
+    `log_y` not above 0, are left out.
     """
     import PIL.Image
     from PIL.ImageDraw import Draw
@@ -86,7 +100,7 @@ def curve_plot(
     points = [point for each in curves.values() for point in each]
     if points:
         ends = [y for _, y, sd in points for y in (y, y - sd, y + sd) if shown(y)]
-        axes = Axes.around((x for x, _, _ in points), [*ends, *levels.values()], log_y)
+        axes = Axes.around((x for x, _, _ in points), [*ends, *levels.values()], log_y, log_x)
         pen.rules(axes)
         for y in levels.values():
             pen.level(axes, y)
@@ -128,15 +142,15 @@ class Pen:
         self._draw.ellipse([part * FINE for part in (at[0] - DOT, at[1] - DOT, at[0] + DOT, at[1] + DOT)], fill=color)
 
     def rules(self, axes: Axes) -> None:
-        """Lines behind the curves with their numbers, at powers of two and at round heights."""
+        """Lines behind the curves with their numbers, at ticks of both axes."""
         for y in axes.y_ticks():
             _, down = axes.place(1, y)
             self.line([(LEFT, down), (WIDTH - RIGHT, down)], RULE)
             self.text((LEFT - 8, down), number(y), "rm")
-        for power in range(math.ceil(axes.low[0]), math.floor(axes.high[0]) + 1):
-            across, _ = axes.place(2.0**power, 1)
+        for x in axes.x_ticks():
+            across, _ = axes.place(x, 1)
             self.line([(across, TOP), (across, HEIGHT - BOTTOM)], RULE)
-            self.text((across, HEIGHT - BOTTOM + 6), f"{2.0**power:g}", "mt")
+            self.text((across, HEIGHT - BOTTOM + 6), f"{x:g}", "mt")
 
     def level(self, axes: Axes, y: float) -> None:
         _, down = axes.place(1, y)

@@ -52,7 +52,7 @@ class ConditionalAccuracy(Evaluator):
                 "key dataset.classes",
                 "use a run on more classes",
             )
-        predict = self._classifier(split)
+        predict = self.predictor(split)
         each = -(-self.images // len(classes))
         right = [_accuracy(predict, model, each, label) for label in classes]
         found = [predict(image) for (image,) in split.batches(("image",), 500)]
@@ -60,7 +60,8 @@ class ConditionalAccuracy(Evaluator):
         yield "conditional_accuracy_worst_class", min(right)
         yield "classifier_accuracy", float((np.concatenate(found) == real.numpy()).mean())
 
-    def _classifier(self, split: Split) -> Predict:
+    def predictor(self, split: Split) -> Predict:
+        """The classifier; `found` then says which it is."""
         shipped = classifier_of(split.table.name) if self.classifier == "auto" else None
         if shipped is None:
             self.found = {"classifier": f"MLPClassifier, {self.hidden} hidden units, {self.epochs} epochs of train"}

@@ -118,6 +118,18 @@ class FeatureSets(Evaluator):
                 )
 
 
+class Drawn(Model):
+    """A model whose samples have been drawn, for evaluators that draw them themselves."""
+
+    def __init__(self, images: Tensor) -> None:
+        super().__init__()
+        self.images, self.at = images, 0
+
+    def sample(self, n: int) -> Tensor:
+        self.at += n
+        return self.images[self.at - n : self.at]
+
+
 def extractor_notes(extractor: Extractor) -> dict[str, Any]:
     """The protocol's entries about an extractor."""
     return {"extractor": extractor.name, "extractor_sha256": extractor.digest, "resize": extractor.resize}

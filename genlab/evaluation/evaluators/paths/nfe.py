@@ -20,7 +20,7 @@ from genlab.core.values import Image, Value
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.distribution.distances import FrechetDistance
-from genlab.evaluation.evaluators.distribution.feature_sets import Several
+from genlab.evaluation.evaluators.distribution.feature_sets import Drawn, Several
 from genlab.evaluation.evaluators.distribution.modes import Modes
 from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName
 from genlab.evaluation.sampling_path import has_steps
@@ -118,18 +118,6 @@ class QualityByCalls(Evaluator):
         for quality, lines in curves(numbers).items():
             if quality != SECONDS:
                 yield f"{quality}_by_calls", quality_chart(quality, lines, numbers.get(f"{quality}_floor"))
-
-
-class Drawn(Model):
-    """A model whose samples have been drawn, for evaluators that draw them themselves."""
-
-    def __init__(self, images: Tensor) -> None:
-        super().__init__()
-        self.images, self.at = images, 0
-
-    def sample(self, n: int) -> Tensor:
-        self.at += n
-        return self.images[self.at - n : self.at]
 
 
 def titled(options: Mapping[str, Any]) -> str:
