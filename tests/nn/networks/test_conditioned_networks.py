@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from genlab.errors import ConfigError
 from genlab.nn.layers.conditions import ConditionEmbedding, Conditions, sinusoids
 from genlab.nn.layers.shapes import Size
+from genlab.nn.networks.conditioned.adm_unet import group_norm
 from genlab.registry import NETWORKS, discover
 
 discover()
@@ -132,3 +133,10 @@ def test_sinusoids_tell_times_apart() -> None:
 
 def test_an_embedding_of_nothing_is_zero() -> None:
     assert not ConditionEmbedding(Conditions(), 6)(torch.randn(2, 3), None, None, None).any()
+
+
+def test_group_norm_of_a_unet_is_computed_in_float32() -> None:
+    norm = group_norm(8)
+    x = (100 + torch.randn(2, 8, 4, 4)).bfloat16()
+    expected = torch.nn.functional.group_norm(x.float(), norm.num_groups, norm.weight, norm.bias)
+    assert torch.equal(norm(x), expected.bfloat16())

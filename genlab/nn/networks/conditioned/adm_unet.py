@@ -132,6 +132,16 @@ class Resample(nn.Module):
         return result
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+class GroupNorm(nn.GroupNorm):
+    """Group norm computed in float32, whatever the precision of the images, as in ADM's code.
+
+    On a CPU, PyTorch's group norm of bfloat16 images in channels-last layout is four times as slow.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float()).to(x.dtype)
+
+
+def group_norm(channels: int) -> GroupNorm:
     """Group norm of up to 32 groups of at least four channels each, as evenly as the channels divide."""
-    return nn.GroupNorm(math.gcd(min(32, max(1, channels // 4)), channels), channels)
+    return GroupNorm(math.gcd(min(32, max(1, channels // 4)), channels), channels)
