@@ -23,6 +23,7 @@ COMMANDS = {
     "anomaly": ("images.anomaly:COMMAND", "score images and mark anomalies"),
     "encode": ("images.encode:COMMAND", "write the codes of a data set as a NumPy file"),
     "compare": ("compare", "runs side by side: figures with verdicts, curves, images"),
+    "plot": ("images.plot", "curves of runs as a figure: SVG, PDF or PNG"),
     "runs": ("runs_table", "a table of runs: status, step, best metric"),
     "list": ("listing", "models, datasets, optimizers, experiments, ..."),
     "info": ("info", "one model, data set, ...: paper, parameters, losses"),

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Gt, Lt
 from pydantic import Field
 
 from genlab.cli.images.image_command import Target, user_target, write
-from genlab.cli.options import Parser, keywords
-from genlab.errors import ConfigError
+from genlab.cli.options import Parser, keywords, named_after, runs_and_options
 from genlab.utils.tables import csv_text, show
 from genlab.utils.terminal import echo
 
@@ -54,15 +50,10 @@ def parser() -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    known = {field.name for field in fields(Keys)}
-    options = [word for word in arguments.options if _is_option(word, known)]
+    names, options = runs_and_options(arguments.options, Keys, "genlab compare")
     keys = Keys(**keywords(Keys, options, "genlab compare"))
-    names = [word for word in arguments.options if word not in options]
-    if not names:
-        raise ConfigError(
-            "no run is named", "genlab compare", "name runs, sweeps or patterns; `genlab runs` lists them"
-        )
-    page_file = user_target(keys.html or _default(names, arguments.options), "html", (".html",))
+    default = f"{FOLDER}/{named_after(names, arguments.options)}.html"
+    page_file = user_target(keys.html or default, "html", (".html",))
     csv_file = user_target(keys.csv, "csv", (".csv",)) if keys.csv else None
     json_file = user_target(keys.json, "json", (".json",)) if keys.json else None
     from genlab.workflows.compare.comparison import compare
@@ -72,18 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     _show(found)
     _write(found, page_file, csv_file, json_file, shlex.join(["genlab", "compare", *arguments.options]))
     return 0
-
-
-def _is_option(word: str, known: set[str]) -> bool:
-    """A known key, or what looks like a misspelled one and not like a path."""
-    key, equals, _ = word.partition("=")
-    return bool(equals) and (key in known or key.isidentifier())
-
-
-def _default(names: Sequence[str], words: Sequence[str]) -> str:
-    """The page of these runs and words: the same command replaces its own page."""
-    slug = re.sub(r"\W+", "-", "-".join(names), flags=re.ASCII).strip("-")[:60]
-    return f"{FOLDER}/{slug}-{hashlib.sha256(shlex.join(words).encode()).hexdigest()[:6]}.html"
 
 
 def _show(found: Comparison) -> None:

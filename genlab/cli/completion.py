@@ -88,7 +88,7 @@ def _possible(words: list[str], last: str) -> list[str]:
         return flags + (_bench_options(words, last) if words else list(options("workload", [_folder()])))
     if name in NAMES:
         return flags + NAMES[name]()
-    if name == "compare":
+    if name in ("compare", "plot"):
         return flags + _runs() + _run_options(name, "", last)
     if name == "eval" and words and last.startswith("evaluator"):
         return [each for each in _overrides(["evaluator=objective", *words[1:]], last) if each.startswith("evaluator")]

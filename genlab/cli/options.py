@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import hashlib
 import re
+import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from genlab.errors import ConfigError, nearest
@@ -77,6 +80,30 @@ class Parser(argparse.ArgumentParser):
 def run_argument(parser: Parser) -> None:
     """The RUN that most commands take."""
     parser.add_argument("run", metavar="RUN", help="a run folder, or 'last'")
+
+
+def runs_and_options(words: Sequence[str], keys: Any, where: str) -> tuple[list[str], list[str]]:
+    """The runs, sweeps and patterns among the words, and the `key=value` of the dataclass `keys`.
+
+    A word is an option if its key is known, or if it looks like a misspelled one and not like a path. ConfigError if no
+    run is named.
+    """
+    known = {field.name for field in fields(keys)}
+
+    def is_option(word: str) -> bool:
+        key, equals, _ = word.partition("=")
+        return bool(equals) and (key in known or key.isidentifier())
+
+    names = [word for word in words if not is_option(word)]
+    if not names:
+        raise ConfigError("no run is named", where, "name runs, sweeps or patterns; `genlab runs` lists them")
+    return names, [word for word in words if is_option(word)]
+
+
+def named_after(names: Sequence[str], words: Sequence[str]) -> str:
+    """The name of a file about these runs, made by these words: the same command replaces its own file."""
+    slug = re.sub(r"\W+", "-", "-".join(names), flags=re.ASCII).strip("-")[:60]
+    return f"{slug}-{hashlib.sha256(shlex.join(words).encode()).hexdigest()[:6]}"
 
 
 def keywords(

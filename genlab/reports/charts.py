@@ -54,7 +54,7 @@ def line_chart(series: Mapping[str, Points]) -> str:
         return ""
     everything = [point for points in lines.values() for point in points]
     x_low, x_high = _wide(min(x for x, _ in everything), max(x for x, _ in everything))
-    y_low, y_high = _heights(everything, after=x_low + START * (x_high - x_low))
+    y_low, y_high = value_range(everything, after=x_low + START * (x_high - x_low))
 
     def to_svg(x: float, y: float) -> tuple[float, float]:
         across = LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
@@ -119,7 +119,7 @@ def _mean(points: Points) -> tuple[float, float]:
     return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
 
 
-def _heights(points: Points, after: float) -> tuple[float, float]:
+def value_range(points: Points, after: float) -> tuple[float, float]:
     """The vertical range: of all points, or of the later ones if the first are far outside."""
     values, later = [y for _, y in points], [y for x, y in points if x >= after]
     wild = len(values) >= MANY and max(values) - min(values) > WILD * (max(later) - min(later)) > 0

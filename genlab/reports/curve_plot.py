@@ -104,16 +104,20 @@ def curve_plot(
         pen.rules(axes)
         for y in levels.values():
             pen.level(axes, y)
-        for color, each in zip(_colors(curves), curves.values(), strict=True):
+        for color, each in zip(line_colors(len(curves)), curves.values(), strict=True):
             pen.curve(axes, each, color)
-        entries: dict[str, Color] = {**dict(zip(curves, _colors(curves), strict=True)), **dict.fromkeys(levels, LEVEL)}
+        entries: dict[str, Color] = {
+            **dict(zip(curves, line_colors(len(curves)), strict=True)),
+            **dict.fromkeys(levels, LEVEL),
+        }
         pen.legend(entries, _legend_top(axes, points, len(entries)))
     pixels = np.asarray(image.resize((WIDTH, HEIGHT), PIL.Image.Resampling.LANCZOS))
     return Image(torch.from_numpy(pixels.transpose(2, 0, 1).copy()))
 
 
-def _colors(curves: Mapping[str, Points]) -> list[str]:
-    return [COLORS[(3 * i) % len(COLORS)] for i in range(len(curves))]  # neighbors far apart
+def line_colors(count: int) -> list[str]:
+    """Colors for `count` lines, neighbors far apart."""
+    return [COLORS[(3 * i) % len(COLORS)] for i in range(count)]
 
 
 def _legend_top(axes: Axes, points: Points, rows: int) -> float:

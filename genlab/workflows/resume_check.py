@@ -56,6 +56,7 @@ def metadata(config: Mapping[str, Any], data: Data, model: Model, runtime: Runti
             "num_classes": data.num_classes,
             "label_names": data.label_names,
             "fingerprint": data.fingerprint,
+            "sizes": data.sizes(),
         },
         "model": {
             "name": config["name"],

@@ -84,7 +84,7 @@ class ImageCommand:
 
     def parser(self) -> Parser:
         more = f"  and what the model's own {self.options_of}() takes: genlab info RUN\n" if self.options_of else ""
-        parse = Parser(self.name, self.about, self.examples, f"{_keys_text(self.keys)}{more}")
+        parse = Parser(self.name, self.about, self.examples, f"{keys_text(self.keys)}{more}")
         run_argument(parse)
         parse.add_argument("options", nargs="*", metavar="KEY=VALUE", help="see keys")
         parse.flags("device", "plugin")
@@ -122,7 +122,7 @@ class ImageCommand:
         return {key: value for key, value in values.items() if key in options.model_fields}
 
 
-def _keys_text(keys: Callable[..., Any]) -> str:
+def keys_text(keys: Callable[..., Any]) -> str:
     rows = [(f"{each.name}={each.default.strip(chr(34))}", each) for each in parameters(signature_schema(keys))]
     width = max(len(key) for key, _ in rows)
     return "".join(

@@ -129,7 +129,7 @@ def _numbers(run: Run) -> Iterator[_Number]:
             results.setdefault(protocols.text(protocols.of_result(result["protocol"], run)), []).append(result)
     for same in results.values():
         protocol = same[0]["protocol"]
-        for name in (name for name in same[0]["metrics"] if _is_figure(name, same[0]["metrics"])):
+        for name in (name for name in same[0]["metrics"] if is_figure(name, same[0]["metrics"])):
             summary = _over_sampling(name, same)
             if summary:
                 key = Key(protocol["evaluator"], protocol["split"] or "", name)
@@ -141,12 +141,12 @@ def _of_training(run: Run) -> Iterator[_Number]:
     metrics = run.record["metrics"]
     for full, value in metrics.items():
         split, _, name = full.partition("/")
-        if not name or split == "train" or not _is_number(value) or not _is_figure(full, metrics):
+        if not name or split == "train" or not _is_number(value) or not is_figure(full, metrics):
             continue
         yield _Number(Key(TRAINING, split, name), protocols.of_training(run, full), Summary.of([value]))
 
 
-def _is_figure(name: str, metrics: Mapping[str, Any]) -> bool:
+def is_figure(name: str, metrics: Mapping[str, Any]) -> bool:
     """Not the error bar of another number, the score of a perfect model, or a fact of the machine or the optimizer."""
     bar = any(name.endswith(end) and name.removesuffix(end) in metrics for end in (*DEVIATIONS, *BOUNDS))
     return not bar and not name.endswith(REFERENCES) and name.rpartition("/")[2] not in LAST_CHARTS

@@ -23,7 +23,7 @@ MISSING = "-"
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, seed, run.json and configuration."""
+    """A run, finished where figures are compared: its folder, seed, run.json and configuration."""
 
     path: Path
     seed: int
@@ -50,18 +50,21 @@ class Group:
         return [run.seed for run in self.runs]
 
 
-def grouped(records: Iterable[Mapping[str, Any]], most: int | None = MOST_GROUPS) -> tuple[list[Group], list[str]]:
+def grouped(
+    records: Iterable[Mapping[str, Any]], most: int | None = MOST_GROUPS, unfinished: bool = False
+) -> tuple[list[Group], list[str]]:
     """Groups in the order in which they are first met, and why runs were left out.
 
-    `records` as of `genlab.runs.selection.select`. ConfigError if no run can be used, or if there are more than
-    `most` groups.
+    `records` as of `genlab.runs.selection.select`; runs that are not done are taken only if `unfinished`. ConfigError
+    if no run can be used, or if there are more than `most` groups.
     """
     left_out: list[str] = []
     by_config: dict[str, list[Run]] = {}
-    for run in _usable(records, left_out):
+    for run in _usable(records, left_out, unfinished):
         by_config.setdefault(config_hash(_without_seed(run.config)), []).append(run)
     if not by_config:
-        raise ConfigError("no run can be compared", "; ".join(left_out[:3]), "name runs that are done")
+        hint = "name other runs" if unfinished else "name runs that are done"
+        raise ConfigError("no run can be compared", "; ".join(left_out[:3]), hint)
     if most is not None and len(by_config) > most:
         raise ConfigError(
             f"{len(by_config)} configurations are too many", f"at most {most} are compared", "name fewer runs"
@@ -77,10 +80,10 @@ def _letters() -> Iterator[str]:
         yield from map("".join, itertools.product(string.ascii_uppercase, repeat=length))
 
 
-def _usable(records: Iterable[Mapping[str, Any]], left_out: list[str]) -> Iterator[Run]:
+def _usable(records: Iterable[Mapping[str, Any]], left_out: list[str], unfinished: bool) -> Iterator[Run]:
     for record in records:
         path = Path(record["path"])
-        if record["status"] != "done":
+        if record["status"] == "damaged" or (record["status"] != "done" and not unfinished):
             left_out.append(f"{path}: {record['status']}")
             continue
         try:
