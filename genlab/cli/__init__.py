@@ -22,6 +22,7 @@ COMMANDS = {
     "arithmetic": ("images.arithmetic:COMMAND", "add an attribute to images, as a direction in code space"),
     "anomaly": ("images.anomaly:COMMAND", "score images and mark anomalies"),
     "encode": ("images.encode:COMMAND", "write the codes of a data set as a NumPy file"),
+    "explore": ("explore.command", "a page in the browser to play with a trained model"),
     "compare": ("compare", "runs side by side: figures with verdicts, curves, images"),
     "plot": ("images.plot", "curves of runs as a figure: SVG, PDF or PNG"),
     "runs": ("runs_table", "a table of runs: status, step, best metric"),

@@ -1,0 +1,155 @@
+"""The decoder of a model as an ONNX graph, compared with the model, and the files of onnxruntime-web that run it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from genlab.errors import ConfigError, DataError
+from genlab.utils.files import read_bounded
+from genlab.utils.paths import user_path
+from genlab.utils.signals import as_interrupt
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from genlab.cli.explore.session import Session
+
+SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
+MOST = 2**27  # bytes of one of these files
+INSTALL = "npm pack onnxruntime-web && tar xzf onnxruntime-web-*.tgz, then runtime=package"
+EXTRA = "pip install onnx onnxscript onnxruntime, or genlab[explore]"
+OPSET = 20
+ALLOWED = 2 / 255  # difference between an image of the graph and one of the model
+CHECKED = 16  # codes that are compared
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The files of onnxruntime-web."""
+
+    script: bytes
+    wasm: bytes
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An ONNX model, and the largest difference between its images and the model's."""
+
+    content: bytes
+    difference: float
+    described: dict[str, Any] = field(default_factory=dict)  # entries of the page's description that it replaces
+
+
+def read_runtime(folder: str | None) -> Runtime:
+    """onnxruntime-web from its unpacked npm package, or its folder dist. ConfigError without one."""
+    if folder is None:
+        raise ConfigError("a page without a server needs onnxruntime-web", "key runtime", INSTALL)
+    root = user_path(folder, "key runtime")
+    for place in (root, root / "dist"):
+        try:
+            return Runtime(*(read_bounded(place / name, MOST) for name in (SCRIPT, WASM)))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise DataError(f"onnxruntime-web cannot be read: {error}", f"key runtime={folder}", INSTALL) from None
+    raise ConfigError(f"'{folder}' does not hold {SCRIPT} and {WASM}", "key runtime", INSTALL)
+
+
+def export(session: Session) -> Graph:
+    """The graph of `decode`. ConfigError if the model has no decoder, or one that cannot be exported.
+
+    Its inputs are `code` (1, D) and, of a model with styles, `truncation` (1,); its output is `image` (1, C, H, W):
+    one code at a time, because some decoders (StyleGAN2's grouped convolutions) export for one batch size only.
+    """
+    import torch
+
+    if not session.described["codes"]:
+        what = f"model '{session.loaded.config['name']}' has no decoder that a page could run"
+        raise ConfigError(what, "key out", "leave it out: the page is then served")
+    model = session.loaded.model.cpu()
+    decoder = _decoder(model)
+    codes = torch.cat([session.map.random, session.map.codes])[:CHECKED]
+    with _missing_extra():
+        content = _onnx(decoder, {"code": codes[:1], **({"truncation": torch.ones(1)} if decoder.truncates else {})})
+        difference = 0.0
+        for truncation in (1.0, 0.5) if decoder.truncates else (1.0,):
+            wanted = session.decoded(codes, truncation)
+            difference = max(difference, _difference(content, decoder, codes, truncation, wanted))
+    if difference > ALLOWED:
+        raise ConfigError(f"the exported decoder differs from the model by {255 * difference:.1f}/255", "key out",
+                          "leave it out: the page is then served")  # fmt: skip
+    return Graph(content, difference)
+
+
+def _decoder(model: Any) -> Any:
+    from torch import nn
+
+    from genlab.core.model import MixesStyles
+
+    class Decoder(nn.Module):
+        truncates = isinstance(model, MixesStyles)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, code: Tensor, truncation: Tensor | None = None) -> Tensor:
+            if truncation is None:
+                image: Tensor = self.model.decode(code)
+            else:
+                image = self.model.render(self.model.styles(code, truncation))
+            return image
+
+    return Decoder().eval()
+
+
+def _onnx(module: nn.Module, inputs: dict[str, Tensor]) -> bytes:
+    """The graph for inputs of these shapes; ConfigError if torch cannot export it."""
+    import torch
+
+    level = logging.getLogger("torch.onnx").level
+    try:
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+            warnings.simplefilter("ignore")  # of the exporter, about itself
+            program = torch.onnx.export(
+                module, kwargs=inputs, input_names=[*inputs], output_names=["image"],
+                opset_version=OPSET, dynamo=True, verbose=False,
+            )  # fmt: skip
+    except ImportError:
+        raise
+    except Exception as error:  # torch raises many kinds
+        if interrupted := as_interrupt(None):  # which torch has wrapped
+            raise interrupted from None
+        what = f"torch cannot export the decoder ({' '.join(str(error.__cause__ or error).split())[:150]})"
+        raise ConfigError(what, "key out", "leave it out: the page is then served") from None
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
+    assert program is not None
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def _difference(content: bytes, decoder: Any, codes: Tensor, truncation: float, wanted: Tensor) -> float:
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    graph = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    more = {"truncation": np.array([truncation], dtype=np.float32)} if decoder.truncates else {}
+    found = [graph.run(["image"], {"code": code[None].numpy(), **more})[0] for code in codes]
+    return float(np.abs(np.concatenate(found) - wanted.numpy()).max())
+
+
+@contextlib.contextmanager
+def _missing_extra() -> Any:
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(f"exporting a decoder needs the package {error.name}", "key out", EXTRA) from None
