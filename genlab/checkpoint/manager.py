@@ -32,7 +32,8 @@ TEMPORARY, TRASH, REPLACED = ".tmp-", ".trash-", ".replaced-"
 class Checkpoints:
     """The checkpoints of one run in `folder`. One process at a time may save: the holder of the run's lock."""
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    def __init__(self, folder: Path, keep: int = 2, keep_best: bool = False) -> None:
+        """`keep_best`: do not delete the checkpoint of the step that the state names as the best, either."""
         if keep < 2:
             raise ConfigError(
                 f"bad value {keep} for 'checkpoint.keep'",
@@ -41,7 +42,7 @@ class Checkpoints:
             )
         self.folder = Path(folder)
         self._run = OwnFolder(self.folder.parent)
-        self.keep = keep
+        self.keep, self.keep_best = keep, keep_best
         self._good: set[int] = set()  # steps known to verify: saved or read by this process
         self._unevaluated: set[int] = set()  # those of them whose evaluations were due when they were saved
 
@@ -79,8 +80,16 @@ class Checkpoints:
                 raise _save_error(error, final, sum(tensor.nbytes for tensor in tensors.values())) from error
             raise
         self._mark_good(step, state)
-        self._delete_old(step)
+        best = state.get("best") if self.keep_best else None
+        self._delete_old({step, best["step"] if best else step})
         return final
+
+    def at(self, step: int) -> Loaded:
+        """The checkpoint of a step; CheckpointError if it is damaged, or not there."""
+        if step not in self.steps():
+            known = ", ".join(map(str, self.steps())) or "none"
+            raise CheckpointError(f"there is no checkpoint of step {step}", str(self.folder), f"there are: {known}")
+        return read(self.folder / folder_name(step))
 
     def newest(self) -> Loaded | None:
         """The intact checkpoint of the highest step; None if there is no checkpoint at all.
@@ -166,8 +175,8 @@ class Checkpoints:
                 self._good.add(step)
         return step in self._good and (self.folder / folder_name(step)).is_dir()
 
-    def _delete_old(self, saved: int) -> None:
-        """Delete checkpoints older than the newest `keep` good ones; never the one just saved."""
+    def _delete_old(self, spared: set[int]) -> None:
+        """Delete checkpoints older than the newest `keep` good ones, but none of `spared`: the last and the best."""
         steps, good = self.steps(), 0
         for index in range(len(steps) - 1, -1, -1):
             good += self._is_good(steps[index])
@@ -176,7 +185,7 @@ class Checkpoints:
         else:
             return
         for step in steps[:index]:
-            if step != saved:
+            if step not in spared:
                 try:
                     self._discard(self.folder / folder_name(step))
                 except OSError as error:

@@ -56,7 +56,7 @@ def parser() -> Parser:
         "repeats: how many seeds, whose mean and standard deviation are the result; name of "
         "the result, in place of evaluator and options",
     )
-    parse.flags("device", "plugin")
+    parse.flags("checkpoint", "device", "plugin")
     return parse
 
 

@@ -23,6 +23,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "plugin": {"action": "append", "default": [], "metavar": "MODULE", "help": "a module with your own components"},
     "json": {"action": "store_true", "help": "print JSON instead of a table"},
     "csv": {"action": "store_true", "help": "print CSV instead of a table"},
+    "checkpoint": {"metavar": "WHICH", "default": "newest", "help": "newest, best (checkpoint.best) or a step"},
     "device": {"metavar": "DEVICE", "help": "auto, cpu, mps, cuda or cuda:N"},
 }
 INSTEAD = {"plugin": "plugin", "plugins": "plugin", "device": "device", "trainer.device": "device"}  # key -> flag

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Lt
+from pydantic import StringConstraints
 
 from genlab.errors import ConfigError
 from genlab.registry import Cadence, Duration, PositiveFloat, PositiveInt
@@ -34,6 +35,16 @@ class TrainerConfig:
     cuda_graphs: bool = True
     deterministic: bool = False
     threads: Annotated[int, Gt(0), Lt(4096)] | Literal["auto"] | None = "auto"  # None: auto, in older runs
+    patience: Duration | None = None
+    max_time: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(s|min|h)$")] | None = None
+
+    @property
+    def max_seconds(self) -> float | None:
+        """`max_time` in seconds."""
+        if self.max_time is None:
+            return None
+        number = self.max_time.rstrip("sminh")
+        return float(number) * {"s": 1, "min": 60, "h": 3600}[self.max_time[len(number) :]]
 
     def total(self, per_epoch: float) -> int:
         """Optimizer steps of the whole run; an epoch has `per_epoch` steps."""
@@ -50,6 +61,7 @@ class CheckpointConfig:
 
     every: Duration = 500
     keep: Annotated[int, Gt(1), Lt(10_000)] = 2
+    best: bool | Annotated[str, StringConstraints(pattern=r"^\w+/\S+$")] = False
 
 
 def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from genlab.engine.compiling import Compilation
 from genlab.engine.evaluate import evaluate, numbers, with_charts
 from genlab.engine.optimizers import Schedule
 from genlab.engine.phase_state import MakeOptimizer
+from genlab.engine.ranking import Ranking
 from genlab.engine.saved_state import checked
 from genlab.engine.step import Stepper
 from genlab.engine.timer import Clock
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 
 AT_RISK = 10.0  # seconds of training: if more are unsaved, a checkpoint comes before the final evaluations
+TIME_OVER = 1000  # in place of a signal's number, above all of them
 Save = Callable[[int, Mapping[str, Any], dict[str, Any]], None]  # step, objects with a state, plain state
 
 
@@ -64,7 +66,6 @@ class Trainer:
         self.batches.end = self.total = config.total(self.batches.per_epoch)
         self.step = 0
         self.metrics: dict[str, float] = {}
-        self.best: dict[str, Any] | None = None
         self.diagnoses: list[dict[str, Any]] = []
         self.protocols: dict[str, dict[str, Any]] = {}  # of the last run of each evaluator that has found anything
         self._due: list[str] = []  # evaluators still to be run at this step
@@ -80,6 +81,11 @@ class Trainer:
             for key, e in self.evaluators.items()
         }
         self._save_every = in_steps(saving.every, self.batches.per_epoch, self.total)
+        self._keeps_best = bool(saving.best)
+        monitor = f"valid/{model.monitor}" if model.monitor else None
+        patience = None if config.patience is None else in_steps(config.patience, self.batches.per_epoch, self.total)
+        self.ranking = Ranking(saving.best if isinstance(saving.best, str) else monitor, patience)
+        self.exhausted = False  # the ranking has not improved for as long as `patience`: the run ends
         self._clock = Clock(config.batch_size)
         self._counted = 0  # the step up to which the clock has counted
         self._kept = 0.0  # seconds of training up to the last checkpoint of this process
@@ -108,7 +114,7 @@ class Trainer:
         # copies: another thread writes them during training
         known, due, protocols = list(self.diagnoses), list(self._due), dict(self.protocols)
         memory = {key: each.memory for key, each in self.evaluators.items() if each.memory is not None}
-        return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.best,
+        return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.ranking.best,
                 "diagnoses": known, "protocols": protocols, "due": due, "memory": memory,
                 "next_record": self._next_record}  # fmt: skip
 
@@ -128,13 +134,19 @@ class Trainer:
         manager.unpack(self.objects(), tensors, state["structure"])
         for phase in self.phases:
             phase.configure()
-        self.step, self.metrics, self.best = state["step"], state["metrics"], state["best"]
+        self.step, self.metrics, self.ranking.best = state["step"], state["metrics"], state["best"]
+        self.exhausted = self.ranking.exhausted(self.step)
         self.diagnoses, self.protocols = state["diagnoses"], state["protocols"]
         self._due = [key for key in state["due"] if key in self.evaluators]
         self._next_record = state["next_record"]
         for key, known in state["memory"].items():
             if key in self.evaluators:
                 self.evaluators[key].memory = known
+
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done, or as many as `trainer.patience` allows."""
+        return self.step >= self.total or self.exhausted
 
     # ------------------------------------------------------------------ the loop
 
@@ -144,13 +156,14 @@ class Trainer:
         """Train to the end and return the last metrics: `valid/...` and `images_per_second`.
 
         `save` writes a checkpoint; `stop` returns the number of a signal that asked to stop, or 0; `watch` is called
-        after each step with its number, and returns True to save and end the run there.
+        after each step with its number, and returns True to save and end the run there. It ends before its last step
+        too when `trainer.patience` or, with a state to resume from, `trainer.max_time` is over.
         Raises DivergedError before a non-finite update is made, and Stopped after saving on a signal.
         """
         self._logger, self._save, self._stop = logger, save, stop
         self._logger.start(self.step, self.total, type(self.model).__name__)
         self.model.train()
-        self._counted = self.step
+        self._counted, self._began = self.step, time.perf_counter()
         self._agreement = Agreement(self.runtime, self.step)
         self._clock.go()
         try:
@@ -158,9 +171,10 @@ class Trainer:
                 self._evaluate()
                 self._keep()
                 self._clock.go()
-            while self.step < self.total:
-                self._after_step(self.train_step())
-                if watch(self.step) and self.step < self.total:
+            while not self.ended:
+                if self._after_step(self.train_step()) == TIME_OVER:
+                    break
+                if watch(self.step) and not self.ended:
                     self._count_steps()
                     self._keep()
                     break
@@ -181,16 +195,17 @@ class Trainer:
 
     # ------------------------------------------------------------------ between steps
 
-    def _after_step(self, values: dict[str, Tensor]) -> None:
+    def _after_step(self, values: dict[str, Tensor]) -> int:
+        """What is due after a step. Returns TIME_OVER if the time of this process is over, else 0."""
         # copies: the next step of a CUDA graph overwrites its values
         self._rare_logs |= {name: value.clone() for name, value in values.items() if name.startswith(self._rare)}
         last = self.step == self.total
         logs = self._logs(self.step)
         saves = last or self.step % self._save_every == 0
         self._due = [key for key, every in self._cadence.items() if last or self.step % every == 0]
-        signum = self._agreement.largest(self.step, self._stop())
+        signum = self._agreement.largest(self.step, self._stop() or self._time_over())
         if not (logs or saves or self._due or signum):
-            return
+            return 0
         self._count_steps()
         self._next_record = self._next_record | self._fetched(self._rare_logs | values if logs else self._rare_logs)
         self._rare_logs = {}
@@ -202,15 +217,34 @@ class Trainer:
             if self.runtime.is_main:
                 say(f"step {self.step} is saved; evaluating: {', '.join(self._due)}")
         try:
-            self._evaluate()
+            done = self._evaluate()
+            if self._runs_out_of_patience():
+                self._due = [key for key in self.evaluators if key not in done]
+                self._evaluate()
         except Exception:  # a failed evaluation loses no training: a resumed run repeats it
             self._keep()
             raise
-        if saves or signum:
+        if saves or signum or self.exhausted or (self._keeps_best and self.ranking.improved(self.step)):
             self._keep()
         self._clock.go()
-        if signum and not last:
+        if signum and signum != TIME_OVER and not self.ended:
             raise Stopped(signum, f"stopped at step {self.step} of {self.total}", "state saved")
+        return signum
+
+    def _time_over(self) -> int:
+        """TIME_OVER if this process has trained for `trainer.max_time`, else 0."""
+        limit = self.config.max_seconds
+        return TIME_OVER if limit is not None and time.perf_counter() - self._began >= limit else 0
+
+    def _runs_out_of_patience(self) -> bool:
+        """Whether the run ends here because its ranking has not improved; as rank 0 says, which knows all metrics."""
+        if self.ranking.patience is None or self.step == self.total or self.exhausted:
+            return False
+        self.exhausted = self.runtime.broadcast(self.ranking.exhausted(self.step))
+        best = self.ranking.best
+        if self.exhausted and best and self.runtime.is_main:
+            say(f"{best['metric']} has not improved since step {best['step']}: the run ends here (trainer.patience)")
+        return self.exhausted
 
     def _count_steps(self) -> None:
         self.runtime.synchronize()  # so that the clock counts finished work
@@ -237,7 +271,9 @@ class Trainer:
             self._logger.scalars(self.step, "train", logs)
         self._clock.lap("logging")
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> list[str]:
+        """Run the evaluators that are due; returns their keys."""
+        done = []
         while self._due:
             evaluator = self.evaluators[self._due[0]]
             model = self.average.model if self.average and not evaluator.live else self.model
@@ -251,7 +287,7 @@ class Trainer:
                 if self.runtime.is_main:
                     self._logger.scalars(self.step, split, scalars)
                 self.metrics.update(last)
-                self._note_best()
+                self.ranking.note(self.step, self.metrics)
             for name, value in found:
                 if isinstance(value, Image):
                     self._logger.image(self.step, name, value)
@@ -259,8 +295,9 @@ class Trainer:
                     self._logger.embedding(self.step, name, value)
                 elif isinstance(value, Diagnosis):
                     self._diagnose(name, value)
-            self._due.pop(0)
+            done.append(self._due.pop(0))
             self._clock.lap("validation" if scalars else "images")
+        return done
 
     def _diagnose(self, name: str, found: Diagnosis) -> None:
         """Log a diagnosis each time; print it once per run."""
@@ -270,12 +307,6 @@ class Trainer:
         if all(known["name"] != name for known in self.diagnoses):
             self.diagnoses.append({"step": self.step, "name": name, "sentence": found.sentence})
             say(f"diagnosis: {found.sentence}")
-
-    def _note_best(self) -> None:
-        name = f"valid/{self.model.monitor}"
-        value = self.metrics.get(name, math.nan)
-        if math.isfinite(value) and (self.best is None or value < self.best["value"]):
-            self.best = {"metric": name, "value": value, "step": self.step}
 
     def _keep(self) -> None:
         self.stepper.check_finite(self.step)

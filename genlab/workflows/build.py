@@ -189,12 +189,17 @@ def read_stored(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] = ()) -> LoadedRun:
-    """Open a run folder without running any code from it; averaged weights are used if there are any."""
+def load(
+    run: str | Path = "last", device: str = "auto", plugins: Sequence[str] = (), checkpoint: str = "newest"
+) -> LoadedRun:
+    """Open a run folder without running any code from it; averaged weights are used if there are any.
+
+    `checkpoint`: "newest", "best" or a step.
+    """
     path = run_folder.find(str(run))
     load_registry(plugins)
     stored, record = read_stored(path), run_folder.read_record(path)
-    found = manager.Checkpoints(path / "ckpt").newest()
+    found = _chosen(manager.Checkpoints(path / "ckpt"), checkpoint, record)
     if found is None:
         raise CheckpointError("the run has no checkpoint yet", f"run {path}", "train it further: genlab resume")
     runtime = Runtime(choose_device(device))
@@ -207,3 +212,17 @@ def load(run: str | Path = "last", device: str = "auto", plugins: Sequence[str] 
     model = model.to(runtime.device).eval().requires_grad_(False)
     label = "ema" if weights == "ema" else "raw"
     return LoadedRun(path, model, stored, record, runtime, found.step, label, found.sha256)
+
+
+def _chosen(checkpoints: manager.Checkpoints, which: str, record: Mapping[str, Any]) -> manager.Loaded | None:
+    """The checkpoint that `which` names; None if there is none yet."""
+    if which == "newest":
+        return checkpoints.newest()
+    best: int = (record.get("best") or {}).get("step", -1)
+    if which == "best" and best not in checkpoints.steps():
+        raise CheckpointError(
+            "the checkpoint of the best step was not kept", "--checkpoint best", "train with checkpoint.best=true"
+        )
+    if which != "best" and not which.isdecimal():
+        raise ConfigError(f"bad value '{which}'", "--checkpoint", "use newest, best or a step")
+    return checkpoints.at(best if which == "best" else int(which))

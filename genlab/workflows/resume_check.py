@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 # the length (if a schedule depends on it) change the weights; they give a warning. The number of processes is
 # compared separately.
 FREE_KEYS = ("trainer.steps", "trainer.epochs", "trainer.device", "trainer.devices", "trainer.threads",
-             "trainer.log_every", "checkpoint", "evaluator", "logger", "dry_run", "name",
+             "trainer.log_every", "trainer.patience", "trainer.max_time",
+             "checkpoint", "evaluator", "logger", "dry_run", "name",
              *(f"dataset.{key}" for key in sorted(StoredDataset.places)))  # fmt: skip
 INEXACT_KEYS = ("trainer.device", "trainer.threads", "trainer.steps", "trainer.epochs")
 

@@ -100,7 +100,8 @@ class Session:
     def start(self, path: Path, config: dict[str, Any], runtime: Runtime, exact: bool) -> None:
         """A new run in `path`, or beside it unless `exact`; `runtime` has been started for it."""
         job = Job.build(config, runtime)
-        manager.check_space(path, job.trainer.state_bytes() * config["checkpoint"]["keep"])
+        kept = config["checkpoint"]["keep"] + bool(config["checkpoint"]["best"])
+        manager.check_space(path, job.trainer.state_bytes() * kept)
         self.folder = run_folder.RunFolder.claim(path, exact) if runtime.is_main else None
         path, taken = runtime.broadcast((self.folder.path, bool(self.folder.record)) if self.folder else None)
         if taken:  # another process has made this very run since we looked
@@ -156,12 +157,17 @@ class Session:
             with self._output() as (logger, save, signum):
                 metrics = trainer.fit(logger, save, signum, watch)
                 logger.hparams(self.job.config, metrics)
-            done = trainer.step == trainer.total  # if not, `watch` has ended it: somebody's measurement
+            done = trainer.ended  # if not, `watch` or trainer.max_time has ended it
             if self.folder:
                 self._end(status="done" if done else "stopped", code=0, step=trainer.step, metrics=metrics,
-                          best=trainer.best, diagnoses=list(trainer.diagnoses))  # fmt: skip
+                          best=trainer.ranking.best, diagnoses=list(trainer.diagnoses))  # fmt: skip
         if self.folder and done:
             _show(self.path, self.folder.record, self.job.config)
+        elif self.folder and trainer.config.max_time:
+            say(
+                f"trainer.max_time={trainer.config.max_time} is over at step {trainer.step} of {trainer.total}; "
+                f"go on with: genlab resume {shlex.quote(str(self.path))}"
+            )
         return Result(self.path, metrics)
 
     @contextlib.contextmanager
@@ -193,7 +199,8 @@ class Session:
             yield Logger(), lambda *_: None, lambda: self.stop.signum
             return
         folder, job, trainer = self.folder, self.job, self.job.trainer
-        keeper = manager.Checkpoints(self.path / "ckpt", job.config["checkpoint"]["keep"])
+        saving = job.config["checkpoint"]
+        keeper = manager.Checkpoints(self.path / "ckpt", saving["keep"], bool(saving["best"]))
         folder.update(steps=trainer.total)
         say(f"{'training in' if self.resumed_at is None else 'resuming in'} {self.path}")
         metadata = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}

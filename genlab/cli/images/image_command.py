@@ -87,7 +87,7 @@ class ImageCommand:
         parse = Parser(self.name, self.about, self.examples, f"{keys_text(self.keys)}{more}")
         run_argument(parse)
         parse.add_argument("options", nargs="*", metavar="KEY=VALUE", help="see keys")
-        parse.flags("device", "plugin")
+        parse.flags("checkpoint", "device", "plugin")
         return parse
 
     def run(self, arguments: argparse.Namespace) -> int:
@@ -137,7 +137,7 @@ def open_run(options: argparse.Namespace) -> LoadedRun:
     path = run_folder.find(options.run)  # says what is wrong before torch is loaded
     from genlab.workflows.build import load
 
-    return load(path, device=options.device or "auto", plugins=options.plugin)
+    return load(path, device=options.device or "auto", plugins=options.plugin, checkpoint=options.checkpoint)
 
 
 def require(loaded: LoadedRun, *needs: str) -> None:
