@@ -20,7 +20,7 @@ from dataclasses import is_dataclass
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -45,7 +45,10 @@ NonNegativeFloat = Annotated[float, Ge(0), Lt(1e30)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 OpenFraction = Annotated[float, Gt(0), Lt(1)]  # without 0 and 1
 Truncation = Annotated[float, Ge(0), Le(2), Field(description="ψ; below 1: better and less varied, 0: the mean style")]
-ClassLabel = Annotated[NonNegativeInt | None, Field(description="a class; null: every class in turn")]
+ClassLabel = Annotated[
+    NonNegativeInt | Annotated[list[NonNegativeInt], MinLen(1)] | None,
+    Field(description="a class, or a list of classes that take turns; null: every class in turn"),
+]
 AnomalyRule = Literal["auto", "reconstruction"]  # genlab/evaluation/anomaly.py
 # A length of training: an integer counts optimizer steps; "2ep" epochs; "5%" a fraction of the whole run.
 DURATION = r"^\d+(\.\d+)?(%|ep|epochs?)$"

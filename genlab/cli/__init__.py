@@ -10,7 +10,7 @@ COMMANDS = {
     "resume": ("resume", "resume a run that was stopped"),
     "eval": ("evaluate", "measure a trained model on the test split"),
     "sample": ("images.sample:COMMAND", "sample images from a trained model"),
-    "film": ("images.film:COMMAND", "samples on their way from noise to data, as an animation"),
+    "film": ("images.film:COMMAND", "samples from noise to data, or a run's images over training, as a film or strip"),
     "reconstruct": ("images.restore:RECONSTRUCT_COMMAND", "images and their reconstructions by a trained model"),
     "denoise": ("images.restore:DENOISE_COMMAND", "noisy images, denoised by a trained model"),
     "inpaint": ("images.restore:INPAINT_COMMAND", "images with a square missing, filled by a trained model"),

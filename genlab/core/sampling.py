@@ -90,7 +90,10 @@ def classes_in_turn(model: Model) -> int | None:
 
 def sample_batches(model: Samples, n: int, batch_size: int, **options: Any) -> Iterator[Tensor]:
     """`n` samples in batches of about `batch_size`; all but the last hold whole cycles of the classes: 250, 250."""
-    turn = (classes_in_turn(model) if isinstance(model, Model) else None) or 1
+    label = options.get("label")
+    turn = (
+        len(label) if isinstance(label, list) else (classes_in_turn(model) if isinstance(model, Model) else None) or 1
+    )
     size = max(1, batch_size // turn) * turn
     for start in range(0, n, size):
         yield model.sample(min(size, n - start), **options)

@@ -22,6 +22,12 @@ def codes(model: Model, split: Split, batch_size: int = BATCH) -> Tensor:
     return torch.cat(found)
 
 
+def most_varying(codes: Tensor, dimensions: int) -> list[int]:
+    """The dimensions of codes (N, D) with the largest deviations, largest first."""
+    deviation = codes.std(0, correction=0)
+    return deviation.argsort(descending=True, stable=True)[:dimensions].tolist()
+
+
 def traversals(codes: Tensor, index: int, dimensions: int, columns: int, reach: float) -> Tensor:
     """Code number `index`, changed along one dimension at a time: (dimensions, columns, D), most varying ones first.
 
@@ -29,9 +35,9 @@ def traversals(codes: Tensor, index: int, dimensions: int, columns: int, reach: 
     dimensions keep their values.
     """
     mean, deviation = codes.mean(0), codes.std(0, correction=0)
-    chosen = deviation.argsort(descending=True, stable=True)[:dimensions]
+    chosen = most_varying(codes, dimensions)
     found = codes[index].repeat(len(chosen), columns, 1)
     steps = torch.linspace(-reach, reach, columns, device=codes.device)
-    for traversal, dimension in zip(found, chosen.tolist(), strict=True):
+    for traversal, dimension in zip(found, chosen, strict=True):
         traversal[:, dimension] = mean[dimension] + steps * deviation[dimension]
     return found

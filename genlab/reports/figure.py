@@ -97,8 +97,8 @@ def _draw(ax: Axes, panel: Panel, colors: Mapping[str, str], log_y: bool) -> Non
             line.x, _bounded(line.y), color=color, linestyle="--" if line.dashed else "-", marker=mark, markersize=4
         )
         if line.band:
-            low, high = map(_bounded, line.band)
-            ax.fill_between(line.x, low, high, color=color, alpha=0.2, linewidth=0)
+            bottom, top = map(_bounded, line.band)
+            ax.fill_between(line.x, bottom, top, color=color, alpha=0.2, linewidth=0)
     ax.set_ylabel(_text(panel.title))
     ax.locator_params(axis="x", nbins=6)
     ax.xaxis.set_major_formatter(_thousands)

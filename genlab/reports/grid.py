@@ -1,9 +1,6 @@
-"""Image grids: many small images in one, and their PNG files and animations."""
+"""Image grids: many small images in one."""
 
 from __future__ import annotations
-
-import io
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,25 +11,35 @@ from genlab.core.values import Image
 from genlab.utils.image_file import as_bytes
 
 PAPER = 255  # uint8 value of the gaps between images
+SIDE = 64  # pixels: smaller images are enlarged
+MOST_CLASSES = 20  # that can have a column each
 
 
-def image_grid(images: Tensor, columns: int | None = None, gap: int = 2, side: int = 64) -> Image:
+def columns_for(n: int, columns: int | None) -> int:
+    """The columns of a grid of `n` images, at most `columns`; None: nearly square."""
+    return min(n, columns or int((n - 1) ** 0.5) + 1)
+
+
+def image_grid(
+    images: Tensor, columns: int | None = None, gap: int = 2, side: int = SIDE, scale: int = 1, foot: int = 0
+) -> Image:
     """Images (N, C, H, W) in [0, 1], C 1 or 3, in rows of `columns` (None: nearly square), as uint8.
 
     Images less than `side` pixels high are enlarged by a whole factor, so that 8-pixel digits can be seen: a
-    pixel becomes a square of pixels. `gap` white pixels stand around each image.
+    pixel becomes a square of pixels; then all by `scale`. `gap` white pixels stand around each image, and `foot` more
+    below it.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
         raise ValueError(f"a grid takes images (N, 1 or 3, H, W), not {tuple(images.shape)}")
     pixels = as_bytes(images)
-    factor = max(1, side // pixels.shape[2])
+    factor = max(1, side // pixels.shape[2]) * scale
     pixels = pixels.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
     n, channels, height, width = pixels.shape
-    columns = min(n, columns or int((n - 1) ** 0.5) + 1)
-    rows = -(-n // columns)
-    sheet = torch.full((channels, gap + rows * (height + gap), gap + columns * (width + gap)), PAPER, dtype=torch.uint8)
+    columns = columns_for(n, columns)
+    rows, down = -(-n // columns), height + foot + gap
+    sheet = torch.full((channels, gap + rows * down, gap + columns * (width + gap)), PAPER, dtype=torch.uint8)
     for i, image in enumerate(pixels):
-        top = gap + i // columns * (height + gap)
+        top = gap + i // columns * down
         left = gap + i % columns * (width + gap)
         sheet[:, top : top + height, left : left + width] = image
     return Image(sheet)
@@ -44,24 +51,16 @@ def are_images(images: Tensor) -> bool:
 
 
 def class_columns(model: Model, n: int) -> int | None:
-    """The columns of a grid of `n` samples of a model that cycles through its classes: one column per class.
+    """The columns of a grid of `n` samples of a model that cycles through its classes: as `columns_of_classes`."""
+    return columns_of_classes(classes_in_turn(model), n)
 
-    None if the model takes no class, or has more classes than images.
+
+def columns_of_classes(classes: int | None, n: int) -> int | None:
+    """The columns of a grid of `n` images whose classes take turns, so that each column has one class: every class
+    once, or several times if that makes the grid nearly square.
+
+    None if there are no classes, or too many for a row.
     """
-    classes = classes_in_turn(model)
-    return classes if classes and classes <= n else None
-
-
-def animation(frames: Sequence[Image], fps: int, kind: str) -> bytes:
-    """Frames of equal size as an endless animation of `fps` frames per second, a "gif" or "webp" file."""
-    import PIL.Image
-
-    arrays = [frame.pixels.permute(1, 2, 0).contiguous().numpy() for frame in frames]
-    images = [PIL.Image.fromarray(a[:, :, 0] if a.shape[2] == 1 else a) for a in arrays]
-    buffer = io.BytesIO()
-    # to the millisecond, as WebP counts; a GIF rounds to hundredths. WebP without loss: small images have sharp edges
-    images[0].save(
-        buffer, kind.upper(), save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0,
-        **({"lossless": True} if kind == "webp" else {}),
-    )  # fmt: skip
-    return buffer.getvalue()
+    if not classes or classes > min(n, MOST_CLASSES):
+        return None
+    return classes * max(1, int(n**0.5) // classes)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Gt, Lt
 from pydantic import Field
 
 from genlab.cli.images import user_images
-from genlab.cli.images.image_command import Columns, ImageCommand, OwnImages, PNGFile, Save, Seed, grid
+from genlab.cli.images.image_command import (
+    Columns,
+    ImageCommand,
+    OwnImages,
+    PictureKeys,
+    Save,
+    Seed,
+    Target,
+    class_names,
+    grid,
+    user_target,
+    write,
+)
 from genlab.errors import ConfigError
 from genlab.registry import AnomalyRule, Count
-from genlab.utils.tables import show
+from genlab.utils.tables import csv_text, show
 from genlab.utils.terminal import echo
 
 if TYPE_CHECKING:
@@ -24,7 +36,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   genlab anomaly last                          test images, class by class
-  genlab anomaly last image=scans quantile=0.99
+  genlab anomaly last image=scans quantile=0.99 csv=scores.csv
 """
 
 
@@ -32,21 +44,28 @@ QUANTILE = "of validation scores, above which an image is an anomaly"
 
 
 @dataclass(frozen=True)
-class Keys:
+class Keys(PictureKeys):
     image: OwnImages = None
     score: Annotated[AnomalyRule, Field(description="auto: the model's own score, else reconstruction error")] = "auto"
     quantile: Annotated[float, Gt(0), Lt(1), Field(description=QUANTILE)] = 0.95
     n: Annotated[Count, Field(description="images shown, strangest first")] = 32
     columns: Columns = 8
     seed: Seed = 0
-    out: PNGFile = None
+    csv: Annotated[str | None, Field(description="a file with a line for each image: score, class, anomaly or not")] = (
+        None
+    )
 
 
 def anomaly(loaded: LoadedRun, keys: Keys) -> Save:
-    """Prints a score per file, or anomalies per class of the test split; a grid shows the most anomalous images."""
+    """Prints a score per file, or anomalies per class of the test split; a grid shows the most anomalous images, those
+    above the threshold in a frame."""
+    import torch
+
     from genlab.evaluation.anomaly import calibrate, scores
+    from genlab.reports.captions import Labels
 
     _check(loaded)
+    table = user_target(keys.csv, "csv", (".csv",)) if keys.csv else None
     files = user_images.files_at(keys.image) if keys.image else []
     data = loaded.data()
     limit = calibrate(scores(loaded.model, data.split("valid"), keys.score), keys.quantile)
@@ -55,15 +74,37 @@ def anomaly(loaded: LoadedRun, keys: Keys) -> Save:
         score = _own_scores(loaded, images, keys.score)
         order = score.argsort(descending=True, stable=True)[: keys.n]
         _show_files([files[i] for i in order.tolist()], score[order], limit.value)
-        images = images[order]
+        images, names = images[order], [file.name for file in files]
+        rows = [{"image": str(file)} for file in files]
     else:
         test = data.split("test")
         score = scores(loaded.model, test, keys.score)
-        _show_classes(score, test.classes(), data.label_names or [], limit.value)
-        rows = test.indices[score.argsort(descending=True, stable=True)[: keys.n].to(test.indices.device)]
-        (images,) = test.table.read(rows, ("image",))
+        kinds = test.classes()
+        _show_classes(score, kinds, data.label_names or [], limit.value)
+        order = score.argsort(descending=True, stable=True)[: keys.n]
+        (images,) = test.table.read(test.indices[order.to(test.indices.device)], ("image",))
+        known = class_names(loaded)
+        names = ["" for _ in score] if kinds is None else [known[kind] for kind in kinds.tolist()]
+        rows = [{"image": str(i), **({"class": name} if name else {})} for i, name in enumerate(names)]
     echo(str(limit))
-    return grid(images, min(keys.columns, len(images)))
+    below = [f"{names[i]} {float(score[i]):.3g}".strip() for i in order.tolist()]
+    marked = torch.nonzero(score[order] > limit.value).flatten().tolist()
+    caption = f"most anomalous first; framed: above {limit.value:.3g}"
+    columns = min(keys.columns, len(images))
+    save = grid(images, keys, columns, gap=6, labels=Labels(caption, below=below, marked=marked))
+
+    def save_both(target: Target) -> None:
+        if table:
+            write(table, csv_text(_records(rows, score, limit.value)).encode())
+        save(target)
+
+    return save_both
+
+
+def _records(rows: list[dict[str, str]], score: Tensor, limit: float) -> list[dict[str, Any]]:
+    """A flat record for each image: its file, or its number in the test split, and its score."""
+    found = zip(rows, score.tolist(), strict=True)
+    return [{**row, "score": each, "threshold": limit, "anomaly": int(each > limit)} for row, each in found]
 
 
 def _check(loaded: LoadedRun) -> None:

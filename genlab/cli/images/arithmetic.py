@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from genlab.cli.images.image_command import ImageCommand, PNGFile, Save, Steps, decoded, grid
+from genlab.cli.images.image_command import ImageCommand, PictureKeys, Save, Steps, decoded, grid
 from genlab.errors import ConfigError, DataError, nearest
 from genlab.registry import Count, PositiveFloat, PositiveInt
 
@@ -27,18 +27,19 @@ EXAMPLES = """\
 
 
 @dataclass(frozen=True)
-class Keys:
+class Keys(PictureKeys):
     attribute: Annotated[str | int, Field(description="name of an attribute or class, e.g. Smiling")]
     n: Annotated[Count, Field(description="images, one a row")] = 8
     steps: Annotated[Steps, Field(description="codes in a row")] = 6
     strength: Annotated[PositiveFloat, Field(description="multiple of the direction that the last code adds")] = 1.5
     images: Annotated[PositiveInt, Field(description="training images that are averaged")] = 5000
-    out: PNGFile = None
 
 
 def arithmetic(loaded: LoadedRun, keys: Keys) -> Save:
     """n test images without the attribute, each before its decoded codes, from none to `strength` times."""
     import torch
+
+    from genlab.reports.captions import Labels
 
     data = loaded.data()
     number = _number(data, str(keys.attribute))
@@ -47,7 +48,9 @@ def arithmetic(loaded: LoadedRun, keys: Keys) -> Save:
     amounts = torch.linspace(0, keys.strength, keys.steps)[None, :, None]
     made = decoded(loaded, (code[:, None] + amounts * towards).flatten(0, 1))
     rows = torch.cat([image[:, None], made.unflatten(0, (len(image), keys.steps))], dim=1)
-    return grid(rows.flatten(0, 1), keys.steps + 1)
+    names = ["image", *(f"{float(each):+.2g}" for each in amounts.flatten())]
+    caption = f"{(data.label_names or [])[number]}: multiples of the direction"
+    return grid(rows.flatten(0, 1), keys, keys.steps + 1, labels=Labels(caption, columns=names))
 
 
 def direction(loaded: LoadedRun, data: Data, number: int, images: int) -> Tensor:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from genlab.cli.options import Parser, keywords, run_argument
 from genlab.config.parameters import parameters
-from genlab.errors import ConfigError, resource_error
+from genlab.errors import ConfigError, nearest, resource_error
 from genlab.registry import Count, NonNegativeInt, signature_schema
 from genlab.utils.paths import user_path
 from genlab.utils.terminal import echo
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from torch import Tensor
 
+    from genlab.reports.captions import Labels
     from genlab.workflows.build import LoadedRun
 
 # the command that shows a capability, suggested where a model lacks another
@@ -40,8 +41,18 @@ Seed = Annotated[NonNegativeInt, Field(description="of the noise")]
 Columns = Annotated[Count, Field(description="images in a row")]
 SplitName = Annotated[Literal["train", "valid", "test"], Field(description="of the data set")]
 Steps = Annotated[int, Gt(1), Lt(1000)]
+Scale = Annotated[int, Gt(0), Lt(17), Field(description="how many times larger than usual")]
 OwnImages = Annotated[str | None, Field(description="an image of your own, or a folder of them")]
 PNGFile = Annotated[str | None, Field(description="PNG file; null: RUN/images/...")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureKeys:
+    """What every command that draws takes; listed after its own keys."""
+
+    captions: Annotated[bool, Field(description="words around the images")] = True
+    scale: Scale = 1
+    out: PNGFile = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,7 @@ class ImageCommand:
     options_of: str = ""  # the model's method whose options are additional keys
     prepare: Callable[[LoadedRun, Any], LoadedRun] | None = None  # may replace the model, as the keys say
     suffixes: tuple[str, ...] = (".png",)
+    suffix: Callable[[Any], str] | None = None  # of a file without `out`, from the keys; None: the first of `suffixes`
     folder: str = "images/"
 
     def parser(self) -> Parser:
@@ -118,6 +130,9 @@ class ImageCommand:
 
         options = method_options(loaded.model, self.options_of)
         both = create_model("keys", __base__=(own, options))
+        if "label" in options.model_fields:
+            names = class_names(loaded)
+            arguments = [_class_numbers(word, names) for word in arguments]
         values = keywords(both, arguments, f"genlab {self.name} of model '{loaded.config['name']}'")
         return {key: value for key, value in values.items() if key in options.model_fields}
 
@@ -166,7 +181,8 @@ def destination(command: ImageCommand, keys: Any, loaded: LoadedRun, options: di
     """The file to write: `out`, which ends in one of the command's suffixes, else a name in the run folder."""
     if keys.out is None:
         name = named(command.file_name, keys, options)
-        return Target(loaded.path, f"{command.folder}{name}{command.suffixes[0]}")
+        suffix = command.suffix(keys) if command.suffix else command.suffixes[0]
+        return Target(loaded.path, f"{command.folder}{name}{suffix}")
     return user_target(keys.out, "out", command.suffixes)
 
 
@@ -201,22 +217,57 @@ def _name_part(key: str, value: Any) -> str:
     return word if word == value else f"{word}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
 
 
-def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Save:
-    """Images (N, C, H, W) in [0, 1] as one PNG, in rows of `columns` (None: nearly square)."""
-    from genlab.reports.grid import image_grid
+def grid(
+    images: Tensor, keys: PictureKeys, columns: int | None = None, gap: int = 2, labels: Labels | None = None
+) -> Save:
+    """Images (N, C, H, W) in [0, 1] as one PNG, in rows of `columns` (None: nearly square), as large as the keys say,
+    with words around it unless the keys say otherwise."""
+    from genlab.reports.captions import Labels, labeled_grid
 
-    return lambda target: write(target, image_grid(images, columns, gap).png)
+    shown = labels if labels and keys.captions else Labels()
+    return lambda target: write(target, labeled_grid(images, columns, shown, gap, scale=keys.scale).png)
 
 
-def rows_above(*stacks: Tensor, columns: int) -> Save:
-    """Stacks of images (N, C, H, W) as one PNG: a row of the first above those of the others, and so on."""
+def rows_above(keys: PictureKeys, columns: int, **stacks: Tensor) -> Save:
+    """Stacks of images (N, C, H, W) as one PNG: a row of the first above those of the others, and so on; their names
+    stand left of the rows."""
     import torch
 
-    columns = min(columns, len(stacks[0]))
-    blank = -len(stacks[0]) % columns  # white images that complete the last row
-    filled = [torch.cat([stack.cpu(), stack.new_ones(blank, *stack.shape[1:]).cpu()]) for stack in stacks]
-    rows = zip(*(stack.split(columns) for stack in filled), strict=True)
-    return grid(torch.cat([row for group in rows for row in group]), columns)
+    from genlab.reports.captions import Labels
+
+    images = list(stacks.values())
+    columns = min(columns, len(images[0]))
+    blank = -len(images[0]) % columns  # white images that complete the last row
+    filled = [torch.cat([stack.cpu(), stack.new_ones(blank, *stack.shape[1:]).cpu()]) for stack in images]
+    rows = list(zip(*(stack.split(columns) for stack in filled), strict=True))
+    names = [name.replace("_", " ") for name in stacks] * len(rows)
+    return grid(torch.cat([row for group in rows for row in group]), keys, columns, labels=Labels(rows=names))
+
+
+def class_names(loaded: LoadedRun) -> list[str]:
+    """The names of the classes or attributes that the run was trained on, from its record; none if it had no labels."""
+    from genlab.runs import run_folder
+
+    data = run_folder.data_record(loaded.record, loaded.path)
+    return data.get("label_names") or [str(each) for each in range(data["num_classes"] or 0)]
+
+
+def _class_numbers(word: str, names: list[str]) -> str:
+    """`label=faces` or `label=0,1,bag` with the numbers of classes, `[0,1,8]`; any other word as it is.
+
+    A number is a class's number, and only if there is no such class its name. ConfigError for an unknown name.
+    """
+    key, _, value = word.partition("=")
+    if key != "label" or not names or value.lower() == "null":
+        return word
+    known = {name.casefold(): str(index) for index, name in enumerate(names)}
+    known |= {str(index): str(index) for index in range(len(names))}
+    wanted = [each.strip() for each in value.strip("[]").split(",")]
+    for each in wanted:
+        if each.casefold() not in known and not each.lstrip("-").isdecimal():
+            raise ConfigError(f"there is no class '{each[:60]}'", "key label", nearest(each, names))
+    numbers = [known.get(each.casefold(), each) for each in wanted]
+    return f"label={numbers[0]}" if len(numbers) == 1 else f"label=[{','.join(numbers)}]"
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from annotated_types import Gt, Lt
 from pydantic import Field
 
-from genlab.cli.images.image_command import ImageCommand, PNGFile, Save, Seed, Steps, decoded, grid, write
+from genlab.cli.images.image_command import ImageCommand, PictureKeys, Save, Scale, Seed, Steps, decoded, grid, write
 from genlab.errors import ConfigError
 from genlab.registry import Count
+from genlab.reports.animation import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,13 +37,12 @@ Rate = Annotated[int, Gt(0), Lt(51), Field(description="frames a second")]
 
 
 @dataclass(frozen=True)
-class Keys:
+class Keys(PictureKeys):
     n: Annotated[Count, Field(description="pairs of codes, one a row")] = 8
     steps: Annotated[Steps, Field(description="images from one code to the other")] = 10
     mode: Annotated[Literal["lerp", "slerp", "both"], Field(description="path between codes")] = "both"
     between: Annotated[Literal["auto", "prior", "data"], Field(description=BETWEEN)] = "auto"
     seed: Seed = 0
-    out: PNGFile = None
 
 
 @dataclass(frozen=True)
@@ -53,28 +53,33 @@ class WalkKeys:
     fps: Rate = 15
     mode: Annotated[Literal["auto", "lerp", "slerp", "style"], Field(description=MODE)] = "auto"
     seed: Seed = 0
-    out: Annotated[str | None, Field(description="GIF or WebP file; null: RUN/images/...")] = None
+    scale: Scale = 1
+    out: Annotated[str | None, Field(description="GIF, WebP or MP4 file; null: RUN/images/...")] = None
 
 
 def interpolate(loaded: LoadedRun, keys: Keys) -> Save:
     """`n` rows of `steps` images, ends included; mode "both" puts the lerp row of each pair above its slerp row."""
     import torch
 
+    from genlab.reports.captions import Labels
+
     start, end = _ends(loaded, keys.n, keys.between)
     modes = {"lerp": lerp, "slerp": slerp}
     paths = [path(start, end, keys.steps) for mode, path in modes.items() if keys.mode in (mode, "both")]
     codes = torch.stack(paths, dim=1).flatten(0, 2)  # pair by pair, lerp before slerp, step by step
-    return grid(decoded(loaded, codes), keys.steps)
+    rows = [mode for mode in modes if keys.mode in (mode, "both")] * len(start)
+    return grid(decoded(loaded, codes), keys, keys.steps, labels=Labels(rows=rows))
 
 
 def walk(loaded: LoadedRun, keys: WalkKeys) -> Save:
     """Each frame a grid of `n` images; after stops · steps frames every walk is back where it began."""
     import torch
 
-    from genlab.reports.grid import animation, image_grid
+    from genlab.reports.animation import animation
+    from genlab.reports.grid import image_grid
 
     images = torch.stack([_walk_images(loaded, keys) for _ in range(keys.n)], dim=1)
-    frames = [image_grid(frame) for frame in images]
+    frames = [image_grid(frame, scale=keys.scale) for frame in images]
     return lambda target: write(target, animation(frames, keys.fps, target.path.suffix[1:].lower()))
 
 
@@ -153,5 +158,5 @@ COMMAND = ImageCommand(
 )  # fmt: skip
 WALK_COMMAND = ImageCommand(
     "walk", "A closed path through codes as an endless animation.", WALK, WalkKeys, walk, "walk mode seed",
-    needs=("Decodes", "HasPrior"), suffixes=(".gif", ".webp"),
+    needs=("Decodes", "HasPrior"), suffixes=KINDS,
 )  # fmt: skip

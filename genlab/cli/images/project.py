@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from genlab.cli.images import user_images
-from genlab.cli.images.image_command import ImageCommand, PNGFile, Save, Seed, grid
+from genlab.cli.images.image_command import ImageCommand, PictureKeys, Save, Seed, grid
 from genlab.errors import ConfigError
 from genlab.registry import Count, PositiveFloat
 from genlab.utils.terminal import echo
@@ -30,13 +30,12 @@ EXAMPLES = """\
 
 
 @dataclass(frozen=True)
-class Keys:
+class Keys(PictureKeys):
     image: Annotated[str, Field(description="an image, or a folder of them")]
     steps: Annotated[Count, Field(description="of the search")] = 500
     rate: Annotated[PositiveFloat, Field(description="step size of Adam")] = 0.1
     space: Annotated[Space, Field(description=SPACE)] = "auto"
     seed: Seed = 0
-    out: PNGFile = None
 
 
 def project(loaded: LoadedRun, keys: Keys) -> Save:
@@ -44,15 +43,24 @@ def project(loaded: LoadedRun, keys: Keys) -> Save:
     import torch
 
     from genlab.nn.losses.image_similarity import psnr
+    from genlab.reports.captions import Labels
     from genlab.workflows import projection
 
-    target = user_images.for_model(loaded, user_images.files_at(keys.image))
+    files = user_images.files_at(keys.image)
+    target = user_images.for_model(loaded, files)
     decode, start, spread = _search(loaded, keys.space, target)
     found = decode(projection.project(decode, start, spread, target, keys.steps, keys.rate))
     ratio = psnr(found, target)
     mean = f", mean of {len(ratio)}" if len(ratio) > 1 else ""
     echo(f"PSNR {float(ratio.mean()):.2f} dB{mean}; above: given, below: found")
-    return grid(torch.cat([target, found]).cpu(), len(target), gap=GAP)
+    below = [file.name for file in files] + [f"{float(each):.1f} dB" for each in ratio]
+    return grid(
+        torch.cat([target, found]).cpu(),
+        keys,
+        len(target),
+        gap=GAP,
+        labels=Labels(rows=["given", "found"], below=below),
+    )
 
 
 def _search(loaded: LoadedRun, space: Space, target: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor, float]:

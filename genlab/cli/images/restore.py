@@ -13,7 +13,7 @@ from genlab.cli.images.image_command import (
     Columns,
     ImageCommand,
     OwnImages,
-    PNGFile,
+    PictureKeys,
     Save,
     Seed,
     SplitName,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 RECONSTRUCT = """\
   genlab reconstruct last
   genlab reconstruct last n=64 split=valid out=reconstructions.png
+  genlab reconstruct last image=scans
 """
 DENOISE = """\
   genlab denoise last
@@ -50,18 +51,17 @@ IMAGE_SIGMA = "of the Gaussian noise that the images of image= already have, for
 
 
 @dataclass(frozen=True)
-class Keys:
+class Keys(PictureKeys):
     n: Annotated[Count, Field(description="how many")] = 32
     split: SplitName = "test"
     columns: Columns = 8
     seed: Seed = 0
-    out: PNGFile = None
+    image: OwnImages = None
 
 
 @dataclass(frozen=True)
 class RestoreKeys(Keys):
     n: Annotated[Count, Field(description="how many")] = 16
-    image: OwnImages = None
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ class InpaintKeys(RestoreKeys):
 
 
 def reconstruct(loaded: LoadedRun, keys: Keys) -> Save:
-    """n images of a split, each row above the row of their reconstructions."""
+    """n images of a split, or the user's, each row above the row of their reconstructions."""
     import torch
 
     model: Any = loaded.model
-    columns = loaded.data().split(keys.split).take(keys.n, ("image", *loaded.model.conditions))
+    columns = _chosen(loaded, keys)
     parts = zip(*(column.split(256) for column in columns), strict=True)
     made = torch.cat([model.reconstruct(*part) for part in parts])
-    return rows_above(columns[0], made, columns=keys.columns)
+    return rows_above(keys, keys.columns, image=columns[0], reconstruction=made)
 
 
 def denoise(loaded: LoadedRun, keys: DenoiseKeys, **options: Any) -> Save:
@@ -133,13 +133,15 @@ def _restored(loaded: LoadedRun, keys: RestoreKeys, name: str, corrupt: Corrupt,
     found = []
     for image, *conditions in zip(*(column.split(keys.columns) for column in columns), strict=True):
         given = corrupt(image)
-        found.append((image, given.image, *restore(loaded.model, given, conditions, options).values()))
-    clean, corrupted, *restored = (torch.cat(stack) for stack in zip(*found, strict=True))
-    shown = [] if torch.equal(clean, corrupted) else [corrupted]
-    return rows_above(clean, *shown, *restored, columns=keys.columns)
+        restored = restore(loaded.model, given, conditions, options)
+        found.append({"image": image, "corrupted": given.image, **restored})
+    stacks = {key: torch.cat([each[key] for each in found]) for key in found[0]}
+    if torch.equal(stacks["image"], stacks["corrupted"]):
+        del stacks["corrupted"]
+    return rows_above(keys, keys.columns, **stacks)
 
 
-def _chosen(loaded: LoadedRun, keys: RestoreKeys) -> tuple[Tensor, ...]:
+def _chosen(loaded: LoadedRun, keys: Keys) -> tuple[Tensor, ...]:
     """The user's images, or some of a split with the columns that the model's methods take after the image."""
     if keys.image is None:
         return loaded.data().split(keys.split).take(keys.n, ("image", *loaded.model.conditions))

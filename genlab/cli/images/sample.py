@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from annotated_types import Gt, Le
 from pydantic import Field
 
-from genlab.cli.images.image_command import ImageCommand, Save, Seed, Target, grid, require, writing
+from genlab.cli.images.image_command import (
+    ImageCommand,
+    PictureKeys,
+    Save,
+    Seed,
+    Target,
+    class_names,
+    grid,
+    require,
+    writing,
+)
 from genlab.errors import ConfigError
 from genlab.registry import Count
 from genlab.utils.image_file import ARRAYS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from genlab.workflows.build import LoadedRun
 
 EXAMPLES = """\
@@ -22,6 +34,7 @@ EXAMPLES = """\
   genlab sample outputs/dcgan-mnist/2026-11-20_14-03-12 n=100 seed=7 out=samples.png
   genlab sample last n=60000 out=samples.npy        numbers, e.g. for dataset=generated
   genlab sample last label=7                        of a conditional model, e.g. cvae
+  genlab sample last label=sneaker,bag n=20         names of classes, which take turns
   genlab sample last truncation=0.7 seed=3          of a StyleGAN2
   genlab sample last codes=mixture                  of an autoencoder, through a density fitted to its codes
 """
@@ -33,7 +46,7 @@ FILE = f"PNG file, or {', '.join(ARRAYS)}: all n as uint8 (n, C, H, W); null: RU
 
 
 @dataclass(frozen=True)
-class Keys:
+class Keys(PictureKeys):
     n: Annotated[int, Gt(0), Le(100_000), Field(description="how many")] = 64
     seed: Seed = 0
     columns: Annotated[Count | None, Field(description=SQUARE)] = None
@@ -79,8 +92,7 @@ def sample(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
     """n samples as one grid or file of numbers; the same seed gives the same images on the same device."""
     import torch
 
-    from genlab.core.sampling import sample_batches
-    from genlab.reports.grid import class_columns
+    from genlab.core.sampling import classes_in_turn, sample_batches
     from genlab.utils import image_file
 
     in_a_grid = Path(keys.out or ".png").suffix.lower() not in ARRAYS
@@ -89,14 +101,30 @@ def sample(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
     model: Any = loaded.model
     images = torch.cat([image_file.as_bytes(batch) for batch in sample_batches(model, keys.n, BATCH, **options)])
     if in_a_grid:
-        by_class = None if options.get("label") is not None else class_columns(loaded.model, keys.n)
-        return grid(images / 255, keys.columns or by_class)
+        label = options.get("label", range(classes_in_turn(model) or 0))
+        return _grid(loaded, keys, images / 255, [label] if isinstance(label, int) else list(label or ()))
 
     def save(target: Target) -> None:
         with writing(target) as file:
             image_file.write(file, target.path.suffix.lower(), images)
 
     return save
+
+
+def _grid(loaded: LoadedRun, keys: Keys, images: Tensor, classes: list[int]) -> Save:
+    """The samples, whose `classes` take turns: columns of one class with its name above, or names below the images."""
+    from genlab.reports.captions import Labels
+    from genlab.reports.grid import columns_for, columns_of_classes
+
+    names = class_names(loaded)
+    words = [names[each] if each < len(names) else str(each) for each in classes]
+    if len(words) == 1:
+        return grid(images, keys, keys.columns, labels=Labels(caption=words[0]))
+    columns = columns_for(len(images), keys.columns or columns_of_classes(len(words), len(images)))
+    if words and columns % len(words) == 0:
+        return grid(images, keys, columns, labels=Labels(columns=words * (columns // len(words))))
+    below = [words[i % len(words)] for i in range(len(images))] if words else []
+    return grid(images, keys, columns, labels=Labels(below=below))
 
 
 COMMAND = ImageCommand(

@@ -13,7 +13,7 @@ from genlab.cli.images import user_images
 from genlab.cli.images.image_command import (
     Columns,
     ImageCommand,
-    PNGFile,
+    PictureKeys,
     Save,
     Seed,
     SplitName,
@@ -45,7 +45,7 @@ FOLDER = "where each translated image goes, with input=; null: RUN/images/transl
 
 
 @dataclass(frozen=True)
-class Keys:
+class Keys(PictureKeys):
     input: Annotated[str | None, Field(description=INPUT)] = None
     direction: Annotated[Literal["ab", "ba"], Field(description=DIRECTION)] = "ab"
     n: Annotated[Count, Field(description="how many are shown")] = 16
@@ -53,20 +53,20 @@ class Keys:
     columns: Columns = 8
     seed: Seed = 0
     folder: Annotated[str | None, Field(description=FOLDER)] = None
-    out: PNGFile = None
 
 
 def translate(loaded: LoadedRun, keys: Keys) -> Save:
-    """A grid of n images, rows of inputs above their translations; user images are also saved one by one."""
+    """A grid of n images, rows of inputs above their translations, and above the targets of data whose pairs show the
+    same thing; user images are also saved one by one."""
     function, errors = _function(loaded, keys.direction), list[DataError]()
     if keys.input is None:
-        inputs, outputs = _of_the_data(loaded, keys, function)
+        stacks = _of_the_data(loaded, keys, function)
     else:
-        inputs, outputs = _of_the_user(loaded, keys, function, errors)
+        stacks = _of_the_user(loaded, keys, function, errors)
 
     def save(target: Target) -> None:
-        if len(inputs):
-            rows_above(inputs, outputs, columns=keys.columns)(target)
+        if len(stacks["input"]):
+            rows_above(keys, keys.columns, **stacks)(target)
         _complain(errors)
 
     return save
@@ -87,17 +87,19 @@ def _function(loaded: LoadedRun, direction: str) -> Callable[[Tensor], Tensor]:
     return model.translate_back
 
 
-def _of_the_data(loaded: LoadedRun, keys: Keys, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Images of a split, and their translations."""
+def _of_the_data(loaded: LoadedRun, keys: Keys, function: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Images of a split, their translations, and their targets where pairs are aligned."""
     import torch
 
-    [inputs] = loaded.data().split(keys.split).take(keys.n, (keys.direction[0],))
-    return inputs.cpu(), torch.cat([function(part).cpu() for part in inputs.split(BATCH)])
+    split = loaded.data().split(keys.split)
+    inputs, targets = split.take(keys.n, (keys.direction[0], keys.direction[1]))
+    outputs = torch.cat([function(part).cpu() for part in inputs.split(BATCH)])
+    return {"input": inputs.cpu(), "output": outputs, **({"target": targets.cpu()} if split.table.aligned else {})}
 
 
 def _of_the_user(
     loaded: LoadedRun, keys: Keys, function: Callable[[Tensor], Tensor], errors: list[DataError]
-) -> tuple[Tensor, Tensor]:
+) -> dict[str, Tensor]:
     """Translate every image of `input` and write it; the first n, and their translations.
 
     Images that cannot be read are skipped and their errors appended to `errors`.
@@ -124,7 +126,7 @@ def _of_the_user(
         if sum(len(each) for each, _ in shown) < keys.n:
             shown.append((inputs, outputs))
     all_inputs, all_outputs = (torch.cat(each)[: keys.n] for each in zip(*shown, strict=True))
-    return all_inputs, all_outputs
+    return {"input": all_inputs, "output": all_outputs}
 
 
 def _folder(loaded: LoadedRun, keys: Keys, own: Path) -> Target:
@@ -149,5 +151,10 @@ def _complain(errors: list[DataError]) -> None:
 
 
 COMMAND = ImageCommand(
-    "translate", "Rows of images, each above its translations.", EXAMPLES, Keys, translate, "translations direction"
+    "translate",
+    "Rows of images, each above its translations and, where there is one, its target.",
+    EXAMPLES,
+    Keys,
+    translate,
+    "translations direction",
 )

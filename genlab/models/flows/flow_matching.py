@@ -78,7 +78,7 @@ class FlowMatching(GuidedModel):
         x = self.normal(n, *self.image_shape)
         return solve(lambda x, t: self.velocity(x, t, guidance, label), x, evenly(0, 1, steps), solver)
 
-    def velocity(self, x: Tensor, t: float, guidance: float = 1.0, label: int | None = None) -> Tensor:
+    def velocity(self, x: Tensor, t: float, guidance: float = 1.0, label: ClassLabel = None) -> Tensor:
         """v(x, t) of states of class `label`, or of all classes in turn."""
         return self.guided(x, t, self.labels(len(x), label, guidance, like=x), guidance)
 

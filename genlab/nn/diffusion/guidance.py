@@ -7,7 +7,7 @@ Ho & Salimans, Classifier-Free Diffusion Guidance, 2022 (arXiv:2207.12598); for 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -140,7 +140,7 @@ class GuidedModel(Model):
             raise ConfigError(f"{what} needs the network's output without a class, which was not trained",
                               "key model.label_dropout", "train with model.label_dropout=0.1")  # fmt: skip
 
-    def labels(self, n: int, label: int | None, guidance: float, like: Tensor) -> Tensor | None:
+    def labels(self, n: int, label: int | Sequence[int] | None, guidance: float, like: Tensor) -> Tensor | None:
         """The n classes to sample: `label`, or all in turn. ConfigError where classes or guidance were not trained."""
         if self.num_classes:
             if guidance != 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -19,15 +21,17 @@ def with_planes(image: Tensor, label: Tensor, classes: int) -> Tensor:
     return torch.cat([image, planes.expand(-1, -1, *image.shape[2:])], 1)
 
 
-def in_turn(n: int, classes: int, label: int | None, like: Tensor) -> Tensor:
-    """n labels (n,) on the device of `like`: all `label` or, if that is None, all classes in turn.
+def in_turn(n: int, classes: int, label: int | Sequence[int] | None, like: Tensor) -> Tensor:
+    """n labels (n,) on the device of `like`: all `label`, those of a list in turn, or, for None, all classes in turn.
 
     ConfigError for a label outside [0, classes).
     """
-    if label is not None and not 0 <= label < classes:
-        raise ConfigError(f"there is no class {label}", "key label", f"give a label from 0 to {classes - 1}")
+    wanted = range(classes) if label is None else [label] if isinstance(label, int) else label
+    for each in wanted:
+        if not 0 <= each < classes:
+            raise ConfigError(f"there is no class {each}", "key label", f"give a label from 0 to {classes - 1}")
     count = torch.arange(n, device=like.device)
-    return count % classes if label is None else torch.full_like(count, label)
+    return torch.tensor(list(wanted), device=like.device)[count % len(wanted)]
 
 
 def needed(num_classes: int | None, model: str) -> int:

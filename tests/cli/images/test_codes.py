@@ -74,7 +74,7 @@ def test_the_direction_is_a_difference_of_means(run: Path) -> None:
 
 
 def test_rows_start_at_an_image_without_the_attribute(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = said(capsys, "arithmetic", run, "attribute=0", "n=3", "steps=4", "strength=2")[-1]
+    path = said(capsys, "arithmetic", run, "attribute=0", "n=3", "steps=4", "strength=2", "captions=false")[-1]
     loaded = load(run)
     image, label = loaded.data().split("test").take(2000, ("image", "label"))
     shown = torch.from_numpy(np.array(Image.open(path))).float() / 255
@@ -86,7 +86,7 @@ def test_rows_start_at_an_image_without_the_attribute(run: Path, capsys: pytest.
 
 
 def test_traversals_are_a_block_of_rows_for_each_image(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = said(capsys, "traverse", run, "n=2", "dimensions=3", "columns=5")[-1]
+    path = said(capsys, "traverse", run, "n=2", "dimensions=3", "columns=5", "captions=false")[-1]
     with Image.open(path) as image:
         assert image.size == (2 + 66 * 5, 2 + 66 * 6)
         assert np.asarray(image).std() > 0

@@ -12,6 +12,7 @@ from genlab.cli import main
 from genlab.cli.images import film
 from genlab.evaluation import sampling_path
 from tests.support.commands import SMALL_VAE, Refused, said
+from tests.support.written_runs import write_image
 
 NETWORK = "model.network={name: film_mlp, width: 8, layers: 1}"
 COMMON = ["model=flow_matching", NETWORK, "optimizer.lr=0.1", "trainer.steps=5", "evaluator=none", "logger=quiet"]
@@ -40,7 +41,7 @@ def test_a_film_shows_the_states_and_rests_at_the_end(
     webp = said(capsys, "film", "outputs/a", "n=4", "steps=9", "frames=3", "solver=euler", "out=x.webp").strip()
     assert len({pixels.tobytes() for pixels, _ in frames_of(webp)}) == 3
     assert "unknown key 'step'" in refused("film", "outputs/a", "step=3")
-    assert ".gif or .webp" in refused("film", "outputs/a", "out=film.png")
+    assert ".gif or .webp or .mp4 or .png" in refused("film", "outputs/a", "out=film.avi")
     monkeypatch.setattr(film, "MOST_PIXELS", 10_000)
     monkeypatch.setattr(sampling_path, "states", None)  # nothing is sampled
     assert "million pixels is too large; keys n and frames; use fewer" in refused("film", "outputs/a", "frames=30")
@@ -50,8 +51,15 @@ def test_points_are_filmed_and_other_models_have_no_path(capsys: pytest.CaptureF
     assert main.main(["train", *COMMON, "dataset=ring", "hydra.run.dir=outputs/b"]) == 0
     assert main.main(["train", *SMALL_VAE, "trainer.steps=2", "evaluator=none", "hydra.run.dir=outputs/c"]) == 0
     capsys.readouterr()
-    [*_, (last, _)] = found = frames_of(said(capsys, "film", "outputs/b", "n=9", "steps=2").strip())
+    [*_, (last, _)] = found = frames_of(said(capsys, "film", "outputs/b", "n=9", "steps=2", "captions=false").strip())
     assert len(found) == 3
     assert last.shape == (film.SIDE, film.SIDE)
-    assert "lacks HasPath" in refused("film", "outputs/c")
+    assert "lacks HasPath" in refused("film", "outputs/c", "over=path")
+    assert "no images of several steps" in refused("film", "outputs/c")
+    for step in (5, 10, 15):
+        write_image(Path("outputs/c"), "samples", step, 10 * step)
+    assert len(frames_of(said(capsys, "film", "outputs/c", "frames=3", "fps=5", "out=t.gif").strip())) == 3
+    with Image.open(said(capsys, "film", "outputs/c", "captions=false", "frames=2", "out=strip.png").strip()) as strip:
+        assert strip.size == (4 + 2 * 8, 12)  # the first and the last, 4 pixels wide, gaps of 4
+        assert [strip.convert("L").getpixel((x, 5)) for x in (5, 13)] == [50, 150]
     assert not list(Path("outputs/c").glob("images/film*"))

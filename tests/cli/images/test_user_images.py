@@ -55,7 +55,7 @@ def names(folder: str) -> list[str]:
 
 def test_what_cannot_be_read_is_told_and_the_rest_translated(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (own / "00.png").write_bytes(b"junk")
-    assert main.main(["translate", "c/a", "input=own", "folder=made", "n=3", "out=sheet.png"]) == 3
+    assert main.main(["translate", "c/a", "input=own", "folder=made", "n=3", "captions=false", "out=sheet.png"]) == 3
     out, error = capsys.readouterr()
     assert error.startswith("genlab: error: image own/00.png cannot be read; ")
     assert error.count("\n") == 1
