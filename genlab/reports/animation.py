@@ -11,7 +11,6 @@ import numpy as np
 from genlab.core.values import Image
 from genlab.errors import ConfigError
 
-KINDS = (".gif", ".webp", ".mp4")
 QUALITY = {"crf": "16", "preset": "medium"}  # of x264: small images have sharp edges
 
 

@@ -65,7 +65,12 @@ def test_runs_and_their_options(tmp_path: Path) -> None:
     assert candidates("genlab resume outputs/v") == ["outputs/vae-digits/now"]
     assert candidates("genlab interpolate last mode=s") == ["mode=slerp"]
     assert candidates("genlab sample last n") == ["n="]
-    assert candidates("genlab sample outputs/vae-digits/now s") == ["seed=", "solver=", "steps="]  # the model's own
+    assert candidates("genlab sample outputs/vae-digits/now s") == [
+        "scale=",
+        "seed=",
+        "solver=",
+        "steps=",
+    ]  # the model's own
     assert candidates("genlab sample outputs/vae-digits/now solver=h") == ["solver=heun"]
     assert candidates("genlab traverse last split=t") == ["split=test", "split=train"]
     assert {"csv=", "outputs/vae-digits/now"} <= set(candidates("genlab compare last "))

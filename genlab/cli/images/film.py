@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from annotated_types import Gt, Le, Lt
 from pydantic import Field
 
-from genlab.cli.images.image_command import ImageCommand, PictureKeys, Save, Seed, require, write
+from genlab.cli.images.image_command import FILMS, ImageCommand, PictureKeys, Save, Seed, require, write
 from genlab.cli.images.interpolate import Rate
 from genlab.errors import ConfigError
-from genlab.reports.animation import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,5 +135,5 @@ def _sheet(frames: Sequence[Image], words: Sequence[str], keys: Keys, columns: i
 
 COMMAND = ImageCommand(
     "film", "Samples on their way from noise to data, or a run's images over training.", EXAMPLES, Keys, film,
-    "film seed", options_of="sample", suffixes=(*KINDS, ".png"), suffix=lambda keys: ".png" if keys.still else ".gif",
+    "film seed", options_of="sample", suffixes=(*FILMS, ".png"), suffix=lambda keys: ".png" if keys.still else ".gif",
 )  # fmt: skip

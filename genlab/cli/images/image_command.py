@@ -36,6 +36,8 @@ SHOWN_BY = {
     "Translates": "translate", "Denoises": "denoise", "Inpaints": "inpaint",
 }  # fmt: skip
 
+FILMS = (".gif", ".webp", ".mp4")  # suffixes
+
 # keys that several commands take
 Seed = Annotated[NonNegativeInt, Field(description="of the noise")]
 Columns = Annotated[Count, Field(description="images in a row")]

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from annotated_types import Gt, Lt
 from pydantic import Field
 
-from genlab.cli.images.image_command import ImageCommand, PictureKeys, Save, Scale, Seed, Steps, decoded, grid, write
+from genlab.cli.images.image_command import (
+    FILMS,
+    ImageCommand,
+    PictureKeys,
+    Save,
+    Scale,
+    Seed,
+    Steps,
+    decoded,
+    grid,
+    write,
+)
 from genlab.errors import ConfigError
 from genlab.registry import Count
-from genlab.reports.animation import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -158,5 +168,5 @@ COMMAND = ImageCommand(
 )  # fmt: skip
 WALK_COMMAND = ImageCommand(
     "walk", "A closed path through codes as an endless animation.", WALK, WalkKeys, walk, "walk mode seed",
-    needs=("Decodes", "HasPrior"), suffixes=KINDS,
+    needs=("Decodes", "HasPrior"), suffixes=FILMS,
 )  # fmt: skip
