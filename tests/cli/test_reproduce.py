@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from genlab.cli import main
-from genlab.runs import provenance
+from genlab.runs import provenance, run_folder
 from genlab.sweep import runner
 from genlab.sweep.jobs import fork
 from genlab.workflows.reproduce import runs, tables
@@ -289,3 +289,17 @@ def test_bad_input(refused: Refused) -> None:
     assert "the ledger cannot be used" in refused("reproduce", *OWN)
     Path("claims/part.yaml").write_text("title: 3")
     assert "the claims cannot be used" in refused("reproduce", *OWN)
+
+
+def test_a_run_from_before_a_key_of_the_trainer_is_the_claims_run(
+    commands: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted("one")
+    run = Path("outputs/results/one")
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("  patience: null\n", ""))
+    record = json.loads((run / "run.json").read_text())
+    old = provenance.config_hash(run_folder.read_config(run))
+    assert old != record["config_hash"]
+    (run / "run.json").write_text(json.dumps(record | {"config_hash": old}))
+    assert main.main(["reproduce", "one", *OWN]) == 0
+    assert commands == ["eval outputs/results/one"]

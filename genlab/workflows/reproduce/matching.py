@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from genlab.config import compose, overrides
+from genlab.config.trainer_config import with_defaults
 from genlab.core.evaluator import Evaluator
 from genlab.distributed.runtime import Runtime
 from genlab.errors import CheckpointError, ConfigError, GenlabError, nearest
@@ -24,7 +25,7 @@ from genlab.workflows.reproduce.claims import Claims, Evaluation
 
 SHOWN_KEYS = 5  # of those that differ
 # Keys that change neither weights nor what a claim measures: a run made with other default evaluators is the same run.
-WATCHING = ("evaluator", "logger", "checkpoint", "trainer.log_every", "name")
+WATCHING = ("evaluator", "logger", "checkpoint", "trainer.log_every", "trainer.max_time", "name")
 
 
 def finished(part: Claims, name: str, folder: Path) -> dict[str, Any] | None:
@@ -64,7 +65,7 @@ def _differing(run: Path, claimed: Mapping[str, Any], recorded: object) -> list[
     """The keys of training that differ; None if the stored configuration is not the `recorded` one, or unreadable."""
     try:
         stored = run_folder.read_config(run)
-        keys = run_folder.differences(stored, dict(claimed))
+        keys = run_folder.differences(with_defaults(stored), dict(claimed))  # a key newer than the run had its default
     except GenlabError:
         return None
     if config_hash(stored) != recorded:
