@@ -47,7 +47,7 @@ def parser() -> Parser:
     parse = Parser("explore", "A page in the browser that shows what a trained model can do.", EXAMPLES, KEYS)
     run_argument(parse)
     parse.add_argument("options", nargs="*", metavar="KEY=VALUE", help="see keys")
-    parse.flags("device", "plugin")
+    parse.flags("checkpoint", "device", "plugin")
     return parse
 
 

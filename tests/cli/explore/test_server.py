@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from genlab.cli import main
 from genlab.cli.explore.page import served_files
 from genlab.cli.explore.server import LIMIT, Server
 from genlab.cli.explore.session import Session
@@ -133,3 +134,20 @@ def test_a_browser_that_goes_away_is_not_reported(server: Server, capsys: pytest
 def test_a_taken_port_is_said_in_one_line(server: Server) -> None:
     with pytest.raises(ConfigError, match=f"port={server.server_port}"):
         Server(answer, {}, server.server_port)
+
+
+def test_the_command_serves_the_page_of_a_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["model=vae", "model.network.hidden=[8]", "trainer.steps=2", "evaluator=none", "logger=quiet"]
+    assert main.main(["train", *small, "hydra.run.dir=run"]) == 0
+    found = []
+
+    def once(server: Server) -> None:
+        found.append(server.answer("decode", {"codes": [[0.0] * 8]})["n"])
+
+    monkeypatch.setattr(Server, "serve_forever", once)
+    capsys.readouterr()
+    assert main.main(["explore", "run", "open=false"]) == 0
+    assert found == [1]
+    assert "  http://127.0.0.1:" in capsys.readouterr().out
