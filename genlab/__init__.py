@@ -87,8 +87,8 @@ def evaluate(run: str | Path = "last", evaluator: str = "objective", **options: 
 def compare(*runs: str | Path, metric: Sequence[str] = (), alpha: float = 0.05) -> Comparison:
     """Compare runs, sweeps and patterns, as `genlab compare` does, without writing anything.
 
-    `print` shows the result; `.records()` is a flat record for each run and figure, `.pairs` has the verdicts. `metric`
-    chooses figures by name (patterns); `alpha` is the probability of calling any of them different by chance.
+    `print` shows the result; `.records()` is a flat record for each run and metric, `.pairs` has the verdicts. `metric`
+    chooses metrics by name (patterns); `alpha` is the probability of calling any of them different by chance.
     """
     from genlab.workflows.compare.comparison import compare as compare_runs
 

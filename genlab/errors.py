@@ -112,10 +112,11 @@ def first_line(error: BaseException, limit: int = 120) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?` for the closest known name, else the whole list of names."""
+    """`did you mean 'x'?` for the closest known name, upper or lower case, else the whole list of names."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(names) or '(none)'}"
+    folded = {each.casefold(): each for each in names}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    return f"did you mean '{folded[close[0]]}'?" if close else f"choose one of: {', '.join(names) or '(none)'}"
 
 
 def resource_error(error: BaseException, batch_size: int | None = None) -> ResourceError | None:

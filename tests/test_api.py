@@ -51,12 +51,15 @@ def test_runs_are_found_evaluated_and_compared(capsys: pytest.CaptureFixture[str
     assert [(run["seed"], run["model.beta"], run["status"]) for run in runs] == [
         (seed, beta, "done") for seed in (0, 1) for beta in (1, 2)
     ]
-    assert [run["path"] for run in genlab.find_runs("model.beta=2", sort="-seed")] == ["outputs/s/3", "outputs/s/1"]
-    result = genlab.evaluate("outputs/s/0", "objective", split="valid", batch_size=50)
+    assert [run["path"] for run in genlab.find_runs("model.beta=2", sort="-seed")] == [
+        "outputs/s/3-seed=1-beta=2",
+        "outputs/s/1-seed=0-beta=2",
+    ]
+    result = genlab.evaluate("outputs/s/0-seed=0-beta=1", "objective", split="valid", batch_size=50)
     assert result["protocol"]["options"] == {"batch_size": 50}
     assert result["metrics"]["loss"] == pytest.approx(runs[0]["valid/loss"], rel=0.01)  # other noise
     found = genlab.compare("outputs/s", metric=["kl"])
-    assert {pair.figure.key.name for pair in found.pairs} == {"kl"}
+    assert {pair.metric.key.name for pair in found.pairs} == {"kl"}
     assert len(found.records()) == 4
     with pytest.raises(ConfigError):
         genlab.find_runs("dcgan")

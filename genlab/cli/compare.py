@@ -1,4 +1,4 @@
-"""genlab compare: runs beside each other, and which of their figures differ by more than chance."""
+"""genlab compare: runs beside each other, and which of their metrics differ by more than chance."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   genlab compare outputs/sweeps/losses                          the configurations of a sweep
-  genlab compare vae-mnist/a 'vae-mnist/2026-*' metric=elbo     runs and patterns; one figure
-  genlab compare outputs/sweeps/losses metric=[fid*,recall*] csv=figures.csv
+  genlab compare vae-mnist/a 'vae-mnist/2026-*' metric=elbo     runs and patterns; one metric
+  genlab compare outputs/sweeps/losses metric=[fid*,recall*] csv=metrics.csv
 """
 KEYS = """\
-  metric=  names of figures, patterns allowed; fewer figures need a smaller correction (all)
-  alpha=   probability of calling a figure different by chance, over all figures (0.05)
+  metric=  names of metrics, patterns allowed; fewer metrics need a smaller correction (all)
+  alpha=   probability of calling a metric different by chance, over all metrics (0.05)
   html=    the page (outputs/comparisons/NAME.html)
-  csv=     a line for each run and figure
+  csv=     a line for each run and metric
   json=    everything
 """
 MOST_KEYS = 20  # of the configuration that the terminal shows

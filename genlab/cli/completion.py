@@ -115,6 +115,8 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "reproduce": _claims,
     "runs": lambda: ["model=", "dataset=", "status=", "seed=", "sort="],
     "doctor": list,
+    "new": lambda: ["model", "dataset", "evaluator"],
+    "trust": lambda: [path.stem for path in Path().glob("*.py")],
 }
 
 

@@ -16,6 +16,7 @@ from genlab import __version__
 from genlab.cli.options import Parser
 from genlab.errors import GenlabError
 from genlab.utils.subprocesses import cores
+from genlab.utils.tables import show_records
 from genlab.utils.terminal import echo
 
 Rows = Iterator[tuple[str, str]]
@@ -25,8 +26,11 @@ PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "tensorboard", "n
 
 def parser() -> Parser:
     parse = Parser(
-        "doctor", "Versions, devices, data found, broken plug-ins, time to a first step.", "  genlab doctor\n"
+        "doctor",
+        "Versions, devices, data found, broken plug-ins, time to a first step.",
+        "  genlab doctor\n  genlab doctor --json\n",
     )
+    parse.flags("json")
     parse.add_argument("--root", help="where to look for data, as dataset.root")
     return parse
 
@@ -36,14 +40,25 @@ def run(options: argparse.Namespace) -> int:
         ("versions", _versions), ("machine", _machine), ("devices", _devices), ("folders", _folders),
         ("data", lambda: _data(options.root)), ("plug-ins", _plugins), ("time to first step", _first_step),
     ]  # fmt: skip
+    records = []
     for title, rows in sections:
-        echo(title)
-        try:
-            for name, value in rows():
+        if not options.json:
+            echo(title)
+        for name, value in _safe(rows):
+            records.append({"section": title, "name": name, "value": value})
+            if not options.json:
                 echo(f"  {name:<16} {value}")
-        except Exception as error:  # this command reports what is broken
-            echo(f"  {'broken':<16} {_short(error)}")
+    if options.json:
+        show_records(records, json=True)
     return 0
+
+
+def _safe(rows: Callable[[], Rows]) -> Rows:
+    """The rows of a section; this command reports what is broken."""
+    try:
+        yield from rows()
+    except Exception as error:
+        yield "broken", _short(error)
 
 
 def _short(error: BaseException) -> str:

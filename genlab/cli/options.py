@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from genlab.config import trusted
 from genlab.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -54,7 +55,19 @@ class Parser(argparse.ArgumentParser):
                 hint = f"write {flag} {FLAGS[INSTEAD[key]]['metavar']}"
                 raise ConfigError(f"'{key}' is a flag", f"genlab {self.name}", hint)
         self._words = arguments
-        return self.parse_intermixed_args(list(arguments))
+        parsed = self.parse_intermixed_args(list(arguments))
+        self._add_trusted(parsed)
+        return parsed
+
+    def _add_trusted(self, parsed: argparse.Namespace) -> None:
+        """Before the flags' own plug-ins, those that the user trusts in the current folder; and its configurations."""
+        folder = trusted.here()
+        names = trusted.plugins(folder) if folder and hasattr(parsed, "plugin") else []
+        if folder and names:
+            trusted.find_modules(folder)
+            parsed.plugin = list(dict.fromkeys([*names, *parsed.plugin]))
+        if folder and hasattr(parsed, "config_dir"):
+            parsed.config_dir = list(dict.fromkeys([*trusted.config_dirs(folder), *parsed.config_dir]))
 
     def error(self, message: str) -> NoReturn:
         unknown = re.match(r"unrecognized arguments: (\S+)", message)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   genlab reproduce                      what is claimed, and its cost
-  genlab reproduce linear rbm           two sections of docs/results.md
+  genlab reproduce linear rbm           two sections of the page "Results" of the documentation
   genlab reproduce pca_mnist            one run
   genlab reproduce --all-cheap          all that takes two hours of one core together
 """
 
 
 def parser() -> Parser:
-    parse = Parser("reproduce", "Train and measure what docs/results.md claims; compare with what is stored.", EXAMPLES)
+    parse = Parser("reproduce", "Train and measure what the results claim; compare with what is stored.", EXAMPLES)
     parse.add_argument("claims", nargs="*", metavar="CLAIM", help="sections or runs; none: list them")
     parse.add_argument("--all-cheap", action="store_true", help="the cheapest runs: two hours of one core in all")
     parse.add_argument("--runs", default="outputs/results", metavar="DIR", help="run folders; finished ones are kept")

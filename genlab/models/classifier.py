@@ -25,7 +25,7 @@ from genlab.registry import MODELS, ModelSpec, Spec
 class Classifier(Model):
     """`body` is the spec of a model that encodes.
 
-    `init_from` names the run from which genlab/workflows/warm_start.py takes `body` and, if `pretrained`, its weights.
+    `init_from` names the run from which training takes `body` and, if `pretrained`, its weights.
     Both keys only record that here: building or loading a classifier needs no other run.
     """
 

@@ -28,8 +28,10 @@ EVALUATED = 30  # images of evaluations in a page
 EARLIER = 3  # images of a name shown beside the last one
 LAST_CHARTS = ("gradient_norm", "learning_rate", "images_per_second")  # of less interest than losses
 WITH_MODES = ("ring", "grid")  # data sets of points, whose modes are known
-EVALUATIONS = "by genlab eval; the files, in eval/, hold the whole protocol; docs/evaluation.md says what they measure"
-UNITS = "the last values, averaged over images; docs/reading-the-logs.md says what each is, and in which units"
+EVALUATIONS = (
+    "by genlab eval; the files, in eval/, hold the whole protocol; explained in “Evaluation” in the documentation"
+)
+UNITS = "the last values, averaged over images; meanings and units: “Reading the logs” in the documentation"
 
 
 def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> Path:
@@ -48,7 +50,10 @@ def write_report(run: Path, record: Mapping[str, Any], config: Mapping[str, Any]
             html_page.section("Images", html_page.gallery("galleries", _images(run))),
             html_page.section("Curves", html_page.gallery("curves", _charts(run)), "over optimizer steps"),
             html_page.section("What next", html_page.table(next_commands(run, record), code=0)),
-            html_page.section("How the figures were made", html_page.table(_protocol(record, config), code=1)),
+            html_page.section(
+                "How the figures were made",
+                _evaluator_table(record, config) + html_page.table(_protocol(record, config), code=1),
+            ),
             html_page.section("Configuration", html_page.text(dump_config(dict(config)).decode())),
         ],
     )
@@ -88,11 +93,25 @@ def next_commands(run: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, s
         yield f"genlab sample {target} n=64", "more samples"
     if "Reconstructs" in can and images:
         yield f"genlab reconstruct {target}", "test images beside their reconstructions"
-    yield f"genlab eval {target}", "the objective on the test split"
-    if "Samples" in can and record["data"]["name"] in WITH_MODES:
-        yield f"genlab eval {target} evaluator=modes", "how many modes the samples cover"
+    evaluator, measured = _first_evaluation(record)
+    yield f"genlab eval {target}{evaluator and f' evaluator={evaluator}'}", measured
     if record.get("steps"):
         yield f"genlab resume {target} trainer.steps={2 * record['steps']}", "train on, to twice the length"
+
+
+def _first_evaluation(record: Mapping[str, Any]) -> tuple[str, str]:
+    """The evaluator that says most about the run, "" for the objective; and what it measures.
+
+    The losses of a GAN say how well its networks do against each other, not how good the samples are.
+    """
+    can = record["model"].get("can", [])
+    if "Samples" in can and record["data"]["name"] in WITH_MODES:
+        return "modes", "how many modes the samples cover"
+    if "Samples" in can and (record.get("best") or {}).get("metric", "").endswith("quick_fid"):
+        return "fid", "Fréchet distance between samples and test images"
+    if "Samples" in can and "HasDiscriminator" in can:
+        return "diversity", "how different the samples are from each other"
+    return "", "the objective on the test split"
 
 
 def plugin_words(names: Iterable[str]) -> str:
@@ -204,14 +223,28 @@ def curves(run: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
 
 
 def _protocol(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Everything that a figure of this run depends on."""
+    """Everything else that a figure of this run depends on."""
     yield "weights evaluated", "averaged (EMA)" if config["trainer"]["ema_decay"] else "raw"
-    specs = {key: spec for key, spec in config["evaluator"].items() if spec}
-    protocols = record.get("protocols")  # older runs do not say which evaluators found anything
-    for key, protocol in (specs if protocols is None else protocols).items():
-        yield f"evaluator {key}", json.dumps({**specs.get(key, {}), **protocol})
     for key in ("command", "seed", "data", "model", "device", "precision", "threads", "world", "versions", "git",
                 "config_hash"):  # fmt: skip
         value = record.get(key)
         if value is not None:
             yield key.replace("_", " "), value if isinstance(value, str) else json.dumps(value)
+
+
+def _evaluator_table(record: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The evaluators that found something in this run, with their options and their protocols."""
+    specs = {key: spec for key, spec in config["evaluator"].items() if spec}
+    protocols = record.get("protocols")  # older runs do not say which evaluators found anything
+    rows = []
+    for key, protocol in ({key: {} for key in specs} if protocols is None else protocols).items():
+        options = {name: value for name, value in specs.get(key, {}).items() if name != "name"}
+        notes = {name: value for name, value in protocol.items() if name not in ("metrics", *options)}
+        rows.append((key, _lines(options), _lines(notes), "\n".join(protocol.get("metrics", [])) or "images"))
+    return html_page.table(rows, code=0, header=("evaluator", "options", "protocol", "found"))
+
+
+def _lines(values: Mapping[str, Any]) -> str:
+    """`key: value`, each on its own line."""
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+    return "\n".join(f"{key}: {text}" for key, text in texts.items())

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -22,6 +23,7 @@ from genlab.utils.own_folder import OwnFolder
 from genlab.utils.unique_folder import check_path, make_exact, make_new, unmake, writable
 
 RECORD, CONFIG, LOCK = "run.json", "config.yaml", "lock"
+SWEEP = "sweep.json"  # in the folder of a sweep
 RECORD_LIMIT, CONFIG_LIMIT = 4 * 2**20, 2**18  # bytes
 # what a process that was killed right after its claim leaves: such a folder is still as good as new
 EARLY = re.compile(rf"({re.escape(LOCK)}|{re.escape(CONFIG)}|\.tmp-({re.escape(RECORD)}|{re.escape(CONFIG)})\.\d+)")
@@ -102,6 +104,12 @@ def is_run(path: Path) -> bool:
         return False
 
 
+def _is_sweep(path: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return (path / SWEEP).is_file()
+    return False
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """config.yaml of the run in `path`, which need not be locked. CheckpointError if it is damaged or hostile."""
     try:
@@ -150,6 +158,10 @@ def find(run: str, root: Path = Path("outputs")) -> Path:
     for path in candidates:
         if is_run(path):
             return path
+    if sweep := next((path for path in candidates if _is_sweep(path)), None):
+        first = next((each for each in scan(sweep)), {"path": sweep / "JOB"})["path"]
+        hint = f"name one of them, e.g. {first}, or `genlab compare {sweep}`"
+        raise ConfigError(f"'{run}' is a sweep", "this takes one of its runs", hint)
     known = [str(Path(record["path"]).relative_to(root)) for record in scan(root)]
     there = "no such folder" if "\0" in run or not os.path.isdir(run) else f"the folder has no {RECORD}"
     raise ConfigError(

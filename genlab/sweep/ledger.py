@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genlab.errors import BusyError, CheckpointError, ConfigError
+from genlab.runs import run_folder
 from genlab.runs.lock import Lock
 from genlab.sweep.plan import Plan
 from genlab.utils import files
@@ -15,7 +17,7 @@ from genlab.utils.own_folder import OwnFolder
 from genlab.utils.tables import show
 from genlab.utils.unique_folder import make_exact, make_new, unmake, writable
 
-LEDGER, LOCK = "sweep.json", "lock"
+LEDGER, LOCK = run_folder.SWEEP, run_folder.LOCK
 MAX_LEDGER = 16 * 2**20  # bytes
 
 
@@ -26,6 +28,7 @@ class Ledger:
     folder: Path
     entries: list[dict[str, Any]]
     lock: Lock
+    runs: list[Path]  # the folder of each job
 
     def __post_init__(self) -> None:
         self._own = OwnFolder(self.folder)
@@ -38,7 +41,8 @@ class Ledger:
             _refuse_foreign(planned.folder)
         folder, lock = _claim(planned)
         try:
-            ledger = cls(folder, _same(folder / LEDGER, fresh), lock)
+            runs = [folder / job.folder(index) for index, job in enumerate(planned.jobs)]
+            ledger = cls(folder, _same(folder / LEDGER, fresh), lock, runs)
             ledger.write()
         except BaseException:
             lock.release()
@@ -57,16 +61,19 @@ class Ledger:
     def table(self) -> None:
         """Print the state and the final metric of each job."""
         rows = [[str(index), " ".join(entry["overrides"]) or "-", entry["status"], str(entry.get("code", "-")),
-                 entry.get("metric", "-"), str(self.folder / str(index))]
+                 entry.get("metric", "-"), str(self.runs[index])]
                 for index, entry in enumerate(self.entries)]  # fmt: skip
         show(["job", "overrides", "status", "code", "metric", "folder"], rows)
 
 
 def final_metric(record: Mapping[str, Any]) -> tuple[str, float] | None:
-    """The final value of the monitored metric, else of the model's loss, else of the first validation metric."""
+    """The final value of the monitored metric, else of the model's loss, else of the first validation metric.
+
+    The loss of a phase, `valid/generator/loss`, is none of them: it depends on the other networks too.
+    """
     metrics = {key: value for key, value in (record.get("metrics") or {}).items() if isinstance(value, int | float)}
     best = (record.get("best") or {}).get("metric")
-    ranked = [best, "valid/loss", *(key for key in metrics if key.startswith("valid/"))]
+    ranked = [best, "valid/loss", *(key for key in metrics if re.fullmatch("valid/[^/]+", key))]
     name = next((key for key in ranked if key in metrics), None)
     return (name, metrics[name]) if name else None
 

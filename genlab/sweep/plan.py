@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 MAX_JOBS = 10_000
+MAX_NAME = 80  # characters of the name of a job's folder
 Combination = Sequence[tuple[str, bool]]  # the overrides of one job, and whether each varies within the sweep
 
 
@@ -29,6 +31,12 @@ class Job:
     varies: list[str]
     key: str
     composed: compose.Composed
+
+    def folder(self, index: int) -> str:
+        """The name of the job's run folder: `3-seed=1-beta=4`. It stands in TensorBoard's legend."""
+        values = (word.rpartition("=") for word in self.varies)
+        words = [f"{key.lstrip('+~').rpartition('.')[2]}={value}" for key, _, value in values]
+        return re.sub(r"[^\w.=+-]", "_", "-".join([str(index), *words]), flags=re.ASCII)[:MAX_NAME].rstrip(".")
 
 
 @dataclass(frozen=True)

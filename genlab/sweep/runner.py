@@ -2,7 +2,7 @@
 
     <sweep>/sweep.json     the jobs, their states and final metrics: replaced atomically after every change
     <sweep>/sweep.csv      a row for each job, with its values and last metrics: written at the end
-    <sweep>/0/ <sweep>/1/  the runs      <sweep>/0.log  the output of a run
+    <sweep>/0-seed=1/      the run of job 0, with the values that vary;  <sweep>/0.log  its output
 
 The same command with the same hydra.sweep.dir runs the jobs that are not finished; a stopped job resumes from its
 checkpoint.
@@ -54,7 +54,7 @@ def run_all(planned: Plan, parallel: int) -> Path:
             ledger.table()
         from genlab.sweep.summary import summarize  # what it imports, no job needs
 
-        summarize(ledger.folder, ledger.entries)
+        summarize(ledger.folder, ledger.entries, ledger.runs)
     finally:
         ledger.lock.release()
     failed = [str(index) for index, entry in enumerate(ledger.entries) if entry["status"] != "done"]
@@ -80,7 +80,7 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, parallel: int) -> None:
     waiting = [index for index in range(len(jobs)) if ledger.entries[index]["status"] != "done"]
     if len(waiting) < len(jobs):
         say(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already")
-    _refuse_links(ledger.folder, waiting)
+    _refuse_links([path for index in waiting for path in (ledger.runs[index], ledger.folder / f"{index}.log")])
     running: dict[int, Child] = {}
     with Watch(ledger.folder) as watch, cpu_threads.divided_threads(min(parallel, len(waiting))):
         start = _starter() if waiting else spawn
@@ -88,7 +88,7 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, parallel: int) -> None:
             while waiting or running:
                 while waiting and len(running) < parallel:
                     index = waiting.pop(0)
-                    _make_way(ledger.folder / str(index), watch)
+                    _make_way(ledger.runs[index], watch)
                     running[index] = _start(start, index, jobs[index], ledger)
                 watch.wait()
                 for index in [i for i, child in running.items() if child.poll() is not None]:
@@ -103,9 +103,9 @@ def _run_all(jobs: Sequence[Job], ledger: Ledger, parallel: int) -> None:
             raise
 
 
-def _refuse_links(folder: Path, waiting: Sequence[int]) -> None:
+def _refuse_links(paths: Sequence[Path]) -> None:
     """ConfigError for a link, also a hard one, in place of a job's folder or log: they are removed or written."""
-    for path in (folder / f"{index}{suffix}" for index in waiting for suffix in ("", ".log")):
+    for path in paths:
         if path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1):
             raise ConfigError(f"'{path}' is a link", "key hydra.sweep.dir", "remove it, or name a new folder")
 
@@ -126,9 +126,8 @@ def _make_way(folder: Path, watch: Watch) -> None:
 def _start(start: Start, index: int, job: Job, ledger: Ledger) -> Child:
     say(f"job {index}: {' '.join(job.varies) or 'no overrides'}")
     ledger.set(index, status="running", started=time.time())
-    folder = ledger.folder / str(index)
     try:
-        job = placed(job, folder)
+        job = placed(job, ledger.runs[index])
         return start(job, ["train", *job.composed.words()], ledger.folder / f"{index}.log")
     except OSError as error:
         ledger.set(index, status="failed", error=str(error), ended=time.time())
@@ -147,7 +146,7 @@ def placed(job: Job, folder: Path) -> Job:
 def _finish(index: int, child: Child, ledger: Ledger, otherwise: str = "failed") -> None:
     """Record how a job ended, from its exit status and its run.json."""
     code = exit_code(child)
-    record = _record(ledger.folder / str(index))
+    record = _record(ledger.runs[index])
     done = code == 0 and record.get("status") == "done"
     stopped = "stopped" if code in (130, 143) else otherwise
     status = "done" if done else ("killed" if code < 0 else stopped)

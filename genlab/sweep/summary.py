@@ -14,15 +14,15 @@ from genlab.utils.formatting import number
 from genlab.utils.own_folder import OwnFolder
 from genlab.utils.tables import csv_text, show
 from genlab.utils.terminal import echo
-from genlab.workflows.compare.figures import TRAINING, Key, figures
 from genlab.workflows.compare.groups import Group, grouped
+from genlab.workflows.compare.metrics import TRAINING, Key, metrics
 
 CSV = "sweep.csv"
 
 
-def summarize(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+def summarize(folder: Path, entries: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> None:
     """Write sweep.csv, a row for each job, and print a table of configurations if several seeds were trained."""
-    records = [_record(folder / str(index)) for index in range(len(entries))]
+    records = [_record(path) for path in runs]
     rows = [_row(index, *each) for index, each in enumerate(zip(entries, records, strict=True))]
     OwnFolder(folder).write(CSV, csv_text(rows).encode())
     done = [record for record in records if record.get("status") == "done"]
@@ -71,13 +71,13 @@ def _best(groups: Sequence[Group]) -> Iterator[str]:
     if len(names) > 1 or name is None:
         yield "best: the models monitor no common metric"
         return
-    found, refused = figures(groups)
+    found, refused = metrics(groups)
     split, _, rest = name.partition("/")
     key = Key(TRAINING, split, rest)
-    shared = [figure for figure in found if figure.key == key]
-    for figure in shared:
-        compared = [group for group in groups if group.letter in figure.values]
-        means = {group.label: figure.over_training(group.letter).mean for group in compared}
+    shared = [metric for metric in found if metric.key == key]
+    for metric in shared:
+        compared = [group for group in groups if group.letter in metric.values]
+        means = {group.label: metric.over_training(group.letter).mean for group in compared}
         best = min(means, key=means.__getitem__)
         yield f"best of {len(compared)}: {best}, mean {name} {number(means[best])}"
     if not shared:

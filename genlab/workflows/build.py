@@ -48,7 +48,12 @@ def build_data(config: Mapping[str, Any], runtime: Runtime) -> Data:
 
     dataset.validate = validate
     with store_progress() as show:
-        return dataset.open(runtime.device, show if runtime.is_main else None)
+        return dataset.open(runtime.device, show if runtime.is_main and not is_quiet(config) else None)
+
+
+def is_quiet(config: Mapping[str, Any]) -> bool:
+    """Whether the configuration asks for no output in the terminal, as logger=quiet does. Errors are printed."""
+    return not any(spec and spec["name"] == "console" for spec in config["logger"].values())
 
 
 def build_model(config: Mapping[str, Any], data: DataSpec, runtime: Runtime) -> Model:

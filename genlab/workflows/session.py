@@ -25,7 +25,7 @@ from genlab.utils.own_folder import OwnFolder
 from genlab.utils.signals import StopRequest
 from genlab.utils.terminal import say
 from genlab.workflows import resume_check, warm_start
-from genlab.workflows.build import build_data, build_loggers, build_model, build_trainer, read_stored
+from genlab.workflows.build import build_data, build_loggers, build_model, build_trainer, is_quiet, read_stored
 
 if TYPE_CHECKING:
     from genlab.core.model import Model
@@ -202,7 +202,8 @@ class Session:
         saving = job.config["checkpoint"]
         keeper = manager.Checkpoints(self.path / "ckpt", saving["keep"], bool(saving["best"]))
         folder.update(steps=trainer.total)
-        say(f"{'training in' if self.resumed_at is None else 'resuming in'} {self.path}")
+        if not is_quiet(job.config):
+            say(f"{'training in' if self.resumed_at is None else 'resuming in'} {self.path}")
         metadata = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
         loggers, worker = build_loggers(job.config, self.path, self.resumed_at), Worker()
         saver = Saver(keeper, folder, worker, metadata)
@@ -242,7 +243,8 @@ def _show(path: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> N
     """The report and the final table. The run is already saved, so errors here must not fail it."""
     try:
         write_report(path, record, config)
-        closing_table(path, record)
+        if not is_quiet(config):
+            closing_table(path, record)
     except (Exception, SystemExit) as error:  # a full disk, `| head`, a strange record
         say(f"warning: the report could not be shown ({type(error).__name__}: {error})")
 

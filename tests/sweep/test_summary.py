@@ -9,6 +9,10 @@ from genlab.sweep.summary import summarize
 from tests.support.written_runs import write_run
 
 
+def summarized(folder: str, jobs: list[dict[str, object]]) -> None:
+    summarize(Path(folder), jobs, [Path(folder, str(index)) for index in range(len(jobs))])
+
+
 def entries(*overrides: str, status: str = "done") -> list[dict[str, object]]:
     return [{"overrides": words.split(), "status": status, "code": 0} for words in overrides]
 
@@ -29,7 +33,7 @@ def a_sweep(losses: dict[str, tuple[float, ...]], **model: object) -> list[dict[
 def test_a_sweep_ends_with_means_the_best_and_a_csv(capsys: pytest.CaptureFixture[str]) -> None:
     jobs = a_sweep({"2": (3.0, 5.0), "8": (2.0, 3.0)})
     jobs += entries("model.latent_dim=9 seed=0", status="failed")  # it has no folder
-    summarize(Path("s"), jobs)
+    summarized("s", jobs)
     out = capsys.readouterr().out
     assert "model.latent_dim=2  2      valid/loss  4 ± 1.4" in out
     assert "model.latent_dim=8  2      valid/loss  2.5 ± 0.71" in out
@@ -47,13 +51,13 @@ def test_losses_of_other_objectives_have_no_best(capsys: pytest.CaptureFixture[s
     for number, name in enumerate(("vae", "autoencoder")):
         config = {"name": name, "model": {"name": name}}
         write_run(f"s/{number}", 0, {"valid/loss": 1.0}, config=config, best=best)
-    summarize(Path("s"), entries("model=vae", "model=autoencoder"))
+    summarized("s", entries("model=vae", "model=autoencoder"))
     assert "best: valid/loss cannot be compared: another model.name" in capsys.readouterr().out
 
 
 def test_many_configurations_and_none(capsys: pytest.CaptureFixture[str]) -> None:
-    summarize(Path("s"), a_sweep({str(width): (float(width),) for width in range(1, 31)}))
+    summarized("s", a_sweep({str(width): (float(width),) for width in range(1, 31)}))
     assert "best of 30: model.latent_dim=1," in capsys.readouterr().out
     Path("empty").mkdir()
-    summarize(Path("empty"), entries("seed=0", status="failed"))
+    summarized("empty", entries("seed=0", status="failed"))
     assert Path("empty/sweep.csv").exists()

@@ -103,7 +103,7 @@ def test_a_job_that_fails_leaves_the_others_alone(
     # the same command again runs that one job only
     Path("healed").touch()
     assert main.main(command) == 0
-    assert [len(Path("out", str(i), "starts").read_text()) for i in range(3)] == [1, 2, 1]
+    assert [len(Path("out", f"{i}-seed={i + 1}", "starts").read_text()) for i in range(3)] == [1, 2, 1]
     assert [entry["status"] for entry in entries()] == ["done"] * 3
 
 
@@ -178,15 +178,15 @@ def test_a_live_run_is_not_removed(fake: Fake, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sweeping, "PATIENCE", 0.2)
     fake("sys.exit(7)")
     assert main.main(["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]) == 8
-    Path("out/1").rename("gone")
-    with lock_holder("out/1"):
-        Path("out/1/precious").touch()
+    Path("out/1-seed=2").rename("gone")
+    with lock_holder("out/1-seed=2"):
+        Path("out/1-seed=2/precious").touch()
         assert main.main(["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]) == 8
-        assert Path("out/1/precious").exists()
+        assert Path("out/1-seed=2/precious").exists()
         assert (entries()[1]["status"], entries()[1]["code"]) == ("failed", 7)
 
 
-@pytest.mark.parametrize("name", ["1", "1.log"])
+@pytest.mark.parametrize("name", ["1-seed=2", "1.log"])
 def test_a_job_folder_that_is_a_link_is_refused(name: str, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     fake("sys.exit(1)")
     command = ["train", "-m", "seed=1,2", "hydra.sweep.dir=out"]
@@ -237,7 +237,7 @@ def test_stopping_a_sweep(signum: int, code: int, fake: Fake, capsys: pytest.Cap
     assert "hydra.sweep.dir" in capsys.readouterr().err
     Path("healed").touch()
     assert main.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"]) == 0
-    assert [len(Path("out", str(i), "starts").read_text()) for i in range(3)] == [1, 2, 1]
+    assert [len(Path("out", f"{i}-seed={i + 1}", "starts").read_text()) for i in range(3)] == [1, 2, 1]
 
 
 def test_a_killed_sweep_takes_its_jobs_along(tmp_path: Path, start: str, fake: Fake) -> None:
@@ -261,7 +261,7 @@ main.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"])
     parent = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ROOT}, stderr=subprocess.DEVNULL
     )
-    while not Path("out/1/starts").exists():
+    while not Path("out/1-seed=2/starts").exists():
         assert parent.poll() is None
         time.sleep(0.05)
     child = int(subprocess.run(["pgrep", "-P", str(parent.pid)], capture_output=True, text=True, check=True).stdout)
@@ -274,7 +274,7 @@ main.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"])
     assert [entry["status"] for entry in entries()] == ["done", "running", "waiting"]
     Path("healed").touch()
     assert main.main(["train", "-m", "seed=1,2,3", "hydra.sweep.dir=out"]) == 0
-    assert [len(Path("out", str(i), "starts").read_text()) for i in range(3)] == [1, 2, 1]
+    assert [len(Path("out", f"{i}-seed={i + 1}", "starts").read_text()) for i in range(3)] == [1, 2, 1]
 
 
 def _alive(pid: int) -> bool:

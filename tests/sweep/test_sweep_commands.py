@@ -98,6 +98,11 @@ def statuses() -> list[tuple[str, int]]:
     return [(entry["status"], entry["code"]) for entry in entries()]
 
 
+def job(index: int) -> Path:
+    """The run folder of a job of the sweep `out`, which may not be there yet."""
+    return next(Path("out").glob(f"{index}-*"), Path("out", str(index)))
+
+
 def tensors(run: str | Path) -> bytes:
     return max(Path(run).glob("ckpt/step-*/tensors.safetensors")).read_bytes()
 
@@ -119,7 +124,7 @@ def test_jobs_of_a_faulty_plugin(faulty: list[str]) -> None:
         assert fact["THREADS"] == ["2", "BAD", "FORK", "False", "False"]
         assert not Path(fact["FOLDER"][0]).exists()  # what a job leaves to its end is done
         assert log.splitlines()[-1] == "the job's own end" or not FORKS
-    assert tensors("out/4") == tensors("out/5") == tensors("out/6")
+    assert tensors(job(4)) == tensors(job(5)) == tensors(job(6))
 
 
 def test_without_forks_a_job_is_an_interpreter(faulty: list[str]) -> None:
@@ -135,21 +140,21 @@ def test_a_job_is_what_a_run_of_its_own_would_be() -> None:
     assert code == 0, said
     alone = launch(*TINY, "seed=2", "name=b", "hydra.run.dir=alone")
     assert alone.wait(timeout=PATIENCE) == 0
-    assert tensors("out/4") == tensors("out/5") == tensors("alone")
-    assert len({tensors(f"out/{index}") for index in range(6)}) == 3
-    records = [json.loads(Path(run, "run.json").read_text()) for run in ("out/5", "alone")]
+    assert tensors(job(4)) == tensors(job(5)) == tensors("alone")
+    assert len({tensors(job(index)) for index in range(6)}) == 3
+    records = [json.loads(Path(run, "run.json").read_text()) for run in (job(5), Path("alone"))]
     same = ("config_hash", "threads", "versions", "git", "data", "model", "status", "step", "world", "precision")
     assert {key: records[0][key] for key in same} == {key: records[1][key] for key in same}
     figures = [{key: value for key, value in record["metrics"].items() if "second" not in key} for record in records]
     assert figures[0] == figures[1]
-    assert shlex.split(records[0]["command"])[-1] == f"hydra.run.dir='{Path.cwd()}/out/5'"
+    assert shlex.split(records[0]["command"])[-1] == f"hydra.run.dir='{Path.cwd()}/out/5-seed=2-name=b'"
 
 
 def test_ctrl_c_reaches_every_job_once() -> None:
     words = ["--jobs", "2", "trainer.steps=1000000", "evaluator=none", "logger=jsonl", "seed=1,2,3"]
     process = launch("-m", *words, "hydra.sweep.dir=out")
     try:
-        while not all(Path(f"out/{index}/metrics.jsonl").exists() for index in (0, 1)):
+        while not all((job(index) / "metrics.jsonl").exists() for index in (0, 1)):
             assert process.poll() is None
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to the group, which the jobs are not in
@@ -161,10 +166,10 @@ def test_ctrl_c_reaches_every_job_once() -> None:
     assert [entry["status"] for entry in entries()] == ["stopped", "stopped", "waiting"]
     for index in (0, 1):
         assert Path(f"out/{index}.log").read_text().count("stopping after this step") == 1
-        record = json.loads(Path(f"out/{index}/run.json").read_text())
+        record = json.loads((job(index) / "run.json").read_text())
         assert record["status"] == "stopped"
         assert record["step"] > 0
-        assert tensors(f"out/{index}")
+        assert tensors(job(index))
 
 
 SERVER = """

@@ -4,7 +4,6 @@ An encoder compresses an image into a short code, and a decoder reconstructs the
 reconstruction error, so that the code keeps what matters most for it.
 
 Hinton & Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, Science 313 (2006).
-Variants: denoising.py, sparse.py, contractive.py; with layers trained one by one before the whole: deep.py.
 """
 
 from __future__ import annotations

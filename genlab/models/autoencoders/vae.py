@@ -4,7 +4,7 @@ The encoder outputs a Gaussian over codes, q(z|x), the decoder a distribution ov
 bound on log p(x), differentiated through the sample z = μ + σ⊙ε.
 
 Kingma & Welling, Auto-Encoding Variational Bayes, ICLR 2014 (arXiv:1312.6114): source of the equations below.
-β: Higgins et al., β-VAE, ICLR 2017. Schedules of β: genlab/nn/losses/divergences.py.
+β: Higgins et al., β-VAE, ICLR 2017.
 """
 
 from __future__ import annotations

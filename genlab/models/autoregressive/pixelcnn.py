@@ -4,8 +4,7 @@ A network sees, at each pixel, all pixels above and to the left, and outputs the
 distribution. All pixels are trained at once; a sample takes one pass for each pixel.
 
 van den Oord, Kalchbrenner & Kavukcuoglu, Pixel Recurrent Neural Networks, ICML 2016 (arXiv:1601.06759), section 3.5.
-Gated network: van den Oord et al., NeurIPS 2016, genlab/nn/networks/pixelcnn.py. Distributions, among them the mixture
-of PixelCNN++: genlab/nn/losses/pixel_distributions.py.
+Gated network: van den Oord et al., NeurIPS 2016. The mixture of logistics: Salimans et al., PixelCNN++, ICLR 2017.
 """
 
 from __future__ import annotations

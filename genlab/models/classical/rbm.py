@@ -4,7 +4,7 @@ Pixels v and hidden units h have a joint energy, p(v, h) = exp(−E(v, h)) / Z. 
 raises the energy of the model's own samples ("fantasies") until the two distributions agree.
 
 Smolensky 1986; Hinton, Training Products of Experts by Minimizing Contrastive Divergence, Neural Computation 14 (2002).
-Persistent chains: Tieleman, ICML 2008. Energies, units and the loss itself: genlab/nn/layers/boltzmann.py.
+Persistent chains: Tieleman, ICML 2008.
 """
 
 from __future__ import annotations

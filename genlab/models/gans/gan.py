@@ -4,8 +4,7 @@ A generator G turns noise z into images; a discriminator D estimates the probabi
 trained against each other: D to tell real images from generated ones, G to make D mistake its images for real ones.
 
 Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014 (arXiv:1406.2661). With convolutional networks
-(DCGAN): Radford, Metz & Chintala, ICLR 2016 (arXiv:1511.06434). The formulas of the losses are in
-genlab/nn/losses/adversarial.py; genlab/nn/losses/regularizers.py changes a loss or adds a phase.
+(DCGAN): Radford, Metz & Chintala, ICLR 2016 (arXiv:1511.06434).
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from genlab.registry import AUGMENTATIONS, MODELS, NETWORKS, AugmentationSpec, N
 class GAN(Model):
     """Both networks see images in [-1, 1], the range of tanh; at every public boundary images are in [0, 1].
 
-    With `output` linear, data are points of any range, which both networks see unchanged. A subclass whose networks
-    take more than images and codes (labels) returns it from `shared_forward` after the fakes; every method passes it
-    on as `conditions`.
+    With `output` linear, data are points of any range, which both networks see unchanged.
     """
 
+    # A subclass whose networks take more than images and codes (labels) returns it from `shared_forward` after the
+    # fakes; every method passes it on as `conditions`.
     points: ClassVar = {"output": "linear"}
     monitor = "quick_fid"  # neither loss tells which of two runs has the better images
     incompatible: ClassVar[dict[str, str]] = {}  # regularizers that the losses of a subclass rule out, and why

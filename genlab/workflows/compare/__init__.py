@@ -1,1 +1,1 @@
-"""Runs beside each other: what differs in their configurations, and which figures differ by more than chance."""
+"""Runs beside each other: what differs in their configurations, and which metrics differ by more than chance."""

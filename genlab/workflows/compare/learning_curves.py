@@ -18,7 +18,7 @@ from genlab.reports.figure import Line, Panel
 from genlab.reports.report import curves
 from genlab.runs.metrics_file import records
 from genlab.utils.own_folder import OwnFolder
-from genlab.workflows.compare.figures import is_figure
+from genlab.workflows.compare.metrics import is_metric
 from genlab.workflows.compare.groups import Group, Run
 
 Across = Literal["step", "images", "epoch", "seconds"]
@@ -72,7 +72,7 @@ def matching(words: Sequence[str], known: Iterable[str]) -> dict[str, list[str]]
     for word in words:
         fitting = [full for full in names if fnmatchcase(full, word) or fnmatchcase(full.partition("/")[2], word)]
         numbers = dict.fromkeys(names)
-        begun = [full for full in names if full.partition("/")[2].startswith(f"{word}_") and is_figure(full, numbers)]
+        begun = [full for full in names if full.partition("/")[2].startswith(f"{word}_") and is_metric(full, numbers)]
         if not fitting and not begun:
             bare = names if "/" in word else [full.partition("/")[2] for full in names]
             raise ConfigError(f"no run has the metric '{word[:60]}'", "key metric", nearest(word, set(bare)))

@@ -48,7 +48,7 @@ def page(comparison: Comparison, command: str) -> bytes:
             html_page.header(title, "", [f"{runs} runs", " / ".join(group.label for group in groups)], command),
             table("Groups", "runs that differ only in the seed are one group", list(map(_color, range(len(groups))))),
             table("Verdicts", "the method is below", different),
-            table("Figures", "mean ± standard deviation (training seeds)"),
+            table("Metrics", "mean ± standard deviation (training seeds)"),
             html_page.section("Every seed", html_page.gallery("curves", _strips(comparison)), "one dot for each run"),
             html_page.section("Images", html_page.gallery("stacked", _images(groups)),
                               _first(groups, COLUMNS, "at equal steps")),
@@ -84,10 +84,10 @@ def _curve_note(groups: Sequence[Group]) -> str:
 
 
 def _strips(comparison: Comparison) -> Iterator[str]:
-    for figure in comparison.figures:
-        rows = [(group.letter, _color(index), [each.mean for each in figure.values[group.letter].values()])
-                for index, group in enumerate(comparison.groups) if group.letter in figure.values]  # fmt: skip
-        yield html_page.chart(figure.title, strip_chart(rows), ())
+    for metric in comparison.metrics:
+        rows = [(group.letter, _color(index), [each.mean for each in metric.values[group.letter].values()])
+                for index, group in enumerate(comparison.groups) if group.letter in metric.values]  # fmt: skip
+        yield html_page.chart(metric.title, strip_chart(rows), ())
 
 
 def _charts(groups: Sequence[Group]) -> Iterator[str]:

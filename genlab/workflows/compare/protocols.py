@@ -11,7 +11,7 @@ from genlab.workflows.compare.groups import Run
 OWN_UNITS = "as the model's losses"  # the `units` of an evaluator whose numbers only runs of one model share
 # keys of `model` that leave the objective what it is: networks and sizes
 SIZES = (
-    "network", "generator", "discriminator", "encoder", "decoder", "prior", "head", "body", "latent_dim", "hidden",
+    "network", "generator", "discriminator", "encoder", "decoder", "head", "body", "latent_dim", "hidden",
     "num_embeddings", "embedding_dim", "couplings", "scales", "mapping_layers", "channel_base", "channel_max",
 )  # fmt: skip
 # keys of `model` that say in which units all its numbers are: the distribution of the pixels, and what pixels are

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from genlab.utils.formatting import number
 from genlab.utils.tables import aligned
 from genlab.workflows.compare.comparison import Comparison
-from genlab.workflows.compare.figures import Figure, spread
+from genlab.workflows.compare.metrics import Metric, spread
 from genlab.workflows.compare.verdicts import Pair, method
 
 
@@ -21,7 +21,7 @@ class Table(NamedTuple):
 
 
 def tables(comparison: Comparison, most_keys: int | None = None) -> Iterator[Table]:
-    """What differs, the figures and the verdicts; tables without rows are left out."""
+    """What differs, the metrics and the verdicts; tables without rows are left out."""
     groups = comparison.groups
     letters = [group.letter for group in groups]
     rows = [[group.letter, group.label, str(len(group.runs)), ", ".join(map(str, group.seeds))] for group in groups]
@@ -31,22 +31,22 @@ def tables(comparison: Comparison, most_keys: int | None = None) -> Iterator[Tab
         shown = keys[:most_keys]
         more = [[f"({len(keys) - len(shown)} more)", *[""] * len(letters)]] if len(shown) < len(keys) else []
         yield Table("What differs", ("key", *letters), [*shown, *more])
-    if comparison.figures:
-        rows = [[figure.title, *(cell(figure, letter) for letter in letters)] for figure in comparison.figures]
-        yield Table("Figures", ("figure", *letters), rows)
+    if comparison.metrics:
+        rows = [[metric.title, *(cell(metric, letter) for letter in letters)] for metric in comparison.metrics]
+        yield Table("Metrics", ("metric", *letters), rows)
     if comparison.pairs:
-        yield Table("Verdicts", ("figure", "pair", "difference", "interval", "p", "p (Holm)", "verdict"),
+        yield Table("Verdicts", ("metric", "pair", "difference", "interval", "p", "p (Holm)", "verdict"),
                     [verdict_row(pair) for pair in comparison.pairs])  # fmt: skip
     if comparison.not_compared:
-        yield Table("Not compared", ("why", "figures"), list(_reasons(comparison.not_compared)))
+        yield Table("Not compared", ("why", "metrics"), list(_reasons(comparison.not_compared)))
 
 
-def cell(figure: Figure, letter: str) -> str:
+def cell(metric: Metric, letter: str) -> str:
     """`9.31 ± 0.42 (3)`: mean and deviation over training seeds, and how many; `*`: over the sampling seeds of one."""
-    values = figure.values.get(letter)
+    values = metric.values.get(letter)
     if not values:
         return "-"
-    summary = figure.over_training(letter)
+    summary = metric.over_training(letter)
     if summary.n > 1:
         return f"{number(summary.mean)} ± {summary.sd:.2g} ({summary.n})"
     sampling = spread(values)
@@ -57,10 +57,10 @@ def verdict_row(pair: Pair) -> list[str]:
     """A row of the table of verdicts."""
     test, names = pair.test, f"{pair.second} − {pair.first}"
     if test is None:
-        ours, theirs = (pair.figure.over_training(letter).mean for letter in (pair.first, pair.second))
-        return [pair.figure.title, names, f"{theirs - ours:+.4g}", "-", "-", "-", pair.verdict]
+        ours, theirs = (pair.metric.over_training(letter).mean for letter in (pair.first, pair.second))
+        return [pair.metric.title, names, f"{theirs - ours:+.4g}", "-", "-", "-", pair.verdict]
     interval = f"{test.low:+.3g} to {test.high:+.3g}"
-    return [pair.figure.title, names, f"{test.difference:+.4g}", interval, _p(test.p), _p(pair.adjusted), pair.verdict]
+    return [pair.metric.title, names, f"{test.difference:+.4g}", interval, _p(test.p), _p(pair.adjusted), pair.verdict]
 
 
 def _p(value: float) -> str:
@@ -68,10 +68,10 @@ def _p(value: float) -> str:
 
 
 def _reasons(not_compared: Mapping[str, str]) -> Iterator[list[str]]:
-    """Each reason with its figures."""
+    """Each reason with its metrics."""
     by_reason: dict[str, list[str]] = {}
-    for figure, reason in not_compared.items():
-        by_reason.setdefault(reason, []).append(figure)
+    for metric, reason in not_compared.items():
+        by_reason.setdefault(reason, []).append(metric)
     return ([reason, ", ".join(names)] for reason, names in by_reason.items())
 
 

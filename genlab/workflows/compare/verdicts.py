@@ -1,4 +1,4 @@
-"""What to conclude about each figure: every pair of groups tested, all tests corrected, each pair with a verdict."""
+"""What to conclude about each metric: every pair of groups tested, all tests corrected, each pair with a verdict."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from genlab.workflows.compare.figures import Figure
+from genlab.workflows.compare.metrics import Metric
 from genlab.workflows.compare.significance import POWER, Test, holm, paired, seeds_needed, welch
 
 MOST_SEEDS = 30  # that are recommended; where it takes more, the groups are called not distinguishable
@@ -18,13 +18,13 @@ Over = Literal["training seeds", "sampling seeds"]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two groups on one figure. `test` is None if seeds or their spread are missing; `adjusted` is its p after Holm's
+    """Two groups on one metric. `test` is None if seeds or their spread are missing; `adjusted` is its p after Holm's
     correction.
 
     `over`: what the spread is of. Sampling seeds of one run say nothing about other training seeds.
     """
 
-    figure: Figure
+    metric: Metric
     first: str
     second: str
     test: Test | None = None
@@ -34,12 +34,12 @@ class Pair:
     more_seeds: int | None = None  # of each group, if that many would probably find the difference
 
 
-def judged(figures: Sequence[Figure], alpha: float) -> list[Pair]:
-    """Every pair of groups on every figure, with its verdict.
+def judged(metrics: Sequence[Metric], alpha: float) -> list[Pair]:
+    """Every pair of groups on every metric, with its verdict.
 
     Tests over training seeds and tests over sampling seeds are corrected apart.
     """
-    pairs = [_tested(figure, *each, alpha) for figure in figures for each in itertools.combinations(figure.values, 2)]
+    pairs = [_tested(metric, *each, alpha) for metric in metrics for each in itertools.combinations(metric.values, 2)]
     families = [
         [pair for pair in pairs if pair.test and pair.over == over] for over in ("training seeds", "sampling seeds")
     ]
@@ -85,16 +85,16 @@ def _count(tests: Sequence[Pair]) -> str:
     return f"{len(tests)} test{'s' if len(tests) > 1 else ''}"
 
 
-def _tested(figure: Figure, first: str, second: str, alpha: float) -> Pair:
-    ours, theirs = figure.values[first], figure.values[second]
-    pair = Pair(figure, first, second)
+def _tested(metric: Metric, first: str, second: str, alpha: float) -> Pair:
+    ours, theirs = metric.values[first], metric.values[second]
+    pair = Pair(metric, first, second)
     (a, *_), (b, *_) = ours.values(), theirs.values()
     if len(ours) > 1 and len(theirs) > 1:
         over: Over = "training seeds"
         if ours.keys() == theirs.keys():
             test = paired([ours[seed].mean for seed in ours], [theirs[seed].mean for seed in ours], alpha)
         else:
-            test = welch(figure.over_training(first), figure.over_training(second), alpha)
+            test = welch(metric.over_training(first), metric.over_training(second), alpha)
     elif len(ours) == len(theirs) == 1 and a.n > 1 and b.n > 1:
         over, test = "sampling seeds", welch(a, b, alpha)
     else:
@@ -117,6 +117,6 @@ def _verdict(pair: Pair, alpha: float, level: float) -> Pair:
     needed = seeds_needed(test, level, MOST_SEEDS)
     if needed is None:
         return replace(pair, verdict="equal" if test.sd == test.difference == 0 else "not distinguishable")
-    fewest = min(len(pair.figure.values[letter]) for letter in (pair.first, pair.second))
+    fewest = min(len(pair.metric.values[letter]) for letter in (pair.first, pair.second))
     more = max(needed - fewest, 1)
     return replace(pair, verdict=f"about {more} more seed{'s' if more > 1 else ''} each", more_seeds=more)

@@ -44,8 +44,16 @@ class Evaluation(NamedTuple):
         return f"{self.name}-{self.split}", self.name
 
 
+def run_path(folder: Path, name: str) -> Path:
+    """The run folder of `name` below `folder`: of NAME/0, a run of a sweep over seeds, NAME/0-seed=0."""
+    sweep, _, seed = name.rpartition("/")
+    if not sweep or (folder / name).is_dir():  # sweeps of earlier versions number their folders
+        return folder / name
+    return folder / sweep / f"{seed}-seed={seed}"
+
+
 class Run(Strict):
-    """A training run, or one for each of the seeds 0, 1, ...; those are a sweep, whose runs are NAME/0, NAME/1, ...
+    """A training run, or one for each of the seeds 0, 1, ..., a sweep; they are called NAME/0, NAME/1, ...
 
     `minutes` of one core take all of them together, measured or estimated by `dry_run=true`. `evals` are the options of
     `genlab eval` for each.
@@ -58,7 +66,7 @@ class Run(Strict):
     after: str | None = None  # the run of the same file that must be there before
 
     def names(self, name: str) -> list[str]:
-        """The names of its run folders."""
+        """The names of its runs."""
         return [name] if self.seeds == 1 else [f"{name}/{seed}" for seed in range(self.seeds)]
 
     def _overrides(self, folder: Path) -> list[str]:

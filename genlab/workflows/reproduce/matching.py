@@ -21,7 +21,7 @@ from genlab.utils.own_folder import OwnFolder
 from genlab.workflows import warm_start
 from genlab.workflows.build import load_registry
 from genlab.workflows.evaluation import changed_keys, configured
-from genlab.workflows.reproduce.claims import Claims, Evaluation
+from genlab.workflows.reproduce.claims import Claims, Evaluation, run_path
 
 SHOWN_KEYS = 5  # of those that differ
 # Keys that change neither weights nor what a claim measures: a run made with other default evaluators is the same run.
@@ -33,7 +33,7 @@ def finished(part: Claims, name: str, folder: Path) -> dict[str, Any] | None:
 
     ConfigError if it, or a run that it comes after, was made with another configuration than the claimed one.
     """
-    record = _record(folder / name)
+    record = _record(run_path(folder, name))
     if record is None:
         return None
     run = part.of(name)
@@ -41,11 +41,11 @@ def finished(part: Claims, name: str, folder: Path) -> dict[str, Any] | None:
         finished(part, before, folder)
     claimed = configuration(tuple(run.overrides_of(name, folder)))
     expected, found = config_hash(claimed), record.get("config_hash")
-    if found != expected and (keys := _differing(folder / name, claimed, found)) != []:
+    if found != expected and (keys := _differing(run_path(folder, name), claimed, found)) != []:
         differs = f", which differs in {', '.join(keys[:SHOWN_KEYS])}" if keys else ""
         raise ConfigError(
             f"run {name} was made with configuration {found}, the claim's is {expected}",
-            f"run {folder / name}{differs}",
+            f"run {run_path(folder, name)}{differs}",
             "remove the folder, or choose another with --runs; --forget takes its figures out of the ledger",
         )
     return record
@@ -91,7 +91,7 @@ def result(part: Claims, name: str, folder: Path, wanted: Evaluation) -> tuple[P
 
     ConfigError if it was measured in another way, CheckpointError if it is damaged.
     """
-    run, record = folder / name, _record(folder / name)
+    run, record = run_path(folder, name), _record(run_path(folder, name))
     config = configuration(tuple(part.of(name).overrides_of(name, folder)))
     evaluator = _evaluator(wanted, config)
     stem = evaluations.file_stem(wanted.name, wanted.split if evaluator.split else None, "", 0)

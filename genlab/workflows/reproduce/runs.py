@@ -11,7 +11,7 @@ from genlab.runs.evaluations import SEED_SD
 from genlab.utils.own_folder import OwnFolder
 from genlab.utils.subprocesses import run_genlab
 from genlab.utils.terminal import say
-from genlab.workflows.reproduce.claims import TRAINING, Claims, Curve, Row
+from genlab.workflows.reproduce.claims import TRAINING, Claims, Curve, Row, run_path
 from genlab.workflows.reproduce.ledger import Figures, Ledger, Origin
 from genlab.workflows.reproduce.matching import finished, metric, require, result
 
@@ -37,7 +37,7 @@ def carry_out(part: Claims, folder: Path, jobs: int) -> Iterator[str]:
 def _evaluate(part: Claims, name: str, folder: Path) -> Iterator[str]:
     for wanted in part.of(name).evaluations():
         if result(part, name, folder, wanted) is None:
-            yield from _failed(["eval", str(folder / name), *wanted.options])
+            yield from _failed(["eval", str(run_path(folder, name)), *wanted.options])
 
 
 def _failed(words: list[str]) -> Iterator[str]:
@@ -93,7 +93,7 @@ def figures(part: Claims, name: str, folder: Path, row: Row) -> Figures | None:
     if record is None:
         return None
     if row.evaluator == TRAINING:
-        return Figures(metrics={row.metric: metric(record, row.metric, folder / name / run_folder.RECORD)})
+        return Figures(metrics={row.metric: metric(record, row.metric, run_path(folder, name) / run_folder.RECORD)})
     measured = result(part, name, folder, part.evaluation(name.split("/")[0], row))
     if measured is None:
         return None
@@ -113,7 +113,7 @@ def learning_curve(part: Claims, name: str, folder: Path, curve: Curve) -> str:
     """Validation metrics over training, each with its step; empty if there are none or the run has not finished."""
     if not finished(part, name, folder):
         return ""
-    records = (record for _, record in metrics_file.records(OwnFolder(folder / name)))
+    records = (record for _, record in metrics_file.records(OwnFolder(run_path(folder, name))))
     found = [each for each in records if each["split"] == "valid" and each.get(curve.metric) is not None]
     count = min(curve.points, len(found))
     chosen = [found[(number + 1) * len(found) // count - 1] for number in range(count)]

@@ -186,4 +186,5 @@ def _commands(name: str, part: Claims) -> Iterator[str]:
             yield f"genlab eval {shlex.quote(str(SHOWN / name))} {options}"
         else:
             seeds = " ".join(map(str, range(run.seeds)))
-            yield f"for seed in {seeds}; do genlab eval {shlex.quote(str(SHOWN / name))}/$seed {options}; done"
+            run_of_seed = f"{shlex.quote(str(SHOWN / name))}/$seed-seed=$seed"
+            yield f"for seed in {seeds}; do genlab eval {run_of_seed} {options}; done"

@@ -1,4 +1,4 @@
-"""Which runs are one group, which figures are compared, and what is concluded."""
+"""Which runs are one group, which metrics are compared, and what is concluded."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_a_sampling_seed_counts_once_and_weights_are_kept_apart() -> None:
     write_result(b, {"fid": 12.0}, "raw-00000100.json", weights="raw")
     found = compare(["outputs"])
     assert only(found).verdict == "no test: one training seed of A and B"
-    assert {letter: values[0].mean for letter, values in only(found).figure.values.items()} == {"A": 9.0, "B": 8.0}
-    assert [figure.title for figure in compare(["outputs/b"]).figures] == [
+    assert {letter: values[0].mean for letter, values in only(found).metric.values.items()} == {"A": 9.0, "B": 8.0}
+    assert [metric.title for metric in compare(["outputs/b"]).metrics] == [
         "fid: test/fid",
         'fid: test/fid weights="raw"',
     ]
@@ -100,8 +100,8 @@ def test_repeats_are_sampling_seeds_of_one_value() -> None:
     for name, mean in (("a", 9.0), ("b", 12.0)):
         run = write_run(f"outputs/{name}", config={"name": name})
         write_result(run, {"fid": mean, "fid_seed_sd": 0.1, "fid_floor": 1.0}, repeats=3)
-    pair = only(compare(["outputs"]))  # neither the deviation nor the floor is a figure of its own
-    assert pair.figure.values["A"][0].n == 3
+    pair = only(compare(["outputs"]))  # neither the deviation nor the floor is a metric of its own
+    assert pair.metric.values["A"][0].n == 3
     assert pair.test is not None
     assert (pair.test.low, pair.test.high) == pytest.approx((2.773, 3.227), abs=1e-3)  # t(4) = 2.776
 
@@ -138,7 +138,7 @@ def test_losses_are_compared_only_where_the_objective_is_the_same() -> None:
     assert losses("wide", {"name": "vae", "beta": 1.0, "latent_dim": 8, "network": {"name": "mlp"}}).not_compared == {}
     beta = losses("beta", {"name": "vae", "beta": 4, "latent_dim": 2})
     assert beta.not_compared == {"valid/loss": "another model.beta (A: 1, B: 4)"}
-    assert [pair.figure.title for pair in beta.pairs] == ["valid/kl"]
+    assert [pair.metric.title for pair in beta.pairs] == ["valid/kl"]
     other = losses("gan", {"name": "gan", "loss": "hinge"})
     assert set(other.not_compared) == {"valid/loss", "valid/kl"}
     assert other.not_compared["valid/kl"] == 'another model.name (A: "vae", B: "gan", and 1 more)'
@@ -180,7 +180,7 @@ def test_protocols_that_python_calls_equal_may_differ() -> None:
 def test_results_of_earlier_checkpoints_are_not_figures_of_the_run() -> None:
     for name in ("a", "b"):
         write_result(write_run(f"outputs/{name}", config={"name": name}), {"fid": 1.0}, step=50)
-    assert compare(["outputs"]).figures == []
+    assert compare(["outputs"]).metrics == []
 
 
 def test_runs_that_cannot_be_used_are_named_with_the_reason() -> None:
@@ -205,7 +205,7 @@ def test_numbers_that_are_not_finite_or_enormous_are_left_out() -> None:
         write_result(run, {"fid": value, "fid_seed_sd": value}, repeats=3)
         text = (run / "run.json").read_text().replace("1e+300", "1e999")
         (run / "run.json").write_text(text)
-    assert compare(["outputs"]).figures == []
+    assert compare(["outputs"]).metrics == []
 
 
 def test_records_are_flat_and_everything_is_json() -> None:
@@ -213,17 +213,17 @@ def test_records_are_flat_and_everything_is_json() -> None:
     assert [record["value"] for record in found.records()] == [*LOW, *HIGH]
     assert {(record["group"], record["run"], record["seed"]) for record in found.records()} >= {("B", "outputs/b/2", 2)}
     whole = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    (figure,) = whole["figures"]
-    assert figure["groups"]["A"]["values"] == {"0": 10.0, "1": 10.1, "2": 9.9}
-    assert figure["pairs"][0]["verdict"] == "different: B is higher"
+    (metric,) = whole["metrics"]
+    assert metric["groups"]["A"]["values"] == {"0": 10.0, "1": 10.1, "2": 9.9}
+    assert metric["pairs"][0]["verdict"] == "different: B is higher"
 
 
 def test_patterns_choose_figures() -> None:
     for name in ("a", "b"):
         metrics = {"valid/elbo": 1.0, "valid/kl": 1.0, "valid/encoder/kl": 1.0}
         write_run(f"outputs/{name}", 0, metrics, config={"name": name})
-    assert [f.key.name for f in compare(["outputs"], ["*kl"]).figures] == ["kl", "encoder/kl"]
-    with pytest.raises(ConfigError, match="no figure is named 'elb'; metric=; did you mean 'elbo'"):
+    assert [f.key.name for f in compare(["outputs"], ["*kl"]).metrics] == ["kl", "encoder/kl"]
+    with pytest.raises(ConfigError, match="no metric is named 'elb'; metric=; did you mean 'elbo'"):
         compare(["outputs"], ["kl", "elb"])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from genlab.workflows.compare.figures import Figure, Key
+from genlab.workflows.compare.metrics import Key, Metric
 from genlab.workflows.compare.significance import Summary, power
 from genlab.workflows.compare.verdicts import judged
 
@@ -15,10 +15,10 @@ ALPHA, FIGURES, COMPARISONS = 0.05, 5, 400
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
-def figures(values: np.ndarray, seeds: list[range]) -> list[Figure]:
-    """Figures of `values` (figures, groups, seeds)."""
+def metrics(values: np.ndarray, seeds: list[range]) -> list[Metric]:
+    """Metrics of `values` (metrics, groups, seeds)."""
     return [
-        Figure(Key("fid", "test", str(number)), {}, {letter: {seed: Summary.of([float(value)])
+        Metric(Key("fid", "test", str(number)), {}, {letter: {seed: Summary.of([float(value)])
                for seed, value in zip(seeds[index], group, strict=True)}
                for index, (letter, group) in enumerate(zip("ABC", row, strict=False))})
         for number, row in enumerate(values)
@@ -26,7 +26,7 @@ def figures(values: np.ndarray, seeds: list[range]) -> list[Figure]:
 
 
 def called_different(values: np.ndarray, seeds: list[range]) -> bool:
-    return any(pair.verdict.startswith("different") for pair in judged(figures(values, seeds), ALPHA))
+    return any(pair.verdict.startswith("different") for pair in judged(metrics(values, seeds), ALPHA))
 
 
 def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -34,7 +34,7 @@ def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def correlated(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Figures of one run that rise and fall together, as precision and coverage do."""
+    """Metrics of one run that rise and fall together, as precision and coverage do."""
     return rng.normal(size=(1, *shape[1:])) + 0.5 * rng.normal(size=shape)
 
 
@@ -59,14 +59,14 @@ def test_at_most_five_percent_of_comparisons_of_equal_configurations_call_one_di
 
 def test_without_the_correction_it_would_be_wrong_several_times_as_often() -> None:
     rng = np.random.default_rng(0)
-    found = [judged(figures(rng.standard_normal((FIGURES, 2, 5)), [range(5), range(5, 10)]), ALPHA) for _ in range(200)]
+    found = [judged(metrics(rng.standard_normal((FIGURES, 2, 5)), [range(5), range(5, 10)]), ALPHA) for _ in range(200)]
     uncorrected = sum(any(pair.test is not None and pair.test.p < ALPHA for pair in pairs) for pairs in found)
     assert uncorrected > 3 * ALPHA * 200
 
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_a_planted_difference_is_found_with_the_stated_power(paired: bool) -> None:
-    """Four standard deviations in one figure of five, five seeds each, 50 comparisons."""
+    """Four standard deviations in one metric of five, five seeds each, 50 comparisons."""
     rng, n, effect = np.random.default_rng(1), 5, 4.0
     values = rng.standard_normal((50, FIGURES, 2, n))
     values[:, 0, 1] += effect

@@ -1,4 +1,4 @@
-"""The figures of runs, each with what it depends on: only figures that depend on the same things are compared."""
+"""The metrics of runs, each with what it depends on: only metrics that depend on the same things are compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from genlab.workflows.compare.groups import Group, Run
 from genlab.workflows.compare.significance import Summary
 
 TRAINING = "training"  # the source of the last metrics of training, in run.json
-REFERENCES = ("_floor", "_real")  # endings of what a perfect model would score: figures of the data
+REFERENCES = ("_floor", "_real")  # endings of what a perfect model would score: metrics of the data
 LARGEST = 1e100  # a run that diverged, or a stranger's file, may hold more
 
 
@@ -37,7 +37,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """A number under one protocol. `values`: for each group that has it, by letter and training seed, its mean and
     deviation over sampling seeds."""
 
@@ -65,17 +65,17 @@ class _Number:
     summary: Summary
 
 
-def figures(groups: Sequence[Group]) -> tuple[list[Figure], dict[Key, str]]:
-    """The figures that two or more groups have under one protocol (or the only group has), and for the others the
+def metrics(groups: Sequence[Group]) -> tuple[list[Metric], dict[Key, str]]:
+    """The metrics that two or more groups have under one protocol (or the only group has), and for the others the
     reason why they are not compared."""
-    found: dict[Key, dict[str, Figure]] = {}
+    found: dict[Key, dict[str, Metric]] = {}
     for group in groups:
         for run in group.runs:
             for number in _numbers(run):
                 _add(found.setdefault(number.key, {}), group.letter, run.seed, number)
     compared, refused = [], {}
     for key, by_protocol in found.items():
-        shared = [figure for figure in by_protocol.values() if len(figure.values) > 1 or len(groups) == 1]
+        shared = [metric for metric in by_protocol.values() if len(metric.values) > 1 or len(groups) == 1]
         compared += shared
         if not shared:
             refused[key] = _reason(list(by_protocol.values()))
@@ -83,16 +83,16 @@ def figures(groups: Sequence[Group]) -> tuple[list[Figure], dict[Key, str]]:
 
 
 def chosen(
-    found: Sequence[Figure], refused: Mapping[Key, str], patterns: Sequence[str]
-) -> tuple[list[Figure], dict[Key, str]]:
-    """What `figures` found, of names that fit one of `patterns` (`fid*`); all if there is none.
+    found: Sequence[Metric], refused: Mapping[Key, str], patterns: Sequence[str]
+) -> tuple[list[Metric], dict[Key, str]]:
+    """What `metrics` found, of names that fit one of `patterns` (`fid*`); all if there is none.
 
     ConfigError for a pattern that no name fits.
     """
-    names = {key.name for key in (*(figure.key for figure in found), *refused)}
+    names = {key.name for key in (*(metric.key for metric in found), *refused)}
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(f"no figure is named '{pattern[:60]}'", "metric=", nearest(pattern, names))
+            raise ConfigError(f"no metric is named '{pattern[:60]}'", "metric=", nearest(pattern, names))
 
     def fits(key: Key) -> bool:
         return not patterns or any(fnmatchcase(key.name, pattern) for pattern in patterns)
@@ -100,15 +100,15 @@ def chosen(
     return [each for each in found if fits(each.key)], {key: why for key, why in refused.items() if fits(key)}
 
 
-def _add(by_protocol: dict[str, Figure], letter: str, seed: int, number: _Number) -> None:
-    figure = by_protocol.setdefault(protocols.text(number.protocol), Figure(number.key, number.protocol, {}))
-    values = {**figure.values, letter: {**figure.values.get(letter, {}), seed: number.summary}}
-    by_protocol[protocols.text(number.protocol)] = Figure(figure.key, figure.protocol, values)
+def _add(by_protocol: dict[str, Metric], letter: str, seed: int, number: _Number) -> None:
+    metric = by_protocol.setdefault(protocols.text(number.protocol), Metric(number.key, number.protocol, {}))
+    values = {**metric.values, letter: {**metric.values.get(letter, {}), seed: number.summary}}
+    by_protocol[protocols.text(number.protocol)] = Metric(metric.key, metric.protocol, values)
 
 
-def _reason(variants: Sequence[Figure]) -> str:
+def _reason(variants: Sequence[Metric]) -> str:
     """Why no two groups share a protocol."""
-    letters = [letter for figure in variants for letter in figure.values]
+    letters = [letter for metric in variants for letter in metric.values]
     if len(set(letters)) == 1:
         return f"only {letters[0]} has it"
     first, second = next((a, b) for a in variants for b in variants if a.values.keys() != b.values.keys())
@@ -129,7 +129,7 @@ def _numbers(run: Run) -> Iterator[_Number]:
             results.setdefault(protocols.text(protocols.of_result(result["protocol"], run)), []).append(result)
     for same in results.values():
         protocol = same[0]["protocol"]
-        for name in (name for name in same[0]["metrics"] if is_figure(name, same[0]["metrics"])):
+        for name in (name for name in same[0]["metrics"] if is_metric(name, same[0]["metrics"])):
             summary = _over_sampling(name, same)
             if summary:
                 key = Key(protocol["evaluator"], protocol["split"] or "", name)
@@ -141,12 +141,12 @@ def _of_training(run: Run) -> Iterator[_Number]:
     metrics = run.record["metrics"]
     for full, value in metrics.items():
         split, _, name = full.partition("/")
-        if not name or split == "train" or not _is_number(value) or not is_figure(full, metrics):
+        if not name or split == "train" or not _is_number(value) or not is_metric(full, metrics):
             continue
         yield _Number(Key(TRAINING, split, name), protocols.of_training(run, full), Summary.of([value]))
 
 
-def is_figure(name: str, metrics: Mapping[str, Any]) -> bool:
+def is_metric(name: str, metrics: Mapping[str, Any]) -> bool:
     """Not the error bar of another number, the score of a perfect model, or a fact of the machine or the optimizer."""
     bar = any(name.endswith(end) and name.removesuffix(end) in metrics for end in (*DEVIATIONS, *BOUNDS))
     return not bar and not name.endswith(REFERENCES) and name.rpartition("/")[2] not in LAST_CHARTS
