@@ -18,8 +18,8 @@ from genlab.reports.figure import Line, Panel
 from genlab.reports.report import curves
 from genlab.runs.metrics_file import records
 from genlab.utils.own_folder import OwnFolder
-from genlab.workflows.compare.metrics import is_metric
 from genlab.workflows.compare.groups import Group, Run
+from genlab.workflows.compare.metrics import is_metric
 
 Across = Literal["step", "images", "epoch", "seconds"]
 Band = Literal["minmax", "sd", "none"]
