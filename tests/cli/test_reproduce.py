@@ -15,7 +15,7 @@ from genlab.runs import provenance, run_folder
 from genlab.sweep import runner
 from genlab.sweep.jobs import fork
 from genlab.workflows.reproduce import runs, tables
-from genlab.workflows.reproduce.claims import load
+from genlab.workflows.reproduce.claims import load, run_path
 from genlab.workflows.reproduce.ledger import Ledger
 from tests.support.commands import Refused, said
 
@@ -266,7 +266,7 @@ def test_the_commands_of_the_page_are_those_that_are_carried_out(
         carried_out: list[list[str]] = []
         for name, run in part.in_order(part.runs).items():
             carried_out.append(run.train_words(name, tables.SHOWN))
-            carried_out += [["eval", str(tables.SHOWN / each), *wanted.options]
+            carried_out += [["eval", str(run_path(tables.SHOWN, each)), *wanted.options]
                             for wanted in run.evaluations() for each in run.names(name)]  # fmt: skip
         assert list(map(json.loads, done.stdout.splitlines())) == carried_out
 
