@@ -82,12 +82,12 @@ def test_report_lists_the_evaluators_that_found_something_with_what_their_keys_c
     config = {**CONFIG, "evaluator": specs}
     text = write_report(run, {**RECORD, "protocols": {"fid": {"extractor": "mnist"}}}, config).read_text()
     made = text.partition("How the figures were made")[2].partition("<section")[0]
-    assert "evaluator fid" in made
+    assert "<code>fid</code>" in made
     assert "mnist" in made
     assert "auto" not in made
     assert "codebook" not in made
     older = write_report(run, RECORD, config).read_text().partition("How the figures were made")[2]
-    assert "evaluator codebook" in older
+    assert "<code>codebook</code>" in older
 
 
 def test_report_needs_nothing_else_and_runs_nothing(run: Path) -> None:
@@ -204,7 +204,7 @@ def test_next_commands_show_no_images_of_points(run: Path) -> None:
     ("can", "data", "told"),
     [
         (["Samples"], "digits", ["sample", "eval"]),
-        (["Samples", "HasGANLoss"], "ring", ["eval", "eval evaluator=modes"]),
+        (["Samples", "HasGANLoss"], "ring", ["eval evaluator=modes"]),
         (["Samples", "HasGANLoss"], "dirac", ["eval"]),
         (["Translates"], "facades", ["translate", "eval"]),
         (["Encodes", "Samples", "Reconstructs"], "digits", ["sample", "reconstruct", "eval"]),
