@@ -18,7 +18,7 @@ from genlab.cli.completion import candidates
 
 
 def test_commands() -> None:
-    assert candidates("genlab tr") == ["train", "translate", "traverse"]
+    assert candidates("genlab tr") == ["train", "translate", "traverse", "trust"]
     assert set(main.COMMANDS) <= set(candidates("genlab "))
 
 
