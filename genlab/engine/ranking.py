@@ -37,6 +37,10 @@ class Ranking:
         if math.isfinite(value) and (self.best is None or self._better(value, self.best["value"])):
             self.best = {"metric": self.metric, "value": value, "step": step}
 
+    def restore(self, best: dict[str, Any] | None) -> None:
+        """Take the best value of a checkpoint, if it is one of the same metric."""
+        self.best = best if best and best["metric"] == self.metric else None
+
     def _better(self, value: float, best: float) -> bool:
         return value > best if rises(self.metric or "") else value < best
 

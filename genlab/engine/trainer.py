@@ -13,18 +13,18 @@ from genlab.checkpoint import manager
 from genlab.config.trainer_config import CheckpointConfig, TrainerConfig, cadence, in_steps
 from genlab.core.evaluator import Evaluator
 from genlab.core.model import Model
-from genlab.core.values import Diagnosis, Embedding, Image, Logger
+from genlab.core.values import Logger
 from genlab.distributed.float64 import float64_on_host
 from genlab.distributed.runtime import Runtime
 from genlab.distributed.stop_sync import Agreement
 from genlab.engine.compiling import Compilation
-from genlab.engine.evaluate import evaluate, numbers, with_charts
 from genlab.engine.optimizers import Schedule
 from genlab.engine.phase_state import MakeOptimizer
 from genlab.engine.ranking import Ranking
 from genlab.engine.saved_state import checked
 from genlab.engine.step import Stepper
 from genlab.engine.timer import Clock
+from genlab.engine.validation import Validation
 from genlab.errors import CheckpointError, Stopped
 from genlab.utils.terminal import say
 
@@ -65,28 +65,20 @@ class Trainer:
         self.batches = self.stepper.batches
         self.batches.end = self.total = config.total(self.batches.per_epoch)
         self.step = 0
-        self.metrics: dict[str, float] = {}
-        self.diagnoses: list[dict[str, Any]] = []
-        self.protocols: dict[str, dict[str, Any]] = {}  # of the last run of each evaluator that has found anything
-        self._due: list[str] = []  # evaluators still to be run at this step
         self._rare = tuple(f"{phase.name}/" for phase in self.phases if phase.spec.every > 1)
         self._rare_logs: dict[str, Tensor] = {}  # the last values of these phases, still on the device
         self._next_record: dict[str, float] = {}  # those fetched since the last record: a checkpoint holds them
-        sizes = data.sizes()
-        self.evaluators = {
-            key: e for key, e in evaluators.items() if e.applies(model) and (e.split is None or sizes[e.split])
-        }
-        self._cadence = {
-            key: cadence(e.every, self.batches.per_epoch, self.total, sizes.get(e.split or "", 0), config.batch_size)
-            for key, e in self.evaluators.items()
-        }
         self._save_every = in_steps(saving.every, self.batches.per_epoch, self.total)
+        self._clock = Clock(config.batch_size)
         self._keeps_best = bool(saving.best)
-        monitor = f"valid/{model.monitor}" if model.monitor else None
         patience = None if config.patience is None else in_steps(config.patience, self.batches.per_epoch, self.total)
+        monitor = f"valid/{model.monitor}" if model.monitor else None
         self.ranking = Ranking(saving.best if isinstance(saving.best, str) else monitor, patience)
         self.exhausted = False  # the ranking has not improved for as long as `patience`: the run ends
-        self._clock = Clock(config.batch_size)
+        self.validation = Validation(
+            evaluators, model, self.average, data, runtime, seed, self._clock, self.ranking,
+            lambda every, n: cadence(every, self.batches.per_epoch, self.total, n, config.batch_size),
+        )  # fmt: skip
         self._counted = 0  # the step up to which the clock has counted
         self._kept = 0.0  # seconds of training up to the last checkpoint of this process
 
@@ -111,11 +103,7 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """The plain state that a checkpoint holds in addition to `objects`."""
-        # copies: another thread writes them during training
-        known, due, protocols = list(self.diagnoses), list(self._due), dict(self.protocols)
-        memory = {key: each.memory for key, each in self.evaluators.items() if each.memory is not None}
-        return {"step": self.step, "total": self.total, "metrics": self.metrics, "best": self.ranking.best,
-                "diagnoses": known, "protocols": protocols, "due": due, "memory": memory,
+        return {"step": self.step, "total": self.total, "best": self.ranking.best, **self.validation.state(),
                 "next_record": self._next_record}  # fmt: skip
 
     def seconds(self) -> dict[str, float]:
@@ -134,14 +122,10 @@ class Trainer:
         manager.unpack(self.objects(), tensors, state["structure"])
         for phase in self.phases:
             phase.configure()
-        self.step, self.metrics, self.ranking.best = state["step"], state["metrics"], state["best"]
+        self.step, self._next_record = state["step"], state["next_record"]
+        self.ranking.restore(state["best"])
         self.exhausted = self.ranking.exhausted(self.step)
-        self.diagnoses, self.protocols = state["diagnoses"], state["protocols"]
-        self._due = [key for key in state["due"] if key in self.evaluators]
-        self._next_record = state["next_record"]
-        for key, known in state["memory"].items():
-            if key in self.evaluators:
-                self.evaluators[key].memory = known
+        self.validation.restore(state)
 
     @property
     def ended(self) -> bool:
@@ -167,8 +151,8 @@ class Trainer:
         self._agreement = Agreement(self.runtime, self.step)
         self._clock.go()
         try:
-            if self._due:  # evaluators that had failed, or had not ended, when this step was saved
-                self._evaluate()
+            if self.validation.due:  # evaluators that had failed, or had not ended, when this step was saved
+                self.validation.run(self.step, self.total, self._logger)
                 self._keep()
                 self._clock.go()
             while not self.ended:
@@ -180,7 +164,7 @@ class Trainer:
                     break
         finally:
             self.batches.close()  # ends the thread that reads ahead
-        return self.metrics
+        return self.validation.metrics
 
     def train_step(self) -> dict[str, Tensor]:
         """One optimizer step of every phase that is due; returns logged scalars by name, still on the device."""
@@ -202,9 +186,9 @@ class Trainer:
         last = self.step == self.total
         logs = self._logs(self.step)
         saves = last or self.step % self._save_every == 0
-        self._due = [key for key, every in self._cadence.items() if last or self.step % every == 0]
+        self.validation.plan(self.step, last)
         signum = self._agreement.largest(self.step, self._stop() or self._time_over())
-        if not (logs or saves or self._due or signum):
+        if not (logs or saves or self.validation.due or signum):
             return 0
         self._count_steps()
         self._next_record = self._next_record | self._fetched(self._rare_logs | values if logs else self._rare_logs)
@@ -212,15 +196,15 @@ class Trainer:
         if logs:
             self._log(self._next_record)
             self._next_record = {}
-        if last and self._due and self._clock.seconds["training"] - self._kept > AT_RISK:
+        if last and self.validation.due and self._clock.seconds["training"] - self._kept > AT_RISK:
             self._keep()  # a run that is killed during the evaluations resumes with them
             if self.runtime.is_main:
-                say(f"step {self.step} is saved; evaluating: {', '.join(self._due)}")
+                say(f"step {self.step} is saved; evaluating: {', '.join(self.validation.due)}")
         try:
-            done = self._evaluate()
+            done = self.validation.run(self.step, self.total, self._logger)
             if self._runs_out_of_patience():
-                self._due = [key for key in self.evaluators if key not in done]
-                self._evaluate()
+                self.validation.plan(self.step, last=True, done=done)
+                self.validation.run(self.step, self.total, self._logger)
         except Exception:  # a failed evaluation loses no training: a resumed run repeats it
             self._keep()
             raise
@@ -271,47 +255,10 @@ class Trainer:
             self._logger.scalars(self.step, "train", logs)
         self._clock.lap("logging")
 
-    def _evaluate(self) -> list[str]:
-        """Run the evaluators that are due; returns their keys."""
-        done = []
-        while self._due:
-            evaluator = self.evaluators[self._due[0]]
-            model = self.average.model if self.average and not evaluator.live else self.model
-            values = evaluate(evaluator, model, self.data, self.seed, runtime=self.runtime)  # type: ignore[arg-type]
-            found = with_charts(evaluator, values)
-            scalars, split = numbers(found), evaluator.split or "train"
-            last = {f"{split}/{name}": value for name, value in scalars.items()}
-            if found:
-                self.protocols[self._due[0]] = {**evaluator.protocol(), "metrics": list(last)}
-            if scalars:
-                if self.runtime.is_main:
-                    self._logger.scalars(self.step, split, scalars)
-                self.metrics.update(last)
-                self.ranking.note(self.step, self.metrics)
-            for name, value in found:
-                if isinstance(value, Image):
-                    self._logger.image(self.step, name, value)
-                elif isinstance(value, Embedding):
-                    self._logger.embedding(self.step, name, value)
-                elif isinstance(value, Diagnosis):
-                    self._diagnose(name, value)
-            done.append(self._due.pop(0))
-            self._clock.lap("validation" if scalars else "images")
-        return done
-
-    def _diagnose(self, name: str, found: Diagnosis) -> None:
-        """Log a diagnosis each time; print it once per run."""
-        if not found.due(self.step, self.total):
-            return
-        self._logger.text(self.step, f"diagnosis/{name}", found.sentence)
-        if all(known["name"] != name for known in self.diagnoses):
-            self.diagnoses.append({"step": self.step, "name": name, "sentence": found.sentence})
-            say(f"diagnosis: {found.sentence}")
-
     def _keep(self) -> None:
         self.stepper.check_finite(self.step)
         if self.runtime.is_main:
-            self.metrics["images_per_second"] = round(self._clock.overall(), 1)
+            self.validation.metrics["images_per_second"] = round(self._clock.overall(), 1)
             self._logger.flush()
             self._save(self.step, self.objects(), self.state())
         self._kept = self._clock.seconds["training"]

@@ -142,7 +142,7 @@ def build_trainer(config: Mapping[str, Any], data: Data, model: Model, runtime: 
         schedule=SCHEDULES.build(config["schedule"], "schedule"),
         evaluators=evaluators,
     )
-    for evaluator in trainer.evaluators.values():
+    for evaluator in trainer.validation.evaluators.values():
         if evaluator.split:
             evaluator.check(model, data.split(evaluator.split))
     return trainer

@@ -160,7 +160,7 @@ class Session:
             done = trainer.ended  # if not, `watch` or trainer.max_time has ended it
             if self.folder:
                 self._end(status="done" if done else "stopped", code=0, step=trainer.step, metrics=metrics,
-                          best=trainer.ranking.best, diagnoses=list(trainer.diagnoses))  # fmt: skip
+                          best=trainer.ranking.best, diagnoses=list(trainer.validation.diagnoses))  # fmt: skip
         if self.folder and done:
             _show(self.path, self.folder.record, self.job.config)
         elif self.folder and trainer.config.max_time:

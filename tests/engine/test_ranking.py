@@ -31,6 +31,8 @@ def test_more_is_better_of_some_metrics() -> None:
         ranking.note(step, {"valid/elbo": value})
     assert ranking.best == {"metric": "valid/elbo", "value": -7.0, "step": 2}
     assert [ranking.exhausted(step) for step in (2, 4, 5, 6)] == [False, False, True, True]
+    ranking.restore({"metric": "valid/loss", "value": 1.0, "step": 1})  # the run was ranked by another one before
+    assert ranking.best is None
 
 
 def test_patience_needs_a_metric() -> None:

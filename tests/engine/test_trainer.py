@@ -248,8 +248,8 @@ def test_training_lowers_the_loss_and_keeps_the_best(make_trainer: MakeTrainer) 
     assert valid[-1][1] < 0.8 * valid[0][1]
     step, value = min(valid, key=lambda pair: pair[1])
     assert trainer.ranking.best == {"metric": "valid/loss", "value": value, "step": step}
-    assert trainer.metrics["valid/elbo"] == pytest.approx(
-        -(trainer.metrics["valid/reconstruction"] + trainer.metrics["valid/kl"]), rel=1e-5
+    assert trainer.validation.metrics["valid/elbo"] == pytest.approx(
+        -(trainer.validation.metrics["valid/reconstruction"] + trainer.validation.metrics["valid/kl"]), rel=1e-5
     )
 
 

@@ -34,9 +34,9 @@ def test_a_diagnosis_waits_while_training_may_still_mend_it(make_trainer: MakeTr
             yield "collapse", Diagnosis("the posterior has collapsed: model.beta=0.5", after=0.5)
 
     trainer = make_trainer("vae", "trainer.steps=4")
-    trainer.evaluators, trainer._cadence = {"patient": Patient()}, {"patient": 1}
+    trainer.validation.evaluators, trainer.validation.cadence = {"patient": Patient()}, {"patient": 1}
     fit(trainer)
-    assert [found["step"] for found in trainer.diagnoses] == [3]
+    assert [found["step"] for found in trainer.validation.diagnoses] == [3]
 
 
 def test_the_protocol_of_an_evaluator_that_found_something_is_kept_and_survives(make_trainer: MakeTrainer) -> None:
@@ -50,11 +50,11 @@ def test_the_protocol_of_an_evaluator_that_found_something_is_kept_and_survives(
             return iter(())
 
     trainer = make_trainer("vae", "trainer.steps=1")
-    trainer.evaluators, trainer._cadence = {"a": Resolved(), "b": Silent()}, {"a": 1, "b": 1}
+    trainer.validation.evaluators, trainer.validation.cadence = {"a": Resolved(), "b": Silent()}, {"a": 1, "b": 1}
     fit(trainer)
     resumed = make_trainer("vae", "trainer.steps=2")
     resumed.restore(*snapshot(trainer))
-    assert resumed.protocols == trainer.protocols == {"a": {"extractor": "chosen", "metrics": []}}
+    assert resumed.validation.protocols == trainer.validation.protocols == {"a": {"extractor": "chosen", "metrics": []}}
 
 
 def test_a_diagnosis_waits_for_its_steps_however_short_the_run(make_trainer: MakeTrainer) -> None:
@@ -64,9 +64,9 @@ def test_a_diagnosis_waits_for_its_steps_however_short_the_run(make_trainer: Mak
             yield "never", Diagnosis("nothing is learned: model.beta=0.5", steps=5)
 
     trainer = make_trainer("vae", "trainer.steps=4")
-    trainer.evaluators, trainer._cadence = {"slow": Slow()}, {"slow": 1}
+    trainer.validation.evaluators, trainer.validation.cadence = {"slow": Slow()}, {"slow": 1}
     fit(trainer)
-    assert [(found["name"], found["step"]) for found in trainer.diagnoses] == [("young", 4)]
+    assert [(found["name"], found["step"]) for found in trainer.validation.diagnoses] == [("young", 4)]
 
 
 def test_a_diagnosis_is_said_once_logged_each_time_and_survives(
@@ -80,7 +80,7 @@ def test_a_diagnosis_is_said_once_logged_each_time_and_survives(
 
     def watched() -> Trainer:
         trainer = make_trainer("vae", "trainer.steps=4")
-        trainer.evaluators, trainer._cadence = {"suspicious": Suspicious()}, {"suspicious": 1}
+        trainer.validation.evaluators, trainer.validation.cadence = {"suspicious": Suspicious()}, {"suspicious": 1}
         return trainer
 
     first, states = watched(), {}
@@ -90,7 +90,7 @@ def test_a_diagnosis_is_said_once_logged_each_time_and_survives(
     second.restore(states["tensors"], states["state"])
     second.fit(Reader(), lambda step, objects, state: None, lambda: 0)
     assert [(step, name) for step, name, _ in texts] == [(step, "diagnosis/collapse") for step in (1, 2, 3, 4)]
-    assert [found["step"] for found in second.diagnoses] == [1]
+    assert [found["step"] for found in second.validation.diagnoses] == [1]
     assert capsys.readouterr().err.count("model.beta=0.5") == 1
 
 
@@ -107,7 +107,7 @@ def test_a_live_evaluator_sees_the_weights_that_learn_and_others_their_average(
 
     trainer, looking = make_trainer("vae", "trainer.steps=2", "trainer.ema_decay=0.9"), Looking()
     looking.live = live  # type: ignore[attr-defined]
-    trainer.evaluators, trainer._cadence = {"looking": looking}, {"looking": 1}
+    trainer.validation.evaluators, trainer.validation.cadence = {"looking": looking}, {"looking": 1}
     trainer.fit(Logger(), lambda step, objects, state: None, lambda: 0)
     assert trainer.average is not None
     assert all(model is (trainer.model if live else trainer.average.model) for model in seen)
@@ -129,7 +129,7 @@ class Counting(Suspicious):
 def test_what_an_evaluator_remembers_is_in_the_checkpoint(make_trainer: MakeTrainer) -> None:
     def counted() -> Trainer:
         trainer = make_trainer("vae", "trainer.steps=4")
-        trainer.evaluators, trainer._cadence = {"counting": Counting()}, {"counting": 1}
+        trainer.validation.evaluators, trainer.validation.cadence = {"counting": Counting()}, {"counting": 1}
         return trainer
 
     recorder, saved = fit(counted(), stop_at=2)
@@ -155,7 +155,7 @@ class Failing(Evaluator):
 def test_an_evaluation_that_fails_costs_no_training_and_is_made_on_going_on(make_trainer: MakeTrainer) -> None:
     def with_probe() -> Trainer:
         trainer = make_trainer("vae", "evaluator=objective", "trainer.steps=4")
-        trainer.evaluators["probe"], trainer._cadence = Failing(), {"objective": 4, "probe": 4}
+        trainer.validation.evaluators["probe"], trainer.validation.cadence = Failing(), {"objective": 4, "probe": 4}
         return trainer
 
     first, kept = with_probe(), []
@@ -168,10 +168,10 @@ def test_an_evaluation_that_fails_costs_no_training_and_is_made_on_going_on(make
     second.restore(tensors, state)
     with pytest.raises(ConfigError, match="no labels"):
         fit(second)
-    second.evaluators["probe"].broken = False  # type: ignore[attr-defined]
+    second.validation.evaluators["probe"].broken = False  # type: ignore[attr-defined]
     recorder, _ = fit(second)
     assert recorder.records == [(4, "train", {"accuracy": 0.5})]
-    assert second.metrics["train/accuracy"] == 0.5
+    assert second.validation.metrics["train/accuracy"] == 0.5
     assert same(dict(second.model.state_dict()), dict(first.model.state_dict()))
 
 
@@ -186,7 +186,7 @@ def test_the_end_is_saved_before_its_evaluations_if_they_put_much_at_risk(
     def save(step: int, objects: Any, state: dict[str, Any]) -> None:
         kept.append((step, state["due"], "valid/loss" in state["metrics"]))
 
-    trainer._save_every, trainer._cadence = 5, {"objective": 5}
+    trainer._save_every, trainer.validation.cadence = 5, {"objective": 5}
     trainer.fit(Logger(), save, lambda: 0)
     assert kept == [(4, ["objective"], False)] * at_risk + [(4, [], True)]
 
@@ -209,7 +209,7 @@ def test_a_kill_during_the_last_evaluations_repeats_no_record(
         return evaluate(evaluator, *arguments, **named)
 
     with monkeypatch.context() as context:
-        context.setattr("genlab.engine.trainer.evaluate", evaluate_once)
+        context.setattr("genlab.engine.validation.evaluate", evaluate_once)
         with pytest.raises(KeyboardInterrupt):
             train_in(tmp_path / "killed", make())
     resumed, rows = trained(make, tmp_path / "killed")
@@ -221,4 +221,4 @@ def test_a_kill_during_the_last_evaluations_repeats_no_record(
 def test_a_game_is_looked_at_as_rarely_as_its_objective(make_trainer: MakeTrainer) -> None:
     """Ten looks, whatever the length, would be most of a short run."""
     trainer = make_trainer("dcgan", "evaluator=default", "trainer.steps=20")
-    assert trainer._cadence["gan_diagnosis"] == trainer._cadence["objective"] > 20 // 10
+    assert trainer.validation.cadence["gan_diagnosis"] == trainer.validation.cadence["objective"] > 20 // 10
