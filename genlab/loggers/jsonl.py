@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.core.values import Logger
-from genlab.errors import ResourceError
+from genlab.errors import ResourceError, raise_if_exhausted
 from genlab.registry import LOGGERS
 from genlab.runs.metrics_file import FILE, records
 from genlab.utils.files import write_all
@@ -46,6 +46,7 @@ class JsonLines(Logger):
         try:
             yield
         except OSError as error:
+            raise_if_exhausted(error)
             raise ResourceError(
                 f"cannot write the metrics ({error.strerror or error})",
                 str(self._folder.path / FILE),

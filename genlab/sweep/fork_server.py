@@ -15,6 +15,7 @@ from pathlib import Path
 
 # Modules that a run with the shipped loggers and evaluators imports late; a test keeps the list complete.
 FIRST_USES = ("genlab.workflows.train", "genlab.distributed.launcher", "genlab.utils.tables", "pydantic.dataclasses",
+              "genlab.config.trusted", "platformdirs",
               "torch.nested._internal.nested_tensor", "rich.live", "rich.progress", "rich.table",
               "numpy.ma", "numpy.ctypeslib", "torch.utils.tensorboard.summary",
               "tensorboard.compat.proto.event_pb2", "tensorboard.plugins.hparams.metadata",

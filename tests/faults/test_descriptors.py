@@ -13,7 +13,7 @@ from tests.support.processes import ended, fork
 from tests.support.tiny_runs import FAMILIES
 
 
-@pytest.mark.parametrize("free", range(4))
+@pytest.mark.parametrize("free", range(3))
 def test_too_few_descriptors_end_with_one_line_and_leave_the_store_alone(free: int, tmp_path: Path) -> None:
     load_registry()
     words = ["train", *FAMILIES["vae"], "dataset=digits", "trainer.steps=2", "evaluator=none", "logger=quiet"]
