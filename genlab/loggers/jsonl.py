@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.core.values import Logger
-from genlab.errors import ResourceError, raise_if_exhausted
+from genlab.errors import ResourceError
 from genlab.registry import LOGGERS
 from genlab.runs.metrics_file import FILE, records
 from genlab.utils.files import write_all
@@ -46,7 +47,8 @@ class JsonLines(Logger):
         try:
             yield
         except OSError as error:
-            raise_if_exhausted(error)
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise  # errors.py names it
             raise ResourceError(
                 f"cannot write the metrics ({error.strerror or error})",
                 str(self._folder.path / FILE),
