@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         folder = trusted.here()
         names = trusted.plugins(folder) if folder and hasattr(parsed, "plugin") else []
         if folder and names:
-            trusted.find_modules(folder)
+            trusted.find_modules(folder, names)
             parsed.plugin = list(dict.fromkeys([*names, *parsed.plugin]))
         if folder and hasattr(parsed, "config_dir"):
             parsed.config_dir = list(dict.fromkeys([*trusted.config_dirs(folder), *parsed.config_dir]))

@@ -36,7 +36,9 @@ class TrainerConfig:
     deterministic: bool = False
     threads: Annotated[int, Gt(0), Lt(4096)] | Literal["auto"] | None = "auto"  # None: auto, in older runs
     patience: Duration | None = None
-    max_time: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(s|min|h)$")] | None = None
+    max_time: Annotated[str, StringConstraints(pattern=r"^(\d*[1-9]\d*(\.\d+)?|\d+\.\d*[1-9]\d*)(s|min|h)$")] | None = (
+        None
+    )
 
     @property
     def max_seconds(self) -> float | None:

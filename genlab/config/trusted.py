@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +61,21 @@ def trust(folder: Path, name: str) -> None:
         raise ConfigError(f"consent cannot be stored ({error})", f"file {path}", "mend or remove it") from None
 
 
-def find_modules(folder: Path) -> None:
-    """Let Python find the modules in `folder`; installed ones come first."""
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
+class _Finder(MetaPathFinder):
+    """Finds the trusted modules of a folder, and nothing else that lies there."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.folder, self.names = folder, names
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if path is None and fullname in self.names:
+            return spec_from_file_location(fullname, self.folder / f"{fullname}.py")
+        return None
+
+
+def find_modules(folder: Path, names: Sequence[str]) -> None:
+    """Let Python find the modules `names` in `folder`, after installed ones; nobody trusts the other files there."""
+    sys.meta_path.append(_Finder(folder, names))
 
 
 def here() -> Path | None:

@@ -11,13 +11,30 @@ from genlab.errors import ConfigError
 
 # words in the names of metrics of which more is better
 RISING = frozenset(
-    ("accuracy", "auroc", "coverage", "density", "elbo", "likelihood", "precision", "psnr", "recall", "ssim")
+    (
+        "accuracy",
+        "ari",
+        "auroc",
+        "coverage",
+        "density",
+        "elbo",
+        "likelihood",
+        "modes",
+        "nmi",
+        "precision",
+        "psnr",
+        "purity",
+        "quality",
+        "recall",
+        "ssim",
+    )
 )
 
 
 def rises(metric: str) -> bool:
     """Whether more of a metric is better, by the words of its name: valid/elbo, probe_accuracy, precision_mnist."""
-    return not RISING.isdisjoint(re.split(r"[/_]", metric))
+    words = re.split(r"[/_]", metric)
+    return not RISING.isdisjoint(words) and "negative" not in words
 
 
 class Ranking:

@@ -75,6 +75,7 @@ class Trainer:
         monitor = f"valid/{model.monitor}" if model.monitor else None
         self.ranking = Ranking(saving.best if isinstance(saving.best, str) else monitor, patience)
         self.exhausted = False  # the ranking has not improved for as long as `patience`: the run ends
+        self.out_of_time = False  # `trainer.max_time` has ended this process's part of the run
         self.validation = Validation(
             evaluators, model, self.average, data, runtime, seed, self._clock, self.ranking,
             lambda every, n: cadence(every, self.batches.per_epoch, self.total, n, config.batch_size),
@@ -156,7 +157,8 @@ class Trainer:
                 self._keep()
                 self._clock.go()
             while not self.ended:
-                if self._after_step(self.train_step()) == TIME_OVER:
+                self._after_step(self.train_step())
+                if self.out_of_time:
                     break
                 if watch(self.step) and not self.ended:
                     self._count_steps()
@@ -179,8 +181,7 @@ class Trainer:
 
     # ------------------------------------------------------------------ between steps
 
-    def _after_step(self, values: dict[str, Tensor]) -> int:
-        """What is due after a step. Returns TIME_OVER if the time of this process is over, else 0."""
+    def _after_step(self, values: dict[str, Tensor]) -> None:
         # copies: the next step of a CUDA graph overwrites its values
         self._rare_logs |= {name: value.clone() for name, value in values.items() if name.startswith(self._rare)}
         last = self.step == self.total
@@ -189,7 +190,7 @@ class Trainer:
         self.validation.plan(self.step, last)
         signum = self._agreement.largest(self.step, self._stop() or self._time_over())
         if not (logs or saves or self.validation.due or signum):
-            return 0
+            return
         self._count_steps()
         self._next_record = self._next_record | self._fetched(self._rare_logs | values if logs else self._rare_logs)
         self._rare_logs = {}
@@ -211,9 +212,9 @@ class Trainer:
         if saves or signum or self.exhausted or (self._keeps_best and self.ranking.improved(self.step)):
             self._keep()
         self._clock.go()
-        if signum and signum != TIME_OVER and not self.ended:
+        self.out_of_time = signum == TIME_OVER
+        if signum and not self.out_of_time and not self.ended:
             raise Stopped(signum, f"stopped at step {self.step} of {self.total}", "state saved")
-        return signum
 
     def _time_over(self) -> int:
         """TIME_OVER if this process has trained for `trainer.max_time`, else 0."""

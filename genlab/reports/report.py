@@ -240,7 +240,8 @@ def _evaluator_table(record: Mapping[str, Any], config: Mapping[str, Any]) -> st
     for key, protocol in ({key: {} for key in specs} if protocols is None else protocols).items():
         options = {name: protocol.get(name, value) for name, value in specs.get(key, {}).items() if name != "name"}
         notes = {name: value for name, value in protocol.items() if name not in ("metrics", *options)}
-        rows.append((key, _lines(options), _lines(notes), "\n".join(protocol.get("metrics", [])) or "images"))
+        found = "\n".join(protocol["metrics"]) or "images" if "metrics" in protocol else ""
+        rows.append((key, _lines(options), _lines(notes), found))
     return html_page.table(rows, code=0, header=("evaluator", "options", "protocol", "found"))
 
 

@@ -38,13 +38,15 @@ def over_training(run: Path, name: str | None, count: int) -> list[Path]:
 def frames(run: Path, paths: Sequence[Path], most_pixels: int) -> tuple[list[Image], list[int]]:
     """The images and their steps; those of another size than the last one, of an earlier evaluator, are left out.
 
-    ConfigError if all together have more than `most_pixels`, DataError if one is damaged.
+    ConfigError if all together have more than `most_pixels` or only one is left, DataError if one is damaged.
     """
     own, known = OwnFolder(run), list[tuple[Image, int]]()
     for path in reversed(paths):
         image = _read(own.read(f"images/{path.name}", IMAGE_LIMIT) or b"", path, most_pixels // len(paths))
         if not known or image.pixels.shape == known[0][0].pixels.shape:
             known.insert(0, (image, step_of(path)))
+    if len(known) < 2:
+        raise ConfigError("all other images have another size", f"image {paths[-1]}", "name others: image=")
     return [image for image, _ in known], [step for _, step in known]
 
 
@@ -56,6 +58,7 @@ def _read(data: bytes, path: Path, most_pixels: int) -> Image:
             if opened.width * opened.height * 3 > most_pixels:
                 raise ConfigError("a film of these images is too large", f"image {path}", "use fewer frames")
             pixels = np.asarray(opened.convert("RGB")).transpose(2, 0, 1).copy()
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises the last of damaged chunks
+    # Pillow raises SyntaxError of damaged chunks, and an error of its own at a header of huge sizes
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
         raise DataError(f"image {path} cannot be read", str(error)[:100], "remove it") from None
     return Image(torch.from_numpy(pixels))

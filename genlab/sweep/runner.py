@@ -148,7 +148,8 @@ def _finish(index: int, child: Child, ledger: Ledger, otherwise: str = "failed")
     code = exit_code(child)
     record = _record(ledger.runs[index])
     done = code == 0 and record.get("status") == "done"
-    stopped = "stopped" if code in (130, 143) else otherwise
+    over = code == 0 and record.get("status") == "stopped"  # trainer.max_time
+    stopped = "stopped" if code in (130, 143) or over else otherwise
     status = "done" if done else ("killed" if code < 0 else stopped)
     ledger.set(index, status=status, code=code if code >= 0 else 128 - code, ended=time.time(),
                metric=_metric(record), error=None if done else _last_line(ledger.folder / f"{index}.log"))  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genlab.engine.ranking import rises
 from genlab.errors import ConfigError, GenlabError
 from genlab.runs import run_folder
 from genlab.sweep.ledger import final_metric
@@ -65,7 +66,7 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def _best(groups: Sequence[Group]) -> Iterator[str]:
-    """The configuration with the least mean of the metric that all models monitor, among those that it can compare."""
+    """The configuration with the best mean of the metric that all models monitor, among those that it can compare."""
     names = {(run.record.get("best") or {}).get("metric") for group in groups for run in group.runs}
     name = next(iter(names))
     if len(names) > 1 or name is None:
@@ -78,7 +79,7 @@ def _best(groups: Sequence[Group]) -> Iterator[str]:
     for metric in shared:
         compared = [group for group in groups if group.letter in metric.values]
         means = {group.label: metric.over_training(group.letter).mean for group in compared}
-        best = min(means, key=means.__getitem__)
+        best = (max if rises(name) else min)(means, key=means.__getitem__)
         yield f"best of {len(compared)}: {best}, mean {name} {number(means[best])}"
     if not shared:
         yield f"best: {name} cannot be compared: {refused.get(key, 'it is not finite')}"

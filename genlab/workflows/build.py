@@ -226,7 +226,9 @@ def _chosen(checkpoints: manager.Checkpoints, which: str, record: Mapping[str, A
     best: int = (record.get("best") or {}).get("step", -1)
     if which == "best" and best not in checkpoints.steps():
         raise CheckpointError(
-            "the checkpoint of the best step was not kept", "--checkpoint best", "train with checkpoint.best=true"
+            f"the checkpoint of the best step, {best}, was not kept" if best >= 0 else "no step is known as the best",
+            "--checkpoint best",
+            "train with checkpoint.best=true, or the name of a metric that is measured",
         )
     if which != "best" and not which.isdecimal():
         raise ConfigError(f"bad value '{which}'", "--checkpoint", "use newest, best or a step")

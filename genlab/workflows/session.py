@@ -163,10 +163,10 @@ class Session:
                           best=trainer.ranking.best, diagnoses=list(trainer.validation.diagnoses))  # fmt: skip
         if self.folder and done:
             _show(self.path, self.folder.record, self.job.config)
-        elif self.folder and trainer.config.max_time:
+        elif self.folder and trainer.out_of_time:
             say(
                 f"trainer.max_time={trainer.config.max_time} is over at step {trainer.step} of {trainer.total}; "
-                f"go on with: genlab resume {shlex.quote(str(self.path))}"
+                f"resume with: genlab resume {shlex.quote(str(self.path))}"
             )
         return Result(self.path, metrics)
 

@@ -17,14 +17,16 @@ def entries(*overrides: str, status: str = "done") -> list[dict[str, object]]:
     return [{"overrides": words.split(), "status": status, "code": 0} for words in overrides]
 
 
-def a_sweep(losses: dict[str, tuple[float, ...]], **model: object) -> list[dict[str, object]]:
+def a_sweep(
+    losses: dict[str, tuple[float, ...]], metric: str = "valid/loss", **model: object
+) -> list[dict[str, object]]:
     """Runs below `s`: by the value of model.latent_dim, the losses of the seeds 0, 1, ..."""
     found, number = [], 0
     for width, values in losses.items():
         for seed, loss in enumerate(values):
-            best = {"metric": "valid/loss", "value": loss, "step": 100}
+            best = {"metric": metric, "value": loss, "step": 100}
             config = {"model": {"name": "vae", "latent_dim": int(width), **model}}
-            write_run(f"s/{number}", seed, {"valid/loss": loss}, config=config, best=best)
+            write_run(f"s/{number}", seed, {metric: loss}, config=config, best=best)
             found += entries(f"model.latent_dim={width} seed={seed}")
             number += 1
     return found
@@ -44,6 +46,11 @@ def test_a_sweep_ends_with_means_the_best_and_a_csv(capsys: pytest.CaptureFixtur
         ("2", "0", "done", "3.0"), ("2", "1", "done", "5.0"), ("8", "0", "done", "2.0"), ("8", "1", "done", "3.0"),
         ("9", "0", "failed", ""),
     ]  # fmt: skip
+
+
+def test_of_some_metrics_the_largest_is_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    summarized("s", a_sweep({"2": (0.7,), "8": (0.9,)}, metric="valid/accuracy"))
+    assert "best of 2: model.latent_dim=8, mean valid/accuracy 0.9" in capsys.readouterr().out
 
 
 def test_losses_of_other_objectives_have_no_best(capsys: pytest.CaptureFixture[str]) -> None:

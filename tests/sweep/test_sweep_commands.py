@@ -268,3 +268,10 @@ def test_shared_composition_changes_nothing(arguments: list[str]) -> None:
     assert len(jobs) > 1
     for job in jobs:
         assert job.composed.config == compose.check(compose.compose(job.overrides).config)
+
+
+def test_a_job_whose_time_is_over_is_stopped_and_not_failed() -> None:
+    code, said = sweep(*TINY, "seed=0,1", "trainer.steps=9", "trainer.max_time=0.001s", "hydra.sweep.dir=out")
+    jobs = json.loads(Path("out/sweep.json").read_text())["jobs"]
+    assert [(job["status"], job["code"]) for job in jobs] == [("stopped", 0)] * 2, said
+    assert code != 0

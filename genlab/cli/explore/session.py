@@ -78,13 +78,17 @@ class Session:
             "averaged": self.loaded.weights == "ema",
             "shape": list(self.shape),
             "names": self.record.get("label_names"),
-            "classes": self.record.get("label_names") if classes_in_turn(model) or model.conditions else None,
+            "classes": self._class_names() if classes_in_turn(model) or model.conditions else None,
             "conditional": bool(model.conditions),
             "sample": options,
             "path": options if has_steps(model) else None,
             "mix": model.styles(model.prior(1)).shape[1] if able["mixes"] and hasattr(model, "prior") else None,
             "encodes": isinstance(model, Encodes) and able["codes"],
         }
+
+    def _class_names(self) -> list[str]:
+        """The names of the classes, or their numbers."""
+        return self.record.get("label_names") or [str(label) for label in range(self.record["num_classes"])]
 
     def answer(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to a request. ConfigError for an unknown action or a request that its method does not take."""
@@ -125,6 +129,7 @@ class Session:
 
     def decode(self, codes: Codes, truncation: Truncation = 1.0, columns: Few | None = None) -> dict[str, Any]:
         """The images of codes of equal length."""
+        self._model("codes")
         if len({len(code) for code in codes}) > 1 or len(codes[0]) != self.map.codes.shape[1]:
             raise ConfigError(f"codes of this model have {self.map.codes.shape[1]} numbers", "decode")
         return sheet(self.decoded(torch.tensor(codes), truncation), columns)

@@ -11,9 +11,9 @@ from pydantic import Field
 from genlab.cli.images import user_images
 from genlab.cli.images.image_command import (
     Columns,
+    GridKeys,
     ImageCommand,
     OwnImages,
-    PictureKeys,
     Save,
     Seed,
     Target,
@@ -44,7 +44,7 @@ QUANTILE = "of validation scores, above which an image is an anomaly"
 
 
 @dataclass(frozen=True)
-class Keys(PictureKeys):
+class Keys(GridKeys):
     image: OwnImages = None
     score: Annotated[AnomalyRule, Field(description="auto: the model's own score, else reconstruction error")] = "auto"
     quantile: Annotated[float, Gt(0), Lt(1), Field(description=QUANTILE)] = 0.95
@@ -79,12 +79,12 @@ def anomaly(loaded: LoadedRun, keys: Keys) -> Save:
     else:
         test = data.split("test")
         score = scores(loaded.model, test, keys.score)
-        kinds = test.classes()
-        _show_classes(score, kinds, data.label_names or [], limit.value)
+        classes = test.classes()
+        _show_classes(score, classes, data.label_names or [], limit.value)
         order = score.argsort(descending=True, stable=True)[: keys.n]
         (images,) = test.table.read(test.indices[order.to(test.indices.device)], ("image",))
         known = class_names(loaded)
-        names = ["" for _ in score] if kinds is None else [known[kind] for kind in kinds.tolist()]
+        names = ["" for _ in score] if classes is None else [known[label] for label in classes.tolist()]
         rows = [{"image": str(i), **({"class": name} if name else {})} for i, name in enumerate(names)]
     echo(str(limit))
     below = [f"{names[i]} {float(score[i]):.3g}".strip() for i in order.tolist()]
@@ -139,13 +139,13 @@ def _show_files(files: list[Path], score: Tensor, limit: float) -> None:
 def _show_classes(score: Tensor, classes: Tensor | None, names: list[str], limit: float) -> None:
     import torch
 
-    kinds = torch.zeros(len(score), dtype=torch.int64) if classes is None else classes
+    labels = torch.zeros(len(score), dtype=torch.int64) if classes is None else classes
     rows = []
-    for kind in kinds.unique().tolist():
-        own = score[kinds == kind]
+    for label in labels.unique().tolist():
+        own = score[labels == label]
         above = int((own > limit).sum())
         rows.append(
-            [names[kind] if classes is not None else "all", str(len(own)), str(above), f"{above / len(own):.1%}"]
+            [names[label] if classes is not None else "all", str(len(own)), str(above), f"{above / len(own):.1%}"]
         )
     show(["class", "test images", "anomalies", "fraction"], rows)
 

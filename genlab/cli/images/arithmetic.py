@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from genlab.cli.images.image_command import ImageCommand, PictureKeys, Save, Steps, decoded, grid
+from genlab.cli.images.image_command import GridKeys, ImageCommand, Save, Steps, decoded, grid
 from genlab.errors import ConfigError, DataError, nearest
 from genlab.registry import Count, PositiveFloat, PositiveInt
 
@@ -27,7 +27,7 @@ EXAMPLES = """\
 
 
 @dataclass(frozen=True)
-class Keys(PictureKeys):
+class Keys(GridKeys):
     attribute: Annotated[str | int, Field(description="name of an attribute or class, e.g. Smiling")]
     n: Annotated[Count, Field(description="images, one a row")] = 8
     steps: Annotated[Steps, Field(description="codes in a row")] = 6

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from annotated_types import Gt, Le, Lt
 from pydantic import Field
 
-from genlab.cli.images.image_command import FILMS, ImageCommand, PictureKeys, Save, Seed, require, write
+from genlab.cli.images.image_command import FILMS, GridKeys, ImageCommand, Save, Seed, require, write
 from genlab.cli.images.interpolate import Rate
 from genlab.errors import ConfigError
 
@@ -40,7 +40,7 @@ FILE = "GIF, WebP or MP4 file, or PNG for a strip; null: RUN/images/..."
 
 
 @dataclass(frozen=True)
-class Keys(PictureKeys):
+class Keys(GridKeys):
     over: Annotated[Literal["auto", "path", "training"], Field(description=OVER)] = "auto"
     image: Annotated[str | None, Field(description=IMAGE)] = None
     n: Annotated[int | None, Gt(0), Le(2000), Field(description=COUNT)] = None

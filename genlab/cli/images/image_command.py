@@ -49,7 +49,7 @@ PNGFile = Annotated[str | None, Field(description="PNG file; null: RUN/images/..
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureKeys:
+class GridKeys:
     """What every command that draws takes; listed after its own keys."""
 
     captions: Annotated[bool, Field(description="words around the images")] = True
@@ -220,7 +220,7 @@ def _name_part(key: str, value: Any) -> str:
 
 
 def grid(
-    images: Tensor, keys: PictureKeys, columns: int | None = None, gap: int = 2, labels: Labels | None = None
+    images: Tensor, keys: GridKeys, columns: int | None = None, gap: int = 2, labels: Labels | None = None
 ) -> Save:
     """Images (N, C, H, W) in [0, 1] as one PNG, in rows of `columns` (None: nearly square), as large as the keys say,
     with words around it unless the keys say otherwise."""
@@ -230,7 +230,7 @@ def grid(
     return lambda target: write(target, labeled_grid(images, columns, shown, gap, scale=keys.scale).png)
 
 
-def rows_above(keys: PictureKeys, columns: int, **stacks: Tensor) -> Save:
+def rows_above(keys: GridKeys, columns: int, **stacks: Tensor) -> Save:
     """Stacks of images (N, C, H, W) as one PNG: a row of the first above those of the others, and so on; their names
     stand left of the rows."""
     import torch

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from genlab.cli.images.image_command import (
     FILMS,
+    GridKeys,
     ImageCommand,
-    PictureKeys,
     Save,
     Scale,
     Seed,
@@ -47,7 +47,7 @@ Rate = Annotated[int, Gt(0), Lt(51), Field(description="frames a second")]
 
 
 @dataclass(frozen=True)
-class Keys(PictureKeys):
+class Keys(GridKeys):
     n: Annotated[Count, Field(description="pairs of codes, one a row")] = 8
     steps: Annotated[Steps, Field(description="images from one code to the other")] = 10
     mode: Annotated[Literal["lerp", "slerp", "both"], Field(description="path between codes")] = "both"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from genlab.cli.images import user_images
-from genlab.cli.images.image_command import ImageCommand, PictureKeys, Save, Seed, grid
+from genlab.cli.images.image_command import GridKeys, ImageCommand, Save, Seed, grid
 from genlab.errors import ConfigError
 from genlab.registry import Count, PositiveFloat
 from genlab.utils.terminal import echo
@@ -30,7 +30,7 @@ EXAMPLES = """\
 
 
 @dataclass(frozen=True)
-class Keys(PictureKeys):
+class Keys(GridKeys):
     image: Annotated[str, Field(description="an image, or a folder of them")]
     steps: Annotated[Count, Field(description="of the search")] = 500
     rate: Annotated[PositiveFloat, Field(description="step size of Adam")] = 0.1

@@ -11,9 +11,9 @@ from pydantic import Field
 from genlab.cli.images import user_images
 from genlab.cli.images.image_command import (
     Columns,
+    GridKeys,
     ImageCommand,
     OwnImages,
-    PictureKeys,
     Save,
     Seed,
     SplitName,
@@ -51,7 +51,7 @@ IMAGE_SIGMA = "of the Gaussian noise that the images of image= already have, for
 
 
 @dataclass(frozen=True)
-class Keys(PictureKeys):
+class Keys(GridKeys):
     n: Annotated[Count, Field(description="how many")] = 32
     split: SplitName = "test"
     columns: Columns = 8

@@ -10,8 +10,8 @@ from annotated_types import Gt, Le
 from pydantic import Field
 
 from genlab.cli.images.image_command import (
+    GridKeys,
     ImageCommand,
-    PictureKeys,
     Save,
     Seed,
     Target,
@@ -46,7 +46,7 @@ FILE = f"PNG file, or {', '.join(ARRAYS)}: all n as uint8 (n, C, H, W); null: RU
 
 
 @dataclass(frozen=True)
-class Keys(PictureKeys):
+class Keys(GridKeys):
     n: Annotated[int, Gt(0), Le(100_000), Field(description="how many")] = 64
     seed: Seed = 0
     columns: Annotated[Count | None, Field(description=SQUARE)] = None

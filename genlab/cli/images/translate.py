@@ -12,8 +12,8 @@ from pydantic import Field
 from genlab.cli.images import user_images
 from genlab.cli.images.image_command import (
     Columns,
+    GridKeys,
     ImageCommand,
-    PictureKeys,
     Save,
     Seed,
     SplitName,
@@ -45,7 +45,7 @@ FOLDER = "where each translated image goes, with input=; null: RUN/images/transl
 
 
 @dataclass(frozen=True)
-class Keys(PictureKeys):
+class Keys(GridKeys):
     input: Annotated[str | None, Field(description=INPUT)] = None
     direction: Annotated[Literal["ab", "ba"], Field(description=DIRECTION)] = "ab"
     n: Annotated[Count, Field(description="how many are shown")] = 16

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from genlab.cli.images.image_command import ImageCommand, PictureKeys, Save, SplitName, Steps, decoded, grid
+from genlab.cli.images.image_command import GridKeys, ImageCommand, Save, SplitName, Steps, decoded, grid
 from genlab.registry import Count, PositiveFloat
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EXAMPLES = """\
 
 
 @dataclass(frozen=True)
-class Keys(PictureKeys):
+class Keys(GridKeys):
     n: Annotated[Count, Field(description="images, one block of rows each")] = 1
     dimensions: Annotated[Count, Field(description="rows, those that vary most first")] = 10
     columns: Annotated[Steps, Field(description="images in a row")] = 11

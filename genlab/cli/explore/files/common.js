@@ -50,7 +50,7 @@ lab.paint = (canvas, { image, n, columns, width, height }, index = null) => {
     const [left, top] = [(k % across) * (width + gap), Math.floor(k / across) * (height + gap)];
     context.drawImage(image, (i % columns) * width, Math.floor(i / columns) * height, width, height, left, top, width, height);
   });
-  document.documentElement.dataset.first ??= performance.now(); // milliseconds until the first picture
+  document.documentElement.dataset.first ??= performance.now(); // milliseconds until the first image
 };
 
 lab.floats = (text) => {
