@@ -125,8 +125,8 @@ class Trainer:
             phase.configure()
         self.step, self._next_record = state["step"], state["next_record"]
         self.ranking.restore(state["best"])
-        self.exhausted = self.ranking.exhausted(self.step)
         self.validation.restore(state)
+        self.exhausted = self.validation.evaluates(self.step) and self.ranking.exhausted(self.step)
 
     @property
     def ended(self) -> bool:
@@ -203,7 +203,7 @@ class Trainer:
                 say(f"step {self.step} is saved; evaluating: {', '.join(self.validation.due)}")
         try:
             done = self.validation.run(self.step, self.total, self._logger)
-            if self._runs_out_of_patience():
+            if done and self._runs_out_of_patience():  # at evaluations alone: logs and saves do not move the end
                 self.validation.plan(self.step, last=True, done=done)
                 self.validation.run(self.step, self.total, self._logger)
         except Exception:  # a failed evaluation loses no training: a resumed run repeats it

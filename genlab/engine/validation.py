@@ -67,6 +67,10 @@ class Validation:
         """Note which evaluators are due at a step: in the last one all of them, without those `done`."""
         self.due = [key for key, every in self.cadence.items() if (last or step % every == 0) and key not in done]
 
+    def evaluates(self, step: int) -> bool:
+        """Whether an evaluator is due at a step before the last."""
+        return any(step % every == 0 for every in self.cadence.values())
+
     def run(self, step: int, total: int, logger: Logger) -> list[str]:
         """Run the evaluators that are due; returns their keys. Only rank 0 logs."""
         done = []

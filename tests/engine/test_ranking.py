@@ -18,7 +18,7 @@ from tests.support.trainers import MakeTrainer, fit, same, trained
 # a learning rate at which no weight changes: the first value stays the best
 FROZEN = ["optimizer=sgd", "optimizer.lr=1e-30", "optimizer.momentum=0.0", "evaluator=[objective,probe]",
           "evaluator.objective.every=2", "evaluator.probe.every=null", "trainer.steps=40",
-          "trainer.patience=6"]  # fmt: skip
+          "trainer.patience=5"]  # over at step 7, noticed by the evaluation at 8  # fmt: skip
 TRAIN = ["train", *SMALL_VAE, "trainer.batch_size=16", "evaluator=objective", "logger=[jsonl]",
          "evaluator.objective.every=2", "checkpoint.every=2"]  # fmt: skip
 
