@@ -66,7 +66,7 @@ class Server(ThreadingHTTPServer):
             return self._answer(action, request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that has gone away is no error."""
+        """A browser that closed its connection is not an error."""
         error = sys.exception()
         if not isinstance(error, ConnectionError | TimeoutError):
             say(f"warning: a request failed: {type(error).__name__}: {error}")

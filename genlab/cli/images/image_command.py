@@ -257,7 +257,8 @@ def class_names(loaded: LoadedRun) -> list[str]:
 def _class_numbers(word: str, names: list[str]) -> str:
     """`label=faces` or `label=0,1,bag` with the numbers of classes, `[0,1,8]`; any other word as it is.
 
-    A number is a class's number, and only if there is no such class its name. ConfigError for an unknown name.
+    A number is a class number; only where no class has that number is it looked up as a name. ConfigError for an
+    unknown name.
     """
     key, _, value = word.partition("=")
     if key != "label" or not names or value.lower() == "null":
