@@ -21,7 +21,7 @@ from genlab.core.global_batch import global_mean
 from genlab.core.model import Model, Phase, Shape
 from genlab.nn.losses.adversarial import GAN_LOSSES, Logits
 from genlab.nn.losses.gradient_penalties import logits_and_gradient, squared_gradient
-from genlab.nn.networks.stylegan2 import Discriminator, Mapping, Synthesis
+from genlab.nn.networks.gans.stylegan2 import Discriminator, Mapping, Synthesis
 from genlab.registry import AUGMENTATIONS, MODELS, AugmentationSpec, Fraction, NonNegativeFloat, PositiveInt, Truncation
 
 GAN_LOSS = GAN_LOSSES["non_saturating"]

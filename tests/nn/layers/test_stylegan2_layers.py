@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from genlab.errors import ConfigError
 from genlab.nn.layers.stylegan2_layers import Blur, Double, EqualConv2d, EqualLinear, ModulatedConv, leaky
-from genlab.nn.networks.stylegan2 import Discriminator, Mapping, Synthesis, levels
+from genlab.nn.networks.gans.stylegan2 import Discriminator, Mapping, Synthesis, levels
 
 TAPS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 

@@ -11,7 +11,7 @@ from torch import nn
 from genlab.errors import ConfigError
 from genlab.nn.layers.activations import ACTIVATIONS
 from genlab.nn.networks.conv import conv
-from genlab.nn.networks.dcgan import dcgan_discriminator, dcgan_generator
+from genlab.nn.networks.gans.dcgan import dcgan_discriminator, dcgan_generator
 from genlab.nn.networks.mlp import mlp
 from genlab.nn.networks.resnet import Residual
 from genlab.registry import NETWORKS

@@ -21,7 +21,7 @@ from genlab.core.values import Value
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError
 from genlab.nn.losses.adversarial import GAN_LOSSES
-from genlab.nn.networks.dirac import DiracDiscriminator, DiracGenerator
+from genlab.nn.networks.gans.dirac import DiracDiscriminator, DiracGenerator
 from genlab.registry import EVALUATORS, NonNegativeInt, PositiveFloat, PositiveInt
 from genlab.reports.vector_field import Window, plot
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genlab.nn.layers.minibatch import Minibatch, logit_head
 from genlab.nn.layers.shapes import Size, misfit
 from genlab.nn.layers.spectral import spectral
-from genlab.nn.networks.dcgan import smallest_map
+from genlab.nn.networks.gans.dcgan import smallest_map
 from genlab.registry import NETWORKS, PositiveInt
 
 

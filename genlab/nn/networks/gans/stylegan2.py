@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from genlab.nn.layers.minibatch import MinibatchDeviation
 from genlab.nn.layers.shapes import Image
 from genlab.nn.layers.stylegan2_layers import Double, EqualConv2d, EqualLinear, ModulatedConv, StyledConv, leaky
-from genlab.nn.networks.dcgan import smallest_map
+from genlab.nn.networks.gans.dcgan import smallest_map
 
 
 def levels(image: Image, base: int, largest: int) -> list[tuple[int, tuple[int, int]]]:
