@@ -1,7 +1,8 @@
 """genlab: a command-line lab for unsupervised and generative image models.
 
 `genlab.train(overrides)` is the same run as `genlab train ...`; `genlab.load(run)` gives a trained model back;
-`train_sweep`, `find_runs`, `evaluate` and `compare` are `genlab train -m`, `runs`, `eval` and `compare`.
+`train_sweep`, `find_runs`, `evaluate` and `compare` are `genlab train -m`, `runs`, `eval` and `compare`; `draw` and
+`plot` are the commands that make images, which a notebook shows. `load_data` and `image_grid` are for tensors.
 Importing this package loads neither torch nor torchvision.
 """
 
@@ -13,7 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genlab.cli.images.drawing import Drawing
     from genlab.core.model import Model
+    from genlab.core.values import Image
     from genlab.workflows.compare.comparison import Comparison
     from genlab.workflows.session import Result
 
@@ -69,7 +74,8 @@ def find_runs(*filters: str, root: str | Path = "outputs", sort: str = "") -> li
 
 
 def evaluate(run: str | Path = "last", evaluator: str = "objective", **options: Any) -> dict[str, Any]:
-    """Run what `genlab eval RUN evaluator=EVALUATOR` runs; `metrics`, `protocol` and `diagnoses`, as its file has them.
+    """Run what `genlab eval RUN evaluator=EVALUATOR` runs; `metrics`, `protocol` and `diagnoses`, as its file has them,
+    and `images` by name, which a notebook shows.
 
     `options` are `split`, `seed`, `repeats` and `name`, or keys of the evaluator: `evaluate(run, "fid", images=2000)`.
     """
@@ -100,3 +106,53 @@ def load(run: str | Path = "last") -> Model:
     from genlab.workflows.build import load as load_run
 
     return load_run(run).model
+
+
+def load_data(
+    source: str | Path | Sequence[str] = "last", split: str = "test", n: int | None = None
+) -> dict[str, Tensor]:
+    """A split of a run's data set, or of the one that overrides choose (`["dataset=mnist"]`), as tensors by column.
+
+    `image` is float (N, C, H, W) in [0, 1], or points (N, D, 1, 1) of any range; `label` int64 (N,), if there are
+    labels; pairs have the columns `a` and `b`. `n`: only so many, in the split's proportions of classes.
+    """
+    from genlab.workflows.build import open_data
+
+    found = open_data(source).split(split)
+    columns = [name for name in found.table.names if name != "image" or "a" not in found.table.names]
+    return dict(zip(columns, (each.cpu() for each in found.take(n or len(found), columns)), strict=True))
+
+
+def image_grid(
+    images: Tensor, columns: int | None = None, *, caption: str = "", rows: Sequence[str] = (),
+    above: Sequence[str] = (), below: Sequence[str] = (), scale: int = 1,
+) -> Image:  # fmt: skip
+    """Images (N, C, H, W) in [0, 1] as one image, in rows of `columns` (None: nearly square); a notebook shows it.
+
+    `rows` are words left of the rows, `above` above the columns, `below` below each image. Small images are enlarged,
+    all by another `scale`.
+    """
+    from genlab.reports.captions import Labels, labeled_grid
+
+    return labeled_grid(images.cpu(), columns, Labels(caption, rows, above, below), scale=scale)
+
+
+def draw(run: str | Path = "last", command: str = "sample", **keys: Any) -> Drawing:
+    """Run what `genlab COMMAND RUN KEY=VALUE` runs, of any command that makes images of a run: sample, reconstruct,
+    interpolate, traverse, film, denoise, translate, ... A notebook shows the result; `path` is the file.
+
+    `draw(run, "film", over="training", frames=40)`, `draw(run, "sample", label=7)`.
+    """
+    from genlab.cli.images import drawing
+
+    return drawing.draw(command, [str(run)], keys)
+
+
+def plot(*runs: str | Path, **keys: Any) -> Drawing:
+    """Run what `genlab plot RUN ... KEY=VALUE` runs: curves of runs, as an image that a notebook shows.
+
+    `plot("outputs/sweeps/losses", metric="valid/elbo", x="epoch")`. ConfigError if matplotlib is missing.
+    """
+    from genlab.cli.images import drawing
+
+    return drawing.draw("plot", [str(run) for run in runs], keys)

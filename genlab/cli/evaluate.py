@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """What the command does: the result of each evaluator, as its file has it."""
+    """What the command does: the result of each evaluator, as its file has it, and its `images` by name."""
     from genlab.config import overrides
 
     chosen = [item for item in options.options if item.lstrip("+~").startswith(("evaluator=", "evaluator."))]
@@ -92,7 +92,7 @@ def evaluate(options: argparse.Namespace) -> list[dict[str, Any]]:
             measurement = Measurement(loaded, entry, evaluator, split, seed, keys.name, keys.repeats)
             written, images = measure(measurement)
             results.append(Result(measurement.group, written["metrics"], images))
-            found.append(written)
+            found.append({**written, "images": images})
             show_result(written)
     finally:  # those before one that failed, or that nobody read
         publish(loaded, results)

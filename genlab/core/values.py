@@ -15,9 +15,16 @@ from genlab.utils.terminal import say
 
 @dataclass(frozen=True)
 class Image:
-    """One image to look at: uint8 (C, H, W), C 1 or 3, on the host."""
+    """One image to look at: uint8 (C, H, W), C 1 or 3, on the host. A notebook shows it."""
 
     pixels: Tensor
+
+    def __repr__(self) -> str:
+        channels, height, width = self.pixels.shape
+        return f"Image({width} x {height} pixels, {'color' if channels == 3 else 'gray'})"
+
+    def _repr_png_(self) -> bytes:
+        return self.png
 
     @property
     def nbytes(self) -> int:

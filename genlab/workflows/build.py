@@ -178,7 +178,21 @@ class LoadedRun:
 
     def data(self) -> Data:
         """The run's data set on the run's device; DataError if it is no longer there."""
-        return build_dataset(self.config["dataset"], "dataset", seed=self.config["seed"]).open(self.runtime.device)
+        return _opened(self.config, self.runtime.device)
+
+
+def open_data(source: str | Path | Sequence[str]) -> Data:
+    """On the host: the data set of a run, a name or a path, or the one that a list of overrides chooses."""
+    load_registry()
+    if isinstance(source, str | Path):
+        config = read_stored(run_folder.find(str(source)))
+    else:
+        config = compose.check(compose.compose(list(source)).config)
+    return _opened(config, torch.device("cpu"))
+
+
+def _opened(config: Mapping[str, Any], device: torch.device) -> Data:
+    return build_dataset(config["dataset"], "dataset", seed=config["seed"]).open(device)
 
 
 def read_stored(path: Path) -> dict[str, Any]:

@@ -105,6 +105,11 @@ class ImageCommand:
         return parse
 
     def run(self, arguments: argparse.Namespace) -> int:
+        self.draw(arguments)
+        return 0
+
+    def draw(self, arguments: argparse.Namespace) -> Path:
+        """Write the file, and return its path."""
         schema = signature_schema(self.keys)
         known = set(schema.model_fields)
         own = [item for item in arguments.options if not self.options_of or item.partition("=")[0] in known]
@@ -122,7 +127,7 @@ class ImageCommand:
         with torch.no_grad():
             save = self.make(loaded, keys, **options)
         save(target)
-        return 0
+        return target.path
 
     def _options(self, loaded: LoadedRun, own: type[BaseModel], arguments: list[str]) -> dict[str, Any]:
         """The options for the model's method; ConfigError for a key that neither it nor the command takes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -46,6 +47,12 @@ def parser() -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    draw(arguments)
+    return 0
+
+
+def draw(arguments: argparse.Namespace) -> Path:
+    """Write the figure, and return its path."""
     names, options = runs_and_options(arguments.options, Keys, "genlab plot")
     keys = Keys(**keywords(Keys, options, "genlab plot"))
     default = f"{FOLDER}/{named_after(names, arguments.options)}.png"
@@ -65,4 +72,4 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"left out: {reason}")
     kind = target.path.suffix[1:].lower()
     write(target, figure(found.panels, found.across, found.legend, keys.logy, size, kind))
-    return 0
+    return target.path
