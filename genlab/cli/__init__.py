@@ -9,6 +9,7 @@ COMMANDS = {
     "train": ("train", "train a model, or a sweep of them (-m)"),
     "resume": ("resume", "resume a run that was stopped"),
     "eval": ("evaluate", "measure a trained model on the test split"),
+    "score": ("score", "measure samples of any origin: a file of numbers, or a folder"),
     "sample": ("images.sample:COMMAND", "sample images from a trained model"),
     "film": ("images.film:COMMAND", "samples from noise to data, or a run's images over training, as a film or strip"),
     "reconstruct": ("images.restore:RECONSTRUCT_COMMAND", "images and their reconstructions by a trained model"),
@@ -32,8 +33,8 @@ COMMANDS = {
     "info": ("info", "one model, data set, ...: paper, parameters, losses"),
     "prepare": ("prepare", "decode a data set into its store beforehand"),
     "reproduce": ("reproduce", "train and measure what the results claim, and compare"),
-    "bench": ("bench", "time training on a named workload, as one JSON line"),
-    "doctor": ("doctor", "versions, devices, data found, broken plug-ins, time to start"),
+    "bench": ("machine.bench", "time training on a named workload, as one JSON line"),
+    "doctor": ("machine.doctor", "versions, devices, data found, broken plug-ins, time to start"),
     "completion": ("completion", "a completion script for bash, zsh or fish"),
 }
 

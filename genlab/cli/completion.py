@@ -200,7 +200,7 @@ def _flatten(tree: dict[str, Any], prefix: str) -> list[str]:
 
 def _bench_options(words: list[str], last: str) -> list[str]:
     """The bench's own short keys, and the overrides of `train`."""
-    from genlab.cli.bench import OWN, SHORT
+    from genlab.cli.machine.bench import OWN, SHORT
 
     key, equals, _ = last.partition("=")
     if equals and key in SHORT:

@@ -33,6 +33,7 @@ class Evaluator:
     split: ClassVar[str | None] = "valid"  # the split to read unless the user names one; None: reads no data
     needs: ClassVar[tuple[Any, ...]] = ()  # capabilities (genlab/core/model.py) that a model must have, all of them
     live: ClassVar[bool] = False  # True: evaluate the weights being trained, not their average (trainer.ema_decay)
+    of_samples: ClassVar[bool] = False  # whether it measures samples alone, as many as its key `images` says
     notes: ClassVar[Mapping[str, Any]] = {}  # entries of the protocol besides the keys
 
     def applies(self, model: Any) -> bool:

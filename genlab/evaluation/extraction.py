@@ -23,6 +23,7 @@ from genlab.core.data_spec import GENERATED
 from genlab.data.dataset import Split
 from genlab.errors import ConfigError, DataError, nearest
 from genlab.registry import EXTRACTORS
+from genlab.reports.grid import are_images
 from genlab.utils.own_folder import OwnFolder
 from genlab.utils.paths import cache_folder
 
@@ -126,11 +127,17 @@ def resized(images: Tensor, side: int) -> Tensor:
 
 @torch.no_grad()
 def features(extractor: Extractor, batches: Iterable[Tensor]) -> Tensor:
-    """The features (N, D) of batches of images in [0, 1], float32, on the host."""
+    """The features (N, D) of batches of images in [0, 1], float32, on the host; points may have any range.
+
+    Images are rounded to 256 levels first, as in a file: those of a model and of data are measured alike.
+    """
     found = []
     for images in batches:
         extractor.to(images.device)
-        found.append(extractor(images).float().cpu())
+        seen = images.float()
+        if are_images(images):
+            seen = seen.mul(255).round_().mul_(1 / 255)  # the factor of stored images, to the bit
+        found.append(extractor(seen).float().cpu())
     return torch.cat(found)
 
 

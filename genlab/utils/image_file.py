@@ -1,4 +1,7 @@
-"""Many images in one file of numbers, uint8 (N, C, H, W): .npy, .npz or .safetensors, the latter two under "image"."""
+"""Many images in one file of numbers, uint8 (N, C, H, W): .npy, .npz or .safetensors.
+
+The latter two hold them as "image", and may hold one class for each, int64 (N,), as "label".
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ARRAYS = (".npy", ".npz", ".safetensors")
-KEY = "image"
+KEY, LABEL = "image", "label"
 EXPANSION, SMALL = 100, 2**26  # an archive may unpack to 100 times its size, or to 64 MiB
 
 
@@ -25,17 +28,22 @@ def as_bytes(images: Tensor) -> Tensor:
     return images.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
 
 
-def write(file: BinaryIO, suffix: str, images: Tensor) -> None:
-    """Write uint8 images (N, C, H, W) in the format of the suffix. Raises OSError."""
+def write(file: BinaryIO, suffix: str, images: Tensor, labels: Sequence[int] | None = None) -> None:
+    """Write uint8 images (N, C, H, W), and a class for each, in the format of the suffix; .npy holds no classes.
+
+    Raises OSError.
+    """
     import numpy as np
+    import torch
     from safetensors.torch import save
 
+    arrays = {KEY: images.contiguous(), **({LABEL: torch.tensor(labels)} if labels else {})}
     if suffix == ".safetensors":
-        file.write(save({KEY: images.contiguous()}))
+        file.write(save(arrays))
     elif suffix == ".npy":
         np.save(file, images.numpy())
     else:
-        np.savez(file, image=images.numpy())
+        np.savez(file, **{name: array.numpy() for name, array in arrays.items()})
 
 
 def read(path: Path) -> Tensor:

@@ -64,7 +64,7 @@ def test_doctor_never_fails_and_fetches_nothing(
 ) -> None:
     monkeypatch.setenv("GENLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("the doctor went to the network"))
-    monkeypatch.setattr("genlab.cli.doctor._machine", lambda: 1 / 0)
+    monkeypatch.setattr("genlab.cli.machine.doctor._machine", lambda: 1 / 0)
     monkeypatch.setattr("genlab.registry.broken_plugins", {"theirs": "ImportError: gone"})
     out = said(capsys, "doctor")
     assert torch.__version__.split("+")[0] in out

@@ -127,7 +127,7 @@ def test_memory_that_an_apple_gpu_lacks_is_a_resource_error() -> None:
 def test_doctor_names_the_apple_gpu(
     apple: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from genlab.cli import doctor
+    from genlab.cli.machine import doctor
 
     monkeypatch.setattr(torch.backends.mps, "get_name", lambda: "Apple M3")
     monkeypatch.setattr(torch.backends.mps, "get_core_count", lambda: 10)

@@ -18,6 +18,7 @@ from genlab.cli.options import Parser, keywords, run_argument
 from genlab.config.parameters import parameters
 from genlab.errors import ConfigError, nearest, resource_error
 from genlab.registry import Count, NonNegativeInt, signature_schema
+from genlab.reports.image_folder import is_folder, new_folder
 from genlab.utils.paths import user_path
 from genlab.utils.terminal import echo
 
@@ -93,6 +94,7 @@ class ImageCommand:
     options_of: str = ""  # the model's method whose options are additional keys
     prepare: Callable[[LoadedRun, Any], LoadedRun] | None = None  # may replace the model, as the keys say
     suffixes: tuple[str, ...] = (".png",)
+    folders: bool = False  # whether `out` may name a folder
     suffix: Callable[[Any], str] | None = None  # of a file without `out`, from the keys; None: the first of `suffixes`
     folder: str = "images/"
 
@@ -190,6 +192,8 @@ def destination(command: ImageCommand, keys: Any, loaded: LoadedRun, options: di
         name = named(command.file_name, keys, options)
         suffix = command.suffix(keys) if command.suffix else command.suffixes[0]
         return Target(loaded.path, f"{command.folder}{name}{suffix}")
+    if command.folders and is_folder(keys.out):
+        return Target(*new_folder(keys.out, "key out"))
     return user_target(keys.out, "out", command.suffixes)
 
 

@@ -22,7 +22,9 @@ from genlab.cli.images.image_command import (
 )
 from genlab.errors import ConfigError
 from genlab.registry import Count
+from genlab.reports.image_folder import is_folder, write_folder
 from genlab.utils.image_file import ARRAYS
+from genlab.utils.terminal import echo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,17 +34,18 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   genlab sample last
   genlab sample outputs/dcgan-mnist/2026-11-20_14-03-12 n=100 seed=7 out=samples.png
-  genlab sample last n=60000 out=samples.npy        numbers, e.g. for dataset=generated
+  genlab sample last n=60000 out=samples.npz        numbers, and labels if there are classes
+  genlab sample last n=1000 out=samples/            numbered PNG files, with the class in each name
   genlab sample last label=7                        of a conditional model, e.g. cvae
   genlab sample last label=sneaker,bag n=20         names of classes, which take turns
   genlab sample last truncation=0.7 seed=3          of a StyleGAN2
   genlab sample last codes=mixture                  of an autoencoder, through a density fitted to its codes
 """
-MOST_IN_A_GRID, BATCH = 10_000, 256
+MOST_IN_A_GRID = 10_000
 MOST_DIMENSIONS = 1024  # of codes with full covariances, whose cost grows with the square
 SQUARE = "images in a row; null: a square, or one column a class where the model takes classes"
 CODES = "sample through a density fitted to the codes of the training images; null: the model's own distribution"
-FILE = f"PNG file, or {', '.join(ARRAYS)}: all n as uint8 (n, C, H, W); null: RUN/images/..."
+FILE = f"PNG file; {', '.join(ARRAYS)}: all n as uint8 (n, C, H, W); FOLDER/: a PNG each; null: RUN/images/..."
 
 
 @dataclass(frozen=True)
@@ -89,24 +92,37 @@ def through_codes(loaded: LoadedRun, keys: Keys) -> LoadedRun:
 
 
 def sample(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
-    """n samples as one grid or file of numbers; the same seed gives the same images on the same device."""
+    """n samples as a grid, a file of numbers, or a folder; the same seed gives the same images on the same device.
+
+    They are those that an evaluator draws with the same seed.
+    """
     import torch
 
+    from genlab.core import rng
     from genlab.core.sampling import classes_in_turn, sample_batches
+    from genlab.engine.evaluate import EVALUATION_STREAM
+    from genlab.evaluation.extraction import BATCH
     from genlab.utils import image_file
 
-    in_a_grid = Path(keys.out or ".png").suffix.lower() not in ARRAYS
-    if in_a_grid and keys.n > MOST_IN_A_GRID:
-        raise ConfigError(f"{keys.n} images are too many for one grid", "key n", "give out=samples.npy")
+    in_numbers, in_folder = Path(keys.out or ".png").suffix.lower() in ARRAYS, is_folder(keys.out)
+    if keys.n > MOST_IN_A_GRID and not (in_numbers or in_folder):
+        raise ConfigError(f"{keys.n} images are too many for one grid", "key n", "give out=samples.npz or out=samples/")
     model: Any = loaded.model
+    rng.seed(keys.seed, EVALUATION_STREAM)
     images = torch.cat([image_file.as_bytes(batch) for batch in sample_batches(model, keys.n, BATCH, **options)])
-    if in_a_grid:
-        label = options.get("label", range(classes_in_turn(model) or 0))
-        return _grid(loaded, keys, images / 255, [label] if isinstance(label, int) else list(label or ()))
+    label = options.get("label", range(classes_in_turn(model) or 0))
+    classes = [label] if isinstance(label, int) else list(label or ())
+    labels = [classes[i % len(classes)] for i in range(keys.n)] if classes else None
+    if not (in_numbers or in_folder):
+        return _grid(loaded, keys, images / 255, classes)
 
     def save(target: Target) -> None:
+        if in_folder:
+            write_folder(target.path, images, labels, class_names(loaded))
+            echo(f"{target.path}/")
+            return
         with writing(target) as file:
-            image_file.write(file, target.path.suffix.lower(), images)
+            image_file.write(file, target.path.suffix.lower(), images, labels)
 
     return save
 
@@ -129,5 +145,5 @@ def _grid(loaded: LoadedRun, keys: Keys, images: Tensor, classes: list[int]) -> 
 
 COMMAND = ImageCommand(
     "sample", "Sample images from a trained model.", EXAMPLES, Keys, sample, "samples n seed",
-    needs=("Samples",), options_of="sample", prepare=through_codes, suffixes=(".png", *ARRAYS),
+    needs=("Samples",), options_of="sample", prepare=through_codes, suffixes=(".png", *ARRAYS), folders=True,
 )  # fmt: skip

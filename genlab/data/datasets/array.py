@@ -15,10 +15,10 @@ from genlab.data.store.fingerprint import fingerprint
 from genlab.data.store.store import Progress
 from genlab.errors import ConfigError, DataError
 from genlab.registry import DATASETS
-from genlab.utils.image_file import load_arrays
+from genlab.utils.image_file import ARRAYS, load_arrays
 from genlab.utils.paths import user_file
 
-SUFFIXES = (".npy", ".npz")
+SUFFIXES = ARRAYS
 
 
 @DATASETS("array")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import errno
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from genlab.data.store.image import MAX_BYTES, BadImage
+from genlab.data.store.image import MAX_BYTES, BadImage, size_of
 from genlab.errors import DataError
 from genlab.utils.files import open_regular
 
@@ -131,3 +132,14 @@ class Chain:
                 return link, index
             index -= len(link)
         raise IndexError(index)
+
+
+def sizes(encoded: Encoded) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The name of each image and its (width, height), from its header. DataError for one that cannot be read."""
+    for index in range(len(encoded)):
+        try:
+            yield encoded.name(index), size_of(encoded.read(index))
+        except BadImage as error:
+            raise DataError(
+                f"{encoded.name(index)} cannot be read", str(error), "restore it, or leave it out"
+            ) from None

@@ -111,6 +111,17 @@ def decode(data: bytes, form: Form) -> Pixels:
         raise BadImage(f"{type(error).__name__}: {reason}") from None
 
 
+def size_of(data: bytes) -> tuple[int, int]:
+    """The (width, height) of an encoded image; BadImage if its header is damaged."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.size
+    except Exception as error:  # as in `decode`
+        raise BadImage(type(error).__name__) from None
+
+
 def _decode(data: bytes, form: Form) -> Pixels:
     from PIL import Image
 

@@ -148,7 +148,7 @@ def test_samples_can_be_had_as_numbers(outputs: Path, capsys: pytest.CaptureFixt
     [again] = image_file.read(Path(said(capsys, "sample", "last", "n=1", "out=one.npy").strip()))[0].tolist()
     assert again == [[picture.getpixel((2 + 8 * x, 2 + 8 * y)) for x in range(8)] for y in range(8)]
     assert len(first) == 8
-    assert "out=samples.npy" in refused("sample", "last", "n=20000")
+    assert "out=samples.npz" in refused("sample", "last", "n=20000")
     assert "ending in .png or .npy or .npz" in refused("sample", "last", "out=x.gif")
 
 

@@ -52,6 +52,8 @@ class QuickFrechetDistance(FeatureSets):
 
     images: Several = 2000
 
+    of_samples = False
+
     def applies(self, model: Model) -> bool:
         return model.monitor == "quick_fid" and super().applies(model)
 

@@ -24,6 +24,7 @@ from genlab.evaluation.extraction import (
     features_of,
     shipped,
 )
+from genlab.evaluation.given_samples import GivenSamples
 from genlab.registry import PositiveInt
 
 Source = Literal["samples", "reconstructions", "translations"]
@@ -47,6 +48,8 @@ class FeatureSets(Evaluator):
     batch_size: PositiveInt = BATCH
     sampling: dict[str, Any] | None = None
 
+    of_samples = True
+
     def applies(self, model: Model) -> bool:
         return isinstance(model, CAPABILITY[self.source])
 
@@ -68,7 +71,8 @@ class FeatureSets(Evaluator):
         n = n or self.images
         compared = split.drawn(n)
         real = features_of(extractor, compared, self.column)
-        fake = features(extractor, self.generated(model, compared, n))
+        known = model.features(extractor) if isinstance(model, GivenSamples) else None
+        fake = features(extractor, self.generated(model, compared, n)) if known is None else known[:n]
         train = split.sibling(training(split)).drawn(len(fake))
         floor = features_of(extractor, train, self.column)
         seen = ", which the extractor was trained on" if extractor.name == shipped(train.table.name) else ""

@@ -17,6 +17,7 @@ from genlab.core.values import Image, Value
 from genlab.data.dataset import Split
 from genlab.evaluation.evaluators.distribution.feature_sets import Several, extractor_notes, refuse_training_images
 from genlab.evaluation.extraction import AUTO, BATCH, ExtractorName, choose_extractor, features, features_of
+from genlab.evaluation.given_samples import GivenSamples
 from genlab.evaluation.metrics.neighbors import mann_whitney, nearest
 from genlab.registry import EVALUATORS, Count, PositiveInt
 from genlab.reports.grid import are_images, image_grid
@@ -40,6 +41,7 @@ class Memorization(Evaluator):
     batch_size: PositiveInt = BATCH
 
     needs = (Samples,)
+    of_samples = True
 
     def check(self, model: Any, split: Split) -> None:
         choose_extractor(self.extractor, split, f"{self.key}.extractor")
@@ -49,7 +51,9 @@ class Memorization(Evaluator):
         extractor, train = choose_extractor(self.extractor, split, f"{self.key}.extractor"), split.sibling("train")
         drawn = torch.cat([images.cpu() for images in sample_batches(model, self.images, self.batch_size)])
         learned, others = features_of(extractor, train), features_of(extractor, split.drawn(self.images))
-        distance, index = nearest(features(extractor, drawn.split(self.batch_size)), learned)
+        known = model.features(extractor) if isinstance(model, GivenSamples) else None
+        found = features(extractor, drawn.split(self.batch_size)) if known is None else known[: len(drawn)]
+        distance, index = nearest(found, learned)
         usual = nearest(others, learned)[0]
         limit = usual.double().quantile(self.quantile)
         yield f"nearer_than_real_{extractor.name}", (distance.double() < limit).double().mean()

@@ -1,0 +1,1 @@
+"""Commands about this machine: what is installed, and how fast training runs."""
