@@ -47,6 +47,6 @@ class GivenSamples(Model):
         return self.known[extractor.name][self.rows]
 
     def without(self, block: int, blocks: int) -> GivenSamples:
-        """The same without one of `blocks` random parts of nearly equal size; random, as a file may be sorted by class."""
+        """The same without one of `blocks` random parts of like size; random, as a file may be sorted by class."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
         return GivenSamples(self.split, self.rows[order % blocks != block], self.known)
