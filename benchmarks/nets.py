@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Pair = tuple[nn.Module, nn.Module]
@@ -66,6 +68,65 @@ def wgan_gp(width: int = 64) -> Pair:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
     return generator, critic
+
+
+def r3gan() -> Pair:
+    """R3GAN's networks between codes of 64, 28x28x1 images and a 7x7 map: 124,000 parameters."""
+    widths = [64, 32, 16]
+    up: list[nn.Module] = [FromCode(64, 64, 7), Inverted(64)]
+    down: list[nn.Module] = [nn.Conv2d(1, 16, 1, bias=False), Inverted(16)]
+    for (a, b), (c, d) in zip(pairwise(widths), pairwise(widths[::-1]), strict=True):
+        up += [nn.Conv2d(a, b, 1, bias=False), Bilinear(b, up=True), Inverted(b)]
+        down += [Bilinear(c, up=False), nn.Conv2d(c, d, 1, bias=False), Inverted(d)]
+    return nn.Sequential(*up, nn.Conv2d(16, 1, 1, bias=False)), nn.Sequential(*down, ToLogit(64, 7))
+
+
+class Inverted(nn.Module):
+    """x + W₃ f(W₂ f(W₁ x)): twice the channels inside, W₂ of 3x3 in groups of 16."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.f = nn.Sequential(
+            nn.Conv2d(width, 2 * width, 1), nn.LeakyReLU(0.2, True),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=width // 8), nn.LeakyReLU(0.2, True),
+            nn.Conv2d(2 * width, width, 1, bias=False),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.f(x)
+
+
+class FromCode(nn.Module):
+    def __init__(self, inp: int, width: int, side: int) -> None:
+        super().__init__()
+        self.maps, self.linear = nn.Parameter(torch.randn(width, side, side)), nn.Linear(inp, width, bias=False)
+
+    def forward(self, code: Tensor) -> Tensor:
+        return self.linear(code)[:, :, None, None] * self.maps
+
+
+class ToLogit(nn.Module):
+    def __init__(self, width: int, side: int) -> None:
+        super().__init__()
+        self.maps, self.linear = nn.Parameter(torch.randn(width, side, side)), nn.Linear(width, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear((x * self.maps).sum((2, 3)))
+
+
+class Bilinear(nn.Module):
+    """Twice or half the size, with the filter [1, 3, 3, 1]."""
+
+    kernel: Tensor
+
+    def __init__(self, width: int, up: bool) -> None:
+        super().__init__()
+        taps = torch.tensor([1.0, 3, 3, 1]) / (4 if up else 8)
+        self.resample = F.conv_transpose2d if up else F.conv2d
+        self.register_buffer("kernel", (taps[:, None] * taps).repeat(width, 1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.resample(x, self.kernel, stride=2, padding=1, groups=len(self.kernel))
 
 
 class Residual(nn.Module):

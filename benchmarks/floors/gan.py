@@ -74,3 +74,39 @@ def wgan_gp(generator: nn.Module, critic: nn.Module, how: How) -> Step:
         return loss
 
     return step
+
+
+def r3gan(generator: nn.Module, discriminator: nn.Module, how: How) -> Step:
+    """Huang et al. (2024): pairs of logits, R1 and R2 with γ 1, Adam 2e-4 (0, 0.99). Returns the discriminator loss.
+
+    The discriminator is not compiled: torch.compile does not support second derivatives.
+    """
+    generate, judge = how.place(generator), discriminator.to(how.device, memory_format=how.memory)
+    adams = [how.adam(net, 2e-4, (0.0, 0.99)) for net in (generator, discriminator)]
+
+    def judged(images: Tensor) -> tuple[Tensor, Tensor]:
+        x = images.detach().float().requires_grad_()
+        logits = judge(x)
+        [slope] = torch.autograd.grad(logits.sum(), x, create_graph=True)
+        return logits, slope.square().sum()
+
+    def step(pixels: Tensor) -> Tensor:
+        real = pixels.float().mul_(1 / 127.5).sub_(1).contiguous(memory_format=how.memory)
+        code = torch.randn(len(real), 64, device=real.device)
+        for adam in adams:
+            adam.zero_grad(set_to_none=True)
+        with how.autocast():
+            fake = generate(code).tanh()
+        (on_real, at_real), (on_fake, at_fake) = judged(real), judged(fake)
+        loss = softplus(on_fake - on_real).mean() + (at_real + at_fake) / (2 * len(real))
+        loss.backward()
+        adams[1].step()
+        discriminator.requires_grad_(False)
+        with how.autocast():
+            margin = judge(real) - judge(fake)
+        softplus(margin.float()).mean().backward()
+        discriminator.requires_grad_(True)
+        adams[0].step()
+        return loss
+
+    return step

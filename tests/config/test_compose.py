@@ -92,8 +92,8 @@ def test_a_bare_name_is_stored_as_the_mapping_that_it_stands_for(words: list[str
 
 
 def test_a_bare_name_is_refused_where_another_key_is_needed() -> None:
-    with pytest.raises(ConfigError, match=r"missing value for 'model\.decoder\.hidden'"):
-        plan(["model=vae", "model.decoder=mlp"], [])
+    with pytest.raises(ConfigError, match=r"missing value for 'model\.decoder\.channels'"):
+        plan(["model=vae", "model.decoder=conv"], [])
 
 
 CONV = {"name": "conv", "channels": [8]}

@@ -91,6 +91,18 @@ class Double(Blur):
         return F.conv_transpose2d(x, kernel, stride=2, padding=self.pad, groups=channels)
 
 
+class Halve(Blur):
+    """Downsampling to half the size: the filter, then every other pixel."""
+
+    def __init__(self) -> None:
+        super().__init__(pad=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        kernel = self.kernel.expand(channels, 1, 4, 4).to(x.dtype)
+        return F.conv2d(x, kernel, stride=2, padding=self.pad, groups=channels)
+
+
 class ModulatedConv(nn.Conv2d):
     """A convolution whose input maps are scaled by a style, and whose output maps are rescaled to unit variance.
 

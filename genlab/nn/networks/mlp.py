@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -15,7 +16,9 @@ from genlab.registry import NETWORKS, PositiveInt
 
 
 @NETWORKS("mlp")
-def mlp(inp: Size, out: Size, hidden: list[PositiveInt], activation: Activation = "relu") -> nn.Sequential:
+def mlp(
+    inp: Size, out: Size, hidden: Sequence[PositiveInt] = (128, 128, 128), activation: Activation = "relu"
+) -> nn.Sequential:
     """Linear layers of widths inp, *hidden, out with `activation` between them; hidden=[] is one linear map.
 
     `hidden` counts from the image's side and is reversed if a vector is mapped to an image, so that one spec serves

@@ -243,13 +243,22 @@ def more_modes(model: Any) -> str:
     return f"model.regularizers.pack.size={2 * pack.size if pack else 2}"
 
 
+def penalized_by_gamma(model: Any) -> bool:
+    """Whether R1 is part of the model's loss, as in R3GAN, instead of one of its regularizers."""
+    return "r1" in getattr(model, "incompatible", ())
+
+
 def calmer(model: Any) -> str:
     """The override against oscillation: a penalty on the gradient at real images."""
+    if penalized_by_gamma(model):
+        return f"model.gamma={10 * model.gamma or 1:g}"
     return "trainer.ema_decay=0.999" if "r1" in model.regularizers.penalties else "model.regularizers.r1.weight=10"
 
 
 def weaker(model: Any) -> str:
     """How to weaken the discriminator: the override of R1's weight, or the key of its learning rate."""
+    if penalized_by_gamma(model):
+        return f"model.gamma={2 * model.gamma or 1:g}"
     if isinstance(model, HasGANLoss):
         r1 = model.regularizers.penalties.get("r1")
         return f"model.regularizers.r1.weight={2 * r1.weight if r1 and r1.weight else 10:g}"
@@ -261,6 +270,8 @@ def weaker(model: Any) -> str:
 
 def sharper(model: Any) -> str:
     """The override against a flat discriminator: less regularization."""
+    if penalized_by_gamma(model) and model.gamma:
+        return f"model.gamma={model.gamma / 10:g}"
     for name, penalty in model.regularizers.penalties.items():
         if name != "gradient_penalty" and penalty.weight:
             return f"model.regularizers.{name}.weight={penalty.weight / 10:g}"
