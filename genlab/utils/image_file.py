@@ -43,7 +43,7 @@ def write(file: BinaryIO, suffix: str, images: Tensor, labels: Sequence[int] | N
     elif suffix == ".npy":
         np.save(file, images.numpy())
     else:
-        np.savez(file, **{name: array.numpy() for name, array in arrays.items()})
+        np.savez(file, **{name: array.numpy() for name, array in arrays.items()})  # type: ignore[arg-type]
 
 
 def read(path: Path) -> Tensor:
