@@ -29,11 +29,32 @@ def global_sum(value: Tensor) -> Tensor:
     return total
 
 
+def gathered(x: Tensor, training: bool) -> Tensor:
+    """The rows of x (N, ...) of all ranks, rank by rank, (ranks · N, ...); differentiable.
+
+    Outside training, each rank has its own batch only.
+    """
+    if not _several(training):
+        return x
+    n, rank = len(x), dist.get_rank()
+    rows = x.new_zeros((dist.get_world_size() * n, *x.shape[1:])).slice_scatter(x, 0, rank * n, (rank + 1) * n)
+    return global_sum(rows)
+
+
+def own_rows(everyone: Tensor, training: bool) -> Tensor:
+    """The rows of this rank, (N, ...), of a result with the rows of `gathered`."""
+    return everyone.chunk(dist.get_world_size())[dist.get_rank()] if _several(training) else everyone
+
+
+def _several(training: bool) -> bool:
+    return training and dist.is_available() and dist.is_initialized()
+
+
 def global_mean(x: Tensor, training: bool) -> Tensor:
     """The mean (D,) of x (N, D) over the global batch, N samples from each rank; differentiable.
 
     Outside training, each rank averages over its own batch.
     """
-    if training and dist.is_available() and dist.is_initialized():
+    if _several(training):
         return global_sum(x.mean(0)) / dist.get_world_size()
     return x.mean(0)

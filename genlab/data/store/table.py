@@ -39,6 +39,7 @@ class Table:
     """
 
     aligned = True  # whether the images of a pair show the same thing
+    factor_names: tuple[str, ...] = ()  # of the column `factors`, indices of the values of known factors (N, F)
 
     def __init__(
         self, name: str, columns: Mapping[str, Tensor | StoredArray], device: torch.device, resident: bool

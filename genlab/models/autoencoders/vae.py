@@ -66,7 +66,7 @@ class VAE(Model):
         return None if changing else "loss"
 
     def loss(self, image: Tensor, *conditions: Tensor) -> dict[str, Tensor]:
-        """`loss` = reconstruction + β·penalty (+ the perceptual loss); `elbo` is the true bound, without β.
+        """`loss` = reconstruction + β·penalty (+ further terms); `elbo` is the true bound, without β.
 
         In nats, except for the perceptual loss, which has the units of its features.
         """
@@ -76,17 +76,24 @@ class VAE(Model):
         logits = self.decoder(self.code(z, *conditions))
         reconstruction = self.output_distribution.nll(logits, x).mean()  # −E log p(x|z), one sample
         kl, penalty = self.divergence(mean, log_variance)
-        loss, perceptual = reconstruction + self.beta * penalty, {}
+        terms = self.further_terms(z, mean, log_variance)
         if self.perceptual:  # of the mean image; not part of the bound
-            perceptual["perceptual"] = self.perceptual(image, self.output_distribution.mean(logits)).mean()
-            loss = loss + self.perceptual.weight * perceptual["perceptual"]
+            distance = self.perceptual(image, self.output_distribution.mean(logits)).mean()
+            terms["perceptual"] = (self.perceptual.weight, distance)
+        loss = reconstruction + self.beta * penalty
+        for weight, value in terms.values():
+            loss = loss + weight * value
         return {
             "loss": loss,
             "elbo": -(reconstruction.detach() + kl.detach()),  # eq. 3
             "reconstruction": reconstruction,
             "kl": kl,
-            **perceptual,
+            **{name: value for name, (_, value) in terms.items()},
         }
+
+    def further_terms(self, z: Tensor, mean: Tensor, log_variance: Tensor) -> dict[str, tuple[float, Tensor]]:
+        """Terms of the loss of a variant by name, each with its weight; z is the sample of the posterior, (N, D)."""
+        return {}
 
     def divergence(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
         """KL(q(z|x) ‖ p(z)) and the term that β multiplies at this step, both averaged over the images."""
