@@ -12,7 +12,7 @@ from torch import Tensor
 from genlab.core import rng
 from genlab.core.values import Image
 from genlab.data.datasets.digits import Digits
-from genlab.data.datasets.toy import Ring
+from genlab.data.datasets.synthetic.toy import Ring
 from genlab.engine.evaluate import evaluate
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.paths.path_images import PathImages

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.data.datasets.shapes import Shapes, templates
+from genlab.data.datasets.synthetic.shapes import Shapes, templates
 from genlab.errors import ConfigError
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from genlab.cli.images.image_command import require
 from genlab.config.compose import compose
 from genlab.data.datasets.mnist import MNIST
 from genlab.data.datasets.stacked import StackedMNIST
-from genlab.data.datasets.toy import Dirac, Grid, Ring
+from genlab.data.datasets.synthetic.toy import Dirac, Grid, Ring
 from genlab.distributed.runtime import Runtime
 from genlab.errors import ConfigError
 from genlab.models.gans.gan import GAN

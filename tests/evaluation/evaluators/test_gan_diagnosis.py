@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genlab.core import rng
 from genlab.core.model import Model, generator_every
 from genlab.core.values import Diagnosis
-from genlab.data.datasets.toy import Ring
+from genlab.data.datasets.synthetic.toy import Ring
 from genlab.data.loader import Data
 from genlab.engine.evaluate import evaluate
 from genlab.evaluation.evaluators.gan.gan_diagnosis import GANDiagnosis, _kinds, parts_of, variety

@@ -13,7 +13,7 @@ from genlab.core import rng
 from genlab.core.model import Model
 from genlab.core.values import Diagnosis, Image
 from genlab.data.datasets.digits import Digits
-from genlab.data.datasets.toy import Dirac, Grid, Ring
+from genlab.data.datasets.synthetic.toy import Dirac, Grid, Ring
 from genlab.engine.evaluate import evaluate, numbers
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.distribution import modes, points

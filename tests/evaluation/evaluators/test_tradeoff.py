@@ -13,7 +13,7 @@ from genlab.core.model import Model
 from genlab.core.values import Image
 from genlab.data.dataset import Data
 from genlab.data.datasets.digits import Digits
-from genlab.data.datasets.toy import Ring
+from genlab.data.datasets.synthetic.toy import Ring
 from genlab.engine.evaluate import evaluate, numbers, with_charts
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.distribution.distances import Coverage

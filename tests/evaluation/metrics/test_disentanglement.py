@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genlab.core import rng
 from genlab.core.model import Model
-from genlab.data.datasets.shapes import Shapes
+from genlab.data.datasets.synthetic.shapes import Shapes
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.latent.disentanglement import Disentanglement
 from genlab.evaluation.metrics import disentanglement as metrics

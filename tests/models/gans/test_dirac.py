@@ -11,7 +11,7 @@ import torch
 from genlab.core import rng
 from genlab.core.model import Shape
 from genlab.core.values import Image
-from genlab.data.datasets.toy import Dirac
+from genlab.data.datasets.synthetic.toy import Dirac
 from genlab.engine.evaluate import evaluate, numbers
 from genlab.errors import ConfigError
 from genlab.evaluation.evaluators.gan.dirac import DiracEvaluator, DiracState, eigenvalues, theory
