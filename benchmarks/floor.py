@@ -42,6 +42,7 @@ FLOORS = {
     "dcgan64_lsun": Floor(nets.dcgan, gan.gan),
     "wgan_gp28": Floor(nets.wgan_gp, gan.wgan_gp),
     "r3gan28": Floor(nets.r3gan, gan.r3gan),
+    "bigan28": Floor(nets.bigan, gan.bigan),
     "flow_matching32": Floor(lambda: (UNet(),), diffusion.flow_matching),
     "ddpm32": Floor(lambda: (UNet(),), diffusion.ddpm),
     "edm32": Floor(lambda: (UNet(time_scale=1),), diffusion.edm),

@@ -70,6 +70,28 @@ def wgan_gp(width: int = 64) -> Pair:
     return generator, critic
 
 
+def bigan(width: int = 32, codes: int = 50) -> tuple[nn.Module, ...]:
+    """BiGAN's encoder, generator, and the two parts of its discriminator, for 28x28x1 images: 1,637,057 parameters."""
+    generator = nn.Sequential(
+        nn.Unflatten(1, (codes, 1, 1)), nn.ConvTranspose2d(codes, 2 * width, 7, bias=False),
+        nn.BatchNorm2d(2 * width), nn.ReLU(inplace=True), nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.ConvTranspose2d(width, 1, 4, 2, 1, bias=False),
+    )  # fmt: skip
+    encoder, features = (
+        nn.Sequential(
+            nn.Conv2d(1, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width),
+            nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(2 * width, out, 7, bias=False), nn.Flatten(),
+        )
+        for out in (codes, 256)
+    )  # fmt: skip
+    head = nn.Sequential(
+        nn.Linear(256 + codes, 512), nn.LeakyReLU(inplace=True), nn.Linear(512, 512), nn.LeakyReLU(inplace=True),
+        nn.Linear(512, 1),
+    )  # fmt: skip
+    return encoder, generator, features, head
+
+
 def r3gan() -> Pair:
     """R3GAN's networks between codes of 64, 28x28x1 images and a 7x7 map: 124,000 parameters."""
     widths = [64, 32, 16]

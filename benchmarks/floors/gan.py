@@ -6,7 +6,7 @@ import itertools
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import leaky_relu, softplus
 
 from benchmarks.floors.how import How, Step
 
@@ -71,6 +71,42 @@ def wgan_gp(generator: nn.Module, critic: nn.Module, how: How) -> Step:
             (-on_fake.float().mean()).backward()
             critic.requires_grad_(True)
             adams[0].step()
+        return loss
+
+    return step
+
+
+def bigan(encoder: nn.Module, generator: nn.Module, features: nn.Module, head: nn.Module, how: How) -> Step:
+    """Donahue et al. (2017), non-saturating, Adam 2e-4, β1 0.5, uniform codes. Returns the discriminator loss."""
+    encode, generate, look, join = (how.place(net) for net in (encoder, generator, features, head))
+    adams = [
+        how.adam(net, 2e-4, (0.5, 0.999))
+        for net in (nn.ModuleList([generator, encoder]), nn.ModuleList([features, head]))
+    ]
+
+    def judge(image: Tensor, code: Tensor) -> Tensor:
+        seen = leaky_relu(look(image), 0.2)
+        return join(torch.cat([seen, code.to(seen.dtype)], 1)).float()
+
+    def step(pixels: Tensor) -> Tensor:
+        real = pixels.float().mul_(1 / 127.5).sub_(1).contiguous(memory_format=how.memory)
+        z = 2 * torch.rand(len(real), 50, device=real.device) - 1
+        for adam in adams:
+            adam.zero_grad(set_to_none=True)
+        with how.autocast():
+            code, fake = encode(real).float(), generate(z).tanh()
+            on_real, on_fake = judge(real, code.detach()), judge(fake.detach(), z)
+        loss = softplus(-on_real).mean() + softplus(on_fake).mean()
+        loss.backward()
+        adams[1].step()
+        for net in (features, head):
+            net.requires_grad_(False)
+        with how.autocast():
+            on_fake, on_real = judge(fake, z), judge(real, code)
+        (softplus(-on_fake).mean() + softplus(on_real).mean()).backward()
+        for net in (features, head):
+            net.requires_grad_(True)
+        adams[0].step()
         return loss
 
     return step

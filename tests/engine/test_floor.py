@@ -25,6 +25,7 @@ LOSSES: dict[str, str | None] = {
     "dcgan64_lsun": "generator/loss",
     "wgan_gp28": "discriminator/loss",
     "r3gan28": "discriminator/loss",
+    "bigan28": "discriminator/loss",
     "kmeans_mnist": "centroids/loss",
     "cyclegan64": "generators/loss",
     "pix2pix128": "generator/loss",
