@@ -60,7 +60,7 @@ MODULES = {
 }
 # Named by eager.py as the layers of a function, not as attributes.
 WRAPPERS = dict.fromkeys(
-    ("torch._compile:_disable_dynamo", "torch.optim.optimizer:_use_grad_for_differentiable"), "genlab/engine/eager.py"
+    ("torch._compile:_disable_dynamo", "torch.optim.optimizer:_use_grad_for_differentiable"), "genlab/core/eager.py"
 )
 PUBLIC = {"_exit", "_asdict"}  # os._exit and namedtuple._asdict are documented
 TYPES = {"_Hash"}  # stands in annotations only
@@ -136,11 +136,11 @@ def test_wrappers_and_kernels_have_the_form_that_genlab_knows() -> None:
     """What a name alone does not show: the layers of an optimizer's methods, the keywords of a kernel."""
     import torch
 
-    from genlab.engine.eager import _unwrapped
+    from genlab.core.eager import _unwrapped
     from genlab.engine.fused_adam import Adam
 
     methods = _unwrapped.__wrapped__(torch.optim.Adam)
-    assert methods is not torch.optim.Adam, "genlab/engine/eager.py: torch wraps an optimizer's methods in another way"
+    assert methods is not torch.optim.Adam, "genlab/core/eager.py: torch wraps an optimizer's methods in another way"
     weight = torch.nn.Parameter(torch.ones(2))
     weight.grad = torch.ones(2)
     optimizer = Adam([weight], lr=0.1)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genlab.engine.eager import eager
+from genlab.core.eager import eager
 
 
 class Adam(eager(torch.optim.Adam)):  # type: ignore[misc]

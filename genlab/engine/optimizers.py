@@ -15,7 +15,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from genlab.engine.eager import eager
+from genlab.core.eager import eager
 from genlab.engine.fused_adam import Adam
 from genlab.errors import ConfigError
 from genlab.registry import OPTIMIZERS, SCHEDULES, Fraction, NonNegativeFloat, PositiveFloat

@@ -57,7 +57,7 @@ gan = ["dcgan", "model.generator.base_channels=8", "model.discriminator.base_cha
 for model in (["vae"], ["autoencoder"], gan):
     assert main.main(["train", "model=" + model[0], *model[1:], *small]) == 0
 import torch
-from genlab.engine.eager import eager
+from genlab.core.eager import eager
 heavy = {"torchvision", "torch._dynamo", "torch._inductor", "sympy", "sklearn", "scipy", "matplotlib"}
 known = eager(torch.optim.Adam) is not torch.optim.Adam
 print("\\n", known, *sorted(heavy & set(sys.modules)))
@@ -142,5 +142,5 @@ def test_training_imports_neither_torchvision_nor_torchs_compiler() -> None:
     known, *loaded = fresh(TRAINING)[0].split()
     assert "torchvision" not in loaded
     if known == "False":
-        pytest.skip("this version of torch wraps its optimizers in a way not known to genlab.engine.eager")
+        pytest.skip("this version of torch wraps its optimizers in a way not known to genlab.core.eager")
     assert loaded == []

@@ -42,9 +42,9 @@ def project(loaded: LoadedRun, keys: Keys) -> Save:
     """The given images above those found; prints how near they are."""
     import torch
 
+    from genlab.evaluation import projection
     from genlab.nn.losses.image_similarity import psnr
     from genlab.reports.captions import Labels
-    from genlab.workflows import projection
 
     files = user_images.files_at(keys.image)
     target = user_images.for_model(loaded, files)
@@ -66,15 +66,16 @@ def project(loaded: LoadedRun, keys: Keys) -> Save:
 def _search(loaded: LoadedRun, space: Space, target: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor, float]:
     """The function from codes to images, the codes to start from, and the standard deviation of codes."""
     from genlab.core.model import MixesStyles
+    from genlab.evaluation import projection
 
     model: Any = loaded.model
     codes = model.prior(CODES)
     if not isinstance(loaded.model, MixesStyles):
         if space not in ("auto", "z"):
             raise ConfigError(f"model '{loaded.config['name']}' has no styles", f"key space={space}", "try space=z")
-        return model.decode, _nearest(model.decode, codes, target), float(codes.std())
+        return model.decode, projection.nearest_codes(model.decode, codes, target, 1)[:, 0], float(codes.std())
     if space == "z":
-        return model.decode, _nearest(model.decode, codes, target), float(codes.std())
+        return model.decode, projection.nearest_codes(model.decode, codes, target, 1)[:, 0], float(codes.std())
     styles = model.styles(codes)
     layers = styles.shape[1]
     start, spread = styles.mean(0, keepdim=True), float(styles.std(0).square().mean().sqrt())
@@ -82,14 +83,6 @@ def _search(loaded: LoadedRun, space: Space, target: Tensor) -> tuple[Callable[[
         start = start[:, :1]
     render = model.render
     return lambda w: render(w.expand(-1, layers, -1)), start.expand(len(target), -1, -1), spread
-
-
-def _nearest(decode: Callable[[Tensor], Tensor], codes: Tensor, target: Tensor) -> Tensor:
-    """For each image, the code whose image is nearest: a search from one place often ends in a poor optimum."""
-    import torch
-
-    images = torch.cat([decode(part) for part in codes.split(250)]).flatten(1)
-    return codes[torch.cdist(target.flatten(1), images).argmin(1)]
 
 
 COMMAND = ImageCommand(

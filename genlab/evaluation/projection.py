@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from genlab.core import rng
-from genlab.engine.eager import eager
+from genlab.core.eager import eager
 
+BATCH = 250  # codes whose images are drawn at a time
 GROWS, SHRINKS, SHAKES, SHAKING = 0.05, 0.25, 0.75, 0.05  # shares of the search, and of the codes' spread
 
 
@@ -45,3 +46,13 @@ def pace(done: float) -> float:
     """Share of the largest step: up in the first twentieth, down along half a cosine in the last quarter."""
     down = min(1.0, (1 - done) / SHRINKS)
     return (0.5 - 0.5 * math.cos(math.pi * down)) * min(1.0, done / GROWS)
+
+
+def nearest_codes(draw: Callable[[Tensor], Tensor], codes: Tensor, target: Tensor, k: int) -> Tensor:
+    """For each image of `target` (N, C, H, W), the k codes (N, k, ...) of `codes` (M, ...) with the nearest images.
+
+    A search from one place often ends in a poor optimum.
+    """
+    images = torch.cat([draw(part) for part in codes.split(BATCH)]).flatten(1)
+    distance = torch.cdist(target.flatten(1), images)
+    return codes[distance.topk(k, largest=False).indices]

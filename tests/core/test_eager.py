@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from genlab.engine.eager import _unwrapped
+from genlab.core.eager import _unwrapped
 
 KINDS: list[tuple[type[torch.optim.Optimizer], dict[str, Any]]] = [
     (torch.optim.Adam, {"lr": 0.1, "weight_decay": 0.01, "fused": True}),
@@ -21,7 +21,7 @@ def unwrapped(kind: type[torch.optim.Optimizer]) -> Any:
     """Skips the test where this version of torch wraps its optimizers in another way: runs are right, and slower."""
     found = _unwrapped(kind)
     if found is kind:
-        pytest.skip(f"torch {torch.__version__} wraps its optimizers in a way not known to genlab.engine.eager")
+        pytest.skip(f"torch {torch.__version__} wraps its optimizers in a way not known to genlab.core.eager")
     return found
 
 
