@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import harness, nets
-from benchmarks.floors import classical, diffusion, gan, likelihood, translation, vae
+from benchmarks.floors import classical, diffusion, gan, likelihood, progressive, translation, vae
 from benchmarks.floors.classical import Boltzmann, Centroids, Sums
 from benchmarks.floors.how import How, Step
 from benchmarks.floors.translation import patchgan, translator
@@ -43,6 +43,7 @@ FLOORS = {
     "wgan_gp28": Floor(nets.wgan_gp, gan.wgan_gp),
     "r3gan28": Floor(nets.r3gan, gan.r3gan),
     "bigan28": Floor(nets.bigan, gan.bigan),
+    "progressive32": Floor(lambda: (progressive.Generator(), progressive.Critic()), progressive.progressive),
     "flow_matching32": Floor(lambda: (UNet(),), diffusion.flow_matching),
     "ddpm32": Floor(lambda: (UNet(),), diffusion.ddpm),
     "edm32": Floor(lambda: (UNet(time_scale=1),), diffusion.edm),

@@ -28,6 +28,7 @@ COMPARED = {  # with other projects too: a process for each entry (run.py)
 FAMILIES = {  # with the floor only, inside one process (interleaved.py)
     "r3gan28": Workload("mnist", 64, (20, 3)),
     "bigan28": Workload("mnist", 64, (50, 5)),
+    "progressive32": Workload("mnist", 64, (20, 3)),
     "flow_matching32": Workload("mnist", 64, (50, 5)),
     "ddpm32": Workload("mnist", 64, (50, 5)),
     "edm32": Workload("mnist", 64, (50, 5)),

@@ -26,6 +26,7 @@ LOSSES: dict[str, str | None] = {
     "wgan_gp28": "discriminator/loss",
     "r3gan28": "discriminator/loss",
     "bigan28": "discriminator/loss",
+    "progressive32": "discriminator_32/loss",
     "kmeans_mnist": "centroids/loss",
     "cyclegan64": "generators/loss",
     "pix2pix128": "generator/loss",

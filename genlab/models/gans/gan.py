@@ -9,6 +9,7 @@ Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014 (arXiv:1406.2661). 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -30,7 +31,7 @@ class GAN(Model):
 
     # A subclass whose networks take more than images and codes (labels) returns it from `shared_forward` after the
     # fakes; every method passes it on as `conditions`.
-    points: ClassVar = {"output": "linear"}
+    points: ClassVar[Mapping[str, Any] | None] = {"output": "linear"}
     monitor = "quick_fid"  # neither loss tells which of two runs has the better images
     incompatible: ClassVar[dict[str, str]] = {}  # regularizers that the losses of a subclass rule out, and why
     progress: Tensor

@@ -18,12 +18,12 @@ from genlab.nn.layers.stylegan2_layers import Double, EqualConv2d, EqualLinear, 
 from genlab.nn.networks.gans.dcgan import smallest_map
 
 
-def levels(image: Image, base: int, largest: int) -> list[tuple[int, tuple[int, int]]]:
+def levels(image: Image, base: int, largest: int, network: str = "stylegan2") -> list[tuple[int, tuple[int, int]]]:
     """Channels and sides of each level, the smallest first: base / S channels at side S, `largest` at most.
 
     ConfigError, naming a size that works, if no small map can be doubled to the image.
     """
-    (height, width), doublings = smallest_map("stylegan2", image)
+    (height, width), doublings = smallest_map(network, image)
     sides = [(height * 2**level, width * 2**level) for level in range(doublings + 1)]
     return [(max(1, min(base // max(side), largest)), side) for side in sides]
 
