@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from genlab.core.data_spec import DataSpec
 from genlab.data.download import fetch
@@ -148,7 +149,7 @@ class StoredDataset(Dataset):
         if stored.labels is not None:
             columns["label"] = StoredArray(stored.labels)
         return Data(
-            Table(self.name, columns, device, fits(stored.images.nbytes, device)),
+            Table(self.name, {**columns, **self.further_columns(stored)}, device, fits(stored.images.nbytes, device)),
             {name: torch.from_numpy(indices) for name, indices in self.splits(stored).items()},
             stored.label_names,
             self.fingerprint,
@@ -156,6 +157,10 @@ class StoredDataset(Dataset):
             self.flip,
             self.split_seed,
         )
+
+    def further_columns(self, stored: Store) -> dict[str, Tensor]:
+        """Columns beside the image and its label, (N, ...), one row for each sample of the store."""
+        return {}
 
     def splits(self, stored: Store) -> dict[str, Indices]:
         """The indices of each split into the store."""

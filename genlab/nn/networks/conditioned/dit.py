@@ -80,9 +80,18 @@ class Block(nn.Module):
 
     def attention(self, x: Tensor) -> Tensor:
         """Self-attention of tokens (N, L, width)."""
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        result: Tensor = self.mixed(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        result: Tensor = self.mixed(attend(self.qkv(x), self.heads))
         return result
+
+
+def attend(qkv: Tensor, heads: int, seen: Tensor | None = None) -> Tensor:
+    """Attention with `heads` heads: queries, keys and values (N, L, 3 · width) to (N, L, width).
+
+    `seen`, bool (N, L), says which tokens are attended to; None: all.
+    """
+    q, k, v = qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    mask = None if seen is None else seen[:, None, None]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
 def positions(rows: int, columns: int, dim: int, like: Tensor) -> Tensor:

@@ -1,0 +1,45 @@
+"""Random views: crops, mirrors and rotations are of the size that was asked for."""
+
+from __future__ import annotations
+
+import torch
+
+from genlab.core import rng
+from genlab.nn.augment.views import Views
+
+
+def test_views_that_change_nothing_are_the_image() -> None:
+    image = 2 * torch.rand(5, 3, 8, 6) - 1
+    rng.seed(0)
+    same = Views((3, 8, 6), area=1.0, flip=False, color=0.0)
+    crop = same.crop(image)
+    assert torch.allclose(crop[:, 0, 0] * crop[:, 1, 1], torch.ones(5), atol=0.3)  # but for the ratio of the sides
+    mirrored = Views((3, 8, 8), area=1.0, color=0.0).crop(torch.zeros(2000, 3, 8, 8))
+    assert abs((mirrored[:, 0, 0] < 0).float().mean() - 0.5) < 0.05
+
+
+def test_crops_stay_inside_and_have_the_area() -> None:
+    rng.seed(0)
+    crop = Views((1, 20, 10), area=0.2, flip=False, color=0.0).crop(torch.zeros(4000, 1, 20, 10))
+    sides = crop[:, [0, 1], [0, 1]]
+    area = sides.prod(1)
+    assert 0.15 < area.min() < 0.25
+    assert abs(area.mean() - 0.6) < 0.03
+    assert (crop[:, :, 2].abs() <= (1 - sides) * torch.tensor([10, 20]) / 2 + 1e-4).all()  # no pixel from outside
+
+
+def test_a_rotation_keeps_lengths() -> None:
+    rng.seed(0)
+    crop = Views((1, 16, 16), area=1.0, flip=False, rotation=30, color=0.0).crop(torch.zeros(500, 1, 16, 16))
+    angle = torch.atan2(crop[:, 1, 0] / crop[:, :, 0].norm(dim=1), crop[:, 0, 0] / crop[:, :, 0].norm(dim=1))
+    assert angle.abs().max() < torch.pi / 6 + 0.1
+    assert angle.std() > 0.2
+
+
+def test_color_changes_stay_in_range_and_gray_images_stay_gray() -> None:
+    rng.seed(0)
+    image = (2 * torch.rand(50, 1, 6, 6) - 1).expand(50, 3, 6, 6)
+    viewed = Views((3, 6, 6), color=1.0)(image)
+    assert viewed.abs().max() <= 1
+    assert torch.allclose(viewed[:, 0], viewed[:, 2], atol=1e-5)
+    assert not torch.allclose(viewed, image, atol=0.1)
