@@ -299,8 +299,11 @@ def capability(protocol: type[P]) -> type[P]:
 
 
 def generator_every(model: Model) -> int:
-    """The generator is updated once in this many steps; 1 if the model has no generator."""
-    return max((phase.every for phase in model.phases() if phase.name == "generator"), default=1)
+    """The generator is updated once in this many steps; 1 if the model has no generator.
+
+    A generator with several phases has names such as generator_8 for them.
+    """
+    return max((phase.every for phase in model.phases() if phase.name.partition("_")[0] == "generator"), default=1)
 
 
 def capabilities(model: Model) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from genlab.core import rng
+from genlab.core.model import generator_every
 from genlab.engine.phase_state import PhaseState
 from genlab.errors import ConfigError
 from genlab.models.gans.progressive_gan import ProgressiveGAN
@@ -152,6 +153,10 @@ def test_the_loss_is_the_critics_with_drift() -> None:
     drawn = penalized.shared_forward(images())
     values = penalized.phases()[2].objective(*drawn)
     assert values["gradient_penalty"] > 0  # at the size of the level
+
+
+def test_diagnoses_wait_for_a_generator_that_moves_rarely() -> None:
+    assert generator_every(growing(critic_steps=3)) == 3
 
 
 def test_networks_that_cannot_grow_are_refused() -> None:
