@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import harness, nets
-from benchmarks.floors import classical, diffusion, gan, likelihood, progressive, translation, vae
+from benchmarks.floors import classical, diffusion, gan, likelihood, progressive, representations, translation, vae
 from benchmarks.floors.classical import Boltzmann, Centroids, Sums
 from benchmarks.floors.how import How, Step
 from benchmarks.floors.translation import patchgan, translator
@@ -60,6 +60,9 @@ FLOORS = {
     "pix2pix128": Floor(lambda: (translation.UNet(), patchgan(6)), translation.pix2pix),
     "realnvp_mnist": Floor(lambda: (likelihood.RealNVP(),), likelihood.realnvp),
     "meanflow32": Floor(lambda: (UNet(time_scale=1, times=2),), diffusion.meanflow),
+    "beta_tcvae64": Floor(representations.small_vae, representations.beta_tcvae),
+    "simclr28": Floor(representations.simclr_networks, representations.simclr),
+    "mae28": Floor(lambda: (representations.MAE(),), representations.mae),
 }
 
 

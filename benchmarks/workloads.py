@@ -41,6 +41,9 @@ FAMILIES = {  # with the floor only, inside one process (interleaved.py)
     "pixelcnn_mnist": Workload("mnist", 16, (50, 5)),
     "made_mnist": Workload("mnist", 100, (200, 10), convolutional=False),
     "realnvp_mnist": Workload("mnist", 32, (50, 5)),
+    "beta_tcvae64": Workload("celeba", 64, (20, 3)),
+    "simclr28": Workload("mnist", 128, (20, 3)),
+    "mae28": Workload("mnist", 128, (20, 3), convolutional=False),
     "cyclegan64": Workload("celeba", 1, (10, 3), columns=("a", "b")),
     "pix2pix128": Workload("celeba", 1, (10, 3), columns=("a", "b")),
 }

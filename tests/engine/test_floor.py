@@ -80,8 +80,9 @@ def test_one_step_is_equal(data: None, monkeypatch: pytest.MonkeyPatch, workload
     if (loss := LOSSES.get(workload, "loss")) is not None:
         torch.testing.assert_close(ours[loss], theirs.detach(), rtol=1e-5, atol=1e-5)
     after, expected = _vector(trainer.model), _vector(*networks)
-    # of a gradient that is nothing but rounding, Adam's first step is of either sign
-    tolerance = 0.1 if workload in ("cyclegan64", "pix2pix128", "vae_conv64") else 0.01  # many of them, before norms
+    # of a gradient that is nothing but rounding (biases before norms, of keys), Adam's first step is of either sign
+    many = ("cyclegan64", "pix2pix128", "vae_conv64", "simclr28", "mae28")
+    tolerance = 0.1 if workload in many else 0.01
     assert torch.dist(after, expected) < tolerance * torch.dist(after, before)
 
 
