@@ -102,7 +102,7 @@ def compare(*runs: str | Path, metric: Sequence[str] = (), alpha: float = 0.05) 
 
 
 def load(run: str | Path = "last") -> Model:
-    """The trained model of a run folder (or of the `last` run), in evaluation mode, with its capabilities."""
+    """The trained model of a run folder, of the `last` run, or in a file of `genlab export`, in evaluation mode."""
     from genlab.workflows.build import load as load_run
 
     return load_run(run).model

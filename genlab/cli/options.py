@@ -91,9 +91,9 @@ class Parser(argparse.ArgumentParser):
         return f"write {key.replace('-', '_')[:40]}={value[:40] or 'VALUE'}, without dashes"
 
 
-def run_argument(parser: Parser) -> None:
-    """The RUN that most commands take."""
-    parser.add_argument("run", metavar="RUN", help="a run folder, or 'last'")
+def run_argument(parser: Parser, exported: bool = True) -> None:
+    """The RUN that most commands take; `exported`: a file of `genlab export` will do."""
+    parser.add_argument("run", metavar="RUN", help=f"a run folder, or 'last'{', or a model file' if exported else ''}")
 
 
 def runs_and_options(words: Sequence[str], keys: Any, where: str) -> tuple[list[str], list[str]]:

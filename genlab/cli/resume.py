@@ -16,7 +16,7 @@ EXAMPLES = """\
 
 def parser() -> Parser:
     parse = Parser("resume", "Continue a run with its stored configuration.", EXAMPLES)
-    run_argument(parse)
+    run_argument(parse, exported=False)
     parse.add_argument("overrides", nargs="*", metavar="OVERRIDES", help="key=value to change, e.g. trainer.steps")
     parse.add_argument("--allow-change", action="store_true", help="resume although configuration or data changed")
     parse.flags("plugin", "device")

@@ -61,7 +61,7 @@ def newest(run: Path, name: str) -> Path | None:
 
 def refuse_taken(run: Path, file: str, protocol: Mapping[str, Any]) -> None:
     """ConfigError if `file` holds the result of another protocol, which would be lost."""
-    found = read(OwnFolder(run), file)
+    found = read(OwnFolder(run), file) if run.is_dir() else None  # of a model file, where nothing was written yet
     if found is None or all(found["protocol"].get(key) == protocol.get(key) for key in IDENTITY):
         return
     other = ", ".join(key for key in IDENTITY if found["protocol"].get(key) != protocol.get(key))

@@ -24,6 +24,7 @@ from genlab.utils.unique_folder import check_path, make_exact, make_new, unmake,
 
 RECORD, CONFIG, LOCK = "run.json", "config.yaml", "lock"
 SWEEP = "sweep.json"  # in the folder of a sweep
+MODEL_FILE = ".safetensors"  # the ending of a model file, which stands for a run where only its model is needed
 RECORD_LIMIT, CONFIG_LIMIT = 4 * 2**20, 2**18  # bytes
 # what a process that was killed right after its claim leaves: such a folder is still as good as new
 EARLY = re.compile(rf"({re.escape(LOCK)}|{re.escape(CONFIG)}|\.tmp-({re.escape(RECORD)}|{re.escape(CONFIG)})\.\d+)")
@@ -167,6 +168,13 @@ def find(run: str, root: Path = Path("outputs")) -> Path:
     raise ConfigError(
         f"'{run}' is not a run", there, nearest(run, known[-20:]) if known else "start one with `genlab train`"
     )
+
+
+def find_model(run: str) -> Path:
+    """As `find`, or a model file of `genlab export`."""
+    if run.endswith(MODEL_FILE) and os.path.isfile(run):
+        return Path(run)
+    return find(run)
 
 
 def scan(root: Path) -> list[dict[str, Any]]:

@@ -211,12 +211,16 @@ def read_stored(path: Path) -> dict[str, Any]:
 def load(
     run: str | Path = "last", device: str = "auto", plugins: Sequence[str] = (), checkpoint: str = "newest"
 ) -> LoadedRun:
-    """Open a run folder without running any code from it; averaged weights are used if there are any.
+    """Open a run folder or a model file without running any code from it; averaged weights are used if there are any.
 
     `checkpoint`: "newest", "best" or a step.
     """
-    path = run_folder.find(str(run))
+    path = run_folder.find_model(str(run))
     load_registry(plugins)
+    if path.is_file():
+        from genlab.workflows.export import model_file
+
+        return model_file.read(path, device)
     stored, record = read_stored(path), run_folder.read_record(path)
     found = _chosen(manager.Checkpoints(path / "ckpt"), checkpoint, record)
     if found is None:

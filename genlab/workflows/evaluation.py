@@ -174,7 +174,7 @@ def refuse_read_only(loaded: LoadedRun) -> None:
 
 def publish(loaded: LoadedRun, results: Sequence[Result]) -> None:
     """Show results that have just been written: in TensorBoard, run.json and report.html."""
-    if not results:
+    if not results or not run_folder.is_run(loaded.path):  # of a model file
         return
     _log(loaded, [each for each in results if each.metrics or each.images])
     record = run_folder.read_record(loaded.path)

@@ -158,7 +158,7 @@ def open_run(options: argparse.Namespace) -> LoadedRun:
     """The trained model that the arguments name."""
     from genlab.runs import run_folder
 
-    path = run_folder.find(options.run)  # says what is wrong before torch is loaded
+    path = run_folder.find_model(options.run)  # says what is wrong before torch is loaded
     from genlab.workflows.build import load
 
     return load(path, device=options.device or "auto", plugins=options.plugin, checkpoint=options.checkpoint)

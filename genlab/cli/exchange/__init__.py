@@ -1,0 +1,1 @@
+"""Commands for what crosses the border: samples of others, models for others."""
