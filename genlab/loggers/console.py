@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from genlab.core.values import Logger
 from genlab.registry import LOGGERS, PositiveFloat
+from genlab.runs.band_watch import BAND
 from genlab.utils.formatting import duration, number
 from genlab.utils.terminal import console, echo, is_terminal
 
@@ -25,7 +26,7 @@ class Console(Logger):
     """Step, losses, images/s and time left, on standard output.
 
     A terminal gets one view that redraws itself; anything else gets plain ASCII lines, those of training at
-    most one in `every` seconds.
+    most one in `every` seconds. When the run enters or leaves its experiment's band, a line says so.
     """
 
     def __init__(self, every: PositiveFloat = 5.0) -> None:
@@ -34,6 +35,7 @@ class Console(Logger):
         self._title = ""
         self._began, self._printed = 0.0, -math.inf
         self._values: dict[str, dict[str, float]] = {}  # by split
+        self._band = ""
         self._live: Live | None = None
 
     def start(self, first_step: int, last_step: int, title: str) -> None:
@@ -54,6 +56,13 @@ class Console(Logger):
         self._values = {**self._values, split: dict(values)}  # replaced whole: the view's thread reads it
         if self._live is None:
             self._line(split)
+
+    def text(self, step: int, name: str, text: str) -> None:
+        if name != BAND:  # diagnoses are printed by the trainer
+            return
+        self._band = text
+        if self._live is None:
+            _say(f"step {step}/{self._last}  {text}")
 
     def close(self) -> None:
         if self._live is not None:
@@ -105,7 +114,7 @@ class Console(Logger):
         for name in names:
             cells = (values.get(name) for values in self._values.values())
             table.add_row(Text(name), *("" if cell is None else number(cell) for cell in cells))
-        return Group(bar, table)
+        return Group(bar, *([Text(self._band, style="dim")] if self._band else []), table)
 
 
 def _say(line: str) -> None:

@@ -17,7 +17,7 @@ from genlab.config.yaml_file import dump_config
 from genlab.reports import html_page
 from genlab.reports.charts import Curve, line_chart
 from genlab.reports.evaluation_table import evaluation_table
-from genlab.runs import evaluations
+from genlab.runs import bands, evaluations
 from genlab.runs.metrics_file import records
 from genlab.utils.formatting import duration, number
 from genlab.utils.own_folder import OwnFolder
@@ -159,7 +159,9 @@ def _figures(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _diagnoses(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Diagnoses: name and step, and the sentence with the override to try."""
+    """How the run lies in its experiment's band; diagnoses: name and step, and the sentence with the override."""
+    if band := record.get("band"):
+        yield "band", bands.words(band)
     for found in record.get("diagnoses", []):
         yield f"{found['name']} at step {found['step']:,}", found["sentence"]
 

@@ -63,6 +63,24 @@ class Evaluation(Part):
     protocol: Protocol
 
 
+class Excursion(Part):
+    curve: str
+    since: Natural
+    until: Natural
+    value: float | None
+    low: float
+    high: float
+    ended: bool
+
+
+class BandRecord(Part):
+    """How the run lies in its experiment's band (runs/bands.py)."""
+
+    experiment: str
+    runs: Natural
+    excursions: list[Excursion]
+
+
 class Resumed(Part):
     time: Seconds
     command: str
@@ -86,6 +104,7 @@ class Record(Part):
     diagnoses: list[Diagnosed] = []
     protocols: dict[str, dict[str, Any]] | None = None  # by evaluator that found anything; older runs have none
     evaluations: list[Evaluation] = []
+    band: BandRecord | None = None
     error: str | None = None
     data: DataRecord | None = None
     model: ModelRecord | None = None

@@ -21,10 +21,11 @@ from genlab.errors import CheckpointError, ConfigError, GenlabError, PeerError, 
 from genlab.registry import loaded_plugins
 from genlab.reports.report import closing_table, plugin_words, write_report
 from genlab.runs import evaluations, provenance, run_folder
+from genlab.runs.band_watch import BandWatch
 from genlab.utils.own_folder import OwnFolder
 from genlab.utils.signals import StopRequest
 from genlab.utils.terminal import say
-from genlab.workflows import resume_check, warm_start
+from genlab.workflows import bands, resume_check, warm_start
 from genlab.workflows.build import build_data, build_loggers, build_model, build_trainer, is_quiet, read_stored
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ class Session:
             say(f"{'training in' if self.resumed_at is None else 'resuming in'} {self.path}")
         metadata = {"config_hash": provenance.config_hash(job.config), "fingerprint": job.data.fingerprint}
         loggers, worker = build_loggers(job.config, self.path, self.resumed_at), Worker()
+        watch = BandWatch(loggers, bands.of(job.config), self.path)
         saver = Saver(keeper, folder, worker, metadata)
 
         def save(step: int, objects: Mapping[str, Any], state: dict[str, Any]) -> None:
@@ -216,13 +218,14 @@ class Session:
             return self.stop.signum
 
         try:
-            yield BackgroundLogger(loggers, worker), save, signum
+            yield BackgroundLogger(watch, worker), save, signum
         finally:
             try:
                 worker.close()  # its error replaces that of training: it concerns earlier steps
             finally:
                 loggers.close()
-                folder.record["time"] = saver.times(trainer.seconds())  # written with the status
+                # written with the status
+                folder.record |= {"time": saver.times(trainer.seconds()), "band": watch.found()}
 
 
 def _finished(path: Path, record: dict[str, Any], runtime: Runtime) -> Result:
