@@ -33,15 +33,18 @@ def train(overrides: Sequence[str] = (), dataset: Any = None) -> Result:
 
     `dataset` takes the place of `dataset=NAME`: a NumPy array of images (N, H, W), (N, H, W, C) or (N, C, H, W), uint8
     or floats in [0, 1], or of points (N, D); a tuple (images, labels); or any `torch.utils.data.Dataset` with a length.
+    Plug-ins of the current folder that its user trusts are loaded, as the command does.
     Raises `genlab.errors.GenlabError`, whose `code` is the exit code that the command would give.
     """
+    from genlab.config import trusted
     from genlab.workflows.train import train as run
 
     if dataset is not None:
         from genlab.data.adapt import pass_samples
 
         overrides = pass_samples(dataset, overrides)
-    return run(list(overrides))
+    plugins, config_dirs = trusted.of_current_folder()
+    return run(list(overrides), config_dirs, plugins=plugins)
 
 
 def train_sweep(overrides: Sequence[str], jobs: int = 1) -> list[dict[str, Any]]:
@@ -49,11 +52,13 @@ def train_sweep(overrides: Sequence[str], jobs: int = 1) -> list[dict[str, Any]]
 
     `jobs` run at a time, each in its own process. SweepError if some failed; the others have ended.
     """
+    from genlab.config import trusted
     from genlab.runs.records import find
     from genlab.sweep.plan import plan
     from genlab.sweep.runner import run_all
 
-    folder = run_all(plan(list(overrides)), jobs)
+    plugins, config_dirs = trusted.of_current_folder()
+    folder = run_all(plan(list(overrides), config_dirs, plugins), jobs)
     return [record["flat"] for record in find(folder, {})]
 
 
@@ -103,9 +108,10 @@ def compare(*runs: str | Path, metric: Sequence[str] = (), alpha: float = 0.05) 
 
 def load(run: str | Path = "last") -> Model:
     """The trained model of a run folder, of the `last` run, or in a file of `genlab export`, in evaluation mode."""
+    from genlab.config import trusted
     from genlab.workflows.build import load as load_run
 
-    return load_run(run).model
+    return load_run(run, plugins=trusted.of_current_folder()[0]).model
 
 
 def load_data(

@@ -61,13 +61,11 @@ class Parser(argparse.ArgumentParser):
 
     def _add_trusted(self, parsed: argparse.Namespace) -> None:
         """Before the flags' own plug-ins, those that the user trusts in the current folder; and its configurations."""
-        folder = trusted.here()
-        names = trusted.plugins(folder) if folder and hasattr(parsed, "plugin") else []
-        if folder and names:
-            trusted.find_modules(folder, names)
+        names, config_dirs = trusted.of_current_folder()
+        if hasattr(parsed, "plugin"):
             parsed.plugin = list(dict.fromkeys([*names, *parsed.plugin]))
-        if folder and hasattr(parsed, "config_dir"):
-            parsed.config_dir = list(dict.fromkeys([*trusted.config_dirs(folder), *parsed.config_dir]))
+        if hasattr(parsed, "config_dir"):
+            parsed.config_dir = list(dict.fromkeys([*config_dirs, *parsed.config_dir]))
 
     def error(self, message: str) -> NoReturn:
         unknown = re.match(r"unrecognized arguments: (\S+)", message)

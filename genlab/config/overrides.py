@@ -159,14 +159,13 @@ def _unknown_key(override: Override, tree: Mapping[str, Any], known: Groups) -> 
     siblings = {name for name in keys if name.rpartition(".")[0] == parent} or set(keys)
     deeper = [name for name in keys if name.endswith(f".{key}")]  # batch_size for trainer.batch_size
     last = key.rpartition(".")[2]
-    if parent and not isinstance(tree.get(last, {}), Mapping):  # dataset.seed: for seed, or dataset.split_seed
-        close = [last, *(name for name in sorted(siblings) if last in name.rpartition(".")[2].split("_"))]
-        return ConfigError(
-            f"unknown key '{key[:80]}'", _shown(override), f"did you mean {' or '.join(map(repr, close))}?"
-        )
-    near = f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known))
     # a file need not list every key of its component, whose schema checks an added one
     adding = f" '+{key[:60]}=...' gives '{parent}' a key that its file leaves out" if f"{parent}.name" in keys else ""
+    if parent and not isinstance(tree.get(last, {}), Mapping):  # dataset.seed: for seed, or dataset.split_seed
+        close = [last, *(name for name in sorted(siblings) if last in name.rpartition(".")[2].split("_"))]
+        near = f"did you mean {' or '.join(map(repr, close))}?"
+        return ConfigError(f"unknown key '{key[:80]}'", _shown(override), near + adding)
+    near = f"did you mean '{deeper[0]}'?" if deeper else nearest(key, siblings.union(() if parent else known))
     return ConfigError(f"unknown key '{key[:80]}'", _shown(override), near + adding)
 
 

@@ -42,8 +42,17 @@ def plugins(folder: Path) -> list[str]:
 
 
 def config_dirs(folder: Path) -> list[str]:
-    """The folder of configurations beside trusted plug-ins."""
-    return [CONFIGS] if plugins(folder) and (folder / CONFIGS).is_dir() else []
+    """The folder of configurations beside trusted plug-ins, as an absolute path."""
+    return [str((folder / CONFIGS).absolute())] if plugins(folder) and (folder / CONFIGS).is_dir() else []
+
+
+def of_current_folder() -> tuple[list[str], list[str]]:
+    """The plug-ins that the user trusts in the current folder, which Python now finds, and its configurations."""
+    folder = here()
+    if folder is None or not (names := plugins(folder)):
+        return [], []
+    find_modules(folder, names)
+    return names, config_dirs(folder)
 
 
 def trust(folder: Path, name: str) -> None:
@@ -75,7 +84,9 @@ class _Finder(MetaPathFinder):
 
 def find_modules(folder: Path, names: Sequence[str]) -> None:
     """Let Python find the modules `names` in `folder`, after installed ones; nobody trusts the other files there."""
-    sys.meta_path.append(_Finder(folder, names))
+    known = [(each.folder, each.names) for each in sys.meta_path if isinstance(each, _Finder)]
+    if (folder, names) not in known:
+        sys.meta_path.append(_Finder(folder, names))
 
 
 def here() -> Path | None:

@@ -19,12 +19,17 @@ from genlab.workflows.dry_run import rehearse
 from genlab.workflows.session import Job, Result, Session, Watch, start_runtime
 
 
-def train(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), allow_change: bool = False) -> Result:
+def train(
+    overrides: Sequence[str] = (),
+    config_dirs: Sequence[str] = (),
+    allow_change: bool = False,
+    plugins: Sequence[str] = (),
+) -> Result:
     """`genlab train OVERRIDES`: start a run, or resume the one in `hydra.run.dir`.
 
     Raises GenlabError; `allow_change` accepts a changed configuration or data set on resume.
     """
-    return run(compose.compose(overrides, config_dirs), allow_change)
+    return run(compose.compose(overrides, config_dirs, plugins), allow_change)
 
 
 def run(composed: compose.Composed, allow_change: bool = False, watch: Watch = lambda step: False) -> Result:

@@ -62,6 +62,44 @@ def test_code_in_a_strangers_folder_does_not_run(monkeypatch: pytest.MonkeyPatch
     assert Path("ran").exists()
 
 
+IN_PYTHON = """
+import genlab
+words = ["dataset=digits", "trainer.steps=2", "trainer.device=cpu", "evaluator=none", "logger=jsonl"]
+run = genlab.train(["model=my_model", *words]).run_dir
+print(type(genlab.load(run)).__name__)
+(record,) = genlab.train_sweep(["model=my_model", *words])
+print(record["status"])
+"""
+
+
+def test_python_loads_what_the_user_trusts_as_the_command_does(tmp_path: Path) -> None:
+    assert main.main(["new", "model", "my_model"]) == 0
+
+    def python(folder: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-P", "-c", IN_PYTHON], capture_output=True, text=True, cwd=folder)
+
+    done = python(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "MyModel" in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-1] == "done"
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "my_model.py").write_text(PLANTED)
+    assert "unknown model 'my_model'" in python(other).stderr
+    assert not (other / "ran").exists()
+
+
+def test_the_configurations_beside_a_plug_in_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main.main(["new", "model", "mine"]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert trusted.config_dirs(tmp_path) == [str(tmp_path / "configs")]
+    assert trusted.config_dirs(Path("..")) != []
+    assert trusted.config_dirs(Path()) == []
+
+
 def test_consent_is_for_one_folder() -> None:
     assert main.main(["new", "model", "mine"]) == 0
     Path("elsewhere").mkdir()

@@ -321,6 +321,11 @@ def test_a_key_that_is_null_or_empty_takes_entries_by_their_dotted_keys() -> Non
         compose.compose(["seed.x=2"])
 
 
+def test_a_key_that_a_file_leaves_out_is_offered_with_a_plus_also_where_a_top_level_key_has_its_name() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'seed' or 'dataset.split_seed'\? '\+dataset.seed=...' gives"):
+        compose.compose(["dataset.seed=2"])
+
+
 def test_a_trainer_file_of_ones_own_may_leave_keys_out(tmp_path: Path) -> None:
     """As a stored configuration may: every key that is missing has its default."""
     (tmp_path / "trainer").mkdir()
