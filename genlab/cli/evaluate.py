@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   genlab eval last                                                the model's objective on the test split
   genlab eval last evaluator=fid evaluator.fid.images=2000 split=valid
-  genlab eval last evaluator=fid repeats=3                        mean and deviation over three sampling seeds
+  genlab eval last evaluator=fid repeats=10                       mean and deviation over ten sampling seeds, not three
   genlab eval last evaluator=[fid,prdc] seed=1                    several, with other noise
   genlab eval last evaluator=probe evaluator.probe.num_labels=1000 name=probe_1000    a shorter name for the result
 """
@@ -41,7 +41,7 @@ class Keys:
 
     split: Literal["train", "valid", "test"] = "test"
     seed: NonNegativeInt | None = None
-    repeats: Annotated[int, Ge(1), Le(100)] = 1
+    repeats: Annotated[int, Ge(1), Le(100)] | None = None  # None: the evaluator's own
     name: Annotated[str, StringConstraints(pattern=r"^\w{1,64}$")] | None = None  # of the result
 
 
@@ -53,8 +53,8 @@ def parser() -> Parser:
         nargs="*",
         metavar="KEY=VALUE",
         help="evaluator (objective) and evaluator.NAME.KEY as in training; split: train, valid or test; seed; "
-        "repeats: how many seeds, whose mean and standard deviation are the result; name of "
-        "the result, in place of evaluator and options",
+        "repeats: how many seeds, whose mean and standard deviation are the result (3 for figures of samples, such as "
+        "fid, else 1); name of the result, in place of evaluator and options",
     )
     parse.flags("checkpoint", "device", "plugin")
     return parse
@@ -89,7 +89,8 @@ def evaluate(options: argparse.Namespace) -> list[dict[str, Any]]:
     try:
         for entry, evaluator in _evaluators(loaded, names, changes).items():
             split = None if evaluator.split is None else keys.split
-            measurement = Measurement(loaded, entry, evaluator, split, seed, keys.name, keys.repeats)
+            repeats = keys.repeats or evaluator.repeats
+            measurement = Measurement(loaded, entry, evaluator, split, seed, repeats, keys.name)
             written, images = measure(measurement)
             results.append(Result(measurement.group, written["metrics"], images))
             found.append({**written, "images": images})

@@ -34,6 +34,7 @@ class Evaluator:
     needs: ClassVar[tuple[Any, ...]] = ()  # capabilities (genlab/core/model.py) that a model must have, all of them
     live: ClassVar[bool] = False  # True: evaluate the weights being trained, not their average (trainer.ema_decay)
     of_samples: ClassVar[bool] = False  # whether it measures samples alone, as many as its key `images` says
+    repeats: ClassVar[int] = 1  # seeds with which `genlab eval` measures by default; figures of samples vary with it
     notes: ClassVar[Mapping[str, Any]] = {}  # entries of the protocol besides the keys
 
     def applies(self, model: Any) -> bool:

@@ -224,7 +224,9 @@ def load(
     stored, record = read_stored(path), run_folder.read_record(path)
     found = _chosen(manager.Checkpoints(path / "ckpt"), checkpoint, record)
     if found is None:
-        raise CheckpointError("the run has no checkpoint yet", f"run {path}", "train it further: genlab resume")
+        running = record["status"] == "running"
+        hint = "it is training now: wait for its first checkpoint" if running else "train it further: genlab resume"
+        raise CheckpointError("the run has no checkpoint yet", f"run {path}", hint)
     runtime = Runtime(choose_device(device))
     data = run_folder.data_record(record, path)
     model = MODELS.build(stored["model"], "model", image_shape=tuple(data["shape"]), num_classes=data["num_classes"])

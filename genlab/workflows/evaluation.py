@@ -54,8 +54,8 @@ class Measurement:
     evaluator: Evaluator
     split: str | None  # None: the evaluator reads no data
     seed: int
+    repeats: int
     name: str | None
-    repeats: int = 1
 
     @property
     def stem(self) -> str:
@@ -70,7 +70,7 @@ class Measurement:
 
     @property
     def _variant(self) -> str:
-        usual = {"seed": self.loaded.config["seed"], "repeats": 1}
+        usual = {"seed": self.loaded.config["seed"], "repeats": self.evaluator.repeats}
         own = {"seed": self.seed, "repeats": self.repeats}
         return evaluations.variant(changed_keys(self.evaluator) | {k: v for k, v in own.items() if v != usual[k]})
 

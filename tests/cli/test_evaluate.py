@@ -264,6 +264,32 @@ def test_a_number_that_is_not_finite_is_written_as_null(
     assert "test/loss not finite" in said(capsys, "runs")
 
 
+def test_figures_of_samples_are_measured_with_three_seeds_by_default(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluator=prdc", "evaluator.prdc.extractor=pixels", "evaluator.prdc.images=40", "evaluator.prdc.k=2"]
+    said(capsys, "eval", "last", *words)
+    said(capsys, "eval", "last", *words, "repeats=1")
+    three, one = (next(result for name, result in results(run).items() if ("repeats1" in name) is once)
+                  for once in (False, True))  # fmt: skip
+    assert three["protocol"]["repeats"] == 3
+    assert "repeats" not in one["protocol"]
+    assert set(three["metrics"]) - set(one["metrics"]) == {f"{name}_seed_sd" for name in one["metrics"]}
+
+
+def test_a_run_that_is_training_says_which_checkpoint_is_used(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held = RunFolder.open(run)
+    held.update(status="running")
+    assert main.main(["eval", str(run)]) == 0
+    assert "the run is training now; its newest checkpoint, of step 4, is used" in capsys.readouterr().err
+    shutil.rmtree(run / "ckpt")
+    assert main.main(["eval", str(run)]) == 4
+    assert "wait for its first checkpoint" in capsys.readouterr().err
+    held.release()
+    assert main.main(["eval", str(run)]) == 4
+    assert "genlab resume" in capsys.readouterr().err
+
+
 def test_a_number_that_some_seeds_lack_or_have_not_finite(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

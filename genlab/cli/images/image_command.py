@@ -20,7 +20,7 @@ from genlab.errors import ConfigError, nearest, resource_error
 from genlab.registry import Count, NonNegativeInt, signature_schema
 from genlab.reports.image_folder import is_folder, new_folder
 from genlab.utils.paths import user_path
-from genlab.utils.terminal import echo
+from genlab.utils.terminal import echo, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,7 +161,11 @@ def open_run(options: argparse.Namespace) -> LoadedRun:
     path = run_folder.find_model(options.run)  # says what is wrong before torch is loaded
     from genlab.workflows.build import load
 
-    return load(path, device=options.device or "auto", plugins=options.plugin, checkpoint=options.checkpoint)
+    loaded = load(path, device=options.device or "auto", plugins=options.plugin, checkpoint=options.checkpoint)
+    if loaded.record["status"] == "running":
+        which = f"its {options.checkpoint} checkpoint" if options.checkpoint in ("newest", "best") else "the checkpoint"
+        say(f"the run is training now; {which}, of step {loaded.step}, is used")
+    return loaded
 
 
 def require(loaded: LoadedRun, *needs: str) -> None:

@@ -121,7 +121,7 @@ def require(protocol: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) 
 def _protocol(wanted: Evaluation, evaluator: Evaluator, config: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of the result's protocol that the options of `genlab eval` decide."""
     values = dict(option.split("=", 1) for option in wanted.options)
-    repeats = int(values.get("repeats", 1))
+    repeats = int(values.get("repeats", evaluator.repeats))
     return {
         "evaluator": wanted.evaluator,
         "options": json.loads(json.dumps(changed_keys(evaluator))),

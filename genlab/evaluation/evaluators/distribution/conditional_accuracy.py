@@ -37,6 +37,8 @@ class ConditionalAccuracy(Evaluator):
     hidden: PositiveInt = 256
     epochs: PositiveInt = 15
 
+    repeats = 3
+
     def applies(self, model: Model) -> bool:
         return isinstance(model, Samples) and "label" in sample_options(model).model_fields
 

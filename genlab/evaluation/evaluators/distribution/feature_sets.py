@@ -49,6 +49,7 @@ class FeatureSets(Evaluator):
     sampling: dict[str, Any] | None = None
 
     of_samples = True
+    repeats = 3
 
     def applies(self, model: Model) -> bool:
         return isinstance(model, CAPABILITY[self.source])

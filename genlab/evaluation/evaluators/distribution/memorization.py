@@ -42,6 +42,7 @@ class Memorization(Evaluator):
 
     needs = (Samples,)
     of_samples = True
+    repeats = 3
 
     def check(self, model: Any, split: Split) -> None:
         choose_extractor(self.extractor, split, f"{self.key}.extractor")

@@ -42,6 +42,7 @@ class Modes(SamplesEvaluator):
     n: PositiveInt | None = None
     deviations: PositiveFloat = 3.0
 
+    repeats = 3
     notes = {"modes": "class means of the training points; stacks: the shipped classifier mnist, channel by channel"}
 
     def check(self, model: Any, split: Split) -> None:
