@@ -162,7 +162,7 @@ def open_run(options: argparse.Namespace) -> LoadedRun:
     from genlab.workflows.build import load
 
     loaded = load(path, device=options.device or "auto", plugins=options.plugin, checkpoint=options.checkpoint)
-    if loaded.record["status"] == "running":
+    if loaded.record.get("status") == "running":  # a model in a file of its own has none
         which = f"its {options.checkpoint} checkpoint" if options.checkpoint in ("newest", "best") else "the checkpoint"
         say(f"the run is training now; {which}, of step {loaded.step}, is used")
     return loaded
