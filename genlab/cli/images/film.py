@@ -63,7 +63,7 @@ def film(loaded: LoadedRun, keys: Keys, **options: Any) -> Save:
     """The states of n samples from noise to data, or the run's images over training, one a frame or side by side."""
     from genlab.core.model import HasPath
 
-    if keys.still and Path(keys.out or ".png").suffix.lower() != ".png":
+    if keys.still and keys.out and Path(keys.out).suffix.lower() != ".png":
         raise ConfigError("a strip is a PNG file", "keys strip and out", "give out=strip.png")
     if Path(keys.out or "").suffix.lower() == ".mp4":
         from genlab.reports.animation import require_video

@@ -63,3 +63,4 @@ def test_points_are_filmed_and_other_models_have_no_path(capsys: pytest.CaptureF
         assert strip.size == (4 + 2 * 8, 12)  # the first and the last, 4 pixels wide, gaps of 4
         assert [strip.convert("L").getpixel((x, 5)) for x in (5, 13)] == [50, 150]
     assert not list(Path("outputs/c").glob("images/film*"))
+    assert said(capsys, "film", "outputs/c", "strip=true", "frames=2").strip().endswith(".png")
