@@ -25,9 +25,14 @@ GRAY = 0.5  # of a box: visible on black and on white
 
 @CORRUPTIONS("gaussian")
 def gaussian(amount: Level) -> Corruption:
-    """x + σε, clamped to [0, 1], where σ = `amount` in units of the pixel range."""
+    """x + σε, where σ = `amount` in units of the pixel range; images clamped to [0, 1], points (N, D, 1, 1) not."""
     amounts = _sampler(amount)
-    return lambda image: (image + amounts(image) * rng.normal(*image.shape, like=image)).clamp(0, 1)
+
+    def corrupt(image: Tensor) -> Tensor:
+        noisy = image + amounts(image) * rng.normal(*image.shape, like=image)
+        return noisy if image.shape[2:] == (1, 1) else noisy.clamp(0, 1)
+
+    return corrupt
 
 
 @CORRUPTIONS("masking")

@@ -35,6 +35,11 @@ def test_corrupted_images_are_images(name: str, amount: Any) -> None:
     assert torch.equal(other, image) == (amount == 0.0)
 
 
+def test_noisy_points_may_have_any_value() -> None:
+    points = torch.linspace(-3, 3, 2000).reshape(1000, 2, 1, 1)
+    assert (corrupted("gaussian", 0.1, points) - points).std() == pytest.approx(0.1, rel=0.1)
+
+
 def test_gaussian_noise_has_its_deviation() -> None:
     image = torch.full((50, 1, 20, 20), 0.5)
     change = corrupted("gaussian", 0.1, image) - image
