@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DPI = 200  # of a PNG
+LETTERS = 15  # of a legend in an inch
 FEW_POWERS = 1e3  # a logarithmic axis with a smaller ratio of its ends has plain numbers
 STYLE: dict[Any, Any] = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
@@ -150,7 +151,8 @@ def _legend(drawing: Any, first: Axes, panels: Sequence[Panel], colors: Mapping[
     if len(panels) == 1 and len(names) <= 4 and max(map(len, names)) <= 32:
         first.legend(handles, names, title=title, title_fontsize="small")
         return
-    columns = max(1, min(len(names), round(100 * len(panels) ** 0.5 / (8 + max(map(len, names))))))
+    room = LETTERS * drawing.get_figwidth()
+    columns = max(1, min(len(names), int(room / (8 + max(map(len, names))))))
     drawing.legend(handles, names, title=title, title_fontsize="small", loc="outside lower center", ncols=columns)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from genlab.cli import main
+from genlab.reports.figure import Line, Panel, figure
 from genlab.runs.selection import select
 from genlab.workflows.compare.groups import grouped
 from genlab.workflows.compare.learning_curves import Drawing, drawing, matching
@@ -117,3 +120,10 @@ def test_a_figure_has_a_file_of_its_own_name(capsys: pytest.CaptureFixture[str])
     assert re.fullmatch(r"outputs/figures/outputs-s-[0-9a-f]{6}\.png", line)
     assert main.main(["plot", "outputs/s", "metric=elbo", "x=epoch"]) == 0
     assert len(list(Path("outputs/figures").iterdir())) == 1
+
+
+def test_a_legend_of_long_names_fits_into_the_figure() -> None:
+    lines = [Line(f"model.beta_schedule.name=schedule_{i}", np.arange(3.0), np.arange(3.0) + i) for i in range(5)]
+    drawn = figure([Panel("kl", lines)], "steps", "", False, (5.0, 3.2), "png")
+    pixels = np.array(Image.open(io.BytesIO(drawn)).convert("L"))
+    assert pixels[:, [0, -1]].min() == 255  # nothing is cut off at the sides
