@@ -23,3 +23,11 @@ def loaded_run(preset: str, **model: Any) -> LoadedRun:
     built = MODELS.build(spec, "model", image_shape=(1, 8, 8), num_classes=10).eval().requires_grad_(False)
     config = {"name": preset, "seed": 0, "model": spec, "dataset": {"name": "digits"}}
     return LoadedRun(Path("run"), built, config, {"data": DIGITS}, Runtime(torch.device("cpu")), 10, "raw", "")
+
+
+def flow(**model: Any) -> LoadedRun:
+    """A flow whose velocity is not 0, as it is before training: the last layer begins with zeros."""
+    run = loaded_run("flow_matching", **model)
+    for weight in run.model.parameters():
+        weight.add_(0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(weight.numel())))
+    return run

@@ -1,4 +1,4 @@
-"""The decoder of a model as an ONNX graph, compared with the model, and the files of onnxruntime-web that run it."""
+"""What a page runs, as an ONNX graph compared with the model: a decoder or a flow's velocity; and onnxruntime-web."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ EXTRA = "pip install onnx onnxscript onnxruntime, or genlab[explore]"
 OPSET = 20
 ALLOWED = 2 / 255  # difference between an image of the graph and one of the model
 CHECKED = 16  # codes that are compared
+CHECKED_PATHS, CHECKED_STEPS = 4, 20  # of a flow
 
 
 @dataclass(frozen=True)
@@ -61,29 +62,87 @@ def read_runtime(folder: str | None) -> Runtime:
 
 
 def export(session: Session) -> Graph:
-    """The graph of `decode`. ConfigError if the model has no decoder, or one that cannot be exported.
+    """The graph of `decode`, or of a flow's velocity. ConfigError if the model has neither, or it cannot be exported.
 
-    Its inputs are `code` (1, D) and, of a model with styles, `truncation` (1,); its output is `image` (1, C, H, W):
-    one code at a time, because some decoders (StyleGAN2's grouped convolutions) export for one batch size only.
+    The inputs of a decoder are `code` (1, D) and, of a model with styles, `truncation` (1,); its output is `image`
+    (1, C, H, W): one code at a time, because some decoders (StyleGAN2's grouped convolutions) export for one batch size
+    only. Those of a velocity are `x` (1, C, H, W), `time` (1,) and, of a model with classes, `label` (1,), whose last
+    number stands for no class; its output is `velocity`.
     """
-    import torch
-
-    if not session.described["codes"]:
+    model = session.loaded.model.cpu()
+    make = _decoder_graph if session.described["codes"] else _velocity_graph if _solves(session) else None
+    if make is None:
         what = f"model '{session.loaded.config['name']}' has no decoder that a page could run"
         raise ConfigError(what, "key out", "leave it out: the page is then served")
-    model = session.loaded.model.cpu()
+    with _missing_extra():
+        graph = make(session, model)
+    if graph.difference > ALLOWED:
+        raise ConfigError(f"the exported model differs from the original by {255 * graph.difference:.1f}/255",
+                          "key out", "leave it out: the page is then served")  # fmt: skip
+    return graph
+
+
+def _decoder_graph(session: Session, model: Any) -> Graph:
+    import torch
+
     decoder = _decoder(model)
     codes = torch.cat([session.map.random, session.map.codes])[:CHECKED]
-    with _missing_extra():
-        content = _onnx(decoder, {"code": codes[:1], **({"truncation": torch.ones(1)} if decoder.truncates else {})})
-        difference = 0.0
-        for truncation in (1.0, 0.5) if decoder.truncates else (1.0,):
-            wanted = session.decoded(codes, truncation)
-            difference = max(difference, _difference(content, decoder, codes, truncation, wanted))
-    if difference > ALLOWED:
-        raise ConfigError(f"the exported decoder differs from the model by {255 * difference:.1f}/255", "key out",
-                          "leave it out: the page is then served")  # fmt: skip
-    return Graph(content, difference)
+    more = {"truncation": torch.ones(1)} if decoder.truncates else {}
+    content = _onnx(decoder, {"code": codes[:1], **more}, "image")
+    found = [
+        _difference(content, decoder, codes, truncation, session.decoded(codes, truncation))
+        for truncation in ((1.0, 0.5) if decoder.truncates else (1.0,))
+    ]
+    return Graph(content, max(found))
+
+
+def _solves(session: Session) -> bool:
+    """Whether samples are images that a solver of the model's velocity finds."""
+    from genlab.core.model import HasVelocity
+
+    names = {each["name"] for each in session.described["sample"] or ()}
+    return isinstance(session.model, HasVelocity) and {"solver", "steps"} <= names and session.shape[1:] != (1, 1)
+
+
+def _velocity_graph(session: Session, model: Any) -> Graph:
+    import torch
+
+    from genlab.core import rng
+    from genlab.nn.diffusion.solvers import evenly, last, solve
+
+    classes = session.described["classes"]
+    x, time, label = torch.zeros(1, *session.shape), torch.full((1,), 0.5), torch.zeros(1, dtype=torch.int64)
+    content = _onnx(_velocity(model), {"x": x, "time": time, **({"label": label} if classes else {})}, "velocity")
+    graph = _session(content)
+
+    def velocity(x: Tensor, t: float) -> Tensor:
+        found = []
+        for i, state in enumerate(x):  # classes in turn, as in `sample`
+            number = {"label": label.numpy() + i % len(classes)} if classes else {}
+            found += graph.run(["velocity"], {"x": state[None].numpy(), "time": (0 * time + t).numpy(), **number})
+        return torch.cat([torch.from_numpy(each) for each in found])
+
+    rng.seed(session.seed)
+    noise, *_, wanted = model.path(CHECKED_PATHS, steps=CHECKED_STEPS, solver="heun")
+    made = last(solve(velocity, noise, evenly(0, 1, CHECKED_STEPS), "heun"))
+    difference = float((model.to_image(made) - model.to_image(wanted)).abs().max())
+    shown = [each for each in session.described["sample"] if each["name"] != "guidance" or model.label_dropout]
+    return Graph(content, difference, {"sample": shown, "path": shown})
+
+
+def _velocity(model: Any) -> Any:
+    from torch import nn
+
+    class Velocity(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+            found: Tensor = self.model.guided(x, time, label)
+            return found
+
+    return Velocity().eval()
 
 
 def _decoder(model: Any) -> Any:
@@ -108,7 +167,7 @@ def _decoder(model: Any) -> Any:
     return Decoder().eval()
 
 
-def _onnx(module: nn.Module, inputs: dict[str, Tensor]) -> bytes:
+def _onnx(module: nn.Module, inputs: dict[str, Tensor], output: str) -> bytes:
     """The graph for inputs of these shapes; ConfigError if torch cannot export it."""
     import torch
 
@@ -118,7 +177,7 @@ def _onnx(module: nn.Module, inputs: dict[str, Tensor]) -> bytes:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporter, about itself
             program = torch.onnx.export(
-                module, kwargs=inputs, input_names=[*inputs], output_names=["image"],
+                module, kwargs=inputs, input_names=[*inputs], output_names=[output],
                 opset_version=OPSET, dynamo=True, verbose=False,
             )  # fmt: skip
     except ImportError:
@@ -126,7 +185,7 @@ def _onnx(module: nn.Module, inputs: dict[str, Tensor]) -> bytes:
     except Exception as error:  # torch raises many kinds
         if interrupted := as_interrupt(None):  # which torch has wrapped
             raise interrupted from None
-        what = f"torch cannot export the decoder ({' '.join(str(error.__cause__ or error).split())[:150]})"
+        what = f"torch cannot export the model ({' '.join(str(error.__cause__ or error).split())[:150]})"
         raise ConfigError(what, "key out", "leave it out: the page is then served") from None
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
@@ -137,14 +196,19 @@ def _onnx(module: nn.Module, inputs: dict[str, Tensor]) -> bytes:
 
 def _difference(content: bytes, decoder: Any, codes: Tensor, truncation: float, wanted: Tensor) -> float:
     import numpy as np
+
+    graph = _session(content)
+    more = {"truncation": np.array([truncation], dtype=np.float32)} if decoder.truncates else {}
+    found = [graph.run(["image"], {"code": code[None].numpy(), **more})[0] for code in codes]
+    return float(np.abs(np.concatenate(found) - wanted.numpy()).max())
+
+
+def _session(content: bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    graph = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    more = {"truncation": np.array([truncation], dtype=np.float32)} if decoder.truncates else {}
-    found = [graph.run(["image"], {"code": code[None].numpy(), **more})[0] for code in codes]
-    return float(np.abs(np.concatenate(found) - wanted.numpy()).max())
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 @contextlib.contextmanager

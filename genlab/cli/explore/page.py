@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from genlab.cli.explore.session import Session
 
 FOLDER = Path(__file__).with_name("files")
-SERVED, ALONE = "server.js", "alone.js"  # the first script: what answers the requests of the others
+SERVED, ALONE = ("server.js",), ("alone.js", "flow.js")  # the first scripts: what answers the requests of the others
 SCRIPTS = ("common.js", "map.js", "codes.js", "panels.js")  # in the order in which they run
 
 
@@ -58,8 +59,8 @@ def _page(**values: Any) -> bytes:
     return environment.get_template("page.html.jinja").render(**values).encode(errors="replace")
 
 
-def _script(first: str) -> str:
-    return "\n".join((FOLDER / name).read_text("utf-8") for name in (first, *SCRIPTS))
+def _script(first: Sequence[str]) -> str:
+    return "\n".join((FOLDER / name).read_text("utf-8") for name in (*first, *SCRIPTS))
 
 
 def _packed(content: bytes) -> str:

@@ -16,7 +16,8 @@ import torch
 from genlab.cli.explore import onnx_export, page
 from genlab.cli.explore.server import Server
 from genlab.cli.explore.session import Session
-from tests.support.untrained import loaded_run
+from genlab.nn.diffusion.solvers import evenly, last, solve
+from tests.support.untrained import flow, loaded_run
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: pip install selenium")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -154,4 +155,46 @@ def test_the_single_file_decodes_as_the_model_does(browser: Any, tmp_path: Path,
     wanted = 255 * session.decoded(session.map.codes.mean(0, keepdim=True)).flatten()
     assert (torch.tensor(pixels(browser, "#decoded")) - wanted).abs().max() <= 2
     changes(browser, "#decoded", browser.find_element("id", "map").click)
+    no_errors(browser)
+
+
+SAMPLED = """
+const [n, options, done] = arguments;
+lab.ask("sample", { n, seed: 5, options }).then(({ image, columns, width, height }) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+  const context = canvas.getContext("2d", { willReadFrequently: true }), images = [];
+  context.drawImage(image, 0, 0);
+  for (let k = 0; k < n; k++) {
+    const { data } = context.getImageData((k % columns) * width, Math.floor(k / columns) * height, width, height);
+    images.push([...data].filter((_, i) => i % 4 === 0));
+  }
+  done([images, [...lab.noise(5, n * width * height)]]);
+});
+"""
+
+
+@pytest.mark.skipif(RUNTIME is None, reason="GENLAB_ONNXRUNTIME_WEB names no unpacked npm package onnxruntime-web")
+@pytest.mark.parametrize(
+    "options", [{"solver": "heun"}, {"solver": "rk4", "guidance": 2.5}, {"solver": "euler", "label": 3}]
+)
+def test_the_single_file_samples_as_a_flow_does(browser: Any, tmp_path: Path, options: dict[str, Any]) -> None:
+    session = Session(flow(conditional=True))
+    file = tmp_path / "page.html"
+    graph = onnx_export.export(session)
+    file.write_bytes(page.single_file(session, graph, onnx_export.read_runtime(RUNTIME)))
+    opened(browser, file.as_uri())
+    browser.set_script_timeout(60)
+    images, noise = browser.execute_async_script(SAMPLED, 4, {"steps": 20, **options})
+    x = torch.tensor(noise).view(4, 1, 8, 8)
+    assert abs(float(x.mean())) < 0.2
+    assert abs(float(x.std()) - 1) < 0.2
+    classes = {key: options[key] for key in ("guidance", "label") if key in options}
+    states = solve(lambda x, t: session.model.velocity(x, t, **classes), x, evenly(0, 1, 20), options["solver"])
+    wanted = 255 * session.model.to_image(last(states)).flatten(1)
+    assert (torch.tensor(images) - wanted).abs().max() <= 2
+    changes(browser, "#sample .result", browser.find_element("css selector", "#sample .next").click)
+    wait(browser, "document.querySelector('#status').textContent === 'ready'")
+    changes(
+        browser, "#path .result", browser.find_element("css selector", "#path fieldset.classes button:last-child").click
+    )
     no_errors(browser)

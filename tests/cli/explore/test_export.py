@@ -14,7 +14,7 @@ from genlab.cli.explore import onnx_export, page
 from genlab.cli.explore.session import Session
 from genlab.errors import ConfigError
 from tests.support.commands import Refused
-from tests.support.untrained import loaded_run
+from tests.support.untrained import flow, loaded_run
 
 
 @pytest.fixture
@@ -41,6 +41,26 @@ def test_the_exported_decoder_gives_the_images_of_the_model() -> None:
     decoder = onnx_export._decoder(session.model)
     codes = session.map.codes[:3]
     assert onnx_export._difference(graph.content, decoder, codes, 1.0, other.decoded(codes)) > onnx_export.ALLOWED
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_the_exported_velocity_of_a_flow_leads_to_the_samples_of_the_model(conditional: bool) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    session = Session(flow(conditional=conditional))
+    graph = onnx_export.export(session)
+    assert graph.difference <= 1 / 255
+    run = onnx_export._session(graph.content)
+    assert [each.name for each in run.get_inputs()] == ["x", "time", *(["label"] if conditional else [])]
+    x, time = torch.randn(1, 1, 8, 8), torch.tensor([0.3])
+    assert session.model.guided(x, time, None).std() > 0.01
+    for label in (0, 7, 10) if conditional else (None,):  # 10: no class
+        given = {} if label is None else {"label": torch.tensor([label]).numpy()}
+        found = torch.from_numpy(run.run(["velocity"], {"x": x.numpy(), "time": time.numpy(), **given})[0])
+        wanted = session.model.guided(x, time, torch.tensor([label]) if given and label != 10 else None)
+        assert torch.allclose(found, wanted, atol=1e-4)
+    names = [each["name"] for each in graph.described["sample"]]
+    assert names == ["steps", "solver", *(["guidance", "label"] if conditional else [])]
 
 
 def test_the_file_holds_everything_under_a_policy(runtime: Path) -> None:
