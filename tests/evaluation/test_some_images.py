@@ -34,7 +34,10 @@ def data() -> Data:
     noise = torch.randint(9, (len(label), 1, SIDE, SIDE), generator=torch.Generator().manual_seed(0))
     images = (noise + torch.tensor(SHADES)[label, None, None, None]).to(torch.uint8)
     rows = dict(zip(("valid", "train", "test"), torch.arange(len(label)).split(CLASSES * EACH), strict=True))
-    table = Table("shades", {"image": images, "label": label}, torch.device("cpu"), resident=True)
+    factors = torch.stack([label, label % 3], 1).to(torch.uint8)
+    columns = {"image": images, "label": label, "factors": factors}
+    table = Table("shades", columns, torch.device("cpu"), resident=True)
+    table.factor_names = ("class", "third")
     return Data(table, rows, [str(k) for k in range(CLASSES)], "f" * 64, 0, False)
 
 
