@@ -38,7 +38,7 @@ def test_score_of_own_samples_equals_eval_to_the_bit(
 ) -> None:
     samples = tmp_path / name
     said(capsys, "sample", str(run), "n=150", f"out={samples}/" if name.endswith("/") else f"out={samples}")
-    said(capsys, "eval", str(run), *EVALUATORS, *MANY)
+    said(capsys, "eval", str(run), *EVALUATORS, *MANY, "repeats=1")
     found = json.loads(said(capsys, "score", str(samples), *DATA, *EVALUATORS, *MANY, "blocks=0", "--json"))
     for evaluator in ("fid", "prdc"):
         [file] = (run / "eval").glob(f"{evaluator}-test-*.json")
