@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from genlab.errors import ConfigError, DataError
 from genlab.utils.files import read_bounded
 from genlab.utils.paths import user_path
-from genlab.utils.signals import as_interrupt
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,8 +17,6 @@ if TYPE_CHECKING:
 SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 MOST = 2**27  # bytes of one of these files
 INSTALL = "npm pack onnxruntime-web && tar xzf onnxruntime-web-*.tgz, then runtime=package"
-EXTRA = "pip install onnx onnxscript onnxruntime, or genlab[explore]"
-OPSET = 20
 ALLOWED = 2 / 255  # difference between an image of the graph and one of the model
 CHECKED = 16  # codes that are compared
 CHECKED_PATHS, CHECKED_STEPS = 4, 20  # of a flow
@@ -74,7 +67,9 @@ def export(session: Session) -> Graph:
     if make is None:
         what = f"model '{session.loaded.config['name']}' has no decoder that a page could run"
         raise ConfigError(what, "key out", "leave it out: the page is then served")
-    with _missing_extra():
+    from genlab.workflows.export.programs import missing_extra
+
+    with missing_extra("key out"):
         graph = make(session, model)
     if graph.difference > ALLOWED:
         raise ConfigError(f"the exported model differs from the original by {255 * graph.difference:.1f}/255",
@@ -109,11 +104,12 @@ def _velocity_graph(session: Session, model: Any) -> Graph:
 
     from genlab.core import rng
     from genlab.nn.diffusion.solvers import evenly, last, solve
+    from genlab.workflows.export.programs import onnx_session
 
     classes = session.described["classes"]
     x, time, label = torch.zeros(1, *session.shape), torch.full((1,), 0.5), torch.zeros(1, dtype=torch.int64)
     content = _onnx(_velocity(model), {"x": x, "time": time, **({"label": label} if classes else {})}, "velocity")
-    graph = _session(content)
+    graph = onnx_session(content)
 
     def velocity(x: Tensor, t: float) -> Tensor:
         found = []
@@ -169,51 +165,18 @@ def _decoder(model: Any) -> Any:
 
 def _onnx(module: nn.Module, inputs: dict[str, Tensor], output: str) -> bytes:
     """The graph for inputs of these shapes; ConfigError if torch cannot export it."""
-    import torch
+    from genlab.workflows.export.programs import onnx_graph, refused
 
-    level = logging.getLogger("torch.onnx").level
-    try:
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
-            warnings.simplefilter("ignore")  # of the exporter, about itself
-            program = torch.onnx.export(
-                module, kwargs=inputs, input_names=[*inputs], output_names=[output],
-                opset_version=OPSET, dynamo=True, verbose=False,
-            )  # fmt: skip
-    except ImportError:
-        raise
-    except Exception as error:  # torch raises many kinds
-        if interrupted := as_interrupt(None):  # which torch has wrapped
-            raise interrupted from None
-        what = f"torch cannot export the model ({' '.join(str(error.__cause__ or error).split())[:150]})"
-        raise ConfigError(what, "key out", "leave it out: the page is then served") from None
-    finally:
-        logging.getLogger("torch.onnx").setLevel(level)
-    assert program is not None
-    content: bytes = program.model_proto.SerializeToString()
-    return content
+    with refused("key out", "leave it out: the page is then served"):
+        return onnx_graph(module, inputs, output)
 
 
 def _difference(content: bytes, decoder: Any, codes: Tensor, truncation: float, wanted: Tensor) -> float:
     import numpy as np
 
-    graph = _session(content)
+    from genlab.workflows.export.programs import onnx_session
+
+    graph = onnx_session(content)
     more = {"truncation": np.array([truncation], dtype=np.float32)} if decoder.truncates else {}
     found = [graph.run(["image"], {"code": code[None].numpy(), **more})[0] for code in codes]
     return float(np.abs(np.concatenate(found) - wanted.numpy()).max())
-
-
-def _session(content: bytes) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
-@contextlib.contextmanager
-def _missing_extra() -> Any:
-    try:
-        yield
-    except ImportError as error:
-        raise ConfigError(f"exporting a decoder needs the package {error.name}", "key out", EXTRA) from None

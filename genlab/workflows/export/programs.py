@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genlab.errors import ConfigError
 from genlab.utils.signals import as_interrupt
@@ -38,7 +38,7 @@ def program(part: Part, to: str) -> Program:
     ConfigError if it cannot be exported, or if the result differs from the model.
     """
     make, reopened = FORMATS[to]
-    with _missing_extra(), torch.no_grad():
+    with missing_extra(f"key to={to}"), torch.no_grad():
         try:
             made = _compared(part, make(part, part.inputs, True), reopened, True)
         except ConfigError:
@@ -81,24 +81,35 @@ def _torch_again(content: bytes, part: Part) -> Run:
 
 
 def _to_onnx(part: Part, inputs: dict[str, Tensor], any_batch: bool) -> bytes:
+    with _refused("onnx"):
+        return onnx_graph(part, inputs, part.output, _dynamic(inputs, any_batch))
+
+
+def onnx_graph(module: nn.Module, inputs: dict[str, Tensor], output: str, dynamic: Any = None) -> bytes:
+    """The ONNX graph of a module for inputs of these shapes. Raises whatever torch raises, and ImportError."""
     import onnxscript  # noqa: F401  # what torch needs, named here if it is missing
 
-    with _refused("onnx"), contextlib.redirect_stdout(io.StringIO()):
+    with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
         exported = torch.onnx.export(
-            part, kwargs=inputs, input_names=[*inputs], output_names=[part.output], opset_version=OPSET, dynamo=True,
-            dynamic_shapes=_dynamic(inputs, any_batch), verbose=False,
+            module, kwargs=inputs, input_names=[*inputs], output_names=[output], opset_version=OPSET, dynamo=True,
+            dynamic_shapes=dynamic, verbose=False,
         )  # fmt: skip
     assert exported is not None
     content: bytes = exported.model_proto.SerializeToString()
     return content
 
 
-def _onnx_again(content: bytes, part: Part) -> Run:
+def onnx_session(content: bytes) -> Any:
+    """A session of onnxruntime on the CPU, which says nothing about itself."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    graph = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _onnx_again(content: bytes, part: Part) -> Run:
+    graph = onnx_session(content)
 
     def run(inputs: dict[str, Tensor]) -> Tensor:
         arrays = {name: value.numpy() for name, value in inputs.items()}
@@ -107,8 +118,12 @@ def _onnx_again(content: bytes, part: Part) -> Run:
     return run
 
 
+def _refused(to: str) -> contextlib.AbstractContextManager[None]:
+    return refused(f"key to={to}", "use another part or format")
+
+
 @contextlib.contextmanager
-def _refused(to: str) -> Iterator[None]:
+def refused(where: str, hint: str) -> Iterator[None]:
     """ConfigError for what torch cannot export; its exporters' warnings about themselves are not shown."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -123,17 +138,18 @@ def _refused(to: str) -> Iterator[None]:
         if interrupted := as_interrupt(None):  # which torch has wrapped
             raise interrupted from None
         what = f"torch cannot export this part ({' '.join(str(error.__cause__ or error).split())[:150]})"
-        raise ConfigError(what, f"key to={to}", "use another part or format") from None
+        raise ConfigError(what, where, hint) from None
     finally:
         logger.setLevel(level)
 
 
 @contextlib.contextmanager
-def _missing_extra() -> Iterator[None]:
+def missing_extra(where: str) -> Iterator[None]:
+    """ConfigError for a package that is not installed."""
     try:
         yield
     except ImportError as error:
-        raise ConfigError(f"this export needs the package {error.name}", "key to=onnx", EXTRA) from None
+        raise ConfigError(f"this export needs the package {error.name}", where, EXTRA) from None
 
 
 FORMATS: dict[str, tuple[Callable[[Part, dict[str, Tensor], bool], bytes], Callable[[bytes, Part], Run]]] = {

@@ -13,6 +13,7 @@ from genlab.cli import main
 from genlab.cli.explore import onnx_export, page
 from genlab.cli.explore.session import Session
 from genlab.errors import ConfigError
+from genlab.workflows.export.programs import onnx_session
 from tests.support.commands import Refused
 from tests.support.untrained import flow, loaded_run
 
@@ -50,7 +51,7 @@ def test_the_exported_velocity_of_a_flow_leads_to_the_samples_of_the_model(condi
     session = Session(flow(conditional=conditional))
     graph = onnx_export.export(session)
     assert graph.difference <= 1 / 255
-    run = onnx_export._session(graph.content)
+    run = onnx_session(graph.content)
     assert [each.name for each in run.get_inputs()] == ["x", "time", *(["label"] if conditional else [])]
     x, time = torch.randn(1, 1, 8, 8), torch.tensor([0.3])
     assert session.model.guided(x, time, None).std() > 0.01
