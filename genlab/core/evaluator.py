@@ -33,7 +33,10 @@ class Evaluator:
     split: ClassVar[str | None] = "valid"  # the split to read unless the user names one; None: reads no data
     needs: ClassVar[tuple[Any, ...]] = ()  # capabilities (genlab/core/model.py) that a model must have, all of them
     live: ClassVar[bool] = False  # True: evaluate the weights being trained, not their average (trainer.ema_decay)
-    of_samples: ClassVar[bool] = False  # whether it measures samples alone, as many as its key `images` says
+    # whether it measures samples alone, as many as its key `images` says: `genlab score` takes it
+    measures_samples: ClassVar[bool] = False
+    # whether leaving samples out changes its numbers by this alone; not if it draws subsets or pairs at random
+    smooth: ClassVar[bool] = True
     repeats: ClassVar[int] = 1  # seeds with which `genlab eval` measures by default; figures of samples vary with it
     notes: ClassVar[Mapping[str, Any]] = {}  # entries of the protocol besides the keys
 

@@ -29,7 +29,10 @@ FIXED = ("_floor", "_real")  # endings of numbers that do not depend on the samp
 
 
 def read_samples(path: Path, data: Data, seed: int, runtime: Runtime) -> GivenSamples:
-    """The images of a file of numbers or a folder. ConfigError unless they have the shape of the data's images."""
+    """The images of a file of numbers or a folder, of which `seed` draws some if an evaluator measures fewer.
+
+    ConfigError unless they have the shape of the data's images.
+    """
     channels, height, width = data.shape
     if path.is_dir():
         if height != width:
@@ -39,7 +42,7 @@ def read_samples(path: Path, data: Data, seed: int, runtime: Runtime) -> GivenSa
         spec: dict[str, Any] = {"name": "folder", "root": str(path), "size": height, "channels": channels}
     else:
         spec = {"name": "array", "path": str(path)}
-    dataset = build_dataset({**spec, "valid": 0, "test": 0}, "samples", seed=seed)
+    dataset = build_dataset({**spec, "valid": 0, "test": 0, "split_seed": seed}, "samples", seed=seed)
     if path.is_dir():
         _check_sizes(dataset.read().images, (width, height))
     samples = dataset.open(runtime.device)
@@ -52,32 +55,49 @@ def read_samples(path: Path, data: Data, seed: int, runtime: Runtime) -> GivenSa
     return GivenSamples(samples.split("train"))
 
 
-def score(
-    given: GivenSamples, evaluator: Evaluator, data: Data, split: str, seed: int, blocks: int
-) -> tuple[dict[str, Any], dict[str, Image]]:
-    """What an evaluator says of the samples: `metrics`, `protocol` and `diagnoses`, and images.
+def prepared(given: GivenSamples, evaluator: Evaluator, data: Data, split: str, blocks: int) -> GivenSamples:
+    """The samples that the evaluator measures: all, or as many as its `images`, drawn by their seed.
 
-    Each number that depends on the samples has its standard error behind it.
-
-    More samples than the evaluator's `images` are not used: so many are drawn by the seed. Standard errors are the
-    jackknife's: the evaluator is run `blocks` more times, each time without one block of the samples, and with
-    θ_b its number without block b, se² = (B − 1)/B · Σ_b (θ_b − mean θ)². The data and the seed stay the same.
+    ConfigError if it does not measure samples alone, if they or the data do not suit it, or for too many blocks.
     """
-    if not evaluator.of_samples or not evaluator.applies(given):
-        able = [name for name in EVALUATORS.names() if getattr(EVALUATORS.get(name), "of_samples", False)]
+    if not evaluator.measures_samples or not evaluator.applies(given):
+        able = [name for name in EVALUATORS.names() if getattr(EVALUATORS.get(name), "measures_samples", False)]
         raise ConfigError(f"{evaluator.key} does not measure samples alone", "key evaluator", f"use {', '.join(able)}")
     wanted: int = evaluator.images  # type: ignore[attr-defined]  # all that measure samples alone have it
     used = given if len(given) <= wanted else GivenSamples(given.split.drawn(wanted))
+    if blocks == 1 or blocks > len(used) // 2:
+        raise ConfigError(
+            f"{len(used)} samples cannot be cut into {blocks} blocks", "key blocks", "use 10, or 0 for none"
+        )
     evaluator.check(used, data.split(split))
+    return used
+
+
+def score(
+    used: GivenSamples, evaluator: Evaluator, data: Data, split: str, seed: int, blocks: int
+) -> tuple[dict[str, Any], dict[str, Image]]:
+    """What an evaluator says of `prepared` samples: `metrics`, `protocol` and `diagnoses`, and images.
+
+    Each number that depends on the samples has its standard error behind it, by the jackknife: the evaluator is run
+    `blocks` more times, each time without one block of the samples, and with θ_b its number without block b,
+    se² = (B − 1)/B · Σ_b (θ_b − mean θ)². There are none for evaluators that draw subsets or pairs at random, or if the
+    samples without a block are too few for the evaluator.
+    """
     values = _values(evaluator, used, data, split, seed)
     protocol: dict[str, Any] = {
         "evaluator": evaluator.key.rpartition(".")[2], **evaluator.protocol(), "split": split, "seed": seed,
-        "samples": len(given), "samples_used": len(used), "blocks": blocks,
-        "dataset": data.name, "data_fingerprint": data.fingerprint, "split_seed": data.split_seed,
-        "precision": "fp32", "genlab": __version__,
+        "samples_used": len(used), "blocks": blocks if evaluator.smooth else 0, "dataset": data.name,
+        "data_fingerprint": data.fingerprint, "split_seed": data.split_seed, "precision": "fp32",
+        "genlab": __version__,
     }  # fmt: skip
-    without = [_values(evaluator, used.without(b, blocks), data, split, seed) for b in range(blocks)]
-    metrics = with_errors(numbers(values), [numbers(each) for each in without])
+    without = []
+    try:
+        for block in range(protocol["blocks"]):
+            without.append(numbers(_values(evaluator, used.without(block, blocks), data, split, seed)))
+    except ConfigError as error:
+        protocol["blocks"], without = 0, []
+        protocol["errors"] = f"none: without a block, {error}"
+    metrics = with_errors(numbers(values), without)
     diagnoses = [value.sentence for _, value in values if isinstance(value, Diagnosis)]
     images = {name: value for name, value in values if isinstance(value, Image)}
     return {"metrics": finite(metrics), "protocol": protocol, "diagnoses": diagnoses}, images
@@ -89,7 +109,8 @@ def with_errors(metrics: Mapping[str, float], without: Sequence[Mapping[str, flo
     for name, value in metrics.items():
         found[name] = value
         each = [other[name] for other in without if name in other]
-        if len(each) > 1 and not name.endswith(FIXED):
+        fixed = name.endswith(FIXED) and not name.endswith("_at_floor")
+        if len(each) > 1 and not fixed:
             found[f"{name}{STANDARD_ERROR}"] = jackknife_error(each)
     return found
 

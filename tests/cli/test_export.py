@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,39 +67,81 @@ def test_the_file_tells_nothing_of_the_machine(file: Path, run: Path) -> None:
     assert "command" not in json.loads(about)["record"]
 
 
-def damage(file: Path, kind: str) -> None:
-    tensors = load_file(file)
-    with safe_open(file, "pt") as content:
-        about = json.loads(content.metadata()["genlab"])
-    if kind == "cut":
-        file.write_bytes(file.read_bytes()[:-100])
-    elif kind == "text":
-        file.write_text("not a model")
-    elif kind == "foreign":
-        save_file(tensors, file)
-    elif kind == "other model":
-        about["config"]["model"]["latent_dim"] = 9
-    elif kind == "unknown model":
-        about["config"]["model"] = {"name": "os.system"}
-    elif kind == "no data":
-        del about["record"]["data"]
-    elif kind == "missing weight":
-        tensors.popitem()
-    elif kind == "huge":
-        tensors["more"] = torch.zeros(10**6)
-    if kind not in ("cut", "text", "foreign"):
-        save_file(tensors, file, {"genlab": json.dumps(about)})
+def no_data(about: Any, tensors: dict[str, torch.Tensor]) -> None:
+    del about["record"]["data"]
+
+
+def other_size(about: Any, tensors: dict[str, torch.Tensor]) -> None:
+    about["config"]["model"]["latent_dim"] = 9
+
+
+def unknown_model(about: Any, tensors: dict[str, torch.Tensor]) -> None:
+    about["config"]["model"] = {"name": "os.system"}
+
+
+def missing_weight(about: Any, tensors: dict[str, torch.Tensor]) -> None:
+    tensors.popitem()
+
+
+def more_weights(about: Any, tensors: dict[str, torch.Tensor]) -> None:
+    tensors["more"] = torch.zeros(10**6)
+
+
+def huge(about: Any, tensors: dict[str, torch.Tensor]) -> None:
+    about["record"]["data"]["shape"] = [1, 65536, 65536]
+
+
+def empty_image(about: Any, tensors: dict[str, torch.Tensor]) -> None:
+    about["record"]["data"]["shape"] = [1, 0, 8]
 
 
 @pytest.mark.parametrize(
-    "kind",
-    ["cut", "text", "foreign", "other model", "unknown model", "no data", "missing weight", "huge"],
+    "change", [no_data, other_size, unknown_model, missing_weight, more_weights, huge, empty_image]
 )
-def test_a_damaged_or_hostile_file_is_refused(file: Path, kind: str, refused: Refused) -> None:
-    damage(file, kind)
+def test_a_hostile_file_is_refused(file: Path, change: Callable[..., None], refused: Refused) -> None:
+    tensors = load_file(file)
+    with safe_open(file, "pt") as content:
+        about = json.loads(content.metadata()["genlab"])
+    change(about, tensors)
+    save_file(tensors, file, {"genlab": json.dumps(about)})
+    assert "vae.safetensors is no model of genlab" in refused("sample", str(file), "n=4", code=4)
+
+
+@pytest.mark.parametrize("kind", ["cut", "text", "foreign"])
+def test_a_damaged_file_is_refused(file: Path, kind: str, refused: Refused) -> None:
+    content = file.read_bytes()
+    file.write_bytes({"cut": content[:-100], "text": b"not a model at all", "foreign": b""}[kind])
+    if kind == "foreign":
+        save_file({"weight": torch.zeros(3)}, file)
     line = refused("sample", str(file), "n=4", code=4)
     assert "vae.safetensors is no model of genlab" in line
     assert "export the run again" in line
+
+
+def test_weights_that_float16_cannot_hold_are_named(run: Path, file: Path, tmp_path: Path, refused: Refused) -> None:
+    tensors = load_file(file)
+    with safe_open(file, "pt") as content:
+        about = content.metadata()
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].view(-1)[0] = 1e5
+    save_file(tensors, file, about)
+    line = refused("export", str(file), "half=true", f"out={tmp_path / 'half.safetensors'}")
+    assert f"'{name}' has values that float16 cannot hold" in line
+
+
+def test_a_file_beside_a_run_of_its_name_does_not_write_into_the_run(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys, "export", str(run), f"out={run}.safetensors")
+    path = Path(said(capsys, "sample", f"{run}.safetensors", "n=2").strip())
+    assert path.is_relative_to(run.with_suffix(".results"))
+
+
+def test_paths_of_the_machine_are_left_out_at_any_depth() -> None:
+    from genlab.workflows.export.model_file import _without_paths
+
+    config = {"dataset": {"base": {"name": "x", "root": "/home/a"}, "samples": ["/b"]}, "model": {"init_from": "/c"}}
+    assert "/" not in json.dumps(_without_paths(config))
 
 
 def test_what_a_format_cannot_do_is_said_first(run: Path, refused: Refused) -> None:

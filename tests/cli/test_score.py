@@ -89,6 +89,24 @@ def test_other_shapes_and_evaluators_are_refused(tmp_path: Path, refused: Refuse
     assert "unknown key 'trainer.steps'" in refused("score", str(tmp_path / "a.npy"), *DATA, "trainer.steps=3")
 
 
+def test_errors_are_given_where_they_can_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (130, 32, 32), np.uint8)
+    np.save(tmp_path / "a.npy", images)
+    words = [str(tmp_path / "a.npy"), *DATA, "evaluator=[fid,kid]", "evaluator.fid.extractor=mnist", "--json"]
+    words += ["evaluator.kid.extractor=mnist", "evaluator.kid.subset_size=50"]
+    found = json.loads(said(capsys, "score", *words))
+    assert "kid_mnist_se" not in found["kid"]["metrics"]  # its subsets are drawn at random
+    assert "too few" in found["fid"]["protocol"]["errors"]  # 117 without a block, 128 are needed
+    assert "fid_mnist_se" not in found["fid"]["metrics"]
+
+
+def test_blocks_must_leave_samples(tmp_path: Path, refused: Refused) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((9, 32, 32), np.uint8))
+    for blocks in (1, 5):
+        line = refused("score", str(tmp_path / "a.npy"), *DATA, "evaluator=prdc", f"blocks={blocks}")
+        assert "cannot be cut into" in line
+
+
 def test_the_jackknife_gives_the_standard_error_of_a_mean() -> None:
     numbers = torch.randn(40, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     without = [(numbers.sum() - each).item() / 39 for each in numbers]

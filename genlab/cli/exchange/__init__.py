@@ -1,1 +1,1 @@
-"""Commands for what crosses the border: samples of others, models for others."""
+"""Commands that exchange files with other programs: samples to measure, models to export."""

@@ -15,6 +15,7 @@ from genlab.cli.images.image_command import Target, keys_text, user_target, writ
 from genlab.cli.options import Parser, keywords
 from genlab.errors import ConfigError, DataError
 from genlab.registry import NonNegativeInt
+from genlab.runs.run_folder import is_run
 from genlab.utils.files import dump_json
 from genlab.utils.paths import user_path
 from genlab.utils.tables import show
@@ -30,7 +31,7 @@ EXAMPLES = """\
   genlab score last                                 what genlab eval says of a run, by the same evaluators
 """
 DEFAULT = "evaluator=[fid,kid,prdc,memorization]"
-ERRORS = "parts of the samples that are left out in turn for standard errors; 0: none"
+ERRORS = "parts of the samples that are left out in turn for standard errors, at least 2; 0: none"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         overrides.append(DEFAULT)
     keys = Keys(**keywords(Keys, own, "genlab score"))
     path = user_path(options.samples, "argument SAMPLES")
-    if options.samples == "last" or (path / "run.json").is_file():
+    if options.samples == "last" or any(is_run(each) for each in (path, Path("outputs") / options.samples)):
         return _score_run(options, overrides, keys)
     if not path.exists():
         raise DataError(f"{path} is missing", "argument SAMPLES", "give a file, a folder of images, or a run")
@@ -75,9 +76,10 @@ def _score_run(options: argparse.Namespace, overrides: Sequence[str], keys: Keys
     """`genlab eval` of the run, whose data set is known."""
     from genlab.cli import evaluate
 
-    if any(word.startswith("dataset") for word in overrides) or keys.out:
-        raise ConfigError("a run is measured on its own data, and the result is in its folder", "genlab score RUN",
-                          "leave out dataset and out")  # fmt: skip
+    own = keys.out or keys.blocks != Keys.blocks or options.json or options.config_dir
+    if own or any(word.startswith("dataset") for word in overrides):
+        raise ConfigError("a run is measured as genlab eval does it, on its own data", "genlab score RUN",
+                          "leave out dataset, out, blocks, --json and --config-dir")  # fmt: skip
     words = [options.samples, *overrides, f"split={keys.split}", f"seed={keys.seed}"]
     flags = [f"--plugin={name}" for name in options.plugin] + ([f"--device={options.device}"] if options.device else [])
     return evaluate.run(evaluate.parser().parse([*words, *flags]))
@@ -100,7 +102,7 @@ def _score_samples(path: Path, options: argparse.Namespace, overrides: list[str]
     from genlab.distributed.runtime import Runtime, choose_device
     from genlab.registry import EVALUATORS
     from genlab.workflows.build import build_dataset, load_registry
-    from genlab.workflows.score import read_samples, score
+    from genlab.workflows.score import prepared, read_samples, score
 
     composed = compose.compose(overrides, options.config_dir, options.plugin)
     load_registry(options.plugin)
@@ -108,11 +110,16 @@ def _score_samples(path: Path, options: argparse.Namespace, overrides: list[str]
     runtime = Runtime(choose_device(options.device or "auto"))
     data = build_dataset(config["dataset"], "dataset", seed=0).open(runtime.device)
     given = read_samples(path, data, keys.seed, runtime)
+    evaluators = {
+        name: EVALUATORS.build(spec, f"evaluator.{name}", key=f"evaluator.{name}")
+        for name, spec in config["evaluator"].items()
+        if spec
+    }
+    used = {name: prepared(given, each, data, keys.split, keys.blocks) for name, each in evaluators.items()}
     found: dict[str, Any] = {}
     images: dict[str, Image] = {}
-    for name, spec in config["evaluator"].items():
-        evaluator = EVALUATORS.build(spec, f"evaluator.{name}", key=f"evaluator.{name}")
-        found[name], drawn = score(given, evaluator, data, keys.split, keys.seed, keys.blocks)
+    for name, evaluator in evaluators.items():
+        found[name], drawn = score(used[name], evaluator, data, keys.split, keys.seed, keys.blocks)
         images |= {f"{name}-{title}": image for title, image in drawn.items()}
         if not options.json:
             _show(found[name])

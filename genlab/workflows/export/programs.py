@@ -38,12 +38,17 @@ def program(part: Part, to: str) -> Program:
     ConfigError if it cannot be exported, or if the result differs from the model.
     """
     make, reopened = FORMATS[to]
+
+    def attempt(inputs: dict[str, Tensor], any_batch: bool) -> Program:
+        with refused(f"key to={to}", "use another part or format"):
+            return _compared(part, make(part, inputs, any_batch), reopened, any_batch)
+
     with missing_extra(f"key to={to}"), torch.no_grad():
         try:
-            made = _compared(part, make(part, part.inputs, True), reopened, True)
+            made = attempt(part.inputs, True)
         except ConfigError:
-            made = _compared(part, make(part, part.examples(slice(1)), False), reopened, False)
-    if made.difference > ALLOWED:
+            made = attempt(part.examples(slice(1)), False)
+    if not made.difference <= ALLOWED:  # nor NaN
         raise ConfigError(f"the exported model differs from the original by {made.difference:.1e}", f"key to={to}",
                           f"it must be below {ALLOWED:.0e}: use another format")  # fmt: skip
     return made
@@ -68,10 +73,9 @@ def _dynamic(inputs: dict[str, Tensor], any_batch: bool) -> Any:
 
 
 def _to_torch(part: Part, inputs: dict[str, Tensor], any_batch: bool) -> bytes:
-    with _refused("torch"):
-        exported = torch.export.export(part, (), inputs, dynamic_shapes=_dynamic(inputs, any_batch))
-        buffer = io.BytesIO()
-        torch.export.save(exported, buffer)
+    exported = torch.export.export(part, (), inputs, dynamic_shapes=_dynamic(inputs, any_batch))
+    buffer = io.BytesIO()
+    torch.export.save(exported, buffer)
     return buffer.getvalue()
 
 
@@ -81,8 +85,7 @@ def _torch_again(content: bytes, part: Part) -> Run:
 
 
 def _to_onnx(part: Part, inputs: dict[str, Tensor], any_batch: bool) -> bytes:
-    with _refused("onnx"):
-        return onnx_graph(part, inputs, part.output, _dynamic(inputs, any_batch))
+    return onnx_graph(part, inputs, part.output, _dynamic(inputs, any_batch))
 
 
 def onnx_graph(module: nn.Module, inputs: dict[str, Tensor], output: str, dynamic: Any = None) -> bytes:
@@ -116,10 +119,6 @@ def _onnx_again(content: bytes, part: Part) -> Run:
         return torch.from_numpy(graph.run([part.output], arrays)[0])
 
     return run
-
-
-def _refused(to: str) -> contextlib.AbstractContextManager[None]:
-    return refused(f"key to={to}", "use another part or format")
 
 
 @contextlib.contextmanager

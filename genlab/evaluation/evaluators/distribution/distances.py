@@ -52,7 +52,7 @@ class QuickFrechetDistance(FeatureSets):
 
     images: Several = 2000
 
-    of_samples = False
+    measures_samples = False
 
     def applies(self, model: Model) -> bool:
         return model.monitor == "quick_fid" and super().applies(model)
@@ -94,6 +94,8 @@ class KernelDistance(FeatureSets):
     subset_size: Several = 1000
 
     notes = {"kernel": "(x·y/d + 1)³"}
+
+    smooth = False
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:
         name, *sets = self.read(model, split)

@@ -32,6 +32,7 @@ class Diversity(FeatureSets):
     `_floor` the total variation of training images.
     """
 
+    smooth = False
     notes = {"pairs": "each image and the next, in a fixed random order", "ssim_pairs": PAIRS, "entropy": "nats"}
 
     def run(self, model: Any, split: Split) -> Iterator[tuple[str, Value]]:

@@ -48,7 +48,7 @@ class FeatureSets(Evaluator):
     batch_size: PositiveInt = BATCH
     sampling: dict[str, Any] | None = None
 
-    of_samples = True
+    measures_samples = True
     repeats = 3
 
     def applies(self, model: Model) -> bool:

@@ -41,7 +41,7 @@ class Memorization(Evaluator):
     batch_size: PositiveInt = BATCH
 
     needs = (Samples,)
-    of_samples = True
+    measures_samples = True
     repeats = 3
 
     def check(self, model: Any, split: Split) -> None:
