@@ -104,7 +104,7 @@ def test_a_hostile_file_is_refused(file: Path, change: Callable[..., None], refu
         about = json.loads(content.metadata()["genlab"])
     change(about, tensors)
     save_file(tensors, file, {"genlab": json.dumps(about)})
-    assert "vae.safetensors is no model of genlab" in refused("sample", str(file), "n=4", code=4)
+    assert "vae.safetensors is not a genlab model" in refused("sample", str(file), "n=4", code=4)
 
 
 @pytest.mark.parametrize("kind", ["cut", "text", "foreign"])
@@ -114,7 +114,7 @@ def test_a_damaged_file_is_refused(file: Path, kind: str, refused: Refused) -> N
     if kind == "foreign":
         save_file({"weight": torch.zeros(3)}, file)
     line = refused("sample", str(file), "n=4", code=4)
-    assert "vae.safetensors is no model of genlab" in line
+    assert "vae.safetensors is not a genlab model" in line
     assert "export the run again" in line
 
 

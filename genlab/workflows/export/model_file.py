@@ -101,7 +101,7 @@ def _built(spec: Any, data: Any, header: dict[str, Any]) -> Model:
             outline: Model = MODELS.build(spec, "model", **keys)
     except ConfigError:
         raise
-    except (RuntimeError, NotImplementedError):  # of a model whose constructor computes with its weights
+    except RuntimeError:  # of a model whose constructor computes with its weights
         if math.prod(data["shape"]) > MOST_VALUES:
             raise
     else:
@@ -160,4 +160,4 @@ def _fill(model: Model, path: Path) -> str:
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"{path.name} is no model of genlab: {what}", str(path), REPAIR)
+    return CheckpointError(f"{path.name} is not a genlab model: {what}", str(path), REPAIR)
