@@ -80,6 +80,26 @@ def test_one_background_set_needs_no_other(tmp_path: Path) -> None:
         Omniglot(root=str(tmp_path)).check()
 
 
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_a_drawing_in_both_background_sets_is_taken_once(tmp_path: Path, unpacked: bool) -> None:
+    """As in the published sets, whose second one repeats two alphabets of the first."""
+    folder = write(tmp_path)
+    with zipfile.ZipFile(folder / "images_background_small2.zip", "a") as archive:
+        for drawer in range(1, 6):
+            archive.writestr(f"images_background_small2/Greek/character01/0001_{drawer:02}.png", png(200))
+        archive.writestr("images_background_small2/Greek/character01/0001_06.png", png(100))  # another drawing
+    if unpacked:
+        for path in sorted(folder.glob("images*.zip")):
+            zipfile.ZipFile(path).extractall(folder / path.stem)
+            path.unlink()
+    data = Omniglot(root=str(tmp_path), size=16, valid=0).open(CPU)
+    assert data.sizes()["train"] == 21
+    image, label = data.split("train").take(21, ("image", "label"))
+    assert label.bincount(minlength=4)[:4].tolist() == [6, 5, 5, 5]
+    assert ((image.mean((1, 2, 3)) * 255).round() == 100).sum() == 1
+    assert Omniglot(root=str(tmp_path), background="small2", size=16, valid=0).open(CPU).sizes()["train"] == 16
+
+
 @pytest.mark.parametrize("line", ["run01/test/item01.png", "run01/test/item01.png ../../secret.png", "a b c",
                                   "run01/test/item01.png run02/training/class01.png"])  # fmt: skip
 def test_a_damaged_list_is_one_line(tmp_path: Path, line: str) -> None:

@@ -7,10 +7,10 @@ Lake, Salakhutdinov & Tenenbaum, Human-level concept learning through probabilis
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,7 +36,8 @@ LONGEST = 2**16  # bytes of a list: there are twenty lines of 50
 @dataclass(kw_only=True)
 class Omniglot(StoredDataset):
     """105x105 pixels, black strokes on white. Training images are those of the small background sets; a label is a
-    character. The test split is the one-shot task, whose characters are in none of the other splits.
+    character. The test split is the one-shot task, whose characters are in none of the other splits. Both background
+    sets contain the Greek and the Latin alphabet: with `background: both`, each drawing is taken once.
 
     The column `episode`, int64 (N, 2), has the number of an image's run of the task (−1: none) and its role: 0 is an
     example of its class, 1 is to be classified.
@@ -60,7 +61,7 @@ class Omniglot(StoredDataset):
 
     def read(self) -> Source:
         *backgrounds, runs = self.files()
-        drawings = [(path, drawing) for path in backgrounds for drawing in _drawings(path)]
+        drawings = _different((path, drawing) for path in backgrounds for drawing in _drawings(path))
         trials = list(_trials(runs))
         characters = [_character(name) for _, name in drawings] + [trial[1] for trial in trials]
         classes = list(dict.fromkeys(characters))
@@ -73,6 +74,11 @@ class Omniglot(StoredDataset):
             classes,
             Form(self.size, channels=1),
         )
+
+    @property
+    def store_key(self) -> dict[str, Any]:
+        """As of any stored set; a store of an earlier version has the drawings of two alphabets twice."""
+        return {**super().store_key, "repeated_drawings": False}
 
     def further_columns(self, stored: Store) -> dict[str, Tensor]:
         """The column `episode`, from the names of the classes and the order of `_trials`."""
@@ -108,6 +114,14 @@ def _drawings(path: Path) -> list[str]:
             f"{path} holds no drawings", "they are <alphabet>/<character>/<drawing>.png", "download it again"
         )
     return found
+
+
+def _different(drawings: Iterable[tuple[Path, str]]) -> list[tuple[Path, str]]:
+    """The drawings (background set, path in it) without those of an earlier set: the same alphabet, character, file."""
+    taken: dict[tuple[str, ...], tuple[Path, str]] = {}
+    for path, name in drawings:
+        taken.setdefault(tuple(name.split("/")[-3:]), (path, name))
+    return list(taken.values())
 
 
 def _character(name: str) -> str:
