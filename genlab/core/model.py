@@ -58,7 +58,8 @@ class Model(nn.Module):
 
     If a loss changes over training (a β schedule), register a non-persistent buffer `progress`, torch.ones(()). Before
     each step the engine writes the fraction of training done into it, on the device, so that CUDA graphs read it too.
-    In a trained model it is 1.
+    In a loaded model it is 1. If samples depend on it too (growing networks), make it persistent: a model loaded from a
+    checkpoint is then as far as it was.
     """
 
     # the data columns that `shared_forward` receives

@@ -54,6 +54,7 @@ class ProgressiveGAN(GAN):
         for name, kind in (("generator", ProgressiveGenerator), ("discriminator", ProgressiveDiscriminator)):
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError("this network cannot grow", f"key model.{name}.name", f"use progressive_{name}")
+        self.register_buffer("progress", torch.ones(()))  # persistent: a checkpoint knows the level it reached
         self.drift = drift
         below = len(self.generator.sides) - 1
         self.edges = [*(growth * level / below for level in range(below + 1)), 1.0]  # where each level begins

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from genlab.checkpoint import manager
 from genlab.core import rng
 from genlab.core.model import generator_every
 from genlab.engine.phase_state import PhaseState
@@ -17,6 +18,7 @@ from genlab.errors import ConfigError
 from genlab.models.gans.progressive_gan import ProgressiveGAN
 from genlab.nn.layers.stylegan2_layers import EqualConv2d
 from genlab.nn.networks.gans.progressive import ProgressiveDiscriminator, ProgressiveGenerator, pixel_norm, twice
+from tests.support.trainers import MakeTrainer
 
 SMALL = {"channel_base": 64, "channel_max": 6}
 G, D = {"name": "progressive_generator", **SMALL}, {"name": "progressive_discriminator", **SMALL}
@@ -157,6 +159,22 @@ def test_the_loss_is_the_critics_with_drift() -> None:
 
 def test_diagnoses_wait_for_a_generator_that_moves_rarely() -> None:
     assert generator_every(growing(critic_steps=3)) == 3
+
+
+@pytest.mark.parametrize("steps", [3, 6])  # of 10: the first level, and the second one fading in
+def test_a_model_loaded_from_a_checkpoint_is_as_far_as_it_was(make_trainer: MakeTrainer, steps: int) -> None:
+    trainer = make_trainer("progressive_gan", "trainer.steps=10", "trainer.ema_decay=0.9")
+    for _ in range(steps):
+        trainer.train_step()
+    assert trainer.average is not None
+    tensors, structure = manager.pack(trainer.objects())
+    for weights, live in (("model", trainer.model), ("ema", trainer.average.model)):
+        loaded = make_trainer("progressive_gan").model
+        manager.unpack({weights: loaded}, tensors, {weights: structure[weights]})
+        code = loaded.prior(3)
+        assert torch.equal(loaded.eval().decode(code), live.eval().decode(code))
+        loaded.progress.fill_(1.0)
+        assert not torch.allclose(loaded.decode(code), live.decode(code))  # fully grown, it differs
 
 
 def test_networks_that_cannot_grow_are_refused() -> None:
