@@ -12,8 +12,11 @@ import PIL.Image
 import pytest
 import torch
 
+from genlab.core import rng
 from genlab.data.datasets.standard.omniglot import Omniglot
 from genlab.errors import DataError
+from genlab.evaluation.evaluators.latent.few_shot import FewShot
+from tests.support.evaluated import Shrinker
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -110,6 +113,32 @@ def test_a_damaged_list_is_one_line(tmp_path: Path, line: str) -> None:
     with pytest.raises(DataError, match=r"class_labels\.txt is damaged") as error:
         Omniglot(root=str(tmp_path), size=16).open(CPU)
     assert "\n" not in str(error.value)
+
+
+def test_a_lost_example_does_not_make_an_image_to_classify_the_example(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    zipfile.ZipFile(folder / "all_runs.zip").extractall(folder / "all_runs")
+    (folder / "all_runs.zip").unlink()
+    (folder / "all_runs" / "run01" / "training" / "class02.png").write_bytes(b"no image")
+    split = Omniglot(root=str(tmp_path), size=16, on_error="skip").open(CPU).split("test")
+    image, episode = split.take(11, ("image", "episode"))
+    assert torch.equal((image.mean((1, 2, 3)) * 255).round().long() % 10, episode[:, 1])  # the files say it
+    assert episode[:, 1].tolist() == [0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1]
+    rng.seed(0)
+    found = dict(FewShot(features="pixels", distance="euclidean").run(Shrinker(), split))
+    assert found["error"] == 0  # an image whose class has no example is not classified
+
+
+@pytest.mark.parametrize("digits", ["99999999999999999999", "9" * 5000])
+def test_the_number_of_a_run_has_at_most_four_digits(tmp_path: Path, digits: str) -> None:
+    """Longer ones fit no integer column, and Python refuses to read the longest."""
+    folder = write(tmp_path, runs=0)
+    with zipfile.ZipFile(folder / "all_runs.zip", "a") as archive:
+        archive.writestr(f"run{digits}/class_labels.txt", f"run{digits}/test/item1.png run{digits}/training/class1.png")
+        for name in ("training/class1.png", "test/item1.png"):
+            archive.writestr(f"run{digits}/{name}", png(10))
+    with pytest.raises(DataError, match="holds no runs"):
+        Omniglot(root=str(tmp_path), size=16).open(CPU)
 
 
 def test_an_archive_without_runs_is_one_line(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ from genlab.utils.files import open_regular
 BACKGROUND = {"small1": ("small1",), "small2": ("small2",), "both": ("small1", "small2")}
 RUNS = "all_runs"
 DRAWING = re.compile(r"(?:^|/)([^/]+/[^/]+)/[^/]+\.png$")  # <alphabet>/<character>/<id>_<drawer>.png
-LIST = re.compile(r"(?:^|/)(run\d+)/class_labels\.txt$")
-LINE = re.compile(r"(run\d+)/test/item\d+\.png \1/training/class\d+\.png")
+LIST = re.compile(r"(?:^|/)(run\d{1,4})/class_labels\.txt$")
+LINE = re.compile(r"(run\d{1,4})/test/item\d+\.png \1/training/class\d+\.png")
 LONGEST = 2**16  # bytes of a list: there are twenty lines of 50
 
 
@@ -88,7 +88,7 @@ class Omniglot(StoredDataset):
         labels = torch.tensor(np.asarray(stored.labels))
         runs = torch.tensor([_run(name) for name in stored.label_names])[labels]
         seen: set[int] = set()
-        for index in stored.parts["test"].tolist():
+        for index in torch.nonzero(runs >= 0).flatten().tolist():  # unreadable images, too: a lost example was first
             label = int(labels[index])
             episode[index] = torch.tensor([int(runs[index]), int(label in seen)])
             seen.add(label)
@@ -132,7 +132,7 @@ def _character(name: str) -> str:
 
 def _run(name: str) -> int:
     """The number from 0 of the run that a class belongs to; −1: of none."""
-    match = re.fullmatch(r"run(\d+)/class\d+", name)
+    match = re.fullmatch(r"run(\d{1,4})/class\d+", name)
     return int(match[1]) - 1 if match else -1
 
 

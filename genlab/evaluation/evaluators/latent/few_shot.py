@@ -121,6 +121,7 @@ def _task(split: Split) -> list[Episode] | None:
     for number in np.unique(run):
         examples, queries = (np.flatnonzero((run == number) & (role == each)) for each in (0, 1))
         names = classes[examples]  # one example of each class
+        queries = queries[np.isin(classes[queries], names)]  # an unreadable example was left out
         place = {name: i for i, name in enumerate(names.tolist())}
         found.append(Episode(examples[:, None], queries, np.array([place[name] for name in classes[queries].tolist()])))
     return found
