@@ -49,6 +49,7 @@ class FeatureSets(Evaluator):
     sampling: dict[str, Any] | None = None
 
     measures_samples = True
+    given = False  # whether the samples were given: there are no more
     repeats = 3
 
     def applies(self, model: Model) -> bool:
@@ -72,6 +73,7 @@ class FeatureSets(Evaluator):
         n = n or self.images
         compared = split.drawn(n)
         real = features_of(extractor, compared, self.column)
+        self.given = isinstance(model, GivenSamples)
         known = model.features(extractor) if isinstance(model, GivenSamples) else None
         fake = features(extractor, self.generated(model, compared, n)) if known is None else known[:n]
         train = split.sibling(training(split)).drawn(len(fake))
@@ -115,10 +117,11 @@ class FeatureSets(Evaluator):
         counts = [len(features) for features in sets]
         for count, name in zip(counts, ("generated", "real", "training"), strict=True):
             if count < least:
-                more = self.images < least
+                more = self.images < least and not self.given
+                where = f"key {self.key}.images={self.images}" + ("" if more else ", but there are no more")
                 raise ConfigError(
                     f"{count} {name} images are too few, {why}",
-                    f"key {self.key}.images={self.images}" + ("" if more else ", but there are no more"),
+                    self.key if self.given else where,
                     f"use {f'{self.key}.images={least} or more, or ' if more else ''}{instead(min(counts))}",
                 )
 
