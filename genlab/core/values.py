@@ -57,7 +57,7 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A problem in training, as one sentence that ends with the override that treats it.
+    """A problem in training, as one sentence that ends with the override that treats it, if there is one.
 
     It is reported only after the fraction `after` of training, up to which it may disappear by itself, and after
     `steps` optimizer steps, before which the model has learned too little.

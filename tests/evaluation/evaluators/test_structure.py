@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -15,13 +16,13 @@ from genlab.evaluation.evaluators.latent.clustering import Clustering
 from genlab.evaluation.evaluators.latent.spectrum import Spectrum, effective_rank, mean_correlation, variation
 from genlab.registry import MODELS, discover
 from tests.support.evaluated import MemorySplit
-from tests.support.models import spec_of
+from tests.support.models import shrunk, spec_of
 
 
 class Given(Model):
     """The code of an image is a row of a table; the image's first pixel is its number."""
 
-    def __init__(self, codes: Tensor) -> None:
+    def __init__(self, codes: Tensor, latent_dim: int = 40) -> None:
         super().__init__()
         self.codes, self.scale = codes, nn.Parameter(torch.ones(()))
 
@@ -85,5 +86,14 @@ def test_models_of_two_views_have_their_own_treatment(preset: str, ending: str) 
     model = MODELS.build(spec_of(preset), "model", image_shape=(1, 8, 8), num_classes=2).eval()
     with torch.no_grad():
         model.encoder[-1].weight.zero_()
-        found = dict(Spectrum().run(model, MemorySplit(torch.rand(30, 1, 8, 8))))  # type: ignore[arg-type]
+        found: dict[str, Any] = dict(Spectrum().run(model, MemorySplit(torch.rand(30, 1, 8, 8))))  # type: ignore[arg-type]
     assert found["dimensional_collapse"].sentence.endswith(ending)
+
+
+@pytest.mark.parametrize(("preset", "key"), [("mae", "model.width"), ("rbm", None), ("kmeans", None)])
+def test_a_treatment_names_no_key_that_the_model_lacks(preset: str, key: str | None) -> None:
+    discover()
+    model = MODELS.build(shrunk(spec_of(preset)), "model", image_shape=(1, 8, 8)).eval()
+    model.encode = lambda image: torch.ones(len(image), 6)
+    found: dict[str, Any] = dict(Spectrum().run(model, MemorySplit(torch.rand(30, 1, 8, 8))))  # type: ignore[arg-type]
+    assert re.findall(r"model\.\w+", found["dimensional_collapse"].sentence) == ([key] if key else [])

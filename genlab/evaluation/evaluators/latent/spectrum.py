@@ -32,7 +32,7 @@ class Spectrum(Evaluator):
     is the mean absolute correlation of two dimensions. `variation` is the root mean squared distance of a code from the
     mean code, relative to the root mean squared norm: near 0, all codes are the same. A diagnosis is given if they are,
     or if the effective rank is below the fraction `least` of the dimensions: dimensional collapse (Jing, Vincent, LeCun
-    & Tian, ICLR 2022). The collapse of a VAE's code is the evaluator `active_units`' to tell.
+    & Tian, ICLR 2022). A VAE's code is left to the evaluator `active_units`.
     """
 
     images: Annotated[int, Ge(2)] = 2000
@@ -84,11 +84,13 @@ def _diagnosis(rank: float, dimensions: int, spread: float, model: Model) -> Dia
 
 
 def _treatment(model: Model, rank: float) -> str:
-    """The override against the collapse of this model."""
+    """What helps against the collapse of this model; the key, if it has one."""
     known = keyword_parameters(type(model))
     weights = getattr(model, "weights", {})
     if "variance" in known and isinstance(weights, dict):
         return f"model.variance={2 * weights['variance']:g}"
     if "temperature" in known:
         return f"separate images more: model.temperature={model.temperature / 2:g}"  # type: ignore[operator]
-    return f"a smaller code says as much: model.latent_dim={max(1, math.ceil(rank))}"
+    if "latent_dim" in known:
+        return f"a smaller code says as much: model.latent_dim={max(1, math.ceil(rank))}"
+    return "a smaller code says as much" + (": reduce model.width" if "width" in known else "")
