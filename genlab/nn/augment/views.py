@@ -30,8 +30,6 @@ class Views(nn.Module):
     """`area` is the smallest part of the image that a crop shows, `rotation` the largest angle to either side in
     degrees, `color` the strength of color distortion; `flip` mirrors half of the views."""
 
-    size: Tensor  # width and height
-
     def __init__(
         self,
         image_shape: Image,
@@ -42,7 +40,6 @@ class Views(nn.Module):
     ) -> None:
         super().__init__()
         refuse_points(image_shape)
-        self.register_buffer("size", torch.tensor([image_shape[2], image_shape[1]]), persistent=False)
         self.area, self.flip, self.rotation, self.color = area, flip, math.radians(rotation), color
 
     def forward(self, image: Tensor) -> Tensor:
@@ -59,7 +56,9 @@ class Views(nn.Module):
         u = rng.uniform(len(image), 6, like=image)
         area, ratio = self.area + (1 - self.area) * u[:, 0], torch.exp(LOG_RATIO * (2 * u[:, 1] - 1))
         sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1)  # x, y
-        shift = (u[:, 2:4] - 0.5) * (1 - sides) * self.size
+        height, width = image.shape[2:]  # not the model's: small levels of a progressive GAN have smaller images
+        shift = (u[:, 2:4] - 0.5) * (1 - sides)
+        shift = torch.stack([width * shift[:, 0], height * shift[:, 1]], 1)
         mirror = torch.where(u[:, 4] < 0.5, -1.0, 1.0) if self.flip else torch.ones_like(area)
         angle = self.rotation * (2 * u[:, 5] - 1)
         turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)

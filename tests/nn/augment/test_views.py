@@ -28,6 +28,14 @@ def test_crops_stay_inside_and_have_the_area() -> None:
     assert (crop[:, :, 2].abs() <= (1 - sides) * torch.tensor([10, 20]) / 2 + 1e-4).all()  # no pixel from outside
 
 
+def test_crops_of_smaller_images_stay_inside_them() -> None:
+    """The levels of a progressive GAN are smaller than the images of the model."""
+    rng.seed(0)
+    crop = Views((1, 32, 32), area=0.2, flip=False, color=0.0).crop(torch.zeros(500, 1, 8, 4))
+    sides = crop[:, [0, 1], [0, 1]]
+    assert (crop[:, :, 2].abs() <= (1 - sides) * torch.tensor([4, 8]) / 2 + 1e-4).all()
+
+
 def test_a_rotation_keeps_lengths() -> None:
     rng.seed(0)
     crop = Views((1, 16, 16), area=1.0, flip=False, rotation=30, color=0.0).crop(torch.zeros(500, 1, 16, 16))
