@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from genlab.core import rng
 from genlab.core.model import Model
 from genlab.core.values import Image
+from genlab.evaluation.evaluators.reconstruction import inversion
 from genlab.evaluation.evaluators.reconstruction.inversion import Inversion
 from genlab.evaluation.projection import nearest_codes
 from tests.support.evaluated import MemorySplit
@@ -68,6 +70,24 @@ def test_of_a_linear_decoder_it_is_the_residual_of_least_squares(images: Tensor)
     assert found["protocol"]["images"] == 10
     assert found["protocol"]["code_dim"] == 3
     assert found["protocol"]["encoder_start"] is False
+
+
+def test_the_clock_is_read_when_the_device_has_finished(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    cpu = Tensor.cpu
+
+    def to_host(tensor: Tensor) -> Tensor:
+        events.append("result on the host")
+        return cpu(tensor)
+
+    def clock() -> float:
+        events.append("clock")
+        return float(len(events))
+
+    monkeypatch.setattr(Tensor, "cpu", to_host)
+    monkeypatch.setattr(inversion, "time", SimpleNamespace(perf_counter=clock))
+    measured(Linear(), images, steps=1, starts=1)
+    assert events[:3] == ["clock", "result on the host", "clock"]
 
 
 def test_the_encoders_code_is_a_start_and_has_its_own_error(images: Tensor) -> None:

@@ -59,6 +59,7 @@ class Inversion(Evaluator):
         if own is not None:
             starts = torch.cat([starts, own[:, None]], 1)
         code, error = self.search(model, image, starts, float(codes.std()))
+        error = error.cpu()  # waits for the device, whose work the clock counts
         seconds = time.perf_counter() - began
         found = model.decode(code)
         self.found = {"images": len(image), "code_dim": code.shape[1], "encoder_start": own is not None}
