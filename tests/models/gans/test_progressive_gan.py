@@ -171,6 +171,8 @@ def test_a_model_loaded_from_a_checkpoint_is_as_far_as_it_was(make_trainer: Make
     for weights, live in (("model", trainer.model), ("ema", trainer.average.model)):
         loaded = make_trainer("progressive_gan").model
         manager.unpack({weights: loaded}, tensors, {weights: structure[weights]})
+        assert isinstance(loaded, ProgressiveGAN)
+        assert isinstance(live, ProgressiveGAN)
         code = loaded.prior(3)
         assert torch.equal(loaded.eval().decode(code), live.eval().decode(code))
         loaded.progress.fill_(1.0)
