@@ -19,7 +19,7 @@ from torch.nn.functional import leaky_relu
 
 from genlab.core import rng
 from genlab.core.model import Model, Phase, Shape
-from genlab.nn.losses.adversarial import GAN_LOSSES, GANLossName, Logits
+from genlab.nn.losses.adversarial import GAN_LOSSES, ExchangeableLossName, Logits
 from genlab.nn.losses.gradient_penalties import squared_gradient
 from genlab.registry import MODELS, NETWORKS, NetworkSpec, NonNegativeFloat, PositiveInt
 
@@ -45,7 +45,7 @@ class BiGAN(Model):
         latent_dim: PositiveInt = 50,
         prior: Literal["uniform", "normal"] = "uniform",
         stochastic: bool = False,
-        loss: GANLossName = "non_saturating",
+        loss: ExchangeableLossName = "non_saturating",
         r1: NonNegativeFloat = 0.0,
         output: Literal["tanh", "linear"] = "tanh",
     ) -> None:

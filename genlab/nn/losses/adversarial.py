@@ -29,6 +29,11 @@ GANLossName = Annotated[
     Literal["non_saturating", "minimax", "least_squares", "hinge", "wasserstein", "relativistic"],
     BeforeValidator(_suggested),
 ]
+# the losses that also train the networks that fool the discriminator, with real and fake exchanged: minimax would then
+# be non_saturating, and hinge would give no gradient where the discriminator is mistaken by a margin
+ExchangeableLossName = Annotated[
+    Literal["non_saturating", "least_squares", "wasserstein", "relativistic"], BeforeValidator(_suggested)
+]
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from genlab.core import rng
+from genlab.errors import ConfigError
 from genlab.models.gans.bigan import BiGAN, PairDiscriminator
+from genlab.registry import MODELS
 
 SHAPE = (1, 4, 4)
 NETS = {"name": "mlp", "hidden": [6], "activation": "tanh"}
@@ -97,3 +100,10 @@ def test_a_reconstruction_is_the_image_of_the_code() -> None:
     torch.testing.assert_close(model.reconstruct(images()), model.decode(code))
     points = bigan(output="linear")
     torch.testing.assert_close(points.decode(code), points.generator(code))
+
+
+@pytest.mark.parametrize("loss", ["minimax", "hinge"])
+def test_losses_that_are_others_when_pairs_are_exchanged_are_refused(loss: str) -> None:
+    spec = {"name": "bigan", "loss": loss, **dict.fromkeys(("encoder", "generator", "discriminator", "joint"), NETS)}
+    with pytest.raises(ConfigError, match=rf"{loss}.*model\.loss.*least_squares"):
+        MODELS.build(spec, "model", image_shape=SHAPE)
