@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from genlab.config import compose
 from genlab.core import rng
 from genlab.errors import ConfigError
 from genlab.models.gans.bigan import BiGAN, PairDiscriminator
 from genlab.registry import MODELS
+from genlab.workflows.build import load_registry
 
 SHAPE = (1, 4, 4)
 NETS = {"name": "mlp", "hidden": [6], "activation": "tanh"}
@@ -78,6 +80,19 @@ def test_the_code_counts_as_much_as_the_image() -> None:
     plain = model.discriminator_loss(*drawn)
     assert "r1" not in plain
     torch.testing.assert_close(found["loss"], plain["loss"] + 2.0 * expected)
+
+
+@pytest.mark.parametrize("name", ["bigan", "ali"])
+def test_the_penalty_of_the_yaml_is_of_each_pairs_own_gradient(name: str) -> None:
+    """A pair's logit does not depend on the other pairs of its batch, as R1 assumes."""
+    load_registry()
+    spec = compose.compose([f"model={name}"]).config["model"]
+    assert spec["r1"] > 0
+    for network in ("encoder", "generator", "discriminator"):
+        spec[network]["base_channels"] = 2
+    model = MODELS.build({key: spec[key] for key in spec if key != "optimizer"}, "model", image_shape=(1, 16, 16))
+    x, code, *_ = model.shared_forward(torch.rand(4, 1, 16, 16))
+    torch.testing.assert_close(model.discriminator(x, code)[:2], model.discriminator(x[:2], code[:2]))
 
 
 def test_a_stochastic_encoder_is_a_gaussian_whose_mean_is_the_code() -> None:
