@@ -102,8 +102,11 @@ def separated_attribute_predictability(codes: Codes, factors: Factors) -> Scores
     scores = np.empty((codes.shape[1], factors.shape[1]))
     for f, factor in enumerate(factors.T):
         values = len(np.unique(factor[:half]))
+        if values < 2:
+            scores[:, f] = 0  # nothing to fit a threshold to
+            continue
         for d in range(codes.shape[1]):
-            tree = DecisionTreeClassifier(max_leaf_nodes=max(values, 2), class_weight="balanced", random_state=0)
+            tree = DecisionTreeClassifier(max_leaf_nodes=values, class_weight="balanced", random_state=0)
             tree.fit(codes[:half, d : d + 1], factor[:half])
             scores[d, f] = balanced_accuracy_score(factor[half:], tree.predict(codes[half:, d : d + 1]))
         scores[:, f] = np.maximum(0, (scores[:, f] - 1 / values) / (1 - 1 / values))

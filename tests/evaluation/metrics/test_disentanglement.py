@@ -72,6 +72,13 @@ def test_a_constant_code_has_finite_scores(factors: np.ndarray[Any, Any]) -> Non
     assert found["mig"] == found["disentanglement"] == found["completeness"] == found["sap"] == 0
 
 
+def test_a_factor_with_one_value_in_the_half_for_fitting_cannot_be_predicted() -> None:
+    factor = np.repeat([0, 1], 10)[:, None]
+    with np.errstate(all="raise"):  # no division by zero
+        gap = metrics.separated_attribute_predictability(factor.astype(float), factor)
+    assert gap.tolist() == [0]
+
+
 def test_the_gap_by_hand() -> None:
     """z_1 is a fair bit v, z_2 is v in three of four cases; H(v) = log 2."""
     v = np.array([0, 0, 0, 0, 1, 1, 1, 1])
