@@ -24,7 +24,7 @@ class SimCLR(TwoViews):
         self.temperature = temperature
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
-        """`loss` in nats, at most about log(2N − 1) for N images; `partner_found`: the fraction of views whose partner
-        is the most similar of all."""
+        """`loss` in nats, log(2N − 1) for N images whose codes are all equal; `partner_found`: the fraction of views
+        whose partner is the most similar of all."""
         losses, found = nt_xent(*self.embeddings(image), self.temperature, self.training)  # eq. 1
         return {"loss": losses.mean(), "partner_found": found.float().mean()}

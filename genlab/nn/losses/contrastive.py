@@ -14,10 +14,10 @@ from genlab.core.global_batch import gathered, own_rows
 
 
 def nt_xent(a: Tensor, b: Tensor, temperature: float, training: bool) -> tuple[Tensor, Tensor]:
-    """The normalized temperature-scaled cross entropy of each of 2N views, (2N,) in nats, and whether it is right.
+    """The normalized temperature-scaled cross entropy of 2N views, (2N,) in nats, and bool (2N,).
 
     Among the other 2M − 1 views of a batch of M images, a view has to find the one of the same image by cosine
-    similarity. Chen et al. 2020 (arXiv:2002.05709), eq. 1.
+    similarity; the second result says whether it is the most similar. Chen et al. 2020 (arXiv:2002.05709), eq. 1.
     """
     a, b = F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)
     all_a, all_b = gathered(a, training), gathered(b, training)
