@@ -8,7 +8,7 @@ from genlab.core import rng
 from genlab.nn.augment.views import Views
 
 
-def test_views_that_change_nothing_are_the_image() -> None:
+def test_crops_of_the_whole_area_change_only_the_ratio_of_the_sides_and_mirror_half() -> None:
     image = 2 * torch.rand(5, 3, 8, 6) - 1
     rng.seed(0)
     same = Views((3, 8, 6), area=1.0, flip=False, color=0.0)
@@ -51,3 +51,16 @@ def test_color_changes_stay_in_range_and_gray_images_stay_gray() -> None:
     assert viewed.abs().max() <= 1
     assert torch.allclose(viewed[:, 0], viewed[:, 2], atol=1e-5)
     assert not torch.allclose(viewed, image, atol=0.1)
+
+
+def test_saturation_changes_within_its_bounds_and_a_fifth_of_the_images_become_gray() -> None:
+    rng.seed(0)
+    image = (2 * torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(0)) - 1).expand(2000, 3, 6, 6)
+    viewed = Views((3, 6, 6), color=1.0).distort(image)
+    gray, color = (each.mean(1).flatten(1).std(1) for each in (image, viewed))
+    colorful, left = ((each - each.mean(1, keepdim=True)).flatten(1).norm(dim=1) for each in (image, viewed))
+    saturation = (left / colorful) / (color / gray)  # brightness and contrast change both alike
+    assert abs((saturation < 1e-3).float().mean() - 0.2) < 0.03
+    kept = saturation[saturation > 1e-3]
+    assert 0.19 < kept.min() < 0.3
+    assert 1.7 < kept.max() < 1.81
