@@ -55,7 +55,10 @@ class MAE(Model):
             self.register_buffer(name, positions(rows, columns, dim, like=self.mask_token.detach()), persistent=False)
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
-        """`loss`: squared error of pixels in [0, 1], summed over the hidden patches; `pixel_error`: its mean."""
+        """`loss`: squared error of pixels in [0, 1], summed over the hidden patches; `pixel_error`: its mean.
+
+        Both count the zeros that extend an image whose sides are not multiples of `patch`.
+        """
         patches = patches_of(image, self.patch)
         n, count, size = patches.shape
         shown = rng.uniform(n, count, like=image).argsort(1)[:, : self.visible]

@@ -23,10 +23,10 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
-        """`seen`, bool (N, L), says which tokens the others attend to; None: all."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`mask`, bool (N, L), says which tokens the others attend to; None: all."""
         for block in self.blocks:
-            x = block(x, seen)
+            x = block(x, mask)
         result: Tensor = self.norm(x)
         return result
 
@@ -41,8 +41,8 @@ class Block(nn.Module):
         self.qkv, self.mixed = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
-        x = x + self.mixed(attend(self.qkv(self.norm1(x)), self.heads, seen))
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.mixed(attend(self.qkv(self.norm1(x)), self.heads, mask))
         result: Tensor = x + self.perceptron(self.norm2(x))
         return result
 

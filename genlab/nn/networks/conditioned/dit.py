@@ -84,14 +84,14 @@ class Block(nn.Module):
         return result
 
 
-def attend(qkv: Tensor, heads: int, seen: Tensor | None = None) -> Tensor:
+def attend(qkv: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
     """Attention with `heads` heads: queries, keys and values (N, L, 3 · width) to (N, L, width).
 
-    `seen`, bool (N, L), says which tokens are attended to; None: all.
+    `mask`, bool (N, L), says which tokens are attended to; None: all.
     """
     q, k, v = qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-    mask = None if seen is None else seen[:, None, None]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+    keys = None if mask is None else mask[:, None, None]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=keys).transpose(1, 2).flatten(2)
 
 
 def positions(rows: int, columns: int, dim: int, like: Tensor) -> Tensor:
