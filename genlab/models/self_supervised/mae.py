@@ -23,8 +23,8 @@ from genlab.registry import MODELS, OpenFraction, PositiveInt
 class MAE(Model):
     """Patches are squares of `patch` pixels; `mask_fraction` of them are hidden from the encoder."""
 
-    place: Tensor
-    decoder_place: Tensor
+    positions: Tensor
+    decoder_positions: Tensor
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class MAE(Model):
         self.mask_token = nn.Parameter(0.02 * torch.randn(decoder_width))
         self.decoder = Transformer(decoder_width, decoder_layers, heads)
         self.pixels = nn.Linear(decoder_width, channels * patch**2)
-        for name, dim in (("place", width), ("decoder_place", decoder_width)):
+        for name, dim in (("positions", width), ("decoder_positions", decoder_width)):
             self.register_buffer(name, positions(rows, columns, dim, like=self.mask_token.detach()), persistent=False)
 
     def loss(self, image: Tensor) -> dict[str, Tensor]:
@@ -61,23 +61,23 @@ class MAE(Model):
         """
         patches = patches_of(image, self.patch)
         n, count, size = patches.shape
-        shown = rng.uniform(n, count, like=image).argsort(1)[:, : self.visible]
-        code = self.encoder(self.tokens(patches).gather(1, _rows(shown, self.latent_dim)))
+        visible = rng.uniform(n, count, like=image).argsort(1)[:, : self.visible]
+        code = self.encoder(self.tokens(patches).gather(1, _rows(visible, self.latent_dim)))
         known = self.bridge(code)
         blank = self.mask_token.to(known.dtype).expand(n, count, -1)
-        predicted = self.predict(blank.scatter(1, _rows(shown, known.shape[2]), known))
-        hidden = torch.ones(n, count, device=image.device).scatter(1, shown, 0.0)
+        predicted = self.predict(blank.scatter(1, _rows(visible, known.shape[2]), known))
+        hidden = torch.ones(n, count, device=image.device).scatter(1, visible, 0.0)
         error = ((predicted - patches).square().sum(2) * hidden).sum(1).mean()
         return {"loss": error, "pixel_error": error.detach() / ((count - self.visible) * size)}
 
     def tokens(self, patches: Tensor) -> Tensor:
-        """Patches (N, L, C · patch²) as tokens (N, L, width), which know their place."""
-        embedded: Tensor = self.embedding(patches) + self.place
+        """Patches (N, L, C · patch²) as tokens (N, L, width), with their positions added."""
+        embedded: Tensor = self.embedding(patches) + self.positions
         return embedded
 
     def predict(self, tokens: Tensor) -> Tensor:
         """The pixels of all patches, float32 (N, L, C · patch²), from tokens (N, L, decoder_width)."""
-        predicted: Tensor = self.pixels(self.decoder(tokens + self.decoder_place)).float()
+        predicted: Tensor = self.pixels(self.decoder(tokens + self.decoder_positions)).float()
         return predicted
 
     def encode(self, image: Tensor) -> Tensor:
@@ -87,9 +87,9 @@ class MAE(Model):
 
     def inpaint(self, image: Tensor, mask: Tensor) -> Tensor:
         """Images whose pixels in `mask` (N, 1, H, W) are predicted; a patch with any such pixel counts as hidden."""
-        shown = ~(patches_of(mask.float(), self.patch) > 0).any(2)
-        code = self.bridge(self.encoder(self.tokens(patches_of(image, self.patch)), _at_least_one(shown)))
-        predicted = self.predict(torch.where(shown[:, :, None], code, self.mask_token.to(code.dtype)))
+        visible = ~(patches_of(mask.float(), self.patch) > 0).any(2)
+        code = self.bridge(self.encoder(self.tokens(patches_of(image, self.patch)), _at_least_one(visible)))
+        predicted = self.predict(torch.where(visible[:, :, None], code, self.mask_token.to(code.dtype)))
         return torch.where(mask, image_of(predicted, self.patch, *self.sides).clamp(0, 1), image)
 
 
@@ -98,8 +98,8 @@ def _rows(indices: Tensor, width: int) -> Tensor:
     return indices[:, :, None].expand(-1, -1, width)
 
 
-def _at_least_one(shown: Tensor) -> Tensor:
-    """The same (N, L), but the first patch where none is shown: attention to nothing is undefined."""
-    first = torch.zeros_like(shown)
+def _at_least_one(visible: Tensor) -> Tensor:
+    """The same (N, L), but the first patch where none is visible: attention to nothing is undefined."""
+    first = torch.zeros_like(visible)
     first[:, 0] = True
-    return shown | (first & ~shown.any(1, keepdim=True))
+    return visible | (first & ~visible.any(1, keepdim=True))
