@@ -65,27 +65,27 @@ def test_code_in_a_strangers_folder_does_not_run(monkeypatch: pytest.MonkeyPatch
 IN_PYTHON = """
 import genlab
 words = ["dataset=digits", "trainer.steps=2", "trainer.device=cpu", "evaluator=none", "logger=jsonl"]
-run = genlab.train(["model=my_model", *words]).run_dir
+run = genlab.train(["model=own_model", *words]).run_dir
 print(type(genlab.load(run)).__name__)
-(record,) = genlab.train_sweep(["model=my_model", *words])
+(record,) = genlab.train_sweep(["model=own_model", *words])
 print(record["status"])
 """
 
 
 def test_python_loads_what_the_user_trusts_as_the_command_does(tmp_path: Path) -> None:
-    assert main.main(["new", "model", "my_model"]) == 0
+    assert main.main(["new", "model", "own_model"]) == 0
 
     def python(folder: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-P", "-c", IN_PYTHON], capture_output=True, text=True, cwd=folder)
 
     done = python(tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "MyModel" in done.stdout.splitlines()
+    assert "OwnModel" in done.stdout.splitlines()
     assert done.stdout.splitlines()[-1] == "done"
     other = tmp_path / "other"
     other.mkdir()
-    (other / "my_model.py").write_text(PLANTED)
-    assert "unknown model 'my_model'" in python(other).stderr
+    (other / "own_model.py").write_text(PLANTED)
+    assert "unknown model 'own_model'" in python(other).stderr
     assert not (other / "ran").exists()
 
 
