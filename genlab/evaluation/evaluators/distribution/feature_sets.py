@@ -49,7 +49,7 @@ class FeatureSets(Evaluator):
     sampling: dict[str, Any] | None = None
 
     measures_samples = True
-    given = False  # whether the samples were given: there are no more
+    given = False  # whether the last samples were a fixed set, so that a larger `images` gives no others
     repeats = 3
 
     def applies(self, model: Model) -> bool:
@@ -118,10 +118,10 @@ class FeatureSets(Evaluator):
         for count, name in zip(counts, ("generated", "real", "training"), strict=True):
             if count < least:
                 more = self.images < least and not self.given
-                where = f"key {self.key}.images={self.images}" + ("" if more else ", but there are no more")
+                key = f"key {self.key}.images={self.images}" + ("" if more else ", but the data hold only these")
                 raise ConfigError(
                     f"{count} {name} images are too few, {why}",
-                    self.key if self.given else where,
+                    self.key if self.given else key,
                     f"use {f'{self.key}.images={least} or more, or ' if more else ''}{instead(min(counts))}",
                 )
 
